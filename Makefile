@@ -1,0 +1,54 @@
+# The set-up is part of each target: on a fresh Debian, python3 (3.11 or newer) with venv, and make, are enough.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/
+DEMO_SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench lock image
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "This Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)pip install --quiet --require-hashes -r requirements/dev.txt
+	$(RUN)pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What the image contains and nothing else: benchmarks measure the broker in it.
+$(VENV)-runtime/.ready: requirements/runtime.txt
+	$(PYTHON) -m venv $(VENV)-runtime
+	$(VENV)-runtime/bin/pip install --quiet --require-hashes -r requirements/runtime.txt
+	@touch $@
+
+demo: $(VENV)/.ready ## the whole job on an AWS account in a box, live, for a minute (DEMO_SECONDS)
+	$(RUN)broker demo --seconds $(DEMO_SECONDS)
+
+test: $(VENV)/.ready ## all tests
+	$(RUN)pytest -n auto --dist loadgroup --cov --cov-report=
+	$(RUN)coverage report --fail-under=95
+	$(RUN)coverage report --fail-under=100 --include='broker/schedule.py,broker/model.py,broker/formats.py,broker/status.py,broker/errors.py'
+
+check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports
+	$(RUN)hadolint Dockerfile
+
+fix: $(VENV)/.ready ## apply what the linters can mend
+	$(RUN)ruff check --fix .
+	$(RUN)ruff format .
+
+bench: $(VENV)/.ready $(VENV)-runtime/.ready ## measure every figure of the README
+	$(RUN)python -m benchmarks
+
+lock: ## renew the hash-pinned locks (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/runtime.txt pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/runtime.txt --group dev -o requirements/dev.txt pyproject.toml
+
+image: ## build the container image
+	buildah bud --tag sts-federation-broker --file Dockerfile .
