@@ -1,0 +1,114 @@
+"""What happens to a profile, as values: the loop emits them, `status` and `logs` take them in.
+
+Every event has `at`, the moment on both clocks. None holds a secret that is not wrapped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from broker.clock import Instant
+    from broker.errors import BrokerError, PublishError, TokenError
+    from broker.model import BoundToken, Generation
+    from broker.schedule import Decision, Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """The loop has made a turn."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRequested:
+    """Somebody asked for a refresh of every profile."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenObserved:
+    """A fit token stands in the file: another than before, or after a time without."""
+
+    at: Instant
+    profile: str
+    token: BoundToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUnfit:
+    """The file holds no token that may be sent, for another reason than at the last look."""
+
+    at: Instant
+    profile: str
+    error: TokenError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The phase, or the time at which a refresh is next due, has changed."""
+
+    at: Instant
+    profile: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchanged:
+    """STS gave credentials, which are not published yet."""
+
+    at: Instant
+    generation: Generation
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeFailed:
+    """STS gave none. `failures` counts all faults in a row, `retry_in` is the backoff that follows."""
+
+    at: Instant
+    profile: str
+    error: BrokerError
+    duration: timedelta
+    fingerprint: str
+    phase: Phase
+    failures: int
+    retry_in: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Readers have this generation: the refresh is complete. `refresh_at` is when the next one is due."""
+
+    at: Instant
+    generation: Generation
+    refresh_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishFailed:
+    """A sink could not take the generation."""
+
+    at: Instant
+    profile: str
+    error: PublishError
+    failures: int
+    retry_in: timedelta
+
+
+Event = (
+    Turned
+    | RefreshRequested
+    | TokenObserved
+    | TokenUnfit
+    | Decided
+    | Exchanged
+    | ExchangeFailed
+    | Published
+    | PublishFailed
+)

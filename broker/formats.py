@@ -1,0 +1,100 @@
+"""Credentials as bytes: the formats that SDKs and scripts read. A contract: they do not change in a major version.
+
+Times are UTC as `YYYY-MM-DDTHH:MM:SSZ`, fractions cut off, because some SDKs read nothing else. `aws_session_token` is
+written, its legacy twin is not: botocore would prefer that one. Pure; knows no file.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from broker.model import ProfileSpec, TemporaryCredentials
+
+PROCESS_VERSION = 1
+"""The number that SDKs expect of credential_process; as a string it would be refused."""
+
+
+def timestamp(instant: datetime) -> str:
+    """Return an aware instant as `YYYY-MM-DDTHH:MM:SSZ`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def credential_process_json(credentials: TemporaryCredentials) -> bytes:
+    """Return the answer of a `credential_process`, one JSON object and a newline."""
+    document = {
+        "Version": PROCESS_VERSION,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key.reveal(),
+        "SessionToken": credentials.session_token.reveal(),
+        "Expiration": timestamp(credentials.expires_at),
+        "AccountId": credentials.account_id,
+    }
+    return json.dumps(document).encode() + b"\n"
+
+
+def credentials_section(profile: str, credentials: TemporaryCredentials) -> bytes:
+    """Return the profile's section of an AWS shared credentials file."""
+    return _section(
+        profile,
+        credentials.access_key_id,
+        credentials.secret_access_key.reveal(),
+        credentials.session_token.reveal(),
+        timestamp(credentials.expires_at),
+    )
+
+
+def credentials_section_from_json(profile: str, document: bytes, now: datetime) -> bytes | None:
+    """Return the section for what `credential_process_json` once wrote; None where it is unreadable or expired."""
+    try:
+        fields = json.loads(document)
+        expiry, keys = fields["Expiration"], (fields["AccessKeyId"], fields["SecretAccessKey"], fields["SessionToken"])
+        expired = datetime.fromisoformat(expiry) <= now
+    except (ValueError, TypeError, KeyError):
+        return None
+    if expired or not all(isinstance(key, str) and key.isprintable() and key for key in keys):
+        return None
+    return _section(profile, *keys, expiry)
+
+
+def credentials_ini(sections: Iterable[bytes]) -> bytes:
+    """Return a shared credentials file of these sections."""
+    return b"\n".join(sections)
+
+
+def config_ini(profiles: Sequence[ProfileSpec], directory: str) -> bytes:
+    """Return an AWS config file through which SDKs fetch each profile from `directory`, again and again."""
+    sections = (
+        f"[{'default' if profile.name == 'default' else f'profile {profile.name}'}]\n"
+        f"region = {profile.region}\n"
+        f"credential_process = cat {directory}/{profile.name}.json\n"
+        for profile in profiles
+    )
+    return "\n".join(sections).encode()
+
+
+def env_file(credentials: TemporaryCredentials, region: str) -> bytes:
+    """Return POSIX shell assignments, for `set -a; . FILE; set +a`."""
+    variables = {
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key.reveal(),
+        "AWS_SESSION_TOKEN": credentials.session_token.reveal(),
+        "AWS_CREDENTIAL_EXPIRATION": timestamp(credentials.expires_at),
+        "AWS_REGION": region,
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
+
+
+def _section(profile: str, access_key_id: str, secret_access_key: str, session_token: str, expiry: str) -> bytes:
+    return (
+        f"[{profile}]\n"
+        f"# expires {expiry}\n"
+        f"aws_access_key_id = {access_key_id}\n"
+        f"aws_secret_access_key = {secret_access_key}\n"
+        f"aws_session_token = {session_token}\n"
+    ).encode()

@@ -1,0 +1,124 @@
+"""THE file writer: a reader sees the last generation or the next one, whole, and nothing else.
+
+Each file is written beside its place and renamed onto it, with mode and group set before it is visible, at every
+write. Links planted in the directory are replaced, never followed. Nothing is ever taken away or written blank: what
+was published before a crash stays, and stays in the combined file too, until something newer replaces it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from broker import formats
+from broker.errors import PublishError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.clock import Clock
+    from broker.model import Generation, ProfileSpec, PublishSpec
+
+SINK = "files"
+_DIRECTORY_MODE = 0o750
+_REMEDIES = {
+    errno.ENOSPC: "Raise sizeLimit of the emptyDir, or free what else was written there.",
+    errno.EDQUOT: "Raise sizeLimit of the emptyDir, or free what else was written there.",
+    errno.EACCES: "Set fsGroup in the pod's securityContext, or runAsUser to the directory's owner.",
+    errno.EPERM: "BROKER_PUBLISH_GROUP must be a group of the broker's process: list it in supplementalGroups.",
+    errno.EROFS: "Mount the volume without readOnly in the broker's container; read-only is for the app's.",
+    errno.ENOENT: "Mount an emptyDir (medium: Memory) there, or set BROKER_PUBLISH_DIRECTORY.",
+    errno.ENOTDIR: "Set BROKER_PUBLISH_DIRECTORY to a directory.",
+    errno.EISDIR: "Remove the directory that stands where the file belongs.",
+}
+
+
+class FileSink:
+    """Publishes generations as the files of docs/architecture.md in one directory."""
+
+    def __init__(self, spec: PublishSpec, profiles: Sequence[ProfileSpec], clock: Clock) -> None:
+        self._spec = spec
+        self._profiles = {profile.name: profile for profile in profiles}
+        self._clock = clock
+        self._sections: dict[str, bytes] | None = None
+
+    def publish(self, generations: Sequence[Generation]) -> None:
+        """Write the files of these generations and the combined ones.
+
+        Raises PublishError; some files may then be new and others old, each of them whole. Repeating is safe.
+        """
+        try:
+            self._publish(generations)
+        except OSError as error:
+            number = error.errno or 0
+            where = self._spec.directory if error.filename is None else f"{self._spec.directory} ({error.filename})"
+            raise PublishError(
+                f"Cannot publish in {where}: {os.strerror(number)}.",
+                _REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
+                sink=SINK,
+                errno=number,
+            ) from None
+
+    def _publish(self, generations: Sequence[Generation]) -> None:
+        spec = self._spec
+        with suppress(FileExistsError):
+            os.mkdir(spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib's mkdir is this one
+        directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if self._sections is None:
+                self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
+                self._sections = self._sections_left_by_a_predecessor(directory)
+            for generation in generations:
+                name, credentials = generation.profile, generation.credentials
+                self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
+                if spec.env:
+                    region = self._profiles[name].region
+                    self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
+                self._sections[name] = formats.credentials_section(name, credentials)
+            in_order = (self._sections[name] for name in self._profiles if name in self._sections)
+            self._replace(directory, "credentials", formats.credentials_ini(in_order))
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _replace(self, directory: int, name: str, content: bytes) -> None:
+        """Put `content` in place of the file `name`. The numbers are the order that makes it safe."""
+        temporary = f".{name}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)  # 1. what a crash left behind, or somebody planted
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. readable by nobody else while it grows
+        try:
+            try:
+                view = memoryview(content)
+                while view:
+                    view = view[os.write(file, view) :]
+                if self._spec.group is not None:
+                    os.fchown(file, -1, self._spec.group)  # 3. group and mode, before anybody can see it
+                os.fchmod(file, self._spec.mode)
+                os.fsync(file)  # 4. content before name
+            finally:
+                os.close(file)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)  # 5. visible, all at once
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+            error.filename = name
+            raise
+
+    def _sections_left_by_a_predecessor(self, directory: int) -> dict[str, bytes]:
+        """Return the sections of profiles whose files are still good, so that the combined file loses none of them."""
+        now = self._clock.read().now
+        sections = {}
+        for name in self._profiles:
+            with suppress(OSError):
+                # Neither follow a planted link nor block on a planted pipe.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                file = os.open(f"{name}.json", flags, dir_fd=directory)
+                with os.fdopen(file, "rb") as stream:
+                    section = formats.credentials_section_from_json(name, stream.read(), now)
+                if section is not None:
+                    sections[name] = section
+        return sections
