@@ -1,0 +1,133 @@
+"""Evaluates the Condition block of a policy statement: string operators and Null, with IAM's rules for absent keys.
+
+Rules: operators and keys are AND-ed, the values of one key OR-ed (for a negated operator, none may match); key names
+ignore case; `*` and `?` are wildcards in StringLike and StringNotLike only; an operator, value or policy variable that
+is not understood raises, and never counts as a match.
+It refuses to know principals, actions and effects.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Context: TypeAlias = Mapping[str, Sequence[str]]
+
+_SET_PREFIXES = ("ForAnyValue:", "ForAllValues:")
+_IF_EXISTS = "IfExists"
+# `aws:` and `${*}`-like variables depend on the request; guessing at them could allow too much.
+_VARIABLE = "${"
+
+
+class NotUnderstood(Exception):
+    """The condition uses something outside this module's rules."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One condition that did not hold; `found` is None when the key is absent from the context."""
+
+    operator: str
+    key: str
+    expected: tuple[str, ...]
+    found: tuple[str, ...] | None
+
+    def sentence(self) -> str:
+        """Say it in one line."""
+        found = "absent" if self.found is None else " | ".join(self.found)
+        return f"{self.operator} {self.key}: expected {' | '.join(self.expected)}, found {found}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operator:
+    compare: Callable[[str, str], bool]  # (policy value, context value)
+    is_negated: bool = False
+
+
+@functools.lru_cache(maxsize=1024)
+def _wildcard(pattern: str) -> re.Pattern[str]:
+    translated = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+    return re.compile(translated, re.DOTALL)
+
+
+def matches_wildcard(pattern: str, text: str) -> bool:
+    """Match `*` (any run of characters) and `?` (exactly one) and nothing else; case counts."""
+    return _wildcard(pattern).fullmatch(text) is not None
+
+
+def _equals(expected: str, found: str) -> bool:
+    return expected == found
+
+
+def _equals_ignoring_case(expected: str, found: str) -> bool:
+    return expected.lower() == found.lower()
+
+
+_OPERATORS = {
+    "StringEquals": _Operator(compare=_equals),
+    "StringNotEquals": _Operator(compare=_equals, is_negated=True),
+    "StringEqualsIgnoreCase": _Operator(compare=_equals_ignoring_case),
+    "StringNotEqualsIgnoreCase": _Operator(compare=_equals_ignoring_case, is_negated=True),
+    "StringLike": _Operator(compare=matches_wildcard),
+    "StringNotLike": _Operator(compare=matches_wildcard, is_negated=True),
+}
+
+
+def failures(condition: object, context: Context) -> tuple[Failure, ...]:
+    """Give every condition that does not hold; none means that the block matches. NotUnderstood: see the class."""
+    if not isinstance(condition, Mapping):
+        raise NotUnderstood("Condition is not an object")
+    found_by_key = {key.lower(): tuple(values) for key, values in context.items() if values}
+    failed = []
+    for operator, block in condition.items():
+        if not isinstance(block, Mapping):
+            raise NotUnderstood(f"{operator} does not hold an object of keys")
+        for key, value in block.items():
+            expected = _policy_values(operator, key, value)
+            found = found_by_key.get(str(key).lower())
+            if not _holds(str(operator), expected, found):
+                failed.append(Failure(operator=operator, key=key, expected=expected, found=found))
+    return tuple(failed)
+
+
+def _policy_values(operator: str, key: str, value: object) -> tuple[str, ...]:
+    values: list[object] = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str | bool) for one in values):
+        raise NotUnderstood(f"{operator} {key} holds a value that is no text")
+    texts = tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in values)
+    if any(_VARIABLE in one for one in texts):
+        raise NotUnderstood(f"{operator} {key} uses a policy variable, which is not supported here")
+    return texts
+
+
+def _holds(name: str, expected: tuple[str, ...], found: tuple[str, ...] | None) -> bool:
+    if name == "Null":
+        return _null_holds(expected, is_absent=found is None)
+    prefix, bare, if_exists = _parse(name)
+    operator = _OPERATORS.get(bare)
+    if operator is None:
+        raise NotUnderstood(f"The condition operator {name} is not supported here")
+    if found is None:
+        return if_exists or prefix == "ForAllValues:" or (operator.is_negated and not prefix)
+    matched = [any(operator.compare(one, value) for one in expected) for value in found]
+    accepted = [not match for match in matched] if operator.is_negated else matched
+    # Without a prefix, several values in the context: a negated operator must hold for all, a plain one for any.
+    if prefix == "ForAllValues:" or (operator.is_negated and not prefix):
+        return all(accepted)
+    return any(accepted)
+
+
+def _parse(name: str) -> tuple[str, str, bool]:
+    prefix = next((prefix for prefix in _SET_PREFIXES if name.startswith(prefix)), "")
+    bare = name.removeprefix(prefix)
+    return prefix, bare.removesuffix(_IF_EXISTS), bare.endswith(_IF_EXISTS)
+
+
+def _null_holds(expected: tuple[str, ...], *, is_absent: bool) -> bool:
+    wanted = {one.lower() for one in expected}
+    if not wanted <= {"true", "false"}:
+        raise NotUnderstood("Null takes true or false only")
+    return str(is_absent).lower() in wanted

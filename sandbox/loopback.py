@@ -1,0 +1,188 @@
+"""A small threaded HTTP/1.1 server on loopback, on which the sandbox's issuer and STS are built.
+
+Rules: it binds 127.0.0.1 only; connections are kept alive; an answer leaves in one write; `stop()` returns when every
+connection is closed and every thread has ended, even those that a scripted fault keeps waiting.
+It refuses to know what is served: one callable answers every request, and may misuse the wire as a fault demands.
+The standard `http.server` is avoided because its header parser costs more than all the rest of an exchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import struct
+import threading
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MAX_BODY_BYTES = 1_048_576
+_JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """One connection, seen from the side that answers: it can answer, drip, hang up or reset."""
+
+    def __init__(self, connection: socket.socket, reader: BinaryIO, stopping: threading.Event) -> None:
+        self._connection = connection
+        self._reader = reader
+        self.stopping = stopping
+        self.is_open = True
+
+    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole answer; raises OSError if the client is gone."""
+        self.send_raw(render(status, headers, body))
+
+    def send_raw(self, payload: bytes) -> None:
+        """Send bytes as they are; raises OSError if the client is gone."""
+        self._connection.sendall(payload)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; True says that the server is stopping and that the caller should give up."""
+        return self.stopping.wait(seconds)
+
+    def client_is_gone(self) -> bool:
+        """Say whether the client has closed its side; never blocks."""
+        try:
+            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Hang up in order (FIN)."""
+        self.is_open = False
+
+    def reset(self) -> None:
+        """Hang up rudely (RST): the client's read fails with "connection reset by peer"."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._reader.close()
+        self._connection.close()  # before socketserver's own shutdown(), which would send an orderly FIN first
+        self.is_open = False
+
+
+def render(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Put an answer together, with its Content-Length, as it goes over the wire."""
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def _read_request(reader: BinaryIO) -> Request | None:
+    words = reader.readline(65_536).decode("latin-1").split()
+    if len(words) != 3:  # noqa: PLR2004 - method, path, version; anything else is an end of stream or no HTTP
+        return None
+    headers: dict[str, str] = {}
+    while line := reader.readline(65_536).decode("latin-1").strip():
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    length = int(headers.get("content-length", "0"))
+    if not 0 <= length <= _MAX_BODY_BYTES:
+        return None
+    return Request(method=words[0], path=words[1], headers=headers, body=reader.read(length) if length else b"")
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Server
+    request: socket.socket
+
+    def handle(self) -> None:
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # noqa: FBT003 - setsockopt's signature
+        with contextlib.suppress(OSError, ValueError), self.request.makefile("rb") as reader:
+            wire = Wire(self.request, reader, self.server.stopping)
+            while wire.is_open and not wire.stopping.is_set():
+                request = _read_request(reader)
+                if request is None:
+                    return
+                self.server.answer(request, wire)
+                if request.headers.get("connection", "").lower() == "close":
+                    return
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, answer: Callable[[Request, Wire], None]) -> None:
+        self.answer = answer
+        self.stopping = threading.Event()
+        self._open: dict[threading.Thread, socket.socket] = {}
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Connection)
+
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        assert isinstance(request, socket.socket)
+        thread = threading.Thread(target=self._serve, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._open[thread] = request
+        thread.start()
+
+    def _serve(self, request: socket.socket, client_address: object) -> None:
+        try:
+            self.process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._open.pop(threading.current_thread(), None)
+
+    def hang_up(self) -> None:
+        self.stopping.set()
+        with self._lock:
+            connections = dict(self._open)
+        for connection in connections.values():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in connections:
+            thread.join(_JOIN_SECONDS)
+
+
+@dataclass(slots=True, kw_only=True)
+class LoopbackServer:
+    """Serves `answer` on 127.0.0.1 from construction until `stop()`; port 0 asks the system for a free one.
+
+    `answer` runs in a thread per connection, so it has to be safe for several at once.
+    """
+
+    answer: Callable[[Request, Wire], None]
+    port: int = 0
+    _server: _Server = field(init=False, repr=False)
+    _thread: threading.Thread = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Bind and listen; raises OSError when the port is taken."""
+        self._server = _Server(self.port, self.answer)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Close the listener and every connection, and wait for their threads."""
+        self._server.stopping.set()
+        self._server.shutdown()
+        self._thread.join(_JOIN_SECONDS)
+        self._server.hang_up()
+        self._server.server_close()
