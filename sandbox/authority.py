@@ -37,12 +37,10 @@ class Authority:
         *,
         account: MotoAccount,
         addresses: Mapping[str, str],
-        region: str,
         session_lifetime: timedelta | None,
         idp_timeout: timedelta,
     ) -> None:
         self._account = account
-        self._region = region
         self._session_lifetime = session_lifetime
         self._verifier = TokenVerifier(addresses=addresses, timeout=idp_timeout)
         self._sessions: dict[str, Session] = {}
@@ -70,7 +68,7 @@ class Authority:
             message = f"Not authorized to perform {_WEB_IDENTITY}"
             raise Refusal("AccessDenied", message, 403, reason=decision.reason)
         _check_maximum(request, role.max_session)
-        session = self._issue(request, role, form, at)
+        session = self._issue(request, role, at)
         extra = {
             "SubjectFromWebIdentityToken": token.subject,
             "Audience": token.audience,
@@ -97,7 +95,7 @@ class Authority:
             )
             raise Refusal("ValidationError", message)
         _check_maximum(request, role.max_session)
-        return self._issue(request, role, form, at), _packed_size(request)
+        return self._issue(request, role, at), _packed_size(request)
 
     def caller(self, http: Request, at: datetime) -> Session | str:
         """Tell who signed a request: a session issued here, or the ARN of an IAM user. Refusal: nobody known."""
@@ -114,8 +112,8 @@ class Authority:
             raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         return user
 
-    def _issue(self, request: ExchangeRequest, role: Role, form: Mapping[str, str], at: datetime) -> Session:
-        key, secret, token = self._account.issue_keys(form, self._region)
+    def _issue(self, request: ExchangeRequest, role: Role, at: datetime) -> Session:
+        key, secret, token = self._account.issue_keys(request)
         lifetime = request.duration if self._session_lifetime is None else min(request.duration, self._session_lifetime)
         session = Session(
             access_key_id=key,

@@ -60,7 +60,6 @@ class Sandbox:
                 StsServer(
                     account=self._moto,
                     addresses=self._addresses,
-                    region=self.region,
                     port=sts_port,
                     session_lifetime=session_lifetime,
                     idp_timeout=idp_timeout,

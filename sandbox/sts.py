@@ -9,6 +9,7 @@ It refuses to know Kubernetes: a token is its claims.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 from sandbox import faults
@@ -48,7 +49,6 @@ class StsServer:
         *,
         account: MotoAccount,
         addresses: Mapping[str, str],
-        region: str = "eu-west-1",
         port: int = 0,
         session_lifetime: timedelta | None = None,
         idp_timeout: timedelta = timedelta(seconds=5),
@@ -59,7 +59,6 @@ class StsServer:
         self._authority = Authority(
             account=account,
             addresses=addresses,
-            region=region,
             session_lifetime=session_lifetime,
             idp_timeout=idp_timeout,
         )
@@ -163,7 +162,8 @@ class StsServer:
             case _:
                 self._authority.caller(request, at)
         status, body = self._account.forward(request.body, dict(request.headers))
-        return Answer(status=status, body=body, outcome="Success", request_id=request_id, at=at)
+        outcome = "Success" if status == HTTPStatus.OK else f"HTTP {status}"
+        return Answer(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
 
     def _record(
         self, form: Mapping[str, str], fault: faults.Fault | None, *, outcome: str, request_id: str, reason: str
