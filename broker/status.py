@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from broker.errors import BrokerError, PublishError, TokenError
@@ -81,8 +80,7 @@ class ProfileStatus:
     token_issued_at: datetime | None = None
     token_expires_at: datetime | None = None
     fault: Fault | None = None
-    refreshes: Mapping[tuple[str, str], int] = field(default=MappingProxyType({}))
-    exchange_durations: Durations = Durations()
+    refreshes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     publish_failures: int = 0
 
 
@@ -91,6 +89,7 @@ class Snapshot:
     """Everything at one moment. `turned_at` is the loop's last turn, monotonic; `clock_skew` STS's clock less ours."""
 
     profiles: Sequence[ProfileStatus]
+    exchange_durations: Durations
     turned_at: timedelta | None
     clock_skew: timedelta | None
 
@@ -103,15 +102,23 @@ class Status:
             spec.name: ProfileStatus(profile=spec.name, role_arn=spec.role_arn, required=spec.required)
             for spec in profiles
         }
+        self._durations = Durations()
         self._turned_at: timedelta | None = None
         self._clock_skew: timedelta | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the state as it is now, which later events do not touch. Any thread may call it."""
-        return Snapshot(profiles=tuple(self._profiles.values()), turned_at=self._turned_at, clock_skew=self._clock_skew)
+        return Snapshot(
+            profiles=tuple(self._profiles.values()),
+            exchange_durations=self._durations,
+            turned_at=self._turned_at,
+            clock_skew=self._clock_skew,
+        )
 
     def record(self, event: Event) -> None:
         """Take in what happened."""
+        if isinstance(event, Exchanged | ExchangeFailed):
+            self._durations = self._durations.with_another(event.duration)
         match event:
             case Turned():
                 self._turned_at = event.at.monotonic
@@ -169,12 +176,9 @@ def _after(  # noqa: PLR0911 - one for each event
                 generation=generation.number,
                 expires_at=generation.credentials.expires_at,
                 assumed_role_arn=generation.credentials.assumed_role_arn,
-                exchange_durations=profile.exchange_durations.with_another(event.duration),
                 fault=_fault_left(profile, BrokerError),
             )
         case ExchangeFailed():
-            durations = profile.exchange_durations.with_another(event.duration)
-            profile = replace(profile, exchange_durations=durations)
             return _counted(_with_fault(profile, event.error, event.at), FAILURE, event.error.reason)
         case Published(generation=generation):
             profile = replace(

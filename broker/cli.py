@@ -1,0 +1,169 @@
+"""The verbs: run, once, token, demo. Faults become exit codes here, and nowhere else.
+
+Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import os
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from broker import __version__
+from broker.errors import BrokerError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_DESCRIPTION = """\
+Exchanges a pod's bound service account token at AWS STS, publishes the temporary credentials
+for the app beside it, and keeps them fresh."""
+_EPILOG = """\
+settings:
+  The standard AWS variables (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE, AWS_REGION, …) and BROKER_…;
+  several profiles come from the YAML file that BROKER_CONFIG names. The README lists them all.
+
+exit codes:
+  0 done, or ended by SIGTERM    2 configuration    3 token    4 exchange    5 publish    70 a bug
+
+examples:
+  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 broker run
+  broker once --timeout 30        # one generation, for an init container or a Job
+  broker token --json             # what the token in the file says
+  broker demo --seconds 60        # the whole job on an AWS account in a box"""
+_GARBAGE_THRESHOLD = 20_000
+"""Objects between two collections: importing libraries makes many and drops few, and collecting cost a tenth of the
+start-up's CPU."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb that the arguments name. Return the exit code."""
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+    options = _parser().parse_args(arguments)
+    verb: Callable[[argparse.Namespace], int] = options.verb
+    try:
+        return verb(options)
+    except ConfigurationError as error:
+        _complain(f"the configuration has {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}:")
+        for fault in error.faults:
+            sys.stderr.write(f"  {fault}\n")
+        return error.exit_code
+    except BrokerError as error:
+        _complain(f"{error} [{error.reason}]")
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left early, as `head` does
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="broker",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sts-federation-broker {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def add(name: str, call: Callable[[argparse.Namespace], int], summary: str, more: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}\n\n{more}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        verb.set_defaults(verb=call)
+        return verb
+
+    add(
+        "run",
+        _run,
+        "keep credentials fresh until told to stop",
+        "Reads the token, exchanges it, publishes the credentials, and again before they or the token expire.\n"
+        "SIGTERM or SIGINT: end within 2 s, leaving the files in place. SIGHUP: refresh now.\n"
+        "Health listener (default *:9910): /livez /readyz /metrics /status",
+    )
+    once = add(
+        "once",
+        _once,
+        "publish one generation, then exit",
+        "For init containers, Jobs and cron. What passes by itself (network, throttling, a token not there yet) is\n"
+        "tried again until the timeout; what somebody must mend ends it at once.",
+    )
+    once.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up after (default: 60)")
+    token = add(
+        "token",
+        _token,
+        "show what the bound token says",
+        "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
+        "verified: only STS does that. Exit code 3 where the token is not fit to be sent.",
+    )
+    token.add_argument(
+        "file",
+        nargs="?",
+        default="",
+        metavar="FILE",
+        help="the token's file, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
+    )
+    token.add_argument("--audience", default="", help="audience to expect (default: BROKER_AUDIENCE)")
+    token.add_argument("--json", action="store_true", help="print one JSON object")
+    demo = add(
+        "demo",
+        _demo,
+        "the whole job on an AWS account in a box",
+        "Starts the sandbox (issuer, kubelet, STS), runs the real broker against it with short-lived tokens and\n"
+        "sessions, and an unmodified boto3 session that calls GetCallerIdentity through the published config.\n"
+        "Exit code 0 only if every call succeeded and at least two generations were seen.",
+    )
+    demo.add_argument("--seconds", type=_positive, default=60.0, metavar="N", help="end after (default: 60)")
+    return parser
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: write a number of seconds above 0")
+    return number
+
+
+def _run(_: argparse.Namespace) -> int:
+    from broker import daemon  # noqa: PLC0415
+
+    return daemon.run(os.environ)
+
+
+def _once(options: argparse.Namespace) -> int:
+    from broker import daemon  # noqa: PLC0415
+
+    return daemon.once(os.environ, timeout=timedelta(seconds=options.timeout))
+
+
+def _token(options: argparse.Namespace) -> int:
+    from broker import inspection  # noqa: PLC0415
+
+    return inspection.show(
+        path=options.file, audience=options.audience, as_json=options.json, environ=os.environ, output=sys.stdout
+    )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    try:
+        demo = importlib.import_module("sandbox.demo")
+    except ModuleNotFoundError as error:
+        _complain(
+            f"demo needs the sandbox of a checkout, and {error.name} is not here: clone the repository, `make demo`"
+        )
+        return 2
+    code: int = demo.run(seconds=options.seconds)
+    return code
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"broker: {sentence}\n")

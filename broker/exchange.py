@@ -1,0 +1,248 @@
+"""The only door to STS, and the only module that imports boto.
+
+Rules: the call is unsigned, to the Region's own endpoint, with short timeouts and without botocore's retries, so that
+every attempt is counted in one place; nothing of the pod's AWS profiles or files has a say in it; what STS answers is
+checked before anybody relies on it; every fault leaves as an ExchangeError that says what to change. Foreign exceptions
+stay inside, because some of them quote the body of an answer, which holds the keys.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    ParamValidationError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from broker.denials import explain
+from broker.errors import ExchangeError, ExchangeUnavailable, RequestInvalid, ResponseInvalid
+from broker.model import Secret, TemporaryCredentials, session_name_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from broker.clock import Clock
+    from broker.model import BoundToken, ProfileSpec, StsSpec
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 10
+CONNECTIONS_KEPT = 10
+_KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+
+
+class StsExchanger:
+    """Exchanges bound tokens by AssumeRoleWithWebIdentity. Safe to call from several threads."""
+
+    def __init__(self, spec: StsSpec, clock: Clock) -> None:
+        self._spec = spec
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+
+    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
+        """Return the temporary credentials that STS gives for the token. Raises ExchangeError and nothing else."""
+        session_name = profile.session_name or session_name_for(token.claims)
+        try:
+            client = self._client(profile.region)
+            answer = client.assume_role_with_web_identity(**_parameters(profile, token, session_name))
+        except ClientError as error:
+            raise explain(error.response, profile, token) from None
+        except ResponseParserError:
+            raise ResponseInvalid(
+                f"What answered at {self._address(profile)} is not STS: its answer cannot be read.",
+                "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
+            ) from None
+        except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside
+            raise self._unreachable(error, profile) from None
+        return self._checked(answer, profile, session_name)
+
+    def _client(self, region: str) -> Any:  # noqa: ANN401 - botocore has no types
+        """Return the Region's client, made at its first use."""
+        with self._lock:  # botocore's clients may be shared between threads, their making may not
+            if region not in self._clients:
+                self._clients[region] = _new_client(self._spec, region)
+            return self._clients[region]
+
+    def _address(self, profile: ProfileSpec) -> str:
+        client = self._clients.get(profile.region)
+        return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
+
+    def _unreachable(  # noqa: PLR0911 - a table in the form of code
+        self, error: Exception, profile: ProfileSpec
+    ) -> ExchangeError:
+        """Return what a failed call means. The exception's own text is not passed on."""
+        address = self._address(profile)
+        match error:
+            case ConnectTimeoutError():
+                return ExchangeUnavailable(
+                    f"No connection to {address} within {CONNECT_TIMEOUT_SECONDS} s.",
+                    "Allow the pod to reach it on that port: NetworkPolicy, firewall, VPC endpoint, HTTPS_PROXY.",
+                )
+            case ReadTimeoutError():
+                return ExchangeUnavailable(f"No answer from {address} within {READ_TIMEOUT_SECONDS} s.")
+            case SSLError():
+                return ExchangeUnavailable(
+                    f"TLS with {address} failed{_because(error)}.",
+                    "Where a proxy or private endpoint signs its own certificates, set AWS_CA_BUNDLE to its CA.",
+                )
+            case ProxyConnectionError():
+                return ExchangeUnavailable(
+                    f"The proxy on the way to {address} cannot be reached{_because(error)}.",
+                    "Look at HTTPS_PROXY; add the STS host to NO_PROXY where no proxy is needed.",
+                )
+            case BotoConnectionError():
+                return ExchangeUnavailable(
+                    f"Cannot connect to {address}{_because(error)}.",
+                    "Look at DNS, NetworkPolicy and routes of the pod, at AWS_REGION and AWS_ENDPOINT_URL_STS.",
+                )
+            case HTTPClientError():
+                return ExchangeUnavailable(f"The connection to {address} broke off before the answer was complete.")
+            case ParamValidationError():
+                return RequestInvalid("botocore refuses the request as it is.", "Look at the profile's settings.")
+            case _:
+                return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
+
+    def _checked(self, answer: Mapping[str, Any], profile: ProfileSpec, session_name: str) -> TemporaryCredentials:
+        """Return the credentials in the answer. Raises ResponseInvalid where they cannot be relied upon."""
+        metadata = answer.get("ResponseMetadata", {})
+        request_id = str(metadata.get("RequestId", ""))
+        received_at = self._clock.read().now
+
+        def invalid(what: str) -> ResponseInvalid:
+            return ResponseInvalid(
+                f"The answer of {self._address(profile)} cannot be used: {what}.",
+                http_status=metadata.get("HTTPStatusCode"),
+                request_id=request_id,
+            )
+
+        keys, expires_at = answer.get("Credentials") or {}, None
+        blank = [name for name in _KEYS if not str(keys.get(name, "")).strip()]
+        if isinstance(keys.get("Expiration"), datetime):
+            expires_at = keys["Expiration"]
+        else:
+            blank.append("Expiration")
+        if blank or expires_at is None:
+            raise invalid(f"{', '.join(blank)} missing or blank")
+        clock_skew = _clock_skew(metadata.get("HTTPHeaders", {}), received_at)
+        lifetime = _lifetime(profile.duration, received_at, expires_at, clock_skew)
+        if lifetime <= timedelta(0):
+            raise invalid(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        assumed_role_arn = str((answer.get("AssumedRoleUser") or {}).get("Arn", ""))
+        if not self._is_role_asked_for(assumed_role_arn, profile.role_arn, session_name):
+            raise invalid(f"asked for {profile.role_arn}, got {assumed_role_arn or 'no role'}")
+        return TemporaryCredentials(
+            access_key_id=keys["AccessKeyId"],
+            secret_access_key=Secret(keys["SecretAccessKey"]),
+            session_token=Secret(keys["SessionToken"]),
+            received_at=received_at,
+            expires_at=expires_at.astimezone(UTC),
+            lifetime=lifetime,
+            assumed_role_arn=assumed_role_arn,
+            account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
+            request_id=request_id,
+            clock_skew=clock_skew,
+        )
+
+    def _is_role_asked_for(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
+        """Return whether `…:sts::ACCOUNT:assumed-role/NAME/SESSION` is a session of the role.
+
+        MinIO names no role in its answer (aws-semantics of AssumeRoleWithWebIdentity there); AWS always does.
+        """
+        if not assumed_role_arn:
+            return bool(self._spec.endpoint_url)
+        account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+        return assumed_role_arn.split(":", 4)[-1] == f"{account}:assumed-role/{role_name}/{session_name}"
+
+
+def _new_client(spec: StsSpec, region: str) -> Any:  # noqa: ANN401 - botocore has no types
+    """Return an STS client that listens to `spec` alone: not to AWS_PROFILE, config files, or a defaults mode."""
+    nothing = os.devnull
+    session = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, nothing, None),
+            "credentials_file": (None, None, nothing, None),
+        }
+    )
+    config = Config(
+        signature_version=UNSIGNED,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=CONNECTIONS_KEPT,
+        use_fips_endpoint=spec.use_fips,
+        use_dualstack_endpoint=spec.use_dualstack,
+        ignore_configured_endpoint_urls=True,
+        user_agent_extra="sts-federation-broker",
+    )
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    return session.create_client(
+        "sts",
+        region_name=region,
+        endpoint_url=spec.endpoint_url or None,
+        verify=spec.ca_bundle or None,
+        config=config,
+    )
+
+
+def _parameters(profile: ProfileSpec, token: BoundToken, session_name: str) -> dict[str, Any]:
+    """Return the request. ProviderId is left out: it must not be set for OIDC."""
+    parameters: dict[str, Any] = {
+        "RoleArn": profile.role_arn,
+        "RoleSessionName": session_name,
+        "WebIdentityToken": token.raw.reveal(),
+        "DurationSeconds": int(profile.duration.total_seconds()),
+    }
+    if profile.session_policy is not None:
+        parameters["Policy"] = profile.session_policy
+    if profile.policy_arns:
+        parameters["PolicyArns"] = [{"arn": arn} for arn in profile.policy_arns]
+    return parameters
+
+
+def _clock_skew(headers: Mapping[str, str], received_at: datetime) -> timedelta | None:
+    """Return STS's clock less ours, to the second's half that the Date header cuts off; None where there is none."""
+    try:
+        date = parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    if date.tzinfo is None:
+        return None
+    return date + timedelta(seconds=0.5) - received_at
+
+
+def _lifetime(asked: timedelta, received_at: datetime, expires_at: datetime, clock_skew: timedelta | None) -> timedelta:
+    """Return how long the session was granted for; zero or less if it is over already.
+
+    Counted on STS's own clock where it told us its time, because this node's may be off (docs/adr/0005-lifetime.md).
+    """
+    by_our_clock = expires_at - received_at
+    by_their_clock = by_our_clock if clock_skew is None else by_our_clock - clock_skew
+    granted = by_their_clock if by_their_clock > timedelta(0) else by_our_clock
+    return min(granted, asked)
+
+
+def _because(error: BaseException) -> str:
+    """Return `: reason` where the system gave one for the failure underneath, else nothing."""
+    seen: list[BaseException] = [error]
+    for cause in seen:  # grows while it is walked
+        if isinstance(cause, OSError) and cause.strerror:
+            return f": {cause.strerror}"
+        related = (cause.__cause__, cause.__context__, getattr(cause, "kwargs", {}).get("error"), *cause.args)
+        seen += [each for each in related if isinstance(each, BaseException) and each not in seen]
+    return ""

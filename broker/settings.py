@@ -1,0 +1,203 @@
+"""Environment and YAML file -> `Configuration`, or every fault at once, each with the name of the setting to change.
+
+Rules: the standard AWS names come first; an unknown `BROKER_…` variable or YAML key is a fault; the environment
+overrides the file; a key at the top is the default of every profile. `run` imports it, and pydantic with it, in a child
+process alone (see `apart`). Refuses to look at the token.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from broker.errors import ConfigurationError
+from broker.model import Configuration, ProfileSpec, PublishSpec, StsSpec
+from broker.schedule import RefreshPolicy
+from broker.schema import (
+    CONFIG_VARIABLE,
+    ENVIRONMENT,
+    MAXIMUM_POLICY_LENGTH,
+    SERVICE_LINK,
+    NamedProfile,
+    ProfileKeys,
+    Settings,
+    policy_text,
+)
+from broker.yaml_file import read_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PARTITION_BY_REGION_PREFIX = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "us-isof-": "aws-iso-f",
+    "eu-isoe-": "aws-iso-e",
+    "eusc-": "aws-eusc",
+}
+
+
+def load(environ: Mapping[str, str]) -> Configuration:
+    """Return what the environment, and the YAML file that BROKER_CONFIG names, ask for.
+
+    Raises ConfigurationError with all faults.
+    """
+    faults = list(_unknown_variables(environ))
+    values, names = _from_environment(environ)
+    path = environ.get(CONFIG_VARIABLE, "")
+    document: dict[str, Any] = {}
+    try:
+        document = read_mapping(path) if path else {}
+    except ConfigurationError as error:
+        faults += error.faults
+    try:
+        settings = Settings(environment=values, file=document)  # type: ignore[call-arg]  # the sources take them
+    except ValidationError as error:
+        raise ConfigurationError((*faults, *_told(error, names, path))) from None
+    profiles = list(_profiles(settings, faults))
+    if faults:
+        raise ConfigurationError(tuple(faults))
+    return _configuration(settings, tuple(profiles))
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    known = {variable.name for variable in ENVIRONMENT} | {CONFIG_VARIABLE}
+    for name in sorted(environ):
+        if name.startswith("BROKER_") and name not in known and not SERVICE_LINK.fullmatch(name):
+            yield f"{name}: no such setting; known are {', '.join(sorted(each for each in known if each[0] == 'B'))}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """Return the settings that the environment gives, nested, and the variable that each came from."""
+    values: dict[str, Any] = {}
+    names: dict[tuple[str, ...], str] = {}
+    for variable in ENVIRONMENT:
+        value = environ.get(variable.name, "").strip()
+        if not value or variable.path in names:
+            continue  # set to nothing is not set, as AWS's own tools have it
+        names[variable.path] = variable.name
+        place = values
+        for key in variable.path[:-1]:
+            place = place.setdefault(key, {})
+        place[variable.path[-1]] = value
+    return values, names
+
+
+def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: str) -> Iterator[str]:
+    """Return a line for each fault: the name to change, what is wrong, what was found (never of an unknown key)."""
+    for fault in error.errors():
+        place = tuple(str(part) for part in fault["loc"])
+        name = names.get(place, f"{path}: {'.'.join(place)}" if path else ".".join(place))
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            yield f"{name}: no such setting"
+        elif isinstance(fault["input"], str | int):
+            yield f"{name}: {message}; found {str(fault['input'])[:100]!r}"
+        else:
+            yield f"{name}: {message}"
+
+
+def _profiles(settings: Settings, faults: list[str]) -> Iterator[ProfileSpec]:
+    """Yield the profiles, each with the defaults that it leaves unsaid. Adds to `faults`."""
+    defaults = settings.model_dump(include=set(ProfileKeys.model_fields), exclude_unset=True)
+    named = settings.profiles or (NamedProfile(name="default"),)
+    seen: set[str] = set()
+    for profile in named:
+        if profile.name in seen:
+            faults.append(f"profiles: two are named {profile.name}")
+        seen.add(profile.name)
+        said = profile.model_dump(exclude_unset=True)
+        if {"session_policy", "session_policy_file"} & said.keys():  # the one replaces the other's default
+            defaults_left = {key: value for key, value in defaults.items() if not key.startswith("session_policy")}
+        else:
+            defaults_left = defaults
+        whole = NamedProfile.model_construct(**{**defaults_left, **said})
+        where = f"profile {profile.name}: " if settings.profiles else ""
+        faults += (where + fault for fault in _profile_faults(whole, settings))
+        try:
+            session_policy = _session_policy(whole)
+        except ValueError as error:
+            faults.append(f"{where}session_policy_file (BROKER_SESSION_POLICY_FILE): {error}")
+            session_policy = None
+        yield ProfileSpec(
+            name=whole.name,
+            role_arn=whole.role_arn or "",
+            region=whole.region or "",
+            token_file=whole.web_identity_token_file,
+            audience=whole.audience,
+            session_name=whole.role_session_name,
+            duration=timedelta(seconds=whole.duration_seconds),
+            session_policy=session_policy,
+            policy_arns=whole.policy_arns,
+            required=whole.required,
+        )
+
+
+def _profile_faults(profile: NamedProfile, settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with one profile as a whole."""
+    if not profile.role_arn:
+        yield "no role: set role_arn (AWS_ROLE_ARN)"
+    if not profile.region:
+        yield "no Region: set region (AWS_REGION), such as eu-west-1; without one, calls would silently go global"
+    if profile.session_policy is not None and profile.session_policy_file is not None:
+        yield "session_policy and session_policy_file: set one of the two"
+    if not profile.role_arn or not profile.region:
+        return
+    _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
+    for arn in profile.policy_arns:
+        if arn.split(":")[4] not in {account, "aws"}:
+            yield f"policy_arns: {arn} is not of the role's account {account}, as STS demands"
+    prefixes = (prefix for prefix in _PARTITION_BY_REGION_PREFIX if profile.region.startswith(prefix))
+    expected = _PARTITION_BY_REGION_PREFIX.get(next(prefixes, ""), "aws")
+    if not settings.sts.endpoint_url and partition != expected:
+        yield f"role_arn is of partition {partition}, region {profile.region} of {expected}: change one of them"
+
+
+def _session_policy(profile: NamedProfile) -> str | None:
+    """Return the profile's session policy. Raises ValueError, naming the file, where it cannot be used."""
+    path = profile.session_policy_file
+    if path is None:
+        return profile.session_policy
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - one way to read in this package
+            return policy_text(file.read(MAXIMUM_POLICY_LENGTH * 4).strip())
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _configuration(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Configuration:
+    host, _, port = settings.health.address.rpartition(":")
+    policy = RefreshPolicy()
+    return Configuration(
+        profiles=profiles,
+        sts=StsSpec(
+            endpoint_url=settings.sts.endpoint_url or "",
+            use_fips=settings.sts.use_fips_endpoint,
+            use_dualstack=settings.sts.use_dualstack_endpoint,
+            ca_bundle=settings.sts.ca_bundle or "",
+        ),
+        publish=PublishSpec(
+            directory=settings.publish.directory.rstrip("/") or "/",
+            mode=settings.publish.mode,
+            group=settings.publish.group,
+            env=settings.publish.env,
+        ),
+        minimum_interval=timedelta(seconds=settings.minimum_interval_seconds),
+        health_host="" if host == "*" else host.strip("[]"),
+        health_port=int(port),
+        log_format=settings.log.format,
+        log_level=settings.log.level,
+        warnings=tuple(
+            f"profile {profile.name}: sessions of {profile.duration.total_seconds():.0f} s cannot be kept out of the "
+            "refresh windows of the SDKs, which then fetch credentials at every call; set duration_seconds "
+            "(BROKER_DURATION_SECONDS) to 1620 or more"
+            for profile in profiles
+            if not policy.keeps_out_of_sdk_windows(profile.duration)
+        ),
+    )
