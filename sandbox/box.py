@@ -52,6 +52,7 @@ class Sandbox:
     ) -> None:
         self._now = now
         self._addresses: dict[str, str] = {}
+        self._session = boto3.session.Session()  # one for all clients: it loads the service models once
         with contextlib.ExitStack() as started:
             self._moto = MotoAccount(port=moto_port)
             started.callback(self._moto.stop)
@@ -95,7 +96,7 @@ class Sandbox:
         if "aws_access_key_id" in options:
             keys = {}
         config = botocore.config.Config(proxies={}, retries={"total_max_attempts": 1})
-        return boto3.session.Session().client(
+        return self._session.client(
             service,
             **{"region_name": self.region, "endpoint_url": self.moto_url, "config": config, **keys, **options},
         )
@@ -174,7 +175,7 @@ class Sandbox:
         return ProjectedToken(directory, mint=mint, lifetime=lifetime, **{"now": self._now, **options})
 
     def environment(self, token: ProjectedToken, role_arn: str | None = None) -> dict[str, str]:
-        """Give the environment that the EKS webhook would set, plus the endpoint of this STS."""
+        """Give the names that the EKS webhook sets (but AWS_DEFAULT_REGION), plus the endpoint of this STS."""
         return {
             "AWS_ROLE_ARN": role_arn or self.role_arn,
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(token.path),

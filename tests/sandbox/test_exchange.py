@@ -1,0 +1,166 @@
+"""What a granted exchange gives, what its credentials can do, and what they can no longer do after their expiry."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import botocore.exceptions
+import pytest
+
+from sandbox import Sandbox
+from tests.sandbox.asking import Asker, Refused, ShiftedClock, refused, unsigned_client
+
+
+def caller_identity(box: Sandbox, keys: dict[str, str]) -> dict[str, Any] | Refused:
+    client = box.boto3_client("sts", endpoint_url=box.sts.url, **keys)
+    try:
+        identity: dict[str, Any] = client.get_caller_identity()
+    except botocore.exceptions.ClientError as error:
+        return refused(error)
+    finally:
+        client.close()
+    return identity
+
+
+def test_answer_is_complete(box: Sandbox, asker: Asker) -> None:
+    before = datetime.now(UTC)
+    answer = asker.exchange(RoleSessionName="demo.app")
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
+    assert answer["AssumedRoleUser"]["AssumedRoleId"].endswith(":demo.app")
+    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:demo:app"
+    assert answer["Provider"] == box.issuer.issuer
+    assert answer["Audience"] == "sts.amazonaws.com"
+    assert answer["Credentials"]["AccessKeyId"].startswith("ASIA")
+    assert timedelta(minutes=59) < answer["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
+    assert "PackedPolicySize" not in answer
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    assert headers["date"].endswith("GMT")
+    assert headers["x-amzn-requestid"] == answer["ResponseMetadata"]["RequestId"] == box.sts.calls[0].request_id
+
+
+def test_duration_is_honoured(asker: Asker) -> None:
+    before = datetime.now(UTC)
+    answer = asker.exchange(DurationSeconds=900)
+    assert abs(answer["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
+
+
+def test_session_policies_are_accepted_and_measured(asker: Asker) -> None:
+    arns = [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]
+    answer = asker.exchange(Policy='{"Version": "2012-10-17", "Statement": []}', PolicyArns=arns)
+    assert answer["PackedPolicySize"] >= 1
+
+
+@pytest.mark.parametrize("audience", [["sts.amazonaws.com"], ["other", "sts.amazonaws.com"], "sts.amazonaws.com"])
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_every_good_token_is_taken(box: Sandbox, asker: Asker, audience: str | list[str], algorithm: str) -> None:
+    token = box.issuer.mint(audience=audience, algorithm=algorithm)
+    assert asker.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
+
+
+def test_role_in_another_partition_gets_its_own_arn(box: Sandbox, asker: Asker) -> None:
+    iam = box.boto3_client("iam", region_name="cn-north-1")
+    provider = iam.create_open_id_connect_provider(Url=box.issuer.issuer, ClientIDList=["sts.amazonaws.com"])
+    policy = box.trust_policy()
+    policy["Statement"][0]["Principal"]["Federated"] = provider["OpenIDConnectProviderArn"]
+    role = iam.create_role(RoleName="china", AssumeRolePolicyDocument=str(policy).replace("'", '"'))
+    iam.close()
+    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws-cn:sts::123456789012:assumed-role/china/demo.app"
+
+
+def test_role_with_a_path_is_found(box: Sandbox, asker: Asker) -> None:
+    policy = str(box.trust_policy()).replace("'", '"')
+    role = box.iam.create_role(RoleName="deep", Path="/team/a/", AssumeRolePolicyDocument=policy)
+    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/deep/demo.app"
+
+
+def test_credentials_work_on_a_moto_service(box: Sandbox, asker: Asker) -> None:
+    s3 = box.boto3_client("s3", **asker.keys())
+    s3.create_bucket(Bucket="proof", CreateBucketConfiguration={"LocationConstraint": box.region})
+    s3.put_object(Bucket="proof", Key="key", Body=b"content")
+    assert s3.get_object(Bucket="proof", Key="key")["Body"].read() == b"content"
+    s3.close()
+
+
+def test_caller_identity_is_the_assumed_role(box: Sandbox, asker: Asker) -> None:
+    identity = caller_identity(box, asker.keys(RoleSessionName="who.am.i"))
+    assert isinstance(identity, dict)
+    assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/who.am.i"
+    assert identity["UserId"].endswith(":who.am.i")
+    assert identity["Account"] == box.account_id
+
+
+def test_expired_credentials_are_refused(box: Sandbox, asker: Asker, clock: ShiftedClock) -> None:
+    keys = asker.keys(DurationSeconds=900)
+    clock.offset = timedelta(seconds=901)
+    expected = Refused(code="ExpiredToken", message="The security token included in the request is expired", status=403)
+    assert caller_identity(box, keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"aws_access_key_id": "ASIANOBODYKNOWSTHIS1"}, "InvalidClientTokenId"),
+        ({"aws_secret_access_key": "mangled"}, "SignatureDoesNotMatch"),
+        ({"aws_session_token": "mangled"}, "InvalidClientTokenId"),
+    ],
+)
+def test_mangled_credentials_are_refused(box: Sandbox, asker: Asker, change: dict[str, str], code: str) -> None:
+    answer = caller_identity(box, asker.keys() | change)
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.status) == (code, 403)
+
+
+def test_unsigned_caller_identity_is_refused(box: Sandbox) -> None:
+    client = unsigned_client(box)
+    with pytest.raises(botocore.exceptions.ClientError, match="MissingAuthenticationToken"):
+        client.get_caller_identity()
+    client.close()
+
+
+def test_user_key_is_forwarded_to_moto(box: Sandbox) -> None:
+    box.iam.create_user(UserName="alice")
+    key = box.iam.create_access_key(UserName="alice")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    identity = caller_identity(box, keys)
+    assert isinstance(identity, dict)
+    assert identity["Arn"].endswith(":user/alice")
+
+
+def test_session_lifetime_shortens_sessions() -> None:
+    with Sandbox(session_lifetime=timedelta(seconds=20)) as box:
+        client = unsigned_client(box)
+        issued = Asker(box, client).exchange(DurationSeconds=3600)["Credentials"]
+        client.close()
+    assert timedelta(seconds=17) < issued["Expiration"] - datetime.now(UTC) <= timedelta(seconds=20)
+
+
+def test_calls_are_recorded_without_the_token(box: Sandbox, asker: Asker) -> None:
+    token = box.issuer.mint()
+    asker.exchange(WebIdentityToken=token, DurationSeconds=1200)
+    (call,) = box.sts.calls
+    assert call.action == "AssumeRoleWithWebIdentity"
+    assert (call.role_arn, call.session_name, call.duration_seconds) == (box.role_arn, "demo.app", 1200)
+    assert call.token_fingerprint == hashlib.sha256(token.encode()).hexdigest()[:12]
+    assert (call.outcome, call.fault) == ("Success", None)
+    assert token not in repr(call)
+
+
+def test_refused_call_is_recorded_with_the_reason_that_the_client_does_not_get(box: Sandbox, asker: Asker) -> None:
+    token = box.issuer.mint(service_account="other")
+    refusal = asker.refusal(WebIdentityToken=token)
+    (call,) = box.sts.calls
+    assert call.outcome == "AccessDenied"
+    assert "found system:serviceaccount:demo:other" in call.reason
+    assert "other" not in refusal.message
+
+
+def test_waiting_for_calls_ends_when_they_arrive_or_in_time(box: Sandbox, asker: Asker) -> None:
+    threading.Thread(target=asker.exchange).start()
+    assert len(box.sts.wait_for_calls(1)) == 1
+    with pytest.raises(TimeoutError, match="1 of 2"):
+        box.sts.wait_for_calls(2, timeout=timedelta(milliseconds=10))

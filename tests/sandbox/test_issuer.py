@@ -1,0 +1,116 @@
+"""The issuer's documents and tokens, checked as a stranger with an OIDC library would."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+
+from sandbox import Availability, Issuer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as running:
+        yield running
+
+
+def get(url: str) -> dict[str, Any]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=5) as response:
+        document: dict[str, Any] = json.load(response)
+    return document
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def test_discovery_names_the_issuer_and_its_keys(issuer: Issuer) -> None:
+    document = get(issuer.url + "/.well-known/openid-configuration")
+    assert document["issuer"] == "https://oidc.sandbox.example/cluster"
+    assert document["jwks_uri"] == "https://oidc.sandbox.example/cluster/keys.json"
+    assert "RS256" in document["id_token_signing_alg_values_supported"]
+
+
+def test_unknown_path_is_not_found(issuer: Issuer) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+        get(issuer.url + "/elsewhere")
+    caught.value.close()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_token_verifies_against_the_published_key(issuer: Issuer, algorithm: str) -> None:
+    token = issuer.mint(algorithm=algorithm)
+    header = jwt.get_unverified_header(token)
+    keys = {key["kid"]: key for key in get(issuer.jwks_url)["keys"]}
+    assert header["alg"] == keys[header["kid"]]["alg"] == algorithm
+    assert "d" not in keys[header["kid"]]
+    verified = jwt.decode(
+        token,
+        jwt.PyJWK(keys[header["kid"]]),
+        audience="sts.amazonaws.com",
+        issuer=issuer.issuer,
+        algorithms=[algorithm],
+    )
+    assert verified["sub"] == "system:serviceaccount:demo:app"
+
+
+def test_claims_are_those_of_kubernetes(issuer: Issuer) -> None:
+    issued = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    token = issuer.mint(
+        namespace="team", service_account="worker", pod="worker-0", lifetime=timedelta(minutes=10), issued_at=issued
+    )
+    claims = claims_of(token)
+    assert set(claims) == {"aud", "exp", "iat", "iss", "jti", "kubernetes.io", "nbf", "sub"}
+    assert claims["aud"] == ["sts.amazonaws.com"]
+    assert (claims["iat"], claims["nbf"], claims["exp"]) == (1795435200, 1795435200, 1795435800)
+    assert claims["sub"] == "system:serviceaccount:team:worker"
+    bound = claims["kubernetes.io"]
+    assert set(bound) == {"namespace", "node", "pod", "serviceaccount"}
+    assert (bound["namespace"], bound["pod"]["name"], bound["serviceaccount"]["name"]) == ("team", "worker-0", "worker")
+    assert set(bound["node"]) == set(bound["pod"]) == set(bound["serviceaccount"]) == {"name", "uid"}
+    assert set(jwt.get_unverified_header(token)) == {"alg", "kid"}
+
+
+def test_objects_keep_their_uid_and_tokens_have_their_own_id(issuer: Issuer) -> None:
+    first, second = claims_of(issuer.mint()), claims_of(issuer.mint())
+    assert first["kubernetes.io"] == second["kubernetes.io"]
+    assert first["jti"] != second["jti"]
+
+
+def test_overrides_replace_and_remove_claims(issuer: Issuer) -> None:
+    claims = claims_of(issuer.mint(sub="somebody", nbf=None, azp="extra"))
+    assert (claims["sub"], claims["azp"]) == ("somebody", "extra")
+    assert "nbf" not in claims
+
+
+def test_newest_key_signs_and_a_retired_key_is_published_no_more(issuer: Issuer) -> None:
+    old = jwt.get_unverified_header(issuer.mint())["kid"]
+    new = issuer.add_key()
+    assert jwt.get_unverified_header(issuer.mint())["kid"] == new
+    assert {old, new} <= {key["kid"] for key in get(issuer.jwks_url)["keys"]}
+    issuer.retire_key(old)
+    assert old not in issuer.key_ids
+    assert old not in {key["kid"] for key in get(issuer.jwks_url)["keys"]}
+
+
+def test_other_algorithms_are_refused(issuer: Issuer) -> None:
+    with pytest.raises(ValueError, match="RS256 or ES256, not HS256"):
+        issuer.mint(algorithm="HS256")
+
+
+def test_stopping_does_not_wait_for_a_slow_document() -> None:
+    with Issuer() as slow:
+        slow.set_availability(Availability.SLOW, delay=timedelta(minutes=10))
+        with pytest.raises(TimeoutError):
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(slow.jwks_url, timeout=0.05)
