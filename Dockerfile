@@ -58,7 +58,7 @@ RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
     && python image/assemble.py /rootfs /site \
     && install --directory --mode=0755 /rootfs/var/run \
     && install --directory --mode=0770 /publish/aws \
-    && touch --date="@${SOURCE_DATE_EPOCH}" /rootfs/var/run /rootfs/var /publish/aws
+    && touch --date="@${SOURCE_DATE_EPOCH}" /rootfs/var/run /rootfs/var /publish /publish/aws
 
 FROM scratch
 ARG VERSION=unknown

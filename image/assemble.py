@@ -32,12 +32,12 @@ USER_ID: Final = 65532
 LAUNCHER: Final = Path("/usr/local/bin/broker")
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
-# Installers, editors, test suites, and what drags in libraries with a history of advisories: Tk, curses, SQLite, dbm.
+# Installers, editors, test suites; and what drags in libraries that the broker has no use for: Tk, curses, SQLite, NIS.
 UNWANTED_MODULES: Final = frozenset(
     {
         *("__phello__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "turtledemo", "turtle", "venv"),
         *("curses", "dbm", "sqlite3", "tkinter"),
-        *("_curses", "_curses_panel", "_dbm", "_gdbm", "_sqlite3", "_tkinter", "readline"),
+        *("_curses", "_curses_panel", "_dbm", "_gdbm", "_sqlite3", "_tkinter", "nis", "readline"),
     },
 )
 UNWANTED_PREFIXES: Final = ("_test", "_xx", "xx", "_ctypes_test", "config-")
