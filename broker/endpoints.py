@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import waitress.server
+import waitress.wasyncore
 
 from broker.formats import timestamp
 from broker.status import is_live, unready_profiles
@@ -108,13 +109,16 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering, within a second."""
-        self._server.close()
-        self._server.trigger.pull_trigger()
+        """Stop answering, within a second, and close the socket."""
+        self._server.trigger.pull_trigger(self._close_all)  # waitress's loop must do it itself
         self._thread.join(timeout=1)
 
+    def _close_all(self) -> None:
+        waitress.wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no other way to end
+
     def _serve(self) -> None:
-        self._server.run()
+        self._server.run()  # until there is nothing left to listen to
+        self._server.task_dispatcher.shutdown()
 
 
 def open_socket(host: str, port: int) -> socket.socket:
