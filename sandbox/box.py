@@ -51,16 +51,16 @@ class Sandbox:
         sts_port: int = 0,
     ) -> None:
         self._now = now
-        self._addresses: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}  # where each issuer's documents really are: the box's DNS
         self._session = boto3.session.Session()  # one for all clients: it loads the service models once
         with contextlib.ExitStack() as started:
-            self._moto = MotoAccount(port=moto_port)
-            started.callback(self._moto.stop)
+            self.account = MotoAccount(port=moto_port)
+            started.callback(self.account.stop)
             self.issuer = started.enter_context(Issuer(issuer=issuer, port=issuer_port, now=now))
             self.sts = started.enter_context(
                 StsServer(
-                    account=self._moto,
-                    addresses=self._addresses,
+                    account=self.account,
+                    addresses=self.addresses,
                     port=sts_port,
                     session_lifetime=session_lifetime,
                     idp_timeout=idp_timeout,
@@ -88,7 +88,7 @@ class Sandbox:
     @property
     def moto_url(self) -> str:
         """The endpoint of every AWS service but STS; it checks no credentials."""
-        return self._moto.url
+        return self.account.url
 
     def boto3_client(self, service: str, **options: Any) -> Any:  # noqa: ANN401 - boto3's clients have no static type
         """Make a client of one of moto's services; `options` go to boto3 (aws_access_key_id, …). Close it when done."""
@@ -103,7 +103,7 @@ class Sandbox:
 
     def register_provider(self, issuer: Issuer, audiences: Sequence[str] = (DEFAULT_AUDIENCE,)) -> str:
         """Create the account's OIDC provider for an issuer, replacing one that exists; returns its ARN."""
-        self._addresses[issuer.issuer] = issuer.url
+        self.addresses[issuer.issuer] = issuer.url
         arn = provider_arn(issuer.issuer, self.account_id)
         with contextlib.suppress(self.iam.exceptions.NoSuchEntityException):
             self.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)

@@ -3,7 +3,8 @@
 Rules, both the kubelet's own (Kubernetes `atomic_writer.go` and `token_manager.go`): an update is a new timestamped
 directory, a `..data_tmp` link renamed onto `..data`, and the removal of the old directory, so that a reader sees the
 old token or the new one; a token is replaced when it is past 80 % of its lifetime, or older than 24 hours, or issued
-in the future, each a random moment early.
+in the future, each a random moment early. As on a real node, an open that has resolved `..data` just before the old
+directory goes fails with ENOENT, and works when tried again.
 It refuses to know how tokens are signed (a callable mints them) and who reads them.
 """
 

@@ -160,7 +160,7 @@ class StsServer:
                 if isinstance(caller, Session):
                     return success_answer(action, identity_result(caller), request_id=request_id, at=at)
             case _:
-                self._authority.caller(request, at)
+                _forbid_session_tokens(action, self._authority.caller(request, at))
         status, body = self._account.forward(request.body, dict(request.headers))
         outcome = "Success" if status == HTTPStatus.OK else f"HTTP {status}"
         return Answer(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
@@ -183,6 +183,11 @@ class StsServer:
                 reason=reason,
             )
         )
+
+
+def _forbid_session_tokens(action: str, caller: Session | str) -> None:
+    if isinstance(caller, Session) and action in ("GetSessionToken", "GetFederationToken"):
+        raise Refusal("AccessDenied", f"Cannot call {action} with session credentials", HTTPStatus.FORBIDDEN)
 
 
 def _keep_silent(fault: faults.Hang | faults.Reset, wire: Wire) -> None:

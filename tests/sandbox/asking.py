@@ -37,7 +37,7 @@ class Refused:
     status: int
 
 
-def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5) -> Any:  # noqa: ANN401 - botocore's clients have no static type
+def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5, endpoint: str | None = None) -> Any:  # noqa: ANN401 - botocore's clients have no static type
     config = botocore.config.Config(
         signature_version=UNSIGNED,
         retries={"total_max_attempts": 1},
@@ -45,7 +45,7 @@ def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5) -> Any:  #
         read_timeout=read_timeout_seconds,
         proxies={},
     )
-    return SESSION.create_client("sts", region_name=box.region, endpoint_url=box.sts.url, config=config)
+    return SESSION.create_client("sts", region_name=box.region, endpoint_url=endpoint or box.sts.url, config=config)
 
 
 @dataclass(frozen=True, slots=True)

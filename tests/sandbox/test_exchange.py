@@ -10,7 +10,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from sandbox import Sandbox
+from sandbox import Sandbox, StsServer
 from tests.sandbox.asking import Asker, Refused, ShiftedClock, refused, unsigned_client
 
 
@@ -131,9 +131,10 @@ def test_user_key_is_forwarded_to_moto(box: Sandbox) -> None:
     assert identity["Arn"].endswith(":user/alice")
 
 
-def test_session_lifetime_shortens_sessions() -> None:
-    with Sandbox(session_lifetime=timedelta(seconds=20)) as box:
-        client = unsigned_client(box)
+def test_session_lifetime_shortens_sessions(box: Sandbox) -> None:
+    short = timedelta(seconds=20)
+    with StsServer(account=box.account, addresses=box.addresses, session_lifetime=short) as sts:
+        client = unsigned_client(box, endpoint=sts.url)
         issued = Asker(box, client).exchange(DurationSeconds=3600)["Credentials"]
         client.close()
     assert timedelta(seconds=17) < issued["Expiration"] - datetime.now(UTC) <= timedelta(seconds=20)

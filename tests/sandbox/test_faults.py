@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,7 @@ import botocore.exceptions
 import botocore.parsers
 import pytest
 
-from sandbox import faults
+from sandbox import StsServer, faults
 from tests.sandbox.asking import Asker, refused, unsigned_client
 
 if TYPE_CHECKING:
@@ -145,3 +146,33 @@ def test_permanent_fault_of_one_role_spares_the_others(box: Sandbox, asker: Aske
     box.sts.always(faults.THROTTLING, role_arn=box.role_arn)
     assert asker.refusal().code == "Throttling"
     assert asker.exchange(RoleArn=other)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.Latency(seconds=600), faults.Hang(), faults.Drip(pause_seconds=600), faults.Drip(pause_seconds=0.01)],
+)
+def test_stopping_waits_for_no_fault(box: Sandbox, fault: faults.Fault) -> None:
+    sts = StsServer(account=box.account, addresses=box.addresses)
+    client = unsigned_client(box, endpoint=sts.url)
+    sts.always(fault)
+    failures: list[Exception] = []
+
+    def exchange() -> None:
+        try:
+            Asker(box, client).exchange()
+        except (botocore.exceptions.BotoCoreError, OSError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    if isinstance(fault, faults.Latency):
+        threading.Event().wait(0.1)  # a delayed call is recorded when it is answered
+    else:
+        sts.wait_for_calls(1)
+    before = time.monotonic()
+    sts.stop()
+    thread.join(5)
+    client.close()
+    assert time.monotonic() - before < 2
+    assert failures

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+import botocore.exceptions
 import jwt
 import pytest
 
 from sandbox import Availability, Issuer, Sandbox
+from sandbox.loopback import LoopbackServer, Request, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.sandbox.asking import Asker, ShiftedClock
 
 NO_KEY = (
@@ -191,3 +198,80 @@ def test_second_provider_works_beside_the_first(box: Sandbox, asker: Asker) -> N
         arn = box.create_role("second", trust_policy=policy)
         answer = asker.exchange(RoleArn=arn, WebIdentityToken=other.mint(audience="custom"))
     assert answer["Provider"] == "https://oidc.other.example/two"
+
+
+def post(box: Sandbox, form: dict[str, str]) -> tuple[int, str]:
+    """Send a form as it is, without a client that would complete it."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(box.sts.url.rpartition(":")[2]), timeout=5)
+    connection.request("POST", "/", urlencode(form), {"Content-Type": "application/x-www-form-urlencoded"})
+    response = connection.getresponse()
+    status, body = response.status, response.read().decode()
+    connection.close()
+    return status, body
+
+
+@pytest.mark.parametrize("left_out", ["RoleArn", "RoleSessionName", "WebIdentityToken"])
+def test_required_parameter_left_out(box: Sandbox, left_out: str) -> None:
+    form = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "RoleArn": box.role_arn,
+        "RoleSessionName": "demo.app",
+        "WebIdentityToken": box.issuer.mint(),
+    }
+    status, body = post(box, {name: value for name, value in form.items() if name != left_out})
+    assert status == 400
+    assert "Member must not be null" in body
+    assert '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">' in body
+    assert "<Type>Sender</Type>" in body
+
+
+def test_duration_that_is_no_number(box: Sandbox, asker: Asker) -> None:
+    assert asker.refusal(DurationSeconds="an hour").code == "MalformedInput"
+    assert box.sts.calls[0].duration_seconds is None
+
+
+@pytest.mark.parametrize("form", [{}, {"Action": "Nonsense"}, {"Action": "AssumeRole", "RoleArn": "x"}])
+def test_unsigned_request_for_anything_else(box: Sandbox, form: dict[str, str]) -> None:
+    status, body = post(box, form)
+    assert status == 403
+    assert "MissingAuthenticationToken" in body
+
+
+def test_session_may_not_ask_for_a_session_token(box: Sandbox, asker: Asker) -> None:
+    client = box.boto3_client("sts", endpoint_url=box.sts.url, **asker.keys())
+    with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
+        client.get_session_token()
+    assert client.get_access_key_info(AccessKeyId="ASIAEXAMPLEEXAMPLE12")["Account"] == box.account_id
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "change", [("issuer", "https://imposter.example"), ("jwks_uri", "https://imposter.example/keys")]
+)
+def test_discovery_of_somebody_else_gives_no_key(box: Sandbox, asker: Asker, change: tuple[str, str]) -> None:
+    iss = "https://oidc.imposter.example"
+    document = {"issuer": iss, "jwks_uri": f"{iss}/keys"} | dict([change])
+
+    def answer(_: Request, wire: Wire) -> None:
+        wire.send(200, {}, json.dumps(document).encode())
+
+    refuse_documents(box, asker, answer, iss)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"{}"), (200, b"[]"), (200, b"<html>")])
+def test_broken_documents_give_no_key(box: Sandbox, asker: Asker, status: int, body: bytes) -> None:
+    def answer(_: Request, wire: Wire) -> None:
+        wire.send(status, {}, body)
+
+    refuse_documents(box, asker, answer, "https://oidc.broken.example")
+
+
+def refuse_documents(box: Sandbox, asker: Asker, answer: Callable[[Request, Wire], None], iss: str) -> None:
+    """Exchange a token of an issuer whose documents `answer` serves; STS has to refuse it."""
+    with Issuer(issuer=iss) as issuer:
+        box.register_provider(issuer)
+        server = LoopbackServer(answer=answer)
+        box.addresses[iss] = server.url
+        refusal = asker.refusal(WebIdentityToken=issuer.mint())
+        server.stop()
+    assert (refusal.code, refusal.message) == ("InvalidIdentityToken", NO_KEY)
