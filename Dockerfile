@@ -7,8 +7,8 @@
 #   --build-arg PYTHON_IMAGE=NAME     base of the build stage, Debian-based with Python 3.11 or newer in /usr/local; give
 #                                     NAME@sha256:... to pin it. Only its Python, C library and OpenSSL get into the image
 #   --build-arg VERSION=X.Y.Z         version for the label; the build fails where the package has another
-#   --build-arg SOURCE_DATE_EPOCH=N   age of every file. Same inputs, same N: same layer. The time stamps of the image
-#                                     itself are the builder's: buildah bud --timestamp N, or
+#   --build-arg SOURCE_DATE_EPOCH=N   age of every file. The same inputs give the same files; for the same image, digest
+#                                     and all, tell the builder too: buildah bud --timestamp N, or
 #                                     docker buildx build --output type=...,rewrite-timestamp=true
 # Without the network, from a folder of wheels (pip download -r requirements/runtime.txt, and for the build also
 # hatchling and its own dependencies, as requirements/dev.txt pins them):
