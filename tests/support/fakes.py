@@ -1,0 +1,150 @@
+"""Builders of the broker's values, and a clock that only moves when it is told to, or waited on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from broker.clock import Instant
+from broker.model import BoundToken, Generation, ProfileSpec, Secret, TemporaryCredentials, UnverifiedClaims
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    from broker.clock import Message
+
+EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ROLE_ARN = "arn:aws:iam::123456789012:role/app"
+AUDIENCE = "sts.amazonaws.com"
+
+
+class FakeClock:
+    """A clock whose time passes only by `advance`, `leap` and `wait`."""
+
+    def __init__(self, now: datetime = EPOCH) -> None:
+        self.now = now
+        self.monotonic = timedelta(seconds=1000)
+
+    def read(self) -> Instant:
+        """Return the present moment."""
+        return Instant(now=self.now, monotonic=self.monotonic)
+
+    def advance(self, duration: timedelta) -> None:
+        """Let time pass on both clocks."""
+        self.now += duration
+        self.monotonic += duration
+
+    def leap(self, duration: timedelta) -> None:
+        """Set the wall clock forward or back; the monotonic one does not notice."""
+        self.now += duration
+
+    def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
+        """Return a message that is there already, or let the whole duration pass."""
+        if not inbox.empty():
+            return inbox.get_nowait()
+        self.advance(duration)
+        return None
+
+
+def make_profile(name: str = "default", **changes: Any) -> ProfileSpec:  # noqa: ANN401 - any field of the spec
+    """Return a profile for ROLE_ARN in eu-west-1."""
+    fields = {"role_arn": ROLE_ARN, "region": "eu-west-1", "token_file": "/token", **changes}
+    return ProfileSpec(name=name, **fields)
+
+
+def make_token(
+    *,
+    issued_at: datetime | None = EPOCH,
+    lifetime: timedelta = timedelta(hours=1),
+    audiences: tuple[str, ...] = (AUDIENCE,),
+    serial: int = 0,
+    **changes: Any,  # noqa: ANN401 - any claim
+) -> BoundToken:
+    """Return a token of `demo/app`; `serial` tells tokens of the same times apart."""
+    begins = issued_at or EPOCH
+    claims: dict[str, Any] = {
+        "issuer": "https://oidc.example/cluster",
+        "subject": "system:serviceaccount:demo:app",
+        "namespace": "demo",
+        "service_account": "app",
+        "pod": "app-7d9c5b6f8-x2x7k",
+        **changes,
+    }
+    raw = f"token-{begins.timestamp()}-{lifetime}-{serial}"
+    return BoundToken(
+        raw=Secret(raw),
+        fingerprint=hashlib.sha256(raw.encode()).hexdigest()[:12],
+        claims=UnverifiedClaims(
+            audiences=audiences,
+            issued_at=issued_at,
+            not_before=issued_at,
+            expires_at=begins + lifetime,
+            **claims,
+        ),
+    )
+
+
+def make_jwt(
+    *,
+    issued_at: datetime = EPOCH,
+    lifetime: timedelta = timedelta(hours=1),
+    audience: str | list[str] | None = None,
+    **claims: object,
+) -> str:
+    """Return the text of a bound token with a made-up signature; a claim given as None is left out."""
+    payload: dict[str, object] = {
+        "aud": [AUDIENCE] if audience is None else audience,
+        "exp": int((issued_at + lifetime).timestamp()),
+        "iat": int(issued_at.timestamp()),
+        "iss": "https://oidc.example/cluster",
+        "kubernetes.io": {
+            "namespace": "demo",
+            "node": {"name": "node-1"},
+            "pod": {"name": "app-7d9c5b6f8-x2x7k"},
+            "serviceaccount": {"name": "app"},
+        },
+        "sub": "system:serviceaccount:demo:app",
+        **claims,
+    }
+    header = {"alg": "RS256", "kid": "key-1"}
+    kept = {name: value for name, value in payload.items() if value is not None}
+    return ".".join((_part(json.dumps(header).encode()), _part(json.dumps(kept).encode()), _part(b"signature" * 28)))
+
+
+def make_credentials(
+    *,
+    received_at: datetime = EPOCH,
+    lifetime: timedelta = timedelta(hours=1),
+    serial: int = 0,
+    **changes: Any,  # noqa: ANN401 - any field
+) -> TemporaryCredentials:
+    """Return credentials of ROLE_ARN; `serial` tells generations apart."""
+    fields: dict[str, Any] = {
+        "access_key_id": f"ASIA{serial:016d}",
+        "secret_access_key": Secret(f"secret+{serial:08d}/abcdefghijklmnopqrstuvwx"),
+        "session_token": Secret(f"session//token+{serial:08d}=="),
+        "received_at": received_at,
+        "expires_at": received_at + lifetime,
+        "lifetime": lifetime,
+        "assumed_role_arn": "arn:aws:sts::123456789012:assumed-role/app/demo.app-7d9c5b6f8-x2x7k",
+        "account_id": "123456789012",
+        "request_id": f"request-{serial}",
+        "clock_skew": timedelta(0),
+        **changes,
+    }
+    return TemporaryCredentials(**fields)
+
+
+def make_generation(profile: str = "default", number: int = 1, **changes: Any) -> Generation:  # noqa: ANN401 - of make_credentials
+    """Return a generation whose credentials are told apart by its number."""
+    credentials = make_credentials(serial=number, **changes)
+    return Generation(
+        profile=profile, number=number, credentials=credentials, reason="refresh_due", fingerprint="0123456789ab"
+    )
+
+
+def _part(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
