@@ -1,0 +1,81 @@
+"""`python -m benchmarks`: measures, tells its progress on standard error, prints the table on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import idle, many_profiles, memory, promptness, startup
+from benchmarks.rows import table
+from benchmarks.runs import RUNTIME_PYTHON, BenchmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.rows import Row
+
+_FIGURES = {module.NAME: module.measure for module in (startup, memory, idle, promptness, many_profiles)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for. Return the exit code."""
+    options = _parser().parse_args(arguments)
+    if not RUNTIME_PYTHON.exists():
+        sys.stderr.write("benchmarks: .venv-runtime is not there; run `make bench`, which builds it\n")
+        return 2
+    rows: list[Row] = []
+    for name in options.figure or _FIGURES:
+        began = time.monotonic()
+        sys.stderr.write(f"{name} … ")
+        sys.stderr.flush()
+        try:
+            rows += _FIGURES[name](options.repeats)
+        except BenchmarkError as error:
+            sys.stderr.write(f"\nbenchmarks: {name}: {error}\n")
+            return 1
+        sys.stderr.write(f"{time.monotonic() - began:.0f} s\n")
+    if options.json:
+        print(json.dumps({"about": _about(options.repeats), "rows": [row.document() for row in rows]}, indent=2))
+    else:
+        print(table(rows), _about(options.repeats), sep="\n\n")
+    return 1 if options.strict and any(row.is_met is False for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--figure", action="append", choices=sorted(_FIGURES), help="measure this one (repeatable)")
+    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="samples a figure (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print JSON with every sample")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a bound is missed")
+    return parser
+
+
+def _about(repeats: int) -> str:
+    """Return a line that says where and when."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    load = os.getloadavg()[0]
+    return (
+        f"Medians of {repeats}, {datetime.now(UTC):%Y-%m-%d}; {model}, {os.cpu_count()} cores, load {load:.1f} at the "
+        f"end; {platform.system()} {platform.release()}, Python {platform.python_version()}."
+    )
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

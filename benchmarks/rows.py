@@ -1,0 +1,82 @@
+"""A row of the table: samples, what they are held against, the bound, and whether it is met. Pure; prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEADER = ("figure", "measured (least to most)", "against", "ratio", "at most", "met")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure. `samples` and `against` are in `unit`; no bound at all: told, not judged."""
+
+    figure: str
+    unit: str
+    samples: Sequence[float]
+    against: Sequence[float] = ()
+    maximum: float | None = None
+    maximum_ratio: float | None = None
+    places: int = 1
+
+    @property
+    def measured(self) -> float:
+        """The median of the samples."""
+        return median(self.samples)
+
+    @property
+    def ratio(self) -> float | None:
+        """The medians' ratio, where there is something to hold against."""
+        return self.measured / median(self.against) if self.against else None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether every bound is met; None where there is none."""
+        verdicts = [
+            value <= bound
+            for value, bound in ((self.measured, self.maximum), (self.ratio, self.maximum_ratio))
+            if value is not None and bound is not None
+        ]
+        return all(verdicts) if verdicts else None
+
+    def document(self) -> dict[str, object]:
+        """Return the row as JSON values, every sample included."""
+        return {
+            "figure": self.figure,
+            "unit": self.unit,
+            "measured": self.measured,
+            "samples": list(self.samples),
+            "against": list(self.against),
+            "ratio": self.ratio,
+            "maximum": self.maximum,
+            "maximum_ratio": self.maximum_ratio,
+            "met": self.is_met,
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row's cells as Markdown."""
+        bounds = [] if self.maximum_ratio is None else [f"{self.maximum_ratio:g}x"]
+        bounds += [] if self.maximum is None else [f"{self.maximum:g} {self.unit}"]
+        spread = f"({self._number(min(self.samples))} to {self._number(max(self.samples))})"
+        return (
+            self.figure,
+            f"{self._number(self.measured)} {self.unit} {spread}",
+            f"{self._number(median(self.against))} {self.unit}" if self.against else "-",
+            "-" if self.ratio is None else f"{self.ratio:.2f}x",
+            ", ".join(bounds) or "-",
+            {True: "yes", False: "**no**", None: "-"}[self.is_met],
+        )
+
+    def _number(self, value: float) -> str:
+        return f"{value:.{self.places}f}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [_HEADER, ("---",) * len(_HEADER), *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,47 @@
+"""CPU from exec to the first published credentials, held against the bare script's to its one file.
+
+Both are killed as soon as the file is seen (looked for every millisecond), and the kernel's account of them, reaped
+children included, is what counts: the broker checks its settings in a child. The bare script is so spared the clearing
+up at an interpreter's end, which the broker had not come to either. The broker's file is the last one of its first
+publish, `credentials`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.readings import end_and_count_cpu_seconds
+from benchmarks.rows import Row
+from benchmarks.runs import Workplace, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAME = "startup"
+
+
+def measure(repeats: int) -> Sequence[Row]:
+    """Return the row."""
+    brokers, scripts = [], []
+    with Workplace() as workplace:
+        endpoint = workplace.start_sts()
+        for repeat in range(repeats + 1):  # the first warms bytecode and page cache
+            script, target = workplace.start_bare_script(endpoint)
+            wait_for(target, script)
+            scripts.append(end_and_count_cpu_seconds(script.process))
+            broker = workplace.start_broker(endpoint)
+            wait_for(broker.directory / "credentials", broker)
+            brokers.append(end_and_count_cpu_seconds(broker.process))
+            if repeat == 0:
+                scripts.clear()
+                brokers.clear()
+    return [
+        Row(
+            figure="CPU from exec to first published credentials",
+            unit="s",
+            samples=brokers,
+            against=scripts,
+            maximum_ratio=1.6,
+            places=3,
+        )
+    ]
