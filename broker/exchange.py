@@ -12,6 +12,7 @@ import os
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -27,7 +28,6 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
 
 from broker.denials import explain
 from broker.errors import ExchangeError, ExchangeUnavailable, RequestInvalid, ResponseInvalid
@@ -53,22 +53,21 @@ class StsExchanger:
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
+        self._heard = threading.local()  # `status`: the HTTP status of the answer to this thread's call
 
     def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
         """Return the temporary credentials that STS gives for the token. Raises ExchangeError and nothing else."""
         session_name = profile.session_name or session_name_for(token.claims)
+        self._heard.status = None
         try:
             client = self._client(profile.region)
             answer = client.assume_role_with_web_identity(**_parameters(profile, token, session_name))
         except ClientError as error:
             raise explain(error.response, profile, token) from None
-        except ResponseParserError:
-            raise ResponseInvalid(
-                f"What answered at {self._address(profile)} is not STS: its answer cannot be read.",
-                "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
-            ) from None
         except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside
-            raise self._unreachable(error, profile) from None
+            status = self._heard.status
+            fault = self._unreachable(error, profile) if status is None else self._unreadable(status, profile, token)
+            raise fault from None
         return self._checked(answer, profile, session_name)
 
     def _client(self, region: str) -> Any:  # noqa: ANN401 - botocore has no types
@@ -76,11 +75,26 @@ class StsExchanger:
         with self._lock:  # botocore's clients may be shared between threads, their making may not
             if region not in self._clients:
                 self._clients[region] = _new_client(self._spec, region)
+                self._clients[region].meta.events.register("before-parse.sts", self._hear)
             return self._clients[region]
+
+    def _hear(self, response_dict: Mapping[str, Any], **_: object) -> None:
+        """Keep the status of an answer that botocore may not be able to read: it would forget it."""
+        self._heard.status = int(response_dict["status_code"])
 
     def _address(self, profile: ProfileSpec) -> str:
         client = self._clients.get(profile.region)
         return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
+
+    def _unreadable(self, status: int, profile: ProfileSpec, token: BoundToken) -> ExchangeError:
+        """Return what an answer means of which the HTTP status is all that can be read (Ceph's refusals are JSON)."""
+        if status >= HTTPStatus.BAD_REQUEST:
+            return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, token)
+        return ResponseInvalid(
+            f"What answered at {self._address(profile)} is not STS: its answer cannot be read.",
+            "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
+            http_status=status,
+        )
 
     def _unreachable(  # noqa: PLR0911 - a table in the form of code
         self, error: Exception, profile: ProfileSpec

@@ -1,0 +1,89 @@
+"""The broker's real pieces put together in this process: loop, token source, exchanger, sink, status; no threads.
+
+Exchanges happen in the loop's own thread, and the loop is run until something is so, not for a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from broker.exchange import StsExchanger
+from broker.publish import FileSink
+from broker.refresher import Message, Refresher, RefreshNow
+from broker.schedule import RefreshPolicy
+from broker.status import ProfileStatus, Status
+from broker.token_source import FileTokenSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from broker.clock import Clock
+    from broker.events import Event
+    from broker.model import ProfileSpec, PublishSpec, StsSpec
+
+TURNS_ENOUGH = 50
+
+
+@dataclass(slots=True, kw_only=True)
+class InProcessBroker:
+    """Everything `broker run` puts together but signals, listener and log."""
+
+    profiles: Sequence[ProfileSpec]
+    sts: StsSpec
+    publish: PublishSpec
+    clock: Clock
+    events: list[Event] = field(default_factory=list)
+    minimum_interval: timedelta | None = None
+    status: Status = field(init=False)
+    refresher: Refresher = field(init=False)
+    inbox: SimpleQueue[Message] = field(init=False, default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        """Put the pieces together as the daemon does."""
+        self.status = Status(self.profiles)
+        sources = {spec.token_file: FileTokenSource(spec.token_file, self.clock) for spec in self.profiles}
+        policy = RefreshPolicy()
+        if self.minimum_interval is not None:
+            policy = replace(policy, minimum_interval=self.minimum_interval)
+        self.refresher = Refresher(
+            profiles=self.profiles,
+            tokens={spec.name: sources[spec.token_file] for spec in self.profiles},
+            exchanger=StsExchanger(self.sts, self.clock),
+            sink=FileSink(self.publish, self.profiles, self.clock),
+            record=self._record,
+            clock=self.clock,
+            inbox=self.inbox,
+            spawn=lambda task: task(),
+            chance=lambda: 0.5,
+            policy=policy,
+        )
+
+    def profile(self, name: str = "default") -> ProfileStatus:
+        """Return a profile's present state."""
+        return next(each for each in self.status.snapshot().profiles if each.profile == name)
+
+    def run_until(self, condition: Callable[[], bool], *, turns: int = TURNS_ENOUGH) -> None:
+        """Turn until `condition` holds; AssertionError where it still does not after so many turns."""
+        left = turns
+
+        def until() -> bool:
+            nonlocal left
+            left -= 1
+            return condition() or left == 0
+
+        self.refresher.run(until)
+        assert condition(), self.status.snapshot()
+
+    def publish_next(self) -> None:
+        """Ask for a refresh of every profile and run until all of them are published."""
+        wanted = {each.profile: each.published_generation + 1 for each in self.status.snapshot().profiles}
+        if any(number > 1 for number in wanted.values()):
+            self.inbox.put(RefreshNow())
+        self.run_until(lambda: all(self.profile(name).published_generation >= wanted[name] for name in wanted))
+
+    def _record(self, event: Event) -> None:
+        self.status.record(event)
+        self.events.append(event)
