@@ -53,9 +53,10 @@ def credentials_section_from_json(profile: str, document: bytes, now: datetime) 
     """Return the section for what `credential_process_json` once wrote; None where it is unreadable or expired."""
     try:
         fields = json.loads(document)
-        expiry, keys = fields["Expiration"], (fields["AccessKeyId"], fields["SecretAccessKey"], fields["SessionToken"])
-        expired = datetime.fromisoformat(expiry) <= now
-    except (ValueError, TypeError, KeyError):
+        keys = (fields["AccessKeyId"], fields["SecretAccessKey"], fields["SessionToken"])
+        expires_at = datetime.fromisoformat(fields["Expiration"])
+        expired, expiry = expires_at <= now, timestamp(expires_at)  # not as it stood there: that may hold anything
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     if expired or not all(isinstance(key, str) and key.isprintable() and key for key in keys):
         return None
