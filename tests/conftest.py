@@ -1,4 +1,4 @@
-"""Set-up for every test: hypothesis has no deadline, because runners stall, and in CI draws the same examples each time."""
+"""Set-up for every test: hypothesis has no deadline, for runners stall, and in CI always draws the same examples."""
 
 from __future__ import annotations
 
