@@ -1,0 +1,185 @@
+"""A world in which weeks pass in a second: kubelet, STS and disk fail when told to, and nobody waits for the time.
+
+The loop under test is the real one; only what it touches is made up. The kubelet rotates by its own rule, late by a
+sync period. STS answers after a latency, by messages that arrive while the loop waits. Wall-clock leaps are the whole
+world's: kubelet and STS go along.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from queue import SimpleQueue
+from random import Random
+from typing import TYPE_CHECKING
+
+from broker.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
+from broker.refresher import Message as LoopMessage
+from broker.refresher import Refresher, Stop
+from broker.schedule import RefreshPolicy
+from broker.status import Status
+from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.clock import Instant, Message
+    from broker.events import Event
+    from broker.model import BoundToken, Generation, ProfileSpec, TemporaryCredentials
+    from broker.status import ProfileStatus
+
+ZERO = timedelta(0)
+LATENCY = timedelta(milliseconds=200)
+SYNC_LAG = timedelta(seconds=70)
+
+
+class WorldClock(FakeClock):
+    """A FakeClock on which things are due: waiting lets them happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: list[tuple[timedelta, int, Callable[[], None]]] = []
+        self._number = count()
+
+    def after(self, delay: timedelta, task: Callable[[], None]) -> None:
+        """Do something when so much time has passed."""
+        heapq.heappush(self._tasks, (self.monotonic + delay, next(self._number), task))
+
+    def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
+        """Let time pass until a message is there, doing what is due on the way."""
+        end = self.monotonic + duration
+        while inbox.empty():
+            if not self._tasks or self._tasks[0][0] > end:
+                self.advance(end - self.monotonic)
+                return None
+            at, _, task = heapq.heappop(self._tasks)
+            self.advance(max(at - self.monotonic, ZERO))
+            task()
+        return inbox.get_nowait()
+
+
+@dataclass(kw_only=True)
+class World:
+    """Everything around a refresher of these profiles."""
+
+    profiles: Sequence[ProfileSpec] = (make_profile(),)
+    token_lifetime: timedelta = timedelta(hours=1)
+    seed: int = 0
+    policy: RefreshPolicy = field(default_factory=RefreshPolicy)
+    chance: Callable[[], float] | None = None
+    clock: WorldClock = field(default_factory=WorldClock)
+    sts_fault: Callable[[], ExchangeError] | None = None
+    denied_profile: str = ""
+    token_absent: bool = False
+    kubelet_stuck: bool = False
+    disk_fault: bool = False
+    answer_after: timedelta = LATENCY
+    granted_lifetime: timedelta | None = None
+    """What sessions are granted for from now on, whatever was asked."""
+    calls: list[tuple[Instant, str]] = field(default_factory=list)
+    """Every exchange that reached STS: when, and for which profile."""
+    expired_tokens_sent: int = 0
+    published: dict[str, Generation] = field(default_factory=dict)
+    on_publish: Callable[[Generation | None, Generation], None] = lambda _before, _after: None
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Mint the first token, build the loop."""
+        self.random = Random(self.seed)
+        self.inbox: SimpleQueue[LoopMessage] = SimpleQueue()
+        self.status = Status(self.profiles)
+        self._serial = count(1)
+        self._token = make_token(issued_at=self.clock.now, lifetime=self.token_lifetime)
+        self.refresher = Refresher(
+            profiles=self.profiles,
+            tokens={profile.name: self for profile in self.profiles},
+            exchanger=self,
+            sink=self,
+            record=self._record,
+            clock=self.clock,
+            inbox=self.inbox,
+            spawn=self._spawn,
+            chance=self.chance or self.random.random,
+            policy=self.policy,
+        )
+
+    def live(self, duration: timedelta) -> None:
+        """Let the loop run for so long."""
+        self.clock.after(duration, lambda: self.inbox.put(Stop()))
+        self.refresher.run()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing stands in the way of a refresh."""
+        return self.sts_fault is None and not (self.token_absent or self.kubelet_stuck or self.disk_fault)
+
+    # The kubelet.
+    def read(self, audience: str) -> BoundToken:
+        """Return the token that stands in the file, rotated when that is due."""
+        del audience
+        if self.token_absent:
+            raise TokenUnavailable("No token.")
+        issued_at = self._token.claims.issued_at
+        assert issued_at is not None
+        age = self.clock.now - issued_at
+        due = age > min(self.token_lifetime * 0.8, timedelta(hours=24)) + min(SYNC_LAG, self.token_lifetime / 10)
+        if (due or age < ZERO) and not self.kubelet_stuck:
+            self._token = make_token(issued_at=self.clock.now, lifetime=self.token_lifetime, serial=next(self._serial))
+        if self._token.claims.expires_at <= self.clock.now:
+            raise TokenExpired("Expired.")
+        return self._token
+
+    # STS.
+    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
+        """Answer one call, having checked that the broker was right to make it."""
+        self.calls.append((self.clock.read(), profile.name))
+        self.expired_tokens_sent += token.claims.expires_at <= self.clock.now
+        if self.sts_fault is not None and self.denied_profile in {"", profile.name}:
+            raise self.sts_fault()
+        lifetime = self.granted_lifetime or profile.duration
+        return make_credentials(received_at=self.clock.now, lifetime=lifetime, serial=next(self._serial))
+
+    # The disk.
+    def publish(self, generations: Sequence[Generation]) -> None:
+        """Keep what readers see."""
+        if self.disk_fault:
+            raise PublishError("Full.", sink="files", errno=28)
+        for generation in generations:
+            self.on_publish(self.published.get(generation.profile), generation)
+            self.published[generation.profile] = generation
+
+    def _spawn(self, task: Callable[[], None]) -> None:
+        self.clock.after(self.answer_after, task)
+
+    def _record(self, event: Event) -> None:
+        self.events.append(event)
+        self.status.record(event)
+
+
+def usable_until(world: World, profile: str = "default") -> datetime | None:
+    """Return until when readers can use what is published."""
+    generation = world.published.get(profile)
+    return generation.credentials.usable_until if generation else None
+
+
+def profile_status(world: World, name: str = "default") -> ProfileStatus:
+    """Return one profile's state."""
+    return next(profile for profile in world.status.snapshot().profiles if profile.profile == name)
+
+
+def most_calls_within(world: World, window: timedelta, profile: str = "default") -> int:
+    """Return the largest number of calls in any window of this length (monotonic)."""
+    times = [instant.monotonic for instant, name in world.calls if name == profile]
+    most = first = 0
+    for last, time in enumerate(times):
+        while time - times[first] >= window:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def raising(kind: type[ExchangeError]) -> Callable[[], ExchangeError]:
+    """Return what makes an error of this kind."""
+    return lambda: kind("Made up.")
