@@ -1,0 +1,158 @@
+"""Unmodified boto3 reads what the broker publishes, in each of the ways that the contract offers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.exceptions
+import pytest
+
+from broker.clock import SystemClock
+from broker.model import ProfileSpec, PublishSpec, StsSpec
+from sandbox import StsServer
+from tests.moto_backed.broker_in_process import InProcessBroker
+from tests.process.pod import sessions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox import Sandbox
+
+SESSION_LIFETIME = timedelta(minutes=5)
+"""Within botocore's mandatory refresh window, so that it asks its provider at every call."""
+WHO_AM_I = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+
+
+@pytest.fixture
+def sts(box: Sandbox) -> Iterator[StsServer]:
+    with StsServer(account=box.account, addresses=box.addresses, session_lifetime=SESSION_LIFETIME) as server:
+        yield server
+
+
+@pytest.fixture
+def make_broker(box: Sandbox, sts: StsServer, role_arn: str, tmp_path: Path) -> Callable[..., InProcessBroker]:
+    volume = box.projected_token(tmp_path / "volume")
+
+    def make(names: tuple[str, ...] = ("default",), **publish: Any) -> InProcessBroker:  # noqa: ANN401 - of PublishSpec
+        return InProcessBroker(
+            profiles=[
+                ProfileSpec(
+                    name=name,
+                    role_arn=role_arn,
+                    region=box.region,
+                    token_file=str(volume.path),
+                    session_name=f"session-of-{name}",
+                )
+                for name in names
+            ],
+            sts=StsSpec(endpoint_url=sts.url),
+            publish=PublishSpec(directory=str(tmp_path / "published"), **publish),
+            clock=SystemClock(),
+        )
+
+    return make
+
+
+@pytest.fixture
+def reader(sts: StsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return what makes an STS client as an app does that knows these variables and nothing else."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    fixed = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": sts.url, "NO_PROXY": "127.0.0.1"}
+
+    def make(profile: str | None = None, **environment: str) -> Any:  # noqa: ANN401 - boto3's clients have no static type
+        for name, value in {**nothing, **fixed, **environment}.items():
+            monkeypatch.setenv(name, value.format(published=tmp_path / "published"))
+        return boto3.session.Session(profile_name=profile).client("sts")
+
+    return make
+
+
+def test_sdk_with_the_config_file_follows_from_one_generation_to_the_next(
+    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+) -> None:
+    broker = make_broker()
+    broker.publish_next()
+    client = reader(AWS_CONFIG_FILE="{published}/config")
+    assert client.meta.region_name == "eu-west-1"
+    keys = []
+    for _ in range(3):
+        assert client.get_caller_identity()["Arn"].endswith("/moto-backed-app/session-of-default")
+        keys.append(client._request_signer._credentials.get_frozen_credentials().access_key)
+        broker.publish_next()
+    client.close()
+    assert keys == list(sessions_of(sts))[:3]
+
+
+def test_sdk_finds_each_profile_by_its_name(
+    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any]
+) -> None:
+    make_broker(names=("default", "audit", "backup.eu")).publish_next()
+    for name in ("default", "audit", "backup.eu"):
+        for environment in (
+            "AWS_CONFIG_FILE={published}/config",
+            "AWS_SHARED_CREDENTIALS_FILE={published}/credentials",
+        ):
+            variable, _, value = environment.partition("=")
+            client = reader(profile=name, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1", **{variable: value})
+            assert client.get_caller_identity()["Arn"].endswith(f"/session-of-{name}")
+            client.close()
+
+
+def test_new_session_reads_the_shared_credentials_file_as_it_is_now(
+    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+) -> None:
+    broker = make_broker()
+    for number in range(2):
+        broker.publish_next()
+        client = reader(AWS_SHARED_CREDENTIALS_FILE="{published}/credentials", AWS_DEFAULT_REGION="eu-west-1")
+        assert client.get_caller_identity()["Account"] == "123456789012"
+        assert client._request_signer._credentials.access_key == list(sessions_of(sts))[number]
+        client.close()
+
+
+def test_env_file_sourced_by_sh_gives_a_program_its_credentials(
+    make_broker: Callable[..., InProcessBroker], sts: StsServer, tmp_path: Path
+) -> None:
+    make_broker(env=True).publish_next()
+    file = tmp_path / "published" / "default.env"
+    script = f'set -aeu; . {shlex.quote(str(file))}; set +a; exec {shlex.quote(sys.executable)} -c "$0"'
+    done = subprocess.run(
+        ["sh", "-c", script, WHO_AM_I],
+        env={
+            "PATH": os.environ["PATH"],
+            "AWS_ENDPOINT_URL_STS": sts.url,
+            "HOME": str(tmp_path),
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.endswith("/moto-backed-app/session-of-default\n")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_reader_of_credentials_that_sts_ended_is_refused_and_served_again_by_the_next_generation(
+    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+) -> None:
+    broker = make_broker()
+    broker.publish_next()
+    client = reader(AWS_CONFIG_FILE="{published}/config")
+    client.get_caller_identity()
+    sts._authority._sessions.clear()
+    with pytest.raises(botocore.exceptions.ClientError, match="InvalidClientTokenId"):
+        client.get_caller_identity()
+    broker.publish_next()
+    assert client.get_caller_identity()["Account"] == "123456789012"
+    client.close()
