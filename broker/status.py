@@ -189,7 +189,7 @@ def _after(  # noqa: PLR0911 - one for each event
                 fault=_fault_left(profile, PublishError),
             )
             return _counted(profile, SUCCESS, generation.reason)
-        case PublishFailed():
+        case _:
             profile = replace(profile, publish_failures=profile.publish_failures + 1)
             return _counted(_with_fault(profile, event.error, event.at), FAILURE, event.error.reason)
 
