@@ -1,0 +1,109 @@
+"""The tables of the README, made from the code: `python -m tests.docs.tables` prints them; a test compares."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from broker import errors
+from broker.errors import BrokerError
+from broker.metrics import SnapshotCollector
+from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, Settings
+from broker.status import Status
+from tests.support.fakes import FakeClock, make_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+
+def settings_table() -> str:
+    """Return a row for each setting: YAML key, environment variables, default, meaning."""
+    variables: dict[str, list[str]] = {}
+    for variable in ENVIRONMENT:
+        variables.setdefault(".".join(variable.path), []).append(f"`{variable.name}`")
+    rows = [f"| | `{CONFIG_VARIABLE}` | | The YAML file. |"]
+    for key, field in _fields(Settings):
+        if key != "profiles":
+            names = ", ".join(variables.get(key, []))
+            rows.append(f"| `{key}` | {names} | {_default(key, field)} | {field.description} |")
+    rows.append("| `profiles` | | one, `default` | A list: `name`, and the keys from `role_arn` to `required`. |")
+    return _table("| YAML key | environment | default | meaning |", rows)
+
+
+def metrics_table() -> str:
+    """Return a row for each metric: name, type, labels, meaning."""
+    collector = SnapshotCollector(Status([make_profile()]).snapshot, FakeClock())
+    labels = {
+        "broker_build_info": "version, python",
+        "broker_fault": "profile, reason",
+        "broker_refresh_total": "profile, outcome, reason",
+        "broker_publish_failures_total": "profile",
+        "broker_ready": "",
+        "broker_exchange_duration_seconds": "",
+        "broker_clock_skew_seconds": "",
+    }
+    rows = []
+    for family in collector.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {labels.get(name, 'profile')} | {family.documentation} |")
+    return _table("| metric | type | labels | meaning |", rows)
+
+
+def reasons_table() -> str:
+    """Return a row for each fault: reason, exit code of `once`, what the loop does."""
+    doing = {
+        errors.Disposition.SOON: "tries again in 1 s, doubling to 60 s",
+        errors.Disposition.SOON_THEN_SLOW: "tries again in 1 s, doubling; after five times in minutes, up to 5",
+        errors.Disposition.SLOW: "tries again in a minute, doubling to 5",
+        errors.Disposition.ROTATION: "waits for the kubelet's next token, looking every 15 s",
+    }
+    rows = []
+    for kind in _leaves(BrokerError):
+        does = doing[kind.disposition]
+        if issubclass(kind, errors.TokenError):
+            does = "looks again in 1 s, doubling to 15 s"
+        if kind is errors.ConfigurationError:
+            does = "ends before anything starts"
+        rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {does} | {kind.exit_code} |")
+    return _table("| reason | meaning | the loop | exit code of `once` |", rows)
+
+
+def _table(head: str, rows: list[str]) -> str:
+    rule = "|" + " --- |" * (head.count("|") - 1)
+    return "\n".join([head, rule, *rows])
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and hasattr(nested, "model_fields"):
+            yield from _fields(nested, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _default(key: str, field: FieldInfo) -> str:
+    value = field.default
+    if key in {"role_arn", "region"}:
+        return "must be set"
+    if key == "publish.mode":
+        return f"`{value:04o}`"
+    if value in (None, ()) or isinstance(value, timedelta):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for each in below:
+        yield from _leaves(each)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{settings_table()}\n\n{metrics_table()}\n\n{reasons_table()}\n")
