@@ -30,7 +30,7 @@ def load_configuration(environ: Mapping[str, str]) -> Configuration:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
-    _, status = os.waitpid(child, 0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status != 0:
         raise RuntimeError(f"the process that checks the settings ended with status {status}")
     result: Configuration | tuple[str, ...] = pickle.loads(answer)  # noqa: S301 - our own child wrote it

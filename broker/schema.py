@@ -10,7 +10,9 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 MAXIMUM_POLICY_LENGTH = 2048
 """Characters of an inline session policy (botocore's STS model)."""
 _ROLE_ARN = r"^arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]{1,900}$"
-_POLICY_ARN = re.compile(r"^arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\x21-\x7e]{1,900}$")
+_POLICY_ARN = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\x21-\x7e]{1,900}")
 _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+_HEALTH_ADDRESS = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _DIRECTORY = r"^/[A-Za-z0-9_./+@=-]*$"
 _POLICY_TEXT = re.compile("[\t\n\r\x20-\xff]+")
+_LAST_GROUP = 2**32 - 2  # the number above it means "leave as it is" to chown
 _MODES = (0o400, 0o440, 0o444, 0o600, 0o640, 0o644)
 
 
@@ -36,7 +40,7 @@ def _comma_separated(value: object) -> object:
 
 def _policy_arns(arns: tuple[str, ...]) -> tuple[str, ...]:
     for arn in arns:
-        if not _POLICY_ARN.match(arn):
+        if not _POLICY_ARN.fullmatch(arn):
             raise ValueError(f"{arn!r} is no policy ARN, such as arn:aws:iam::aws:policy/ReadOnlyAccess")
     return arns
 
@@ -46,8 +50,8 @@ def policy_text(text: str) -> str:
     if len(text) > MAXIMUM_POLICY_LENGTH:
         raise ValueError(f"{len(text):,} characters; STS takes at most {MAXIMUM_POLICY_LENGTH:,}")
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        document = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"no valid JSON: {error}") from None
     if not isinstance(document, dict) or "Statement" not in document:
         raise ValueError("no IAM policy: expected a JSON object with a Statement")
@@ -56,9 +60,25 @@ def policy_text(text: str) -> str:
     return text
 
 
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no number in JSON")
+
+
 def _policy_value(value: object) -> object:
     """Take a policy that was written as YAML as well as one that was written as text."""
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_as_written)
+    except TypeError as error:
+        raise ValueError(f"cannot be written as JSON: {error}") from None
+
+
+def _as_written(value: object) -> object:
+    """Return the text of a date: YAML takes `Version: 2012-10-17` for one."""
+    if type(value) is date:
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no type of JSON")
 
 
 def _mode(value: object) -> object:
@@ -70,14 +90,19 @@ def _mode(value: object) -> object:
 
 
 def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or not host:  # noqa: PLR2004 - the last port
+    parts = _HEALTH_ADDRESS.fullmatch(value)
+    if not parts or int(parts[2]) > 65535:  # noqa: PLR2004 - the last port
         raise ValueError("write HOST:PORT, such as *:9910, 127.0.0.1:9910 or [::1]:9910")
     return value
 
 
 def _plain_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^@/?#\s]+/?", value):
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0  # reading the port raises ValueError where it is none
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"https?://[^@/?#\s]+/?", value):
         raise ValueError("write https://HOST or https://HOST:PORT, without user, path or query")
     return value.rstrip("/")
 
@@ -86,6 +111,12 @@ def _readable(path: str) -> str:
     if not os.access(path, os.R_OK):
         raise ValueError(f"no readable file at {path}")
     return path
+
+
+def _name(value: str) -> str:
+    if value == "DEFAULT":
+        raise ValueError("INI readers give what stands under DEFAULT to every profile: choose another name")
+    return value
 
 
 class ProfileKeys(BaseModel):
@@ -122,7 +153,9 @@ class ProfileKeys(BaseModel):
 class NamedProfile(ProfileKeys):
     """One of `profiles:`."""
 
-    name: str = Field(pattern=_NAME, description="The profile's name, as in the AWS config file.")
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        pattern=_NAME, description="The profile's name, as in the AWS config file."
+    )
 
 
 class Publish(BaseModel):
@@ -133,7 +166,10 @@ class Publish(BaseModel):
     directory: str = Field(default="/var/run/aws", pattern=_DIRECTORY, description="Where the files are published.")
     mode: Annotated[int, BeforeValidator(_mode)] = Field(default=0o640, description="Mode of the files.")
     group: int | None = Field(
-        default=None, ge=0, description="Group id of the files; unset: the directory's or the process's."
+        default=None,
+        ge=0,
+        le=_LAST_GROUP,
+        description="Group id of the files; unset: the directory's or the process's.",
     )
     env: bool = Field(default=False, description="Also write `<profile>.env`.")
 

@@ -7,6 +7,7 @@ process alone (see `apart`). Refuses to look at the token.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from broker.schema import (
 from broker.yaml_file import read_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _PARTITION_BY_REGION_PREFIX = {
     "cn-": "aws-cn",
@@ -41,6 +42,9 @@ _PARTITION_BY_REGION_PREFIX = {
 }
 
 
+_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+
+
 def load(environ: Mapping[str, str]) -> Configuration:
     """Return what the environment, and the YAML file that BROKER_CONFIG names, ask for.
 
@@ -49,16 +53,16 @@ def load(environ: Mapping[str, str]) -> Configuration:
     faults = list(_unknown_variables(environ))
     values, names = _from_environment(environ)
     path = environ.get(CONFIG_VARIABLE, "")
-    document: dict[str, Any] = {}
+    document: dict[str, Any] | None = {}
     try:
         document = read_mapping(path) if path else {}
     except ConfigurationError as error:
         faults += error.faults
-    try:
-        settings = Settings(environment=values, file=document)  # type: ignore[call-arg]  # the sources take them
-    except ValidationError as error:
-        raise ConfigurationError((*faults, *_told(error, names, path))) from None
-    profiles = list(_profiles(settings, faults))
+        document = None
+    settings, unusable = _validated(values, document or {}, lambda error: faults.extend(_told(error, names, path)))
+    if settings is None or document is None:
+        raise ConfigurationError(tuple(faults))
+    profiles = list(_profiles(settings, unusable, faults))
     if faults:
         raise ConfigurationError(tuple(faults))
     return _configuration(settings, tuple(profiles))
@@ -87,6 +91,44 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
     return values, names
 
 
+def _validated(
+    values: dict[str, Any], document: dict[str, Any], tell: Callable[[ValidationError], None]
+) -> tuple[Settings | None, frozenset[str]]:
+    """Return the settings without those that are no good, and the keys of these, so that all faults can be found.
+
+    `tell` takes the faults. The settings are None where they cannot be had by leaving out single keys.
+    """
+    left_out: set[tuple[int | str, ...]] = set()
+    while True:
+        try:
+            settings = Settings(environment=values, file=document)  # type: ignore[call-arg]  # the sources take them
+        except ValidationError as error:
+            places = {fault["loc"] for fault in error.errors()}
+            if places & left_out:  # it cannot be left out either: a profile's name
+                return None, frozenset()
+            tell(error)
+            found = [_leave_out(values, place) | _leave_out(document, place) for place in places]
+            if not all(found):
+                return None, frozenset()
+            left_out |= places
+        else:
+            return settings, frozenset(str(place[-1]) for place in left_out)
+
+
+def _leave_out(values: Any, place: tuple[int | str, ...]) -> bool:  # noqa: ANN401 - whatever YAML holds
+    """Take the key at `place` out of nested values. Return whether it was there."""
+    *above, key = place
+    try:
+        for part in above:
+            values = values[part]
+    except (LookupError, TypeError):
+        return False
+    if not isinstance(values, dict) or key not in values:
+        return False
+    del values[key]
+    return True
+
+
 def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: str) -> Iterator[str]:
     """Return a line for each fault: the name to change, what is wrong, what was found (never of an unknown key)."""
     for fault in error.errors():
@@ -96,12 +138,12 @@ def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: st
         if fault["type"] == "extra_forbidden":
             yield f"{name}: no such setting"
         elif isinstance(fault["input"], str | int):
-            yield f"{name}: {message}; found {str(fault['input'])[:100]!r}"
+            yield f"{name}: {message}; found {_USER_IN_URL.sub('//<redacted>@', str(fault['input']))[:100]!r}"
         else:
             yield f"{name}: {message}"
 
 
-def _profiles(settings: Settings, faults: list[str]) -> Iterator[ProfileSpec]:
+def _profiles(settings: Settings, unusable: frozenset[str], faults: list[str]) -> Iterator[ProfileSpec]:
     """Yield the profiles, each with the defaults that it leaves unsaid. Adds to `faults`."""
     defaults = settings.model_dump(include=set(ProfileKeys.model_fields), exclude_unset=True)
     named = settings.profiles or (NamedProfile(name="default"),)
@@ -117,7 +159,7 @@ def _profiles(settings: Settings, faults: list[str]) -> Iterator[ProfileSpec]:
             defaults_left = defaults
         whole = NamedProfile.model_construct(**{**defaults_left, **said})
         where = f"profile {profile.name}: " if settings.profiles else ""
-        faults += (where + fault for fault in _profile_faults(whole, settings))
+        faults += (where + fault for fault in _profile_faults(whole, settings, unusable))
         try:
             session_policy = _session_policy(whole)
         except ValueError as error:
@@ -137,11 +179,11 @@ def _profiles(settings: Settings, faults: list[str]) -> Iterator[ProfileSpec]:
         )
 
 
-def _profile_faults(profile: NamedProfile, settings: Settings) -> Iterator[str]:
+def _profile_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with one profile as a whole."""
-    if not profile.role_arn:
+    if not profile.role_arn and "role_arn" not in unusable:
         yield "no role: set role_arn (AWS_ROLE_ARN)"
-    if not profile.region:
+    if not profile.region and "region" not in unusable:
         yield "no Region: set region (AWS_REGION), such as eu-west-1; without one, calls would silently go global"
     if profile.session_policy is not None and profile.session_policy_file is not None:
         yield "session_policy and session_policy_file: set one of the two"
@@ -153,7 +195,7 @@ def _profile_faults(profile: NamedProfile, settings: Settings) -> Iterator[str]:
             yield f"policy_arns: {arn} is not of the role's account {account}, as STS demands"
     prefixes = (prefix for prefix in _PARTITION_BY_REGION_PREFIX if profile.region.startswith(prefix))
     expected = _PARTITION_BY_REGION_PREFIX.get(next(prefixes, ""), "aws")
-    if not settings.sts.endpoint_url and partition != expected:
+    if not settings.sts.endpoint_url and not {"sts", "endpoint_url"} & unusable and partition != expected:
         yield f"role_arn is of partition {partition}, region {profile.region} of {expected}: change one of them"
 
 
