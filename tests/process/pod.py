@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.process.leaks import Canaries
@@ -12,7 +13,6 @@ from tests.support.program import Ended, Program, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sandbox import Misbehaviour, ProjectedToken, Sandbox, StsServer
     from sandbox.answers import Session
@@ -35,8 +35,8 @@ class Pod:
     sts: StsServer
     volume: ProjectedToken = field(init=False)
     programs: list[Program] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list, repr=False)
+    tokens: list[str] = field(default_factory=list, repr=False)
     _sessions_before: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,9 +68,10 @@ class Pod:
         }
         return {name: value for name, value in given.items() if value}
 
-    def start(self, *, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
-        """Start `broker run`; it is ended with the pod, if not before."""
+    def start(self, *arguments: str, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
+        """Start `broker run`, or what the arguments say; it is ended with the pod, if not before."""
         program = Program(
+            *(arguments or ("run",)),
             environment=self.environment(**changes),
             directory=self.root / "cwd",
             output=self.root / "logs" / f"{len(self.programs)}",
@@ -122,6 +123,11 @@ class Pod:
                 canaries.add(f"secret access key of {key}", session.secret_access_key)
                 canaries.add(f"session token of {key}", session.session_token)
         return canaries
+
+    @staticmethod
+    def proc(program: Program) -> Path:
+        """Return the directory where the kernel tells about a program."""
+        return Path(f"/proc/{program.pid}")
 
     def strays(self) -> list[Path]:
         """Return what was written outside the publish directory."""

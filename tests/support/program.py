@@ -72,6 +72,14 @@ def log_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"]
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the ids of a process's children; none where it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
 def run_to_end(
     *arguments: str,
     environment: Mapping[str, str],
@@ -96,11 +104,11 @@ def run_to_end(
 
 
 class Program:
-    """`broker run`, running. `output` is a path without suffix: standard output and error go to `.out` and `.err`."""
+    """A running broker. `output` is a path without suffix: standard output and error go to `.out` and `.err`."""
 
     def __init__(
         self,
-        *,
+        *arguments: str,
         environment: Mapping[str, str],
         directory: Path,
         output: Path,
@@ -110,7 +118,7 @@ class Program:
         self._out, self._err = output.with_suffix(".out"), output.with_suffix(".err")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*wrapper, *command("run")],
+                [*wrapper, *command(*arguments)],
                 env=dict(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
@@ -131,10 +139,7 @@ class Program:
 
     def children(self) -> list[int]:
         """Return the ids of its child processes."""
-        try:
-            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
-        except FileNotFoundError:
-            return []
+        return children_of(self.pid)
 
     def output(self) -> str:
         """Return all it has written so far."""

@@ -1,0 +1,89 @@
+"""STS fails: readers keep the last good credentials, probes say so as long as it is true, and it mends itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import faults
+from tests.support.program import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox import StsServer
+    from tests.process.pod import Pod
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.INTERNAL_FAILURE, faults.HTML_503, faults.EMPTY_502, faults.Reset(), faults.THROTTLING, faults.CEPH_403],
+    ids=repr,
+)
+def test_failed_refresh_leaves_files_and_readiness_as_they_were(pod: Pod, fault: faults.Fault) -> None:
+    program = pod.start_and_publish()
+    before = pod.contents()
+    pod.sts.always(fault)
+    for count in (1, 2):
+        program.refresh()
+        program.wait_for("exchange_failed", count=count)
+    assert pod.contents() == before
+    assert program.get("/readyz").status == 200
+    assert program.status()["fault"]["count"] == 2
+    pod.sts.always(None)
+    program.refresh()
+    program.wait_for("refreshed", count=2)
+    assert pod.contents()["default.json"] != before["default.json"]
+    assert program.status()["fault"] is None
+
+
+def test_outage_ends_by_itself_before_readers_notice(
+    brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+) -> None:
+    pod = new_pod(brief_sts(10))
+    program = pod.start_and_publish()
+    before = pod.contents()
+    pod.sts.script(faults.INTERNAL_FAILURE, faults.Reset())
+    program.wait_for("exchange_failed", count=2)
+    assert pod.contents() == before
+    assert program.get("/readyz").status == 200
+    program.wait_for("refreshed", count=2)
+    assert program.get("/readyz").status == 200
+    assert pod.contents()["default.json"] != before["default.json"]
+
+
+def test_outage_past_expiry_makes_it_unready_and_keeps_the_files(
+    brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+) -> None:
+    pod = new_pod(brief_sts(3))
+    program = pod.start_and_publish()
+    before = pod.contents()
+    pod.sts.always(faults.SERVICE_UNAVAILABLE)
+    eventually(lambda: program.get("/readyz").status == 503, what="unready")
+    assert "exchange_unavailable: STS answered ServiceUnavailable" in program.get("/readyz").body
+    assert pod.contents() == before
+    assert program.get("/livez").status == 200
+    pod.sts.always(None)
+    eventually(lambda: program.get("/readyz").status == 200, what="ready again")
+    assert pod.contents()["default.json"] != before["default.json"]
+
+
+def test_hanging_sts_is_given_up_after_its_timeout_and_the_refresh_asked_for_meanwhile_follows(pod: Pod) -> None:
+    program = pod.start_and_publish()
+    before = pod.contents()
+    pod.sts.script(faults.Hang())
+    program.refresh()
+    pod.sts.wait_for_calls(2)
+    program.refresh()
+    assert pod.contents() == before
+    assert program.get("/readyz").status == 200
+    failed = program.wait_for("exchange_failed", within=14)
+    assert failed["reason"] == "exchange_unavailable"
+    assert failed["message"] == f"No answer from {pod.sts.url} within 10 s."
+    program.wait_for("refreshed", count=2)
+    assert json.loads(pod.contents()["default.json"]) != json.loads(before["default.json"])
+    assert [call.outcome for call in pod.sts.calls] == ["Success", "Hang", "Success"]

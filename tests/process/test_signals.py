@@ -1,0 +1,107 @@
+"""SIGTERM and SIGINT end the broker within 2 s with exit 0, whatever it is at, also where it is process 1."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import Misbehaviour, faults
+from tests.support.program import children_of, eventually
+
+if TYPE_CHECKING:
+    from tests.process.pod import Pod
+
+pytestmark = pytest.mark.process
+
+WITHIN_SECONDS = 2.0
+AS_PID_1 = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+ENDING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+
+
+@pytest.fixture(scope="module")
+def new_pid_namespace() -> tuple[str, ...]:
+    """Return the command that makes a program process 1, or skip where the kernel does not let us."""
+    try:
+        done = subprocess.run([*AS_PID_1, "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare(1) on this machine: process 1 is not tested")
+    if done.returncode != 0:
+        pytest.skip(f"no new pid namespace for this user: process 1 is not tested ({done.stderr.strip()})")
+    return AS_PID_1
+
+
+@ENDING
+def test_signal_ends_an_idle_broker(pod: Pod, number: signal.Signals) -> None:
+    program = pod.start_and_publish()
+    before = pod.contents()
+    began = time.monotonic()
+    program.signal(number)
+    assert program.wait() == 0
+    assert time.monotonic() - began < WITHIN_SECONDS
+    assert program.lines()[-1]["event"] == "stopping"
+    assert pod.contents() == before
+
+
+@ENDING
+def test_signal_ends_a_broker_whose_exchange_hangs(pod: Pod, number: signal.Signals) -> None:
+    pod.sts.always(faults.Hang())
+    program = pod.start()
+    pod.sts.wait_for_calls(1)
+    began = time.monotonic()
+    program.signal(number)
+    assert program.wait() == 0
+    assert time.monotonic() - began < WITHIN_SECONDS
+
+
+@ENDING
+def test_signal_ends_process_1_whose_exchange_hangs(
+    pod: Pod, new_pid_namespace: tuple[str, ...], number: signal.Signals
+) -> None:
+    pod.sts.always(faults.Hang())
+    program = pod.start(wrapper=new_pid_namespace)
+    pod.sts.wait_for_calls(1)
+    (broker,) = program.children()
+    began = time.monotonic()
+    program.signal(number, broker)
+    assert program.wait() == 0
+    assert time.monotonic() - began < WITHIN_SECONDS
+
+
+def test_process_1_takes_sighup_and_leaves_no_zombie(pod: Pod, new_pid_namespace: tuple[str, ...]) -> None:
+    program = pod.start(wrapper=new_pid_namespace)
+    program.wait_for("refreshed")
+    (broker,) = program.children()
+    program.signal(signal.SIGHUP, broker)
+    program.wait_for("refreshed", count=2)
+    assert children_of(broker) == []
+    program.signal(signal.SIGTERM, broker)
+    assert program.wait() == 0
+
+
+def test_sigterm_ends_a_broker_that_waits_for_its_token(pod: Pod) -> None:
+    pod.misbehave(Misbehaviour.ABSENT)
+    program = pod.start()
+    program.wait_for("token_unfit")
+    program.signal(signal.SIGTERM)
+    assert program.wait(WITHIN_SECONDS) == 0
+
+
+def test_sigterm_during_start_ends_it_as_soon_as_it_has_started(pod: Pod) -> None:
+    program = pod.start()
+    eventually(lambda: program.children() or program.lines(), what="the first thing it does")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert "Traceback" not in program.output()
+
+
+def test_many_signals_at_once_end_it_once(pod: Pod) -> None:
+    program = pod.start_and_publish()
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if program.is_running:
+            program.signal(number)
+    assert program.wait(WITHIN_SECONDS) == 0
+    assert len(program.lines("stopping")) == 1
