@@ -53,7 +53,9 @@ class FileSink:
             self._publish(generations)
         except OSError as error:
             number = error.errno or 0
-            where = self._spec.directory if error.filename is None else f"{self._spec.directory} ({error.filename})"
+            where = self._spec.directory
+            if error.filename not in (None, where):
+                where = f"{where} ({error.filename})"
             raise PublishError(
                 f"Cannot publish in {where}: {os.strerror(number)}.",
                 _REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
