@@ -62,7 +62,7 @@ def reasons_table() -> str:
         errors.Disposition.ROTATION: "waits for the kubelet's next token, looking every 15 s",
     }
     rows = []
-    for kind in _leaves(BrokerError):
+    for kind in leaves(BrokerError):
         does = doing[kind.disposition]
         if issubclass(kind, errors.TokenError):
             does = "looks again in 1 s, doubling to 15 s"
@@ -97,12 +97,13 @@ def _default(key: str, field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
+def leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
+    """Yield the faults that are no mere headings of others."""
     below = kind.__subclasses__()
     if not below:
         yield kind
     for each in below:
-        yield from _leaves(each)
+        yield from leaves(each)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from broker import errors
 from broker.errors import BrokerError, ConfigurationError, ExchangeError, PublishError, TokenError
-
-
-def leaves(kind: type[BrokerError]) -> list[type[BrokerError]]:
-    below = kind.__subclasses__()
-    return [leaf for each in below for leaf in leaves(each)] if below else [kind]
+from tests.docs.tables import leaves
 
 
 def test_every_fault_has_reason_disposition_and_exit_code() -> None:
