@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import botocore.config
 import botocore.exceptions
-import botocore.session
 
 from sandbox.account import DEFAULT_ACCOUNT_ID, MotoAccount, provider_arn
 from sandbox.issuer import DEFAULT_ISSUER, Issuer
@@ -29,12 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 DEFAULT_SUBJECT = "system:serviceaccount:demo:app"
 _IDP_TIMEOUT = timedelta(seconds=5)
-# botocore's table of where a session's variables come from, without the host's profile and files.
-_NOT_THE_HOSTS = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-}
 
 
 class Sandbox:
@@ -60,8 +52,7 @@ class Sandbox:
     ) -> None:
         self._now = now
         self.addresses: dict[str, str] = {}  # where each issuer's documents really are: the box's DNS
-        # One for all clients: it loads the service models once.
-        self._session = boto3.session.Session(botocore_session=botocore.session.Session(_NOT_THE_HOSTS))
+        self._session = boto3.session.Session()  # one for all clients: it loads the service models once
         with contextlib.ExitStack() as started:
             self.account = MotoAccount(port=moto_port)
             started.callback(self.account.stop)

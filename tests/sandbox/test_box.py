@@ -72,16 +72,6 @@ def test_box_stops_twice_and_leaves_no_thread() -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_box_ignores_the_hosts_aws_profile_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "config"
-    broken.write_text("no INI")
-    monkeypatch.setenv("AWS_PROFILE", "a-profile-of-the-host")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
-    with Sandbox() as box:
-        assert box.role_arn == "arn:aws:iam::123456789012:role/app"
-
-
 def test_program_prints_a_working_environment_and_ends_on_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "sandbox", "--directory", str(tmp_path), "--session-lifetime", "20"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
