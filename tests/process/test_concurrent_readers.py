@@ -1,0 +1,80 @@
+"""Readers in other processes never see half a generation, a blank, or nothing, however often credentials change."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.process.pod import sessions_of
+from tests.process.reading import from_ini, from_json, hash_of
+from tests.support.program import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.process.pod import Pod
+
+pytestmark = pytest.mark.process
+
+READER = Path(__file__).with_name("reading.py")
+GENERATIONS = 200
+
+
+@pytest.fixture
+def readers(pod: Pod) -> Iterator[list[subprocess.Popen[str]]]:
+    """Give two readers, not started yet; the test appends them. All are ended."""
+    del pod
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for reader in started:
+        reader.kill()
+        reader.communicate()
+
+
+def start_reader(directory: Path) -> subprocess.Popen[str]:
+    reader = subprocess.Popen(
+        [sys.executable, str(READER), str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reading\n"
+    return reader
+
+
+def test_readers_see_whole_generations_only_while_200_are_published(
+    pod: Pod, readers: list[subprocess.Popen[str]]
+) -> None:
+    program = pod.start_and_publish()
+    readers += [start_reader(pod.published) for _ in range(2)]
+    file = pod.published / "credentials"  # the last that is renamed
+    for _ in range(GENERATIONS - 1):
+        before = file.stat().st_ino, file.stat().st_mtime_ns
+        program.refresh()
+        eventually(lambda before=before: (file.stat().st_ino, file.stat().st_mtime_ns) != before)  # type: ignore[misc]
+    reports = [json.loads(reader.communicate()[0]) for reader in readers]
+    issued = {
+        hash_of(session.access_key_id, session.secret_access_key, session.session_token)
+        for session in sessions_of(pod.sts).values()
+    }
+    assert len(pod.sts.calls) >= GENERATIONS
+    for report in reports:
+        assert report["faults"] == []
+        assert set(report["seen"]) <= issued, "key, secret and token are of one answer"
+        assert report["reads"] > GENERATIONS
+        assert len(report["seen"]) > GENERATIONS / 4, "it did read while they changed"
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"Version": 1}', '{"Version": 1, "AccessKeyId": ""}'])
+def test_reader_notices_json_that_is_not_whole(content: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        from_json(content)
+
+
+@pytest.mark.parametrize("content", ["", "[default]\n", "[default]\n# expires x\naws_access_key_id = a\n"])
+def test_reader_notices_credentials_that_are_not_whole(content: str) -> None:
+    with pytest.raises(ValueError, match="torn"):
+        from_ini(content)
