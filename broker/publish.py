@@ -69,8 +69,9 @@ class FileSink:
             os.mkdir(spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib's mkdir is this one
         directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            # At every publish, for the directory may be another than at the last one.
+            self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
             if self._sections is None:
-                self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
                 self._sections = self._sections_left_by_a_predecessor(directory)
             for generation in generations:
                 name, credentials = generation.profile, generation.credentials

@@ -1,0 +1,101 @@
+"""The volume fails: a full disk, a directory that goes away. Credentials in hand are published when it is back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.process.pod import TEXT_FILES
+
+if TYPE_CHECKING:
+    from tests.process.pod import Pod
+
+pytestmark = pytest.mark.process
+
+TINY = 'mount -t tmpfs -o size=64k,mode=0755 tmpfs "$0" && exec "$@"'
+
+
+def tiny_volume(pod: Pod) -> tuple[str, ...]:
+    """Return the command that gives a program a volume of 64 KiB to publish on, which nobody else sees; or skip."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: no tiny tmpfs can be mounted, the full disk is not tested")
+    pod.published.mkdir()
+    wrapper = ("unshare", "--mount", "sh", "-c", TINY, str(pod.published))
+    try:
+        probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare(1) on this machine: the full disk is not tested")
+    if probe.returncode != 0:
+        pytest.skip(f"root without the right to mount: the full disk is not tested ({probe.stderr.strip()})")
+    return wrapper
+
+
+def fill(file: Path) -> None:
+    """Write until there is no room."""
+    with file.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(b"\0" * 4096)
+        except OSError:
+            return
+
+
+def test_full_disk_keeps_the_old_files_and_publishes_without_another_exchange_when_there_is_room(pod: Pod) -> None:
+    program = pod.start(wrapper=tiny_volume(pod))
+    program.wait_for("refreshed")
+    volume = Path(f"/proc/{program.pid}/root{pod.published}")  # as the broker sees it
+    before = {name: (volume / name).read_bytes() for name in TEXT_FILES}
+    filler = volume / "filler"
+    fill(filler)
+    program.refresh()
+    failed = program.wait_for("publish_failed", count=2)
+    assert "No space left on device. Raise sizeLimit of the emptyDir" in failed["message"]
+    assert {name: (volume / name).read_bytes() for name in TEXT_FILES} == before
+    assert program.get("/readyz").status == 200
+    assert program.get("/livez").status == 200
+    assert program.status()["published_generation"] == 1
+    filler.unlink()
+    program.wait_for("refreshed", count=2)
+    assert len(pod.sts.calls) == 2, "the refresh that was asked for, and no more"
+    assert (volume / "default.json").read_bytes() != before["default.json"]
+    assert sorted(file.name for file in volume.iterdir()) == sorted(TEXT_FILES)
+    assert program.status()["fault"] is None
+
+
+def test_publish_directory_that_was_removed_is_made_again_with_every_file(pod: Pod) -> None:
+    program = pod.start_and_publish(BROKER_PUBLISH_ENV="true")
+    expected = sorted(pod.contents())
+    shutil.rmtree(pod.published)
+    program.refresh()
+    program.wait_for("refreshed", count=2)
+    assert sorted(pod.contents()) == expected
+
+
+def test_publish_directory_that_cannot_be_made_for_a_while_is_published_to_when_it_can(pod: Pod) -> None:
+    program = pod.start_and_publish()
+    shutil.rmtree(pod.published)
+    pod.published.write_text("in the way")
+    program.refresh()
+    failed = program.wait_for("publish_failed")
+    assert "Not a directory" in failed["message"]
+    pod.published.unlink()
+    program.wait_for("refreshed", count=2)
+    assert sorted(pod.contents()) == sorted(TEXT_FILES)
+    assert len(pod.sts.calls) == 2
+
+
+def test_files_that_were_planted_are_replaced_and_not_followed(pod: Pod) -> None:
+    pod.published.mkdir()
+    outside = pod.root / "outside"
+    outside.write_text("untouched")
+    for name in (*TEXT_FILES, ".default.json.new", ".credentials.new"):
+        (pod.published / name).symlink_to(outside)
+    pod.start_and_publish()
+    assert outside.read_text() == "untouched"
+    assert sorted(pod.contents()) == sorted(TEXT_FILES)
+    assert not any(file.is_symlink() for file in pod.published.iterdir())
