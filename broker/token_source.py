@@ -61,8 +61,9 @@ def read_token_text(path: str) -> str:
     """
     try:
         content = _read_content(path)
-    except OSError as error:
-        found = os.strerror(error.errno) if error.errno else "it cannot be read"
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have, such as YAML can spell
+        number = error.errno if isinstance(error, OSError) else None
+        found = os.strerror(number) if number else "it cannot be read"
         remedy = _PROJECTED_VOLUME_REMEDY
         if isinstance(error, PermissionError):
             remedy = "Set fsGroup in the pod's securityContext, so that the kubelet lets the broker's group read it."
