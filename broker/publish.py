@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SINK = "files"
 _DIRECTORY_MODE = 0o750
+_MAXIMUM_LENGTH_READ = 1_000_000
 _REMEDIES = {
     errno.ENOSPC: "Raise sizeLimit of the emptyDir, or free what else was written there.",
     errno.EDQUOT: "Raise sizeLimit of the emptyDir, or free what else was written there.",
@@ -43,6 +44,7 @@ class FileSink:
         self._profiles = {profile.name: profile for profile in profiles}
         self._clock = clock
         self._sections: dict[str, bytes] | None = None
+        self._published: dict[str, Generation] = {}
 
     def publish(self, generations: Sequence[Generation]) -> None:
         """Write the files of these generations and the combined ones.
@@ -73,18 +75,28 @@ class FileSink:
             self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
             if self._sections is None:
                 self._sections = self._sections_left_by_a_predecessor(directory)
-            for generation in generations:
+            for generation in (*generations, *self._lost(directory, generations)):
                 name, credentials = generation.profile, generation.credentials
                 self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
                 if spec.env:
                     region = self._profiles[name].region
                     self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
                 self._sections[name] = formats.credentials_section(name, credentials)
+                self._published[name] = generation
             in_order = (self._sections[name] for name in self._profiles if name in self._sections)
             self._replace(directory, "credentials", formats.credentials_ini(in_order))
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def _lost(self, directory: int, generations: Sequence[Generation]) -> list[Generation]:
+        """Return what was published of other profiles and is gone, for the directory may be another."""
+        due, there = {generation.profile for generation in generations}, set(os.listdir(directory))
+        return [
+            generation
+            for name, generation in self._published.items()
+            if name not in due and f"{name}.json" not in there
+        ]
 
     def _replace(self, directory: int, name: str, content: bytes) -> None:
         """Put `content` in place of the file `name`. The numbers are the order that makes it safe."""
@@ -120,8 +132,11 @@ class FileSink:
                 # Neither follow a planted link nor block on a planted pipe.
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 file = os.open(f"{name}.json", flags, dir_fd=directory)
-                with os.fdopen(file, "rb") as stream:
-                    section = formats.credentials_section_from_json(name, stream.read(), now)
+                try:
+                    content = os.read(file, _MAXIMUM_LENGTH_READ)
+                finally:
+                    os.close(file)
+                section = formats.credentials_section_from_json(name, content, now)
                 if section is not None:
                     sections[name] = section
         return sections
