@@ -14,7 +14,7 @@ _HEADER = ("figure", "measured (least to most)", "against", "ratio", "at most", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure. `samples` and `against` are in `unit`; no bound at all: told, not judged."""
+    """One figure, in `unit`. `against[n]` was measured just before `samples[n]`; no bound at all: told, not judged."""
 
     figure: str
     unit: str
@@ -31,8 +31,10 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The medians' ratio, where there is something to hold against."""
-        return self.measured / median(self.against) if self.against else None
+        """The median of the pairs' ratios: what slows the machine for a while slows both of a pair."""
+        if not self.against:
+            return None
+        return median(sample / other for sample, other in zip(self.samples, self.against, strict=True))
 
     @property
     def is_met(self) -> bool | None:
