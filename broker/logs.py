@@ -40,6 +40,8 @@ EVENTS = (
 """The closed list; `library` is for lines of the libraries underneath."""
 SKEW_WORTH_A_WARNING = timedelta(seconds=60)
 _TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
+_TOKEN_LIKE_IN_JSON = re.compile(r"(\\u[0-9a-f]{4}|\\.)|" + _TOKEN_LIKE.pattern)
+"""The same where `\\u000e` is one character, which is not to be cut in two."""
 _log = logging.getLogger("broker")
 
 
@@ -104,7 +106,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return redacted(json.dumps(line, default=str))
+        return _TOKEN_LIKE_IN_JSON.sub(_kept_escape, json.dumps(line, default=str))
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -115,16 +117,25 @@ class ConsoleFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         given = getattr(record, "fields", {})
         fields = " ".join(f"{name}={value}" for name, value in given.items() if value not in ("", None))
-        message = "".join(each if each.isprintable() else "?" for each in record.getMessage())
-        line = f"{time} {record.levelname:<7} {getattr(record, 'event', 'library'):<16} {message} {fields}".rstrip()
+        event, message = getattr(record, "event", "library"), record.getMessage()
+        lines = [f"{time} {record.levelname:<7} {event:<16} {message} {fields}".rstrip()]
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return redacted(line)
+            lines += self.formatException(record.exc_info).split("\n")
+        return redacted("\n".join(_printable(line) for line in lines))
 
 
 def redacted(line: str) -> str:
     """Return the line with everything that looks like a token cut out."""
     return _TOKEN_LIKE.sub("<redacted>", line)
+
+
+def _printable(line: str) -> str:
+    """Return the line without what could move a terminal's cursor: claims and answers are anybody's text."""
+    return "".join(each if each.isprintable() else "?" for each in line)
+
+
+def _kept_escape(found: re.Match[str]) -> str:
+    return found[1] or "<redacted>"
 
 
 def _level(error: BrokerError, phase: Phase = Phase.FRESH) -> int:
