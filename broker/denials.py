@@ -7,6 +7,7 @@ token taken out, for it is what people search for.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from broker.errors import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from broker.model import BoundToken, ProfileSpec
 
 MAXIMUM_QUOTE_LENGTH = 300
+_TOKEN_PIECE = re.compile(r"[A-Za-z0-9_-]{16,}")
 _SERVER_FAULT = 500
 _BY_CODE: Mapping[str, type[ExchangeError]] = {
     "AccessDenied": RoleDenied,
@@ -76,8 +78,11 @@ def explain(response: Mapping[str, Any], profile: ProfileSpec, token: BoundToken
 
 
 def _quoted(message: str, token: BoundToken) -> str:
-    """Return AWS's sentence, safe to print: no token, no control characters, not too long."""
-    message = " ".join(message.replace(token.raw.reveal(), "<redacted>").split())
+    """Return AWS's sentence, safe to print: no token or piece of it, no control characters, not too long."""
+    raw = token.raw.reveal()
+    message = message.replace(raw, "<redacted>")
+    message = _TOKEN_PIECE.sub(lambda piece: "<redacted>" if piece[0] in raw else piece[0], message)
+    message = " ".join(message.split())
     return "".join(each for each in message if each.isprintable())[:MAXIMUM_QUOTE_LENGTH]
 
 

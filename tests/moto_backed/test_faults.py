@@ -6,7 +6,7 @@ import threading
 import traceback
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +23,7 @@ from broker.errors import (
 from broker.exchange import StsExchanger
 from broker.model import StsSpec
 from sandbox import StsServer, faults
+from tests.moto_backed.scripted_faults import FAULT_TYPES, SAMPLES
 from tests.process.leaks import Canaries
 from tests.process.pod import sessions_of
 
@@ -47,18 +48,6 @@ def blank(*fields: str) -> Told:
     return Told(ResponseInvalid, (*fields, "missing or blank"))
 
 
-SAMPLES: dict[str, faults.Fault] = {
-    **{name: value for name, value in vars(faults).items() if isinstance(value, get_args(faults.Fault))},
-    **{f"Spoiled.{spoiled.name}": spoiled for spoiled in faults.Spoiled},
-    **{f"Blank.{one.name}": faults.Blank(field=one) for one in faults.Field},
-    **{f"Missing.{one.name}": faults.Missing(field=one) for one in faults.Field},
-    "Latency": faults.Latency(seconds=0.05),
-    "Drip": faults.Drip(pause_seconds=0.001, piece_bytes=100),
-    "SkewedDate": faults.SkewedDate(by=timedelta(hours=2)),
-    "Reset": faults.Reset(),
-    "Hang": faults.Hang(),
-    **{f"Broken.{body.name}": faults.Broken(status=500, body=body) for body in faults.Body},
-}
 EXPECTED: dict[str, Told | None] = {
     "THROTTLING": Told(ExchangeThrottled, ("Rate exceeded", "quota", "duration_seconds")),
     "THROTTLING_EXCEPTION": Told(ExchangeThrottled, ("ThrottlingException", "quota")),
@@ -110,7 +99,7 @@ EXPECTED: dict[str, Told | None] = {
 
 def test_every_fault_of_the_sandbox_has_an_expectation() -> None:
     assert SAMPLES.keys() == EXPECTED.keys()
-    assert {type(fault) for fault in SAMPLES.values()} == set(get_args(faults.Fault))
+    assert {type(fault) for fault in SAMPLES.values()} == set(FAULT_TYPES)
 
 
 @pytest.mark.parametrize("name", [name for name, told in EXPECTED.items() if told is not GOOD and name != "Hang"])
@@ -162,6 +151,16 @@ def test_token_that_sts_quotes_is_cut_out_of_its_sentence(door: Door) -> None:
     door.box.sts.script(faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {token.raw.reveal()} at all"))
     error = door.refusal(TokenRejected, token)
     assert "Cannot read <redacted> at all" in str(error)
+    assert_no_secret(door.box.sts, error, token.raw.reveal())
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "payload", "signature"])
+def test_piece_of_the_token_that_sts_quotes_is_cut_out_of_its_sentence(door: Door, part: int) -> None:
+    token = door.token()
+    piece = token.raw.reveal().split(".")[part][5:150]
+    door.box.sts.script(faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {piece}... at all"))
+    error = door.refusal(TokenRejected, token)
+    assert "Cannot read <redacted>... at all" in str(error)
     assert_no_secret(door.box.sts, error, token.raw.reveal())
 
 

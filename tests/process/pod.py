@@ -140,7 +140,7 @@ class Pod:
 
     def _remember_token(self) -> None:
         text = self.volume.path.read_bytes().decode("ascii", errors="ignore").strip()
-        if text.startswith("eyJ"):  # an empty or garbled file holds no secret
+        if text.startswith("eyJ") and text not in self.tokens:  # an empty or garbled file holds no secret
             self.tokens.append(text)
 
 

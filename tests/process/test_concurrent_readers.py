@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,14 @@ def readers(pod: Pod) -> Iterator[list[subprocess.Popen[str]]]:
         reader.communicate()
 
 
+@contextmanager
+def changing(file: Path) -> Iterator[None]:
+    """Wait at the end until the file is another than at the beginning."""
+    before = file.stat()
+    yield
+    eventually(lambda: (file.stat().st_ino, file.stat().st_mtime_ns) != (before.st_ino, before.st_mtime_ns))
+
+
 def start_reader(directory: Path) -> subprocess.Popen[str]:
     reader = subprocess.Popen(
         [sys.executable, str(READER), str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -52,9 +61,8 @@ def test_readers_see_whole_generations_only_while_200_are_published(
     readers += [start_reader(pod.published) for _ in range(2)]
     file = pod.published / "credentials"  # the last that is renamed
     for _ in range(GENERATIONS - 1):
-        before = file.stat().st_ino, file.stat().st_mtime_ns
-        program.refresh()
-        eventually(lambda before=before: (file.stat().st_ino, file.stat().st_mtime_ns) != before)  # type: ignore[misc]
+        with changing(file):
+            program.refresh()
     reports = [json.loads(reader.communicate()[0]) for reader in readers]
     issued = {
         hash_of(session.access_key_id, session.secret_access_key, session.session_token)
