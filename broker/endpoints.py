@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import waitress.server
@@ -51,6 +52,8 @@ class HealthApplication:
         else:
             status, content_type, body = self._answer(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", ""))
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", "GET, HEAD"))
         start_response(_STATUS_LINES[status], headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -61,7 +64,7 @@ class HealthApplication:
                 return (200, _TEXT, b"live\n") if live else (503, _TEXT, b"the loop does not turn\n")
             case "/readyz":
                 unready = _unready_text(self.take(), self.clock.read().now)
-                return (503, _TEXT, unready.encode()) if unready else (200, _TEXT, b"ready\n")
+                return (503, _TEXT, unready.encode(errors="backslashreplace")) if unready else (200, _TEXT, b"ready\n")
             case "/metrics":
                 return 200, *self.render_metrics(accept)
             case "/status":

@@ -112,7 +112,10 @@ class MetricsPage:
 
     def render(self, accept: str) -> tuple[str, bytes]:
         """Return content type and body in the format that the scraper's Accept header asks for."""
-        encoder, content_type = choose_encoder(accept)
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it stumbles over some headers that nobody should send
+            encoder, content_type = choose_encoder("")
         return content_type, encoder(self._registry)
 
 
