@@ -62,14 +62,14 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 def explain(response: Mapping[str, Any], profile: ProfileSpec, token: BoundToken) -> ExchangeError:
     """Return the fault that STS's answer stands for; `response` is that of botocore's ClientError."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, status = str(error.get("Code", "")), int(metadata.get("HTTPStatusCode", 0))
-    quote = _quoted(str(error.get("Message", "")), token)
+    code, status = _quoted(str(error.get("Code") or ""), token), int(metadata.get("HTTPStatusCode", 0))
+    quote = _quoted(str(error.get("Message") or ""), token)
     by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
     kind = _BY_CODE.get(code, by_status)
     named = code if code and not code.isdigit() else f"HTTP status {status}"
     subject = f"{token.claims.subject} for {profile.role_arn}"
     return kind(
-        f"STS answered {named} to {subject}{f': {quote}' if quote else '.'}",
+        f"STS answered {named} to {subject}{f': {quote}' if quote else ''}".removesuffix(".") + ".",
         _remedy(code, quote, kind, profile, token),
         code=code,
         http_status=status,
@@ -78,7 +78,7 @@ def explain(response: Mapping[str, Any], profile: ProfileSpec, token: BoundToken
 
 
 def _quoted(message: str, token: BoundToken) -> str:
-    """Return AWS's sentence, safe to print: no token or piece of it, no control characters, not too long."""
+    """Return AWS's word or sentence, safe to print: no token or piece of it, no control characters, not too long."""
     raw = token.raw.reveal()
     message = message.replace(raw, "<redacted>")
     message = _TOKEN_PIECE.sub(lambda piece: "<redacted>" if piece[0] in raw else piece[0], message)
