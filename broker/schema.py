@@ -11,14 +11,9 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
 
 MAXIMUM_POLICY_LENGTH = 2048
 """Characters of an inline session policy (botocore's STS model)."""
@@ -28,6 +23,9 @@ _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _HEALTH_ADDRESS = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_.-]+):([0-9]{1,5})")
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PLAIN_URL = re.compile(rf"https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?/?")
+_LAST_PORT = 65535
 _DIRECTORY = r"^/[A-Za-z0-9_./+@=-]*$"
 _POLICY_TEXT = re.compile("[\t\n\r\x20-\xff]+")
 _LAST_GROUP = 2**32 - 2  # the number above it means "leave as it is" to chown
@@ -91,18 +89,14 @@ def _mode(value: object) -> object:
 
 def _address(value: str) -> str:
     parts = _HEALTH_ADDRESS.fullmatch(value)
-    if not parts or int(parts[2]) > 65535:  # noqa: PLR2004 - the last port
+    if not parts or int(parts[2]) > _LAST_PORT:
         raise ValueError("write HOST:PORT, such as *:9910, 127.0.0.1:9910 or [::1]:9910")
     return value
 
 
 def _plain_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = bool(parts.hostname) and parts.port != 0  # reading the port raises ValueError where it is none
-    except ValueError:
-        usable = False
-    if not usable or not re.fullmatch(r"https?://[^@/?#\s]+/?", value):
+    parts = _PLAIN_URL.fullmatch(value)
+    if not parts or not 0 < int(parts["port"] or 443) <= _LAST_PORT:
         raise ValueError("write https://HOST or https://HOST:PORT, without user, path or query")
     return value.rstrip("/")
 
@@ -221,27 +215,8 @@ class Sts(BaseModel):
         return self
 
 
-class _Given(PydanticBaseSettingsSource):
-    """A source that has its values already."""
-
-    def __init__(self, settings_class: type[BaseSettings], values: dict[str, Any]) -> None:
-        super().__init__(settings_class)
-        self._values = values
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return one field's value."""
-        del field
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return all values."""
-        return self._values
-
-
-class Settings(ProfileKeys, BaseSettings):
+class Settings(ProfileKeys):
     """The whole file."""
-
-    model_config = SettingsConfigDict(extra="forbid")
 
     profiles: tuple[NamedProfile, ...] = Field(default=(), description="One for each role; none: one named default.")
     sts: Sts = Sts()
@@ -249,20 +224,6 @@ class Settings(ProfileKeys, BaseSettings):
     health: Health = Health()
     log: Log = Log()
     minimum_interval_seconds: int = Field(default=60, ge=1, le=3600, description="Least time between two exchanges.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Merge the environment over the file: `Settings(environment=…, file=…)`."""
-        del env_settings, dotenv_settings, file_secret_settings
-        given = init_settings()
-        return _Given(settings_cls, given["environment"]), _Given(settings_cls, given["file"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
