@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import idle, many_profiles, memory, promptness, startup
 from benchmarks.rows import table
-from benchmarks.runs import RUNTIME_PYTHON, BenchmarkError
+from benchmarks.runs import PIP_PYTHON, RUNTIME_PYTHON, BenchmarkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ _FIGURES = {module.NAME: module.measure for module in (startup, memory, idle, pr
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what was asked for. Return the exit code."""
     options = _parser().parse_args(arguments)
-    if not RUNTIME_PYTHON.exists():
-        sys.stderr.write("benchmarks: .venv-runtime is not there; run `make bench`, which builds it\n")
+    if not (RUNTIME_PYTHON.exists() and PIP_PYTHON.exists()):
+        sys.stderr.write("benchmarks: .venv-runtime or .venv-pip is not there; run `make bench`, which builds both\n")
         return 2
     rows: list[Row] = []
     for name in options.figure or _FIGURES:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_PYTHON = ROOT / ".venv-runtime" / "bin" / "python"
+"""What the image contains: the hash-pinned dependencies, botocore's data reduced to STS."""
+PIP_PYTHON = ROOT / ".venv-pip" / "bin" / "python"
+"""What pip installs: the same dependencies, botocore's data whole."""
 _MEMORY_BACKED = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
 _PATIENCE_SECONDS = 60.0
 _TOKEN_LIFE_SECONDS = 3600
@@ -141,12 +144,17 @@ class Workplace:
         target = self._new_directory() / "credentials.json"
         script = str(ROOT / "benchmarks" / "bare_script.py")
         arguments = [script, str(self.token_file), role_arn("app"), endpoint, str(target)]
-        return self._start(arguments, {}, target.parent), target
+        return self._start(PIP_PYTHON, arguments, {}, target.parent), target
 
     def start_broker(
-        self, endpoint: str, names: Sequence[str] = ("default",), *, program: Sequence[str] = ("-m", "broker", "run")
+        self,
+        endpoint: str,
+        names: Sequence[str] = ("default",),
+        *,
+        program: Sequence[str] = ("-m", "broker", "run"),
+        python: Path = RUNTIME_PYTHON,
     ) -> Broker:
-        """Start `broker run` with these profiles. `program` is what Python is to run instead."""
+        """Start `broker run` with these profiles. `program` is what `python` is to run instead."""
         home = self._new_directory()
         directory = home / "aws"
         directory.mkdir()
@@ -165,15 +173,15 @@ class Workplace:
             profiles = [{"name": name, "role_arn": role_arn(name)} for name in names]
             (home / "broker.yaml").write_text(json.dumps({"profiles": profiles}))  # JSON is YAML
             environment["BROKER_CONFIG"] = str(home / "broker.yaml")
-        started = self._start(program, environment, home)
+        started = self._start(python, program, environment, home)
         return Broker(process=started.process, log=started.log, directory=directory, names=tuple(names))
 
-    def _start(self, arguments: Sequence[str], environment: Mapping[str, str], home: Path) -> Running:
+    def _start(self, python: Path, arguments: Sequence[str], environment: Mapping[str, str], home: Path) -> Running:
         log = home / "log"
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": str(ROOT), **environment}
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [str(RUNTIME_PYTHON), *arguments], cwd=home, env=environment, stdout=subprocess.PIPE, stderr=stream
+                [str(python), *arguments], cwd=home, env=environment, stdout=subprocess.PIPE, stderr=stream
             )
         self._started.append(process)
         return Running(process=process, log=log)

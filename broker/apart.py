@@ -1,6 +1,6 @@
 """Loads the settings in a child process, so that what it takes to check them is not kept for ever.
 
-pydantic is needed for a tenth of a second of a pod's life and would hold 11 MiB for the rest of it
+pydantic and the schema are needed for a tenth of a second of a pod's life and would hold 9 MiB for the rest of it
 (docs/adr/0006-settings-apart.md). The child is forked before there is any thread, does nothing but that, and is reaped
 before this returns.
 """

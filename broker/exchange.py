@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import botocore.loaders
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -144,14 +145,13 @@ class StsExchanger:
                 request_id=request_id,
             )
 
-        keys, expires_at = answer.get("Credentials") or {}, None
-        blank = [name for name in _KEYS if not str(keys.get(name, "")).strip()]
-        if isinstance(keys.get("Expiration"), datetime):
-            expires_at = keys["Expiration"]
-        else:
+        keys = answer.get("Credentials") or {}
+        blank = [name for name in _KEYS if not _is_key(keys.get(name))]
+        expires_at = _in_utc(keys.get("Expiration"))
+        if expires_at is None:
             blank.append("Expiration")
         if blank or expires_at is None:
-            raise invalid(f"{', '.join(blank)} missing or blank")
+            raise invalid(f"{', '.join(blank)} missing or blank, or no plain text")
         clock_skew = _clock_skew(metadata.get("HTTPHeaders", {}), received_at)
         lifetime = _lifetime(profile.duration, received_at, expires_at, clock_skew)
         if lifetime <= timedelta(0):
@@ -164,7 +164,7 @@ class StsExchanger:
             secret_access_key=Secret(keys["SecretAccessKey"]),
             session_token=Secret(keys["SessionToken"]),
             received_at=received_at,
-            expires_at=expires_at.astimezone(UTC),
+            expires_at=expires_at,
             lifetime=lifetime,
             assumed_role_arn=assumed_role_arn,
             account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
@@ -184,15 +184,14 @@ class StsExchanger:
 
 
 def _new_client(spec: StsSpec, region: str) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return an STS client that listens to `spec` alone: not to AWS_PROFILE, config files, or a defaults mode."""
+    """Return an STS client that listens to `spec` alone: not to the pod's config files or any AWS variable."""
     nothing = os.devnull
-    session = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": (None, None, nothing, None),
-            "credentials_file": (None, None, nothing, None),
-        }
-    )
+    unheard = {  # name: (key in config files, environment variable, default, conversion)
+        name: (None, None, default, conversion)
+        for name, (_, _, default, conversion) in botocore.session.Session.SESSION_VARIABLES.items()
+    }
+    unheard |= dict.fromkeys(("config_file", "credentials_file"), (None, None, nothing, None))
+    session = botocore.session.Session(session_vars=unheard)
     config = Config(
         signature_version=UNSIGNED,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -204,14 +203,30 @@ def _new_client(spec: StsSpec, region: str) -> Any:  # noqa: ANN401 - botocore h
         ignore_configured_endpoint_urls=True,
         user_agent_extra="sts-federation-broker",
     )
+    session.register_component("data_loader", _StsData())
     session.set_config_variable("sts_regional_endpoints", "regional")
     return session.create_client(
         "sts",
         region_name=region,
         endpoint_url=spec.endpoint_url or None,
-        verify=spec.ca_bundle or None,
+        verify=spec.ca_bundle or True,  # not None, which would listen to REQUESTS_CA_BUNDLE
         config=config,
     )
+
+
+class _StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
+    """botocore's own data and no other, such as in AWS_DATA_PATH or a home directory, which could redefine STS.
+
+    Listing the services would look into some 400 directories, twice, for the name of the one that is wanted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(extra_search_paths=[self.BUILTIN_DATA_PATH], include_default_search_paths=False)
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return the one service there is to call."""
+        del type_name
+        return ["sts"]
 
 
 def _parameters(profile: ProfileSpec, token: BoundToken, session_name: str) -> dict[str, Any]:
@@ -229,11 +244,26 @@ def _parameters(profile: ProfileSpec, token: BoundToken, session_name: str) -> d
     return parameters
 
 
+def _is_key(text: object) -> bool:
+    """Return whether this can stand in a file of keys: text without white space or control characters."""
+    return isinstance(text, str) and text != "" and text.isprintable() and " " not in text
+
+
+def _in_utc(instant: object) -> datetime | None:
+    """Return an aware instant in UTC, None where it is none."""
+    if not isinstance(instant, datetime) or instant.tzinfo is None:
+        return None
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
 def _clock_skew(headers: Mapping[str, str], received_at: datetime) -> timedelta | None:
     """Return STS's clock less ours, to the second's half that the Date header cuts off; None where there is none."""
     try:
         date = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError, TypeError):
+    except (LookupError, ValueError, TypeError, OverflowError):
         return None
     if date.tzinfo is None:
         return None

@@ -101,7 +101,7 @@ def _validated(
     left_out: set[tuple[int | str, ...]] = set()
     while True:
         try:
-            settings = Settings(environment=values, file=document)  # type: ignore[call-arg]  # the sources take them
+            settings = Settings.model_validate(_merged(values, document))
         except ValidationError as error:
             places = {fault["loc"] for fault in error.errors()}
             if places & left_out:  # it cannot be left out either: a profile's name
@@ -113,6 +113,15 @@ def _validated(
             left_out |= places
         else:
             return settings, frozenset(str(place[-1]) for place in left_out)
+
+
+def _merged(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values in which those of `over` stand before those of `under`."""
+    merged = {**under, **over}
+    for key in over.keys() & under.keys():
+        if isinstance(over[key], dict):  # what should be a mapping below and is none stays, to be told of
+            merged[key] = _merged(over[key], under[key]) if isinstance(under[key], dict) else under[key]
+    return merged
 
 
 def _leave_out(values: Any, place: tuple[int | str, ...]) -> bool:  # noqa: ANN401 - whatever YAML holds
