@@ -56,7 +56,7 @@ def bar(life: Life, *, now: datetime, columns: int) -> Text:
 
 
 def lives(told: Sequence[Life], *, window: Window, now: datetime) -> Text:
-    """Draw one life after the other: each begins with its number."""
+    """Draw one life after the other: each begins with its number, the first at the window's edge if it is older."""
     row = [" "] * window.columns
     styles = [""] * window.columns
     for life, following in zip_longest(told, told[1:]):
@@ -64,9 +64,11 @@ def lives(told: Sequence[Life], *, window: Window, now: datetime) -> Text:
         first, last = window.column(life.begun_at), window.column(end)
         for column in range(max(first, 0), min(last + 1, window.columns)):
             row[column], styles[column] = _LEFT, colour(life.number)
-        for offset, digit in enumerate(str(life.number)):
-            if 0 <= first + offset < window.columns:
-                row[first + offset], styles[first + offset] = digit, f"bold {colour(life.number)}"
+        if last < 0:
+            continue
+        for column, digit in enumerate(str(life.number), start=max(first, 0)):
+            if column < window.columns:
+                row[column], styles[column] = digit, f"bold {colour(life.number)}"
     return _joined(row, styles)
 
 

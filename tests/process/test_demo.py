@@ -14,13 +14,15 @@ import sys
 import termios
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.demo_drawing import Window, lives
 from sandbox.demo_stage import Pace
+from sandbox.demo_story import Life
 from tests.process.leaks import Canaries
 from tests.support.program import children_of, command, eventually
 
@@ -257,6 +259,19 @@ def test_small_terminal_gets_lines(host: Host) -> None:
 def test_pace_fits_the_time_there_is(seconds: float, session: int, token: int) -> None:
     pace = Pace(session_lifetime=timedelta(seconds=session), token_lifetime=timedelta(seconds=token))
     assert Pace.of(seconds) == pace
+
+
+def test_timeline_numbers_the_life_that_is_older_than_its_window() -> None:
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def life(number: int, begun_after: int) -> Life:
+        begun_at = noon + timedelta(seconds=begun_after)
+        expires_at = begun_at + timedelta(seconds=8)
+        return Life(number=number, name="", begun_at=begun_at, due_at=expires_at, expires_at=expires_at)
+
+    window = Window(begun_at=noon + timedelta(seconds=6), span=timedelta(seconds=10), columns=10)
+    told = [life(9, 0), life(10, 5), life(11, 10)]
+    assert lives(told, window=window, now=noon + timedelta(seconds=13)).plain == "10━━11━━  "
 
 
 def plain(text: str) -> str:
