@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox import host
 from sandbox.box import Sandbox
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with (
+        host.hidden(),
         tempfile.TemporaryDirectory(prefix="sandbox-") as temporary,
         Sandbox(
             session_lifetime=arguments.session_lifetime,

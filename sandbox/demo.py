@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from sandbox import host
 from sandbox.demo_lines import Lines
 from sandbox.demo_stage import Fact, Interrupted, Pace, Stage
 from sandbox.demo_verdict import shortcomings, summary, verdict
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sandbox.demo_story import Story
 
 _LEAST_COLUMNS, _LEAST_LINES = 72, 22
-_SETTINGS_OF_THE_HOST = re.compile(r"(AWS|BOTO|MOTO)_.*|\w+_proxy", re.IGNORECASE)
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
@@ -63,7 +62,7 @@ def run(*, seconds: float, prepare: Callable[[Sandbox], None] = lambda _: None, 
     """
     view = _view(output or sys.stdout, seconds)
     inbox: SimpleQueue[Fact] = SimpleQueue()
-    with _signals_told(inbox), _host_hidden(), tempfile.TemporaryDirectory(prefix="broker-demo-") as temporary:
+    with _signals_told(inbox), host.hidden(), tempfile.TemporaryDirectory(prefix="broker-demo-") as temporary:
         stage = Stage(directory=Path(temporary), pace=Pace.of(seconds), inbox=inbox, prepare=prepare)
         try:
             with view:
@@ -93,21 +92,6 @@ def _view(output: TextIO, seconds: float) -> View:
     from sandbox.demo_screen import Screen  # noqa: PLC0415 - only a terminal needs rich
 
     return Screen(output, seconds=seconds)
-
-
-@contextlib.contextmanager
-def _host_hidden() -> Iterator[None]:
-    """Hide the host's AWS profile, files and proxies from this process: moto makes boto sessions as it pleases."""
-    before = dict(os.environ)
-    for name in before:
-        if _SETTINGS_OF_THE_HOST.fullmatch(name):
-            del os.environ[name]
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,27 @@
-"""Set-up for every test: hypothesis has no deadline, for runners stall, and in CI always draws the same examples."""
+"""Set-up for every test: hypothesis has no deadline, for runners stall, and in CI always draws the same examples.
+
+The host's AWS variables and proxies are no business of the tests.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import hypothesis
+import pytest
+
+from sandbox import host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host_hidden() -> Iterator[None]:
+    with host.hidden():
+        yield
