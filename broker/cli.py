@@ -35,6 +35,8 @@ examples:
   broker once --timeout 30        # one generation, for an init container or a Job
   broker token --json             # what the token in the file says
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
+_BUG = 70
+_LONGEST_WAIT_SECONDS = 86400
 _GARBAGE_THRESHOLD = 20_000
 """Objects between two collections: importing libraries makes many and drops few, and collecting cost a tenth of the
 start-up's CPU."""
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb
     try:
-        return verb(options)
+        code = verb(options)
+        sys.stdout.flush()  # here, where its failure can still be told
     except ConfigurationError as error:
         _complain(f"the configuration has {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}:")
         for fault in error.faults:
@@ -55,9 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokerError as error:
         _complain(f"{error} [{error.reason}]")
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left early, as `head` does
+    except BrokenPipeError:  # the reader of our output left early, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         return 0
+    except Exception:  # noqa: BLE001 - a bug, to be told as such by its exit code
+        _complain_of_a_bug()
+        return _BUG
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,9 +134,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: write a number of seconds above 0")
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= _LONGEST_WAIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text}: write a number of seconds from above 0 to {_LONGEST_WAIT_SECONDS}")
     return number
 
 
@@ -167,3 +177,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _complain(sentence: str) -> None:
     sys.stderr.write(f"broker: {sentence}\n")
+
+
+def _complain_of_a_bug() -> None:
+    import traceback  # noqa: PLC0415 - rarely needed
+
+    from broker import logs  # noqa: PLC0415 - likewise
+
+    sys.stderr.write(logs.redacted(traceback.format_exc()))
+    _complain("this is a bug; please report it with the traceback above")

@@ -93,7 +93,9 @@ def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin:
         ("session", session_name_for(claims)),
     ]
     if claims.issued_at is not None:
-        shown.append(("issued", f"{timestamp(claims.issued_at)}, {_span(now - claims.issued_at)} ago"))
+        age = now - claims.issued_at
+        told = f"{_span(age)} ago" if age >= timedelta(0) else f"in {_span(-age)}: this node's clock is behind"
+        shown.append(("issued", f"{timestamp(claims.issued_at)}, {told}"))
     if rotation is not None:
         shown.append(("rotation", f"{timestamp(rotation)}, {_relative(rotation - now, past='overdue by')}"))
     shown.append(("expires", f"{timestamp(claims.expires_at)}, {_relative(claims.expires_at - now, past='ago:')}"))
@@ -102,7 +104,10 @@ def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin:
 
 
 def _from_standard_input() -> str:
-    text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
+    try:
+        text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
+    except UnicodeDecodeError:
+        text = "\N{REPLACEMENT CHARACTER}"
     if not text:
         raise TokenUnavailable("Nothing on standard input; expected a JWT.")
     return text
