@@ -181,7 +181,7 @@ class TestModeAndGroup:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        for number in range(100):
+        for number in range(50):
             sink.publish([make_generation(number=number)])
         over.set()
         watcher.join()
@@ -463,7 +463,7 @@ def test_concurrent_reader_sees_only_whole_generations(directory: Path) -> None:
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for generation in generations * 5:
+    for generation in generations * 2:
         sink.publish([generation])
     over.set()
     for reader in readers:
