@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from queue import SimpleQueue
@@ -28,7 +29,7 @@ from broker.status import Status
 from broker.token_source import FileTokenSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     from broker.clock import Clock
@@ -52,8 +53,9 @@ def run(environ: Mapping[str, str]) -> int:
     configuration = load_configuration(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
     _begin_log(configuration)
-    listener = _listener(configuration, status, clock)
-    listener.start()
+    with _signals_left_to_this_thread():
+        listener = _listener(configuration, status, clock)
+        listener.start()
     host, port = listener.address
     logs.say(logging.INFO, "listening", "Health listener is up.", host=host, port=port)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
@@ -142,6 +144,19 @@ def _obey_signals(inbox: SimpleQueue[Message]) -> None:
     signal.signal(signal.SIGHUP, refresh)
 
 
+@contextmanager
+def _signals_left_to_this_thread() -> Iterator[None]:
+    """Let threads that start meanwhile take no signal: only here does one end the loop's wait.
+
+    Of two that come at once the kernel may give both to another thread, and the handlers would run a nap later.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_log(configuration: Configuration) -> None:
     logs.configure(configuration.log_format, configuration.log_level)
     logs.say(
@@ -193,7 +208,8 @@ def _refresher(
 
 def _beside(task: Callable[[], None]) -> None:
     """Run the task on a thread that does not keep the process alive: STS may hang when it is time to go."""
-    threading.Thread(target=task, name="exchange", daemon=True).start()
+    with _signals_left_to_this_thread():
+        threading.Thread(target=task, name="exchange", daemon=True).start()
 
 
 def _turn_until(turns: Callable[[], None]) -> int:

@@ -83,6 +83,8 @@ def test_profile_whose_trust_is_mended_joins_the_others(pod: Pod) -> None:
     pod.box.iam.update_assume_role_policy(RoleName="process-bad", PolicyDocument=json.dumps(pod.box.trust_policy()))
     program.refresh()
     program.wait_for("refreshed", profile="bad")
+    program.wait_for("refreshed", profile="default", count=2)
+    program.wait_for("refreshed", profile="audit", count=2)
     assert program.get("/readyz").status == 200
     parser = configparser.RawConfigParser()
     parser.read_string(pod.contents()["credentials"].decode())

@@ -13,6 +13,8 @@ from sandbox import Misbehaviour, faults
 from tests.support.program import children_of, eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.process.pod import Pod
 
 pytestmark = pytest.mark.process
@@ -96,6 +98,25 @@ def test_sigterm_during_start_ends_it_as_soon_as_it_has_started(pod: Pod) -> Non
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert "Traceback" not in program.output()
+
+
+def test_signals_are_left_to_the_main_thread_which_they_wake(pod: Pod) -> None:
+    """Python runs handlers in the main thread, but a signal that another thread takes does not wake it."""
+    pod.sts.always(faults.Hang())
+    program = pod.start()
+    pod.sts.wait_for_calls(1)
+    assert program.get("/metrics").status == 200
+    blocked = {int(task.name): blocked_signals(task) for task in (pod.proc(program) / "task").iterdir()}
+    assert blocked.pop(program.pid) == set()
+    assert len(blocked) >= 4, "the exchange's thread and those of the listener"
+    assert all(each == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} for each in blocked.values())
+
+
+def blocked_signals(task: Path) -> set[int]:
+    """Return the signals that a thread leaves to others."""
+    line = next(line for line in (task / "status").read_text().splitlines() if line.startswith("SigBlk:"))
+    mask = int(line.split()[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_many_signals_at_once_end_it_once(pod: Pod) -> None:
