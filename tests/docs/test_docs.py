@@ -118,6 +118,12 @@ def test_make_targets_that_documents_name_exist() -> None:
         assert set(re.findall(r"(?:`|^)make ([a-z]+)", document, re.MULTILINE)) <= targets
 
 
+def test_tests_that_documents_name_exist() -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", (ROOT / "docs/pitfalls.md").read_text()):
+        assert f"def {name}(" in sources, name
+
+
 def test_relative_links_lead_somewhere() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):

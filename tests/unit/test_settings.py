@@ -53,6 +53,14 @@ def write(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 class TestEnvironment:
     """Variables, one by one."""
 
+    @pytest.mark.parametrize(
+        ("partition", "region"), [("aws", "eu-west-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")]
+    )
+    def test_audience_is_the_same_in_every_partition(self, partition: str, region: str) -> None:
+        role = ROLE_ARN.replace("arn:aws:", f"arn:{partition}:")
+        (profile,) = load({"AWS_ROLE_ARN": role, "AWS_REGION": region}).profiles
+        assert profile.audience == "sts.amazonaws.com"
+
     def test_pod_mutated_by_the_eks_webhook_works_with_nothing_else(self) -> None:
         (profile,) = load(
             {**MINIMUM, "AWS_WEB_IDENTITY_TOKEN_FILE": "/token", "AWS_STS_REGIONAL_ENDPOINTS": "legacy"}
