@@ -11,14 +11,12 @@ import os
 import pickle
 from typing import TYPE_CHECKING
 
-from broker.errors import ConfigurationError
+from broker.errors import EXIT_BUG, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.model import Configuration
-
-_BUG = 70
 
 
 def load_configuration(environ: Mapping[str, str]) -> Configuration:
@@ -41,7 +39,7 @@ def load_configuration(environ: Mapping[str, str]) -> Configuration:
 
 def _in_child(environ: Mapping[str, str], writing: int) -> None:
     """Write the configuration, or the tuple of its faults, into the pipe and end this process."""
-    status = _BUG
+    status = EXIT_BUG
     try:
         from broker.settings import load  # noqa: PLC0415 - here, and in no other process
 

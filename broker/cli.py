@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.errors import BrokerError, ConfigurationError
+from broker.errors import EXIT_BUG, BrokerError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,6 @@ examples:
   broker once --timeout 30        # one generation, for an init container or a Job
   broker token --json             # what the token in the file says
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
-_BUG = 70
 _LONGEST_WAIT_SECONDS = 86400
 _GARBAGE_THRESHOLD = 20_000
 """Objects between two collections: importing libraries makes many and drops few, and collecting cost a tenth of the
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception:  # noqa: BLE001 - a bug, to be told as such by its exit code
         _complain_of_a_bug()
-        return _BUG
+        return EXIT_BUG
     return code
 
 

@@ -21,7 +21,7 @@ from broker import __version__, logs
 from broker.apart import load_configuration
 from broker.clock import SystemClock
 from broker.endpoints import HealthApplication, Listener, open_socket
-from broker.errors import BrokerError, ConfigurationError, Disposition, ExchangeUnavailable, TokenError
+from broker.errors import EXIT_BUG, BrokerError, ConfigurationError, Disposition, ExchangeUnavailable, TokenError
 from broker.publish import FileSink
 from broker.refresher import Exchanger, Message, Refresher, RefreshNow, Stop
 from broker.schedule import RefreshPolicy
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from broker.model import BoundToken, Configuration, ProfileSpec, StsSpec, TemporaryCredentials
     from broker.status import Snapshot
 
-EXIT_BUG = 70
 _IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` looks at its deadline."""
 
@@ -87,7 +86,14 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     unfinished = _unfinished(status.snapshot())
     if code != 0 or not unfinished:
         return code
-    error = _hopeless(status.snapshot(), policy) or _first_fault(status.snapshot()) or ExchangeUnavailable("Ended.")
+    error = _hopeless(status.snapshot(), policy) or _first_fault(status.snapshot())
+    if error is None and clock.read().monotonic < deadline:
+        error = ExchangeUnavailable("A signal came before the answer of STS.")
+    elif error is None:
+        error = ExchangeUnavailable(
+            f"STS had not answered after {timeout.total_seconds():g} s.",
+            "Give --timeout more seconds, or look at what stands between the pod and STS: proxy, firewall, mesh.",
+        )
     logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=list(unfinished), reason=error.reason)
     return error.exit_code
 

@@ -113,7 +113,10 @@ class Listener:
 
     def close(self) -> None:
         """Stop answering, within a second, and close the socket."""
-        self._server.trigger.pull_trigger(self._close_all)  # waitress's loop must do it itself
+        trigger = self._server.trigger
+        with trigger.lock:  # an awake loop must not close the pipe between these two, which pull_trigger() allows
+            trigger.thunks.append(self._close_all)  # waitress's loop must do it itself
+            trigger._physical_pull()  # noqa: SLF001 - likewise
         self._thread.join(timeout=1)
 
     def _close_all(self) -> None:

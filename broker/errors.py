@@ -27,6 +27,9 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import ClassVar
 
+EXIT_BUG = 70
+"""The exit code for what nobody expected (EX_SOFTWARE)."""
+
 
 @unique
 class Disposition(Enum):

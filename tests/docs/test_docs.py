@@ -13,8 +13,7 @@ import yaml
 
 from broker import logs
 from broker.cli import main
-from broker.daemon import EXIT_BUG
-from broker.errors import BrokerError
+from broker.errors import EXIT_BUG, BrokerError
 from broker.publish import FileSink
 from broker.schedule import Reason
 from broker.settings import load

@@ -107,11 +107,12 @@ def test_hanging_sts_ends_once_with_4_at_the_timeout(pod: Pod) -> None:
     ended = pod.run("once", "--timeout", "1")
     assert ended.code == 4
     assert ended.seconds < 15
+    assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s. Give --timeout more seconds")
 
 
 def test_publish_directory_that_is_a_file_ends_once_with_5(pod: Pod) -> None:
     pod.published.write_text("in the way")
-    ended = pod.run("once", "--timeout", "1")
+    ended = pod.run("once", "--timeout", "4")
     assert ended.code == 5
     assert ended.lines[-1]["reason"] == "publish_failed"
     assert f"Cannot publish in {pod.published}: Not a directory." in ended.lines[-1]["message"]
@@ -131,7 +132,7 @@ def test_read_only_publish_directory_ends_once_with_5(pod: Pod) -> None:
         expected = "Read-only file system. Mount the volume without readOnly"
     else:
         pod.published.chmod(0o500)
-    ended = pod.run("once", "--timeout", "1", wrapper=wrapper)
+    ended = pod.run("once", "--timeout", "4", wrapper=wrapper)
     assert ended.code == 5
     assert expected in ended.lines[-1]["message"]
     assert len(pod.sts.calls) == 1
@@ -157,4 +158,5 @@ def test_sigterm_ends_once_soon_and_not_as_a_success(pod: Pod) -> None:
     pod.sts.wait_for_calls(1)
     program.signal(signal.SIGTERM)
     assert program.wait(2) == 4
+    assert program.lines()[-1]["message"] == "Gave up: A signal came before the answer of STS."
     assert not pod.published.exists()
