@@ -104,7 +104,7 @@ class Listener:
             max_request_header_size=8192,
             max_request_body_size=1024,
         )
-        self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, name="health", daemon=True)
         self.address = listening.getsockname()[:2]
 
     def start(self) -> None:
@@ -113,6 +113,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop answering, within a second, and close the socket."""
+        self._server.task_dispatcher.shutdown(timeout=0.5)  # first, for its threads write into the loop's pipe
         trigger = self._server.trigger
         with trigger.lock:  # an awake loop must not close the pipe between these two, which pull_trigger() allows
             trigger.thunks.append(self._close_all)  # waitress's loop must do it itself
@@ -121,10 +122,6 @@ class Listener:
 
     def _close_all(self) -> None:
         waitress.wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no other way to end
-
-    def _serve(self) -> None:
-        self._server.run()  # until there is nothing left to listen to
-        self._server.task_dispatcher.shutdown()
 
 
 def open_socket(host: str, port: int) -> socket.socket:
