@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from broker.clock import SystemClock
 from broker.errors import TokenUnavailable
 from broker.formats import timestamp
-from broker.model import session_name_for
+from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, session_name_for
 from broker.token_source import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ROTATION_SHARE = 0.8
 """The kubelet rotates a token that is older than this share of its life, or than 24 hours."""
 ROTATION_AGE = timedelta(hours=24)
-_DEFAULT_PATH = "/var/run/secrets/sts.amazonaws.com/token"
 
 
 def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str], output: TextIO) -> int:
@@ -33,8 +32,8 @@ def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str],
 
     Raises TokenUnavailable or TokenMalformed where there are no claims to print.
     """
-    path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or _DEFAULT_PATH
-    audience = audience or environ.get("BROKER_AUDIENCE", "") or "sts.amazonaws.com"
+    path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
+    audience = audience or environ.get("BROKER_AUDIENCE", "") or DEFAULT_AUDIENCE
     origin = "standard input" if path == "-" else path
     token = parse_token(_from_standard_input() if path == "-" else read_token_text(path), origin=origin)
     now = SystemClock().read().now

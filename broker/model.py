@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
+DEFAULT_AUDIENCE = "sts.amazonaws.com"
+"""The same in every partition, China's included."""
 SESSION_NAME_MAXIMUM_LENGTH = 64
 SESSION_NAME_MINIMUM_LENGTH = 2
 _POD_LENGTH_KEPT = 40
@@ -126,7 +129,7 @@ class ProfileSpec:
     role_arn: str
     region: str
     token_file: str
-    audience: str = "sts.amazonaws.com"
+    audience: str = DEFAULT_AUDIENCE
     session_name: str | None = None
     duration: timedelta = timedelta(hours=1)
     session_policy: str | None = None

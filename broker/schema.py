@@ -15,6 +15,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE
+
 MAXIMUM_POLICY_LENGTH = 2048
 """Characters of an inline session policy (botocore's STS model)."""
 _ROLE_ARN = r"^arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]{1,900}$"
@@ -101,6 +103,12 @@ def _plain_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):  # which a token that was pasted here does not either
+        raise ValueError("write an absolute path")
+    return path
+
+
 def _readable(path: str) -> str:
     if not os.access(path, os.R_OK):
         raise ValueError(f"no readable file at {path}")
@@ -122,11 +130,11 @@ class ProfileKeys(BaseModel):
     region: str | None = Field(
         default=None, pattern=_REGION, description="Region whose STS is called, and readers' default."
     )
-    web_identity_token_file: str = Field(
-        default="/var/run/secrets/sts.amazonaws.com/token", min_length=1, description="The projected bound token."
+    web_identity_token_file: Annotated[str, AfterValidator(_absolute)] = Field(
+        default=DEFAULT_TOKEN_FILE, description="File of the projected bound token."
     )
     audience: str = Field(
-        default="sts.amazonaws.com", min_length=1, max_length=255, description="Audience expected of the token."
+        default=DEFAULT_AUDIENCE, min_length=1, max_length=255, description="Audience expected of the token."
     )
     role_session_name: str | None = Field(
         default=None, pattern=_SESSION_NAME, description="Session name; unset: `namespace.pod`, from the token."

@@ -42,7 +42,8 @@ _PARTITION_BY_REGION_PREFIX = {
 }
 
 
-_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+_NOT_TO_BE_QUOTED = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
+"""The user in a URL, and what looks like a token."""
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -147,7 +148,7 @@ def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: st
         if fault["type"] == "extra_forbidden":
             yield f"{name}: no such setting"
         elif isinstance(fault["input"], str | int):
-            yield f"{name}: {message}; found {_USER_IN_URL.sub('//<redacted>@', str(fault['input']))[:100]!r}"
+            yield f"{name}: {message}; found {_NOT_TO_BE_QUOTED.sub('<redacted>', str(fault['input']))[:100]!r}"
         else:
             yield f"{name}: {message}"
 

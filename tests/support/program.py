@@ -67,6 +67,12 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "broker", *arguments]
 
 
+def _measured(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with what makes coverage measure a program that is started; nothing without coverage."""
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
+    return {**environment, **coverage}
+
+
 def log_lines(text: str) -> list[dict[str, Any]]:
     """Return the JSON log lines in a text; a line that is still being written is left out."""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"]
@@ -93,7 +99,7 @@ def run_to_end(
     done = subprocess.run(
         [*wrapper, *command(*arguments)],
         check=False,
-        env=dict(environment),
+        env=_measured(environment),
         cwd=directory,
         input=stdin,
         capture_output=True,
@@ -119,7 +125,7 @@ class Program:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
                 [*wrapper, *command(*arguments)],
-                env=dict(environment),
+                env=_measured(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -41,7 +41,9 @@ class Terminal(io.StringIO):
 def _logging_as_it_was() -> Iterator[None]:
     loggers = [logging.getLogger(), *map(logging.getLogger, LIBRARIES)]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    raising = logging.raiseExceptions
     yield
+    logging.raiseExceptions = raising
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
@@ -62,6 +64,12 @@ def told(event: Event) -> list[dict[str, Any]]:
     logs.configure("json", "debug", stream)
     logs.tell(event)
     return json_lines(stream)
+
+
+def test_librarys_mistaken_log_call_does_not_show_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "debug", io.StringIO())
+    logging.getLogger("urllib3").error("%d", "swordfish")
+    assert "swordfish" not in "".join(capsys.readouterr())
 
 
 class TestStyles:

@@ -17,7 +17,7 @@ from broker.model import Configuration, PublishSpec, StsSpec
 from broker.schema import ENVIRONMENT, MAXIMUM_POLICY_LENGTH
 from broker.settings import load
 from broker.yaml_file import MAXIMUM_FILE_LENGTH, read_mapping
-from tests.support.fakes import ROLE_ARN
+from tests.support.fakes import ROLE_ARN, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +60,11 @@ class TestEnvironment:
         role = ROLE_ARN.replace("arn:aws:", f"arn:{partition}:")
         (profile,) = load({"AWS_ROLE_ARN": role, "AWS_REGION": region}).profiles
         assert profile.audience == "sts.amazonaws.com"
+
+    def test_token_in_place_of_its_path_is_refused_and_not_quoted(self) -> None:
+        token = make_jwt()
+        fault = fault_of({**MINIMUM, "AWS_WEB_IDENTITY_TOKEN_FILE": token})
+        assert fault == "AWS_WEB_IDENTITY_TOKEN_FILE: write an absolute path; found '<redacted>'"
 
     def test_pod_mutated_by_the_eks_webhook_works_with_nothing_else(self) -> None:
         (profile,) = load(
