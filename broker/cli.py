@@ -28,7 +28,7 @@ settings:
   several profiles come from the YAML file that BROKER_CONFIG names. The README lists them all.
 
 exit codes:
-  0 done, or ended by SIGTERM    2 configuration    3 token    4 exchange    5 publish    70 a bug
+  0 done; run: ended by a signal    2 configuration    3 token    4 exchange    5 publish    70 a bug
 
 examples:
   AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 broker run

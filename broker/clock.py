@@ -43,10 +43,7 @@ class SystemClock:
         return Instant(now=datetime.now(UTC), monotonic=timedelta(seconds=time.monotonic()))
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Return the next message of `inbox`, or None when `duration` has passed without one.
-
-        A signal handler may put the message: SimpleQueue is reentrant, and the wait is resumed after the handler.
-        """
+        """Return the next message of `inbox`, or None when `duration` has passed without one."""
         try:
             return inbox.get(timeout=max(duration.total_seconds(), 0))
         except Empty:

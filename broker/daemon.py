@@ -1,7 +1,7 @@
 """The composition root: builds everything once, starts it, runs the loop, stops it. Reads from top to bottom.
 
-Order of start: signals (so that PID 1 can be ended from the first moment), settings, log, health listener, loop. STS is
-first dealt with by the loop's first exchange, so the listener answers before botocore is even imported.
+Order of start: signals (held until there is a loop to tell), settings, log, health listener, loop. STS is first dealt
+with by the loop's first exchange, so the listener answers before botocore is even imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from queue import SimpleQueue
@@ -29,17 +28,17 @@ from broker.status import Status
 from broker.token_source import FileTokenSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Callable, Mapping, Sequence
 
     from broker.clock import Clock
     from broker.events import Event
     from broker.metrics import MetricsPage
     from broker.model import BoundToken, Configuration, ProfileSpec, StsSpec, TemporaryCredentials
-    from broker.status import Snapshot
+    from broker.status import ProfileStatus, Snapshot
 
 _IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` looks at its deadline."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(environ: Mapping[str, str]) -> int:
@@ -47,14 +46,14 @@ def run(environ: Mapping[str, str]) -> int:
 
     Raises ConfigurationError.
     """
+    _hold_signals()
+    configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
     _obey_signals(inbox)
-    configuration = load_configuration(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
     _begin_log(configuration)
-    with _signals_left_to_this_thread():
-        listener = _listener(configuration, status, clock)
-        listener.start()
+    listener = _listener(configuration, status, clock)
+    listener.start()
     host, port = listener.address
     logs.say(logging.INFO, "listening", "Health listener is up.", host=host, port=port)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
@@ -70,23 +69,24 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     What passes by itself is tried again until `timeout`; what an operator must mend ends it at once. Raises
     ConfigurationError.
     """
+    _hold_signals()
+    configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
     _obey_signals(inbox)
-    configuration = load_configuration(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
     _begin_log(configuration)
     policy = replace(RefreshPolicy(), nap=_IMPATIENT_NAP)
     deadline = clock.read().monotonic + timeout
 
     def over() -> bool:
-        expired = clock.read().monotonic >= deadline
-        return _unfinished(status.snapshot()) == () or expired or _hopeless(status.snapshot(), policy) is not None
+        unfinished = _unfinished(status.snapshot())
+        return clock.read().monotonic >= deadline or all(_is_hopeless(profile, policy) for profile in unfinished)
 
     code = _turn_until(lambda: _refresher(configuration, status, clock, inbox, policy).run(until=over))
     unfinished = _unfinished(status.snapshot())
     if code != 0 or not unfinished:
         return code
-    error = _hopeless(status.snapshot(), policy) or _first_fault(status.snapshot())
+    error = _gravest_fault(unfinished, policy)
     if error is None and clock.read().monotonic < deadline:
         error = ExchangeUnavailable("A signal came before the answer of STS.")
     elif error is None:
@@ -94,7 +94,8 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
             f"STS had not answered after {timeout.total_seconds():g} s.",
             "Give --timeout more seconds, or look at what stands between the pod and STS: proxy, firewall, mesh.",
         )
-    logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=list(unfinished), reason=error.reason)
+    names = [profile.profile for profile in unfinished]
+    logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
     return error.exit_code
 
 
@@ -136,31 +137,24 @@ class MetricsOnDemand:
         return self._page.render(accept)
 
 
+def _hold_signals() -> None:
+    """Block the signals of every thread to come: they wait, for `_obey_signals`, and none is lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
 def _obey_signals(inbox: SimpleQueue[Message]) -> None:
-    """Turn signals into messages. SimpleQueue.put may be called from a handler."""
+    """Turn signals into messages, on a thread that does nothing else.
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        inbox.put(Stop())
-
-    def refresh(_signal: int, _frame: FrameType | None) -> None:
-        inbox.put(RefreshNow())
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, refresh)
-
-
-@contextmanager
-def _signals_left_to_this_thread() -> Iterator[None]:
-    """Let threads that start meanwhile take no signal: only here does one end the loop's wait.
-
-    Of two that come at once the kernel may give both to another thread, and the handlers would run a nap later.
+    Python's own handlers run in the main thread once it wakes, and a signal that another thread takes, or that comes
+    just before the wait, does not wake it: the loop would end up to a nap late.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def obey() -> None:
+        while True:
+            number = signal.sigwait(_SIGNALS)
+            inbox.put(RefreshNow() if number == signal.SIGHUP else Stop())
+
+    threading.Thread(target=obey, name="signals", daemon=True).start()
 
 
 def _begin_log(configuration: Configuration) -> None:
@@ -214,8 +208,7 @@ def _refresher(
 
 def _beside(task: Callable[[], None]) -> None:
     """Run the task on a thread that does not keep the process alive: STS may hang when it is time to go."""
-    with _signals_left_to_this_thread():
-        threading.Thread(target=task, name="exchange", daemon=True).start()
+    threading.Thread(target=task, name="exchange", daemon=True).start()
 
 
 def _turn_until(turns: Callable[[], None]) -> int:
@@ -232,31 +225,25 @@ def _turn_until(turns: Callable[[], None]) -> int:
     return os.EX_OK
 
 
-def _unfinished(snapshot: Snapshot) -> tuple[str, ...]:
+def _unfinished(snapshot: Snapshot) -> Sequence[ProfileStatus]:
     """Return the required profiles that have nothing published."""
-    return tuple(
-        profile.profile for profile in snapshot.profiles if profile.required and not profile.published_generation
-    )
+    return [profile for profile in snapshot.profiles if profile.required and not profile.published_generation]
 
 
-def _hopeless(snapshot: Snapshot, policy: RefreshPolicy) -> BrokerError | None:
-    """Return a required profile's fault that waiting will not mend."""
-    for profile in snapshot.profiles:
-        fault = profile.fault
-        if fault is None or not profile.required or profile.published_generation:
-            continue
-        disposition = fault.error.disposition
-        tried_enough = disposition is Disposition.SOON_THEN_SLOW and fault.count > policy.soon_attempts
-        if disposition is Disposition.SLOW or tried_enough:
-            return fault.error
-    return None
+def _is_hopeless(profile: ProfileStatus, policy: RefreshPolicy) -> bool:
+    """Return whether the profile has a fault that waiting will not mend."""
+    if profile.fault is None:
+        return False
+    disposition = profile.fault.error.disposition
+    tried_enough = profile.fault.count > policy.soon_attempts
+    return disposition is Disposition.SLOW or (disposition is Disposition.SOON_THEN_SLOW and tried_enough)
 
 
-def _first_fault(snapshot: Snapshot) -> BrokerError | None:
-    """Return the fault of a profile that is not finished, one of the token first."""
+def _gravest_fault(unfinished: Sequence[ProfileStatus], policy: RefreshPolicy) -> BrokerError | None:
+    """Return the fault to end with: one that waiting will not mend, else one of the token, else any."""
     faults = [
-        profile.fault.error
-        for profile in snapshot.profiles
-        if profile.required and not profile.published_generation and profile.fault is not None
+        (not _is_hopeless(profile, policy), not isinstance(profile.fault.error, TokenError), profile.fault.error)
+        for profile in unfinished
+        if profile.fault is not None
     ]
-    return min(faults, key=lambda error: not isinstance(error, TokenError), default=None)
+    return min(faults, key=lambda fault: fault[:2])[-1] if faults else None
