@@ -142,7 +142,7 @@ class Weeks(RuleBasedStateMachine):
 
 TestWeeks = Weeks.TestCase
 TestWeeks.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -169,7 +169,7 @@ def test_any_permanent_fault_costs_at_most_120_calls_an_hour_and_10_in_the_first
 def test_faults_that_take_turns_cost_at_most_120_calls_an_hour(seed: int) -> None:
     world = World(seed=seed)
     world.sts_fault = lambda: world.random.choice(KINDS)("Made up.")
-    world.live(timedelta(hours=3))
+    world.live(timedelta(hours=2))
     assert most_calls_within(world, timedelta(hours=1)) <= 120
     assert most_calls_within(world, MINUTE) <= 10
 
@@ -198,20 +198,20 @@ def test_leap_of_any_size_is_absorbed_in_one_nap(seed: int, age: int, leap: int)
     assert world.expired_tokens_sent == 0
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=seeds)
 def test_fleet_started_together_spreads_out(seed: int) -> None:
-    world = World(seed=seed, profiles=tuple(make_profile(f"p{number}") for number in range(60)))
+    world = World(seed=seed, profiles=tuple(make_profile(f"p{number}") for number in range(40)))
     world.live(timedelta(minutes=20))
     world.calls.clear()
     world.live(timedelta(minutes=15))
     refreshed_at = sorted(instant.monotonic for instant, _ in world.calls)
-    assert len(refreshed_at) == 60
+    assert len(refreshed_at) == 40
     assert refreshed_at[-1] - refreshed_at[0] > timedelta(minutes=4)
 
 
-def test_four_weeks_without_faults_need_two_calls_a_lifetime_and_few_more() -> None:
+def test_two_weeks_without_faults_need_two_calls_a_lifetime_and_few_more() -> None:
     """Sessions of 1 h: a refresh each 24 to 30 minutes."""
     world = World(seed=7)
-    world.live(timedelta(weeks=4))
-    assert 28 * 48 <= len(world.calls) <= 28 * 60
+    world.live(timedelta(weeks=2))
+    assert 14 * 48 <= len(world.calls) <= 14 * 60
