@@ -35,6 +35,39 @@ examples:
   broker once --timeout 30        # one generation, for an init container or a Job
   broker token --json             # what the token in the file says
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
+_VERBS = {
+    "run": (
+        "keep credentials fresh until told to stop",
+        (
+            "Reads the token, exchanges it, publishes the credentials, and again before they or the token expire.\n"
+            "SIGTERM or SIGINT: end within 2 s, leaving the files in place. SIGHUP: refresh now.\n"
+            "Health listener (default *:9910): /livez /readyz /metrics /status"
+        ),
+    ),
+    "once": (
+        "publish one generation, then exit",
+        (
+            "For init containers, Jobs and cron. What passes by itself (network, throttling, a late token) is tried\n"
+            "again until the timeout; what somebody must mend ends it at once."
+        ),
+    ),
+    "token": (
+        "show what the bound token says",
+        (
+            "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
+            "verified: only STS does that. Exit code 3 where the token is not fit to be sent."
+        ),
+    ),
+    "demo": (
+        "the whole job on an AWS account in a box",
+        (
+            "Starts the sandbox (issuer, kubelet, STS), runs the real broker against it with short-lived tokens and\n"
+            "sessions, and an unmodified boto3 session that calls GetCallerIdentity through the published config.\n"
+            "Exit code 0 only if every call succeeded and at least two generations were seen."
+        ),
+    ),
+}
+"""Each verb's summary, and what more its help says."""
 _LONGEST_WAIT_SECONDS = 86400
 _GARBAGE_THRESHOLD = 20_000
 """Objects between two collections: importing libraries makes many and drops few, and collecting cost a tenth of the
@@ -76,41 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sts-federation-broker {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-
-    def add(name: str, call: Callable[[argparse.Namespace], int], summary: str, more: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(
-            name,
-            help=summary,
-            description=f"{summary}\n\n{more}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        verb.set_defaults(verb=call)
-        return verb
-
-    add(
-        "run",
-        _run,
-        "keep credentials fresh until told to stop",
-        "Reads the token, exchanges it, publishes the credentials, and again before they or the token expire.\n"
-        "SIGTERM or SIGINT: end within 2 s, leaving the files in place. SIGHUP: refresh now.\n"
-        "Health listener (default *:9910): /livez /readyz /metrics /status",
-    )
-    once = add(
-        "once",
-        _once,
-        "publish one generation, then exit",
-        "For init containers, Jobs and cron. What passes by itself (network, throttling, a token not there yet) is\n"
-        "tried again until the timeout; what somebody must mend ends it at once.",
-    )
+    _add_verb(verbs, "run", _run)
+    once = _add_verb(verbs, "once", _once)
     once.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up after (default: 60)")
-    token = add(
-        "token",
-        _token,
-        "show what the bound token says",
-        "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
-        "verified: only STS does that. Exit code 3 where the token is not fit to be sent.",
-    )
+    token = _add_verb(verbs, "token", _token)
     token.add_argument(
         "file",
         nargs="?",
@@ -120,16 +122,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     token.add_argument("--audience", default="", help="audience to expect (default: BROKER_AUDIENCE)")
     token.add_argument("--json", action="store_true", help="print one JSON object")
-    demo = add(
-        "demo",
-        _demo,
-        "the whole job on an AWS account in a box",
-        "Starts the sandbox (issuer, kubelet, STS), runs the real broker against it with short-lived tokens and\n"
-        "sessions, and an unmodified boto3 session that calls GetCallerIdentity through the published config.\n"
-        "Exit code 0 only if every call succeeded and at least two generations were seen.",
-    )
+    demo = _add_verb(verbs, "demo", _demo)
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="N", help="end after (default: 60)")
     return parser
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, call: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    summary, more = _VERBS[name]
+    verb = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary}\n\n{more}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.set_defaults(verb=call)
+    return verb
 
 
 def _positive(text: str) -> float:

@@ -240,8 +240,7 @@ class Refresher:
         at = self.clock.read()
         for holding, generation in zip(holdings, generations, strict=True):
             holding.published()
-            credentials = generation.credentials
-            refresh_at = credentials.lapses_at - self.policy.lead(credentials.lifetime, holding.jitter)
+            refresh_at = self.policy.due_at(generation.credentials, holding.jitter)
             self.record(events.Published(at=at, generation=generation, refresh_at=refresh_at))
 
     def _publish_failed(self, holding: Holding, error: PublishError, at: Instant) -> None:

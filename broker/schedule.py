@@ -124,6 +124,10 @@ class RefreshPolicy:
         lead = outside_window if outside_window <= lifetime * 3 / 4 else lifetime / 2
         return lead + lifetime * (self.jitter_share * jitter)
 
+    def due_at(self, held: TemporaryCredentials, jitter: float) -> datetime:
+        """Return when these credentials are due for refresh, on this node's clock."""
+        return held.lapses_at - self.lead(held.lifetime, jitter)
+
     def keeps_out_of_sdk_windows(self, lifetime: timedelta) -> bool:
         """Return whether readers can be spared the SDKs' refresh windows with sessions of this lifetime."""
         return self.lead(lifetime) >= self.sdk_window + self.sdk_margin
@@ -135,9 +139,11 @@ class RefreshPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The last failed exchange or publish: `at` is monotonic, `attempts` counts this kind of fault in a row, `streak`
-    all faults in a row, `jitter` in [0, 1) was drawn when it failed.
-    """  # noqa: D205 - one sentence
+    """The last failed exchange or publish.
+
+    `at` is monotonic; `attempts` counts this kind of fault in a row, `streak` all faults in a row; `jitter` in [0, 1)
+    was drawn when it failed.
+    """
 
     reason: str
     at: timedelta
@@ -189,11 +195,11 @@ def decide(  # noqa: C901, PLR0911 - the nine rules, in their order, in one plac
     """
     held, at = situation.credentials, situation.at
     phase = phase_of(held, at.now, policy, jitter)
-    due_at = held.lapses_at - policy.lead(held.lifetime, jitter) if held else at.now
+    due_at = policy.due_at(held, jitter) if held else None
 
     def decision(action: Action, reason: Reason, wake_in: timedelta = ZERO) -> Decision:
         wake_in = min(max(wake_in, ZERO), policy.nap)
-        return Decision(action=action, phase=phase, reason=reason, wake_in=wake_in, refresh_at=due_at if held else None)
+        return Decision(action=action, phase=phase, reason=reason, wake_in=wake_in, refresh_at=due_at)
 
     naps: list[timedelta] = []  # what any WAIT below must not oversleep
     if situation.unpublished:
@@ -207,7 +213,7 @@ def decide(  # noqa: C901, PLR0911 - the nine rules, in their order, in one plac
     if isinstance(reading, TokenError):
         look = policy.token_look.ceiling(situation.token_looks)
         return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([look, *naps]))  # 3
-    if held is None:
+    if held is None or due_at is None:
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
         return decision(Action.EXCHANGE, Reason.REQUESTED)  # 4
