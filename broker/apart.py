@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from typing import TYPE_CHECKING
 
 from broker.errors import EXIT_BUG, ConfigurationError
+from broker.model import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +56,6 @@ def _in_child(environ: Mapping[str, str], writing: int) -> None:
     except Exception:  # noqa: BLE001 - to be told here, for the parent has no traceback
         import traceback  # noqa: PLC0415
 
-        traceback.print_exc()
+        sys.stderr.write(redacted(traceback.format_exc()))
     finally:
         os._exit(status)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker import __version__
 from broker.errors import EXIT_BUG, BrokerError, ConfigurationError
+from broker.model import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         _complain(f"the configuration has {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}:")
         for fault in error.faults:
-            sys.stderr.write(f"  {fault}\n")
+            sys.stderr.write(f"  {redacted(fault)}\n")
         return error.exit_code
     except BrokerError as error:
         _complain(f"{error} [{error.reason}]")
@@ -185,13 +186,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"broker: {sentence}\n")
+    sys.stderr.write(f"broker: {redacted(sentence)}\n")
 
 
 def _complain_of_a_bug() -> None:
     import traceback  # noqa: PLC0415 - rarely needed
 
-    from broker import logs  # noqa: PLC0415 - likewise
-
-    sys.stderr.write(logs.redacted(traceback.format_exc()))
+    sys.stderr.write(redacted(traceback.format_exc()))
     _complain("this is a bug; please report it with the traceback above")

@@ -226,8 +226,9 @@ def _turn_until(turns: Callable[[], None]) -> int:
 
 
 def _unfinished(snapshot: Snapshot) -> Sequence[ProfileStatus]:
-    """Return the required profiles that have nothing published."""
-    return [profile for profile in snapshot.profiles if profile.required and not profile.published_generation]
+    """Return the required profiles, or all where none is, that have nothing published."""
+    awaited = [profile for profile in snapshot.profiles if profile.required] or snapshot.profiles
+    return [profile for profile in awaited if not profile.published_generation]
 
 
 def _is_hopeless(profile: ProfileStatus, policy: RefreshPolicy) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from broker.clock import Clock
     from broker.status import ProfileStatus, Snapshot
 
+CLIENT_PATIENCE_SECONDS = 10
 _log = logging.getLogger(__name__)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
@@ -96,14 +97,14 @@ class Listener:
             sockets=[listening],
             threads=threads,
             ident=None,
-            connection_limit=100,
-            channel_timeout=20,
-            cleanup_interval=10,
+            connection_limit=200,
+            cleanup_interval=5,
             asyncore_loop_timeout=10,  # how often it wakes with nothing to do; requests wake it at once
             asyncore_use_poll=True,
             max_request_header_size=8192,
             max_request_body_size=1024,
         )
+        self._server.maintenance = self._drop_slow_clients
         self._thread = threading.Thread(target=self._server.run, name="health", daemon=True)
         self.address = listening.getsockname()[:2]
 
@@ -119,6 +120,13 @@ class Listener:
             trigger.thunks.append(self._close_all)  # waitress's loop must do it itself
             trigger._physical_pull()  # noqa: SLF001 - likewise
         self._thread.join(timeout=1)
+
+    def _drop_slow_clients(self, now: float) -> None:
+        """Close what idles, and what has not brought its request by now: waitress itself lets a trickle live on."""
+        for channel in self._server.active_channels.values():
+            since = channel.last_activity if channel.request is None else channel.creation_time
+            if not channel.requests and since < now - CLIENT_PATIENCE_SECONDS:
+                channel.will_close = True
 
     def _close_all(self) -> None:
         waitress.wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no other way to end

@@ -40,7 +40,7 @@ class Disposition(Enum):
     SOON_THEN_SLOW = "soon_then_slow"
     """Passes by itself at times: a few tries in seconds, then as SLOW."""
     SLOW = "slow"
-    """An operator must act: try again in minutes."""
+    """An operator must act: try again in minutes (a token's file is looked at every 15 s all the same)."""
     ROTATION = "rotation"
     """Only a new token helps: wait for the kubelet."""
 

@@ -37,12 +37,14 @@ from broker.model import Secret, TemporaryCredentials, session_name_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from broker.clock import Clock
+    from broker.clock import Clock, Instant
     from broker.model import BoundToken, ProfileSpec, StsSpec
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 10
 CONNECTIONS_KEPT = 10
+_PROMPT = timedelta(seconds=5)
+"""What takes longer says nothing about the clocks."""
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
@@ -59,7 +61,7 @@ class StsExchanger:
     def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
         """Return the temporary credentials that STS gives for the token. Raises ExchangeError and nothing else."""
         session_name = profile.session_name or session_name_for(token.claims)
-        self._heard.status = None
+        self._heard.status, began = None, self._clock.read()
         try:
             client = self._client(profile.region)
             answer = client.assume_role_with_web_identity(**_parameters(profile, token, session_name))
@@ -69,7 +71,7 @@ class StsExchanger:
             status = self._heard.status
             fault = self._unreachable(error, profile) if status is None else self._unreadable(status, profile, token)
             raise fault from None
-        return self._checked(answer, profile, session_name)
+        return self._checked(answer, profile, session_name, began)
 
     def _client(self, region: str) -> Any:  # noqa: ANN401 - botocore has no types
         """Return the Region's client, made at its first use."""
@@ -82,6 +84,7 @@ class StsExchanger:
     def _hear(self, response_dict: Mapping[str, Any], **_: object) -> None:
         """Keep the status of an answer that botocore may not be able to read: it would forget it."""
         self._heard.status = int(response_dict["status_code"])
+        self._heard.is_aws = "x-amzn-requestid" in response_dict["headers"]
 
     def _address(self, profile: ProfileSpec) -> str:
         client = self._clients.get(profile.region)
@@ -89,10 +92,10 @@ class StsExchanger:
 
     def _unreadable(self, status: int, profile: ProfileSpec, token: BoundToken) -> ExchangeError:
         """Return what an answer means of which the HTTP status is all that can be read (Ceph's refusals are JSON)."""
-        if status >= HTTPStatus.BAD_REQUEST:
+        if status >= HTTPStatus.BAD_REQUEST and (self._heard.is_aws or self._spec.endpoint_url):
             return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, token)
         return ResponseInvalid(
-            f"What answered at {self._address(profile)} is not STS: its answer cannot be read.",
+            f"What answered at {self._address(profile)} (HTTP status {status}) is not STS: its answer cannot be read.",
             "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
             http_status=status,
         )
@@ -132,11 +135,17 @@ class StsExchanger:
             case _:
                 return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
 
-    def _checked(self, answer: Mapping[str, Any], profile: ProfileSpec, session_name: str) -> TemporaryCredentials:
-        """Return the credentials in the answer. Raises ResponseInvalid where they cannot be relied upon."""
+    def _checked(
+        self, answer: Mapping[str, Any], profile: ProfileSpec, session_name: str, began: Instant
+    ) -> TemporaryCredentials:
+        """Return the credentials in the answer. Raises ResponseInvalid where they cannot be relied upon.
+
+        They count as received when the call began: however long the answer took, the session was running meanwhile.
+        """
         metadata = answer.get("ResponseMetadata", {})
         request_id = str(metadata.get("RequestId", ""))
-        received_at = self._clock.read().now
+        ended = self._clock.read()
+        took = ended.monotonic - began.monotonic
 
         def invalid(what: str) -> ResponseInvalid:
             return ResponseInvalid(
@@ -152,9 +161,9 @@ class StsExchanger:
             blank.append("Expiration")
         if blank or expires_at is None:
             raise invalid(f"{', '.join(blank)} missing or blank, or no plain text")
-        clock_skew = _clock_skew(metadata.get("HTTPHeaders", {}), received_at)
-        lifetime = _lifetime(profile.duration, received_at, expires_at, clock_skew)
-        if lifetime <= timedelta(0):
+        date = _date(metadata.get("HTTPHeaders", {}))
+        lifetime = _lifetime(profile.duration, date, ended.now, expires_at)
+        if lifetime <= took:
             raise invalid(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
         assumed_role_arn = str((answer.get("AssumedRoleUser") or {}).get("Arn", ""))
         if not self._is_role_asked_for(assumed_role_arn, profile.role_arn, session_name):
@@ -163,13 +172,13 @@ class StsExchanger:
             access_key_id=keys["AccessKeyId"],
             secret_access_key=Secret(keys["SecretAccessKey"]),
             session_token=Secret(keys["SessionToken"]),
-            received_at=received_at,
+            received_at=ended.now - took,
             expires_at=expires_at,
             lifetime=lifetime,
             assumed_role_arn=assumed_role_arn,
             account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
             request_id=request_id,
-            clock_skew=clock_skew,
+            clock_skew=date - ended.now if date is not None and took < _PROMPT else None,
         )
 
     def _is_role_asked_for(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
@@ -259,26 +268,22 @@ def _in_utc(instant: object) -> datetime | None:
         return None
 
 
-def _clock_skew(headers: Mapping[str, str], received_at: datetime) -> timedelta | None:
-    """Return STS's clock less ours, to the second's half that the Date header cuts off; None where there is none."""
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    """Return STS's time, to the second's half that the Date header cuts off; None where there is none."""
     try:
         date = parsedate_to_datetime(headers["date"])
     except (LookupError, ValueError, TypeError, OverflowError):
         return None
-    if date.tzinfo is None:
-        return None
-    return date + timedelta(seconds=0.5) - received_at
+    return None if date.tzinfo is None else date + timedelta(seconds=0.5)
 
 
-def _lifetime(asked: timedelta, received_at: datetime, expires_at: datetime, clock_skew: timedelta | None) -> timedelta:
+def _lifetime(asked: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
     """Return how long the session was granted for; zero or less if it is over already.
 
     Counted on STS's own clock where it told us its time, because this node's may be off (docs/adr/0005-lifetime.md).
     """
-    by_our_clock = expires_at - received_at
-    by_their_clock = by_our_clock if clock_skew is None else by_our_clock - clock_skew
-    granted = by_their_clock if by_their_clock > timedelta(0) else by_our_clock
-    return min(granted, asked)
+    by_their_clock = timedelta(0) if date is None else expires_at - date
+    return min(by_their_clock if by_their_clock > timedelta(0) else expires_at - now, asked)
 
 
 def _because(error: BaseException) -> str:

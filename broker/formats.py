@@ -33,8 +33,9 @@ def credential_process_json(credentials: TemporaryCredentials) -> bytes:
         "SecretAccessKey": credentials.secret_access_key.reveal(),
         "SessionToken": credentials.session_token.reveal(),
         "Expiration": timestamp(credentials.expires_at),
-        "AccountId": credentials.account_id,
     }
+    if credentials.account_id:  # a role of MinIO or Ceph may have none
+        document["AccountId"] = credentials.account_id
     return json.dumps(document).encode() + b"\n"
 
 

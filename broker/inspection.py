@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from broker.clock import SystemClock
 from broker.errors import TokenUnavailable
 from broker.formats import timestamp
-from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, session_name_for
+from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, printable, session_name_for
 from broker.token_source import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin:
         shown.append(("rotation", f"{timestamp(rotation)}, {_relative(rotation - now, past='overdue by')}"))
     shown.append(("expires", f"{timestamp(claims.expires_at)}, {_relative(claims.expires_at - now, past='ago:')}"))
     shown.append(("verdict", "fit to be sent" if fault is None else f"{fault} [{fault.reason}]"))
-    return [(name, _printable(value)) for name, value in shown if value]
+    return [(name, printable(value)) for name, value in shown if value]
 
 
 def _from_standard_input() -> str:
@@ -128,8 +128,3 @@ def _span(duration: timedelta) -> str:
 
 def _seconds(duration: timedelta) -> int:
     return int(duration.total_seconds())
-
-
-def _printable(value: str) -> str:
-    """Return the value without what could move a terminal's cursor: a token's claims are anybody's text."""
-    return "".join(each if each.isprintable() else "?" for each in value)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from broker import events
 from broker.errors import BrokerError, Disposition
 from broker.formats import timestamp
+from broker.model import TOKEN_LIKE, printable, redacted
 from broker.schedule import Phase
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ EVENTS = (
 )
 """The closed list; `library` is for lines of the libraries underneath."""
 SKEW_WORTH_A_WARNING = timedelta(seconds=60)
-_TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
-_TOKEN_LIKE_IN_JSON = re.compile(r"(\\u[0-9a-f]{4}|\\.)|" + _TOKEN_LIKE.pattern)
+_TOKEN_LIKE_IN_JSON = re.compile(r"(\\u[0-9a-f]{4}|\\.)|" + TOKEN_LIKE.pattern)
 """The same where `\\u000e` is one character, which is not to be cut in two."""
 _log = logging.getLogger("broker")
 
@@ -122,17 +122,7 @@ class ConsoleFormatter(logging.Formatter):
         lines = [f"{time} {record.levelname:<7} {event:<16} {message} {fields}".rstrip()]
         if record.exc_info:
             lines += self.formatException(record.exc_info).split("\n")
-        return redacted("\n".join(_printable(line) for line in lines))
-
-
-def redacted(line: str) -> str:
-    """Return the line with everything that looks like a token cut out."""
-    return _TOKEN_LIKE.sub("<redacted>", line)
-
-
-def _printable(line: str) -> str:
-    """Return the line without what could move a terminal's cursor: claims and answers are anybody's text."""
-    return "".join(each if each.isprintable() else "?" for each in line)
+        return redacted("\n".join(printable(line) for line in lines))
 
 
 def _kept_escape(found: re.Match[str]) -> str:

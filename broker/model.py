@@ -16,10 +16,21 @@ DEFAULT_AUDIENCE = "sts.amazonaws.com"
 SESSION_NAME_MAXIMUM_LENGTH = 64
 SESSION_NAME_MINIMUM_LENGTH = 2
 _POD_LENGTH_KEPT = 40
+TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
+
+
+def redacted(text: str) -> str:
+    """Return the text with everything that looks like a token cut out."""
+    return TOKEN_LIKE.sub("<redacted>", text)
+
+
+def printable(text: str) -> str:
+    """Return the text without what could move a terminal's cursor: claims and answers are anybody's text."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 class Secret:
-    """Text that prints as `<redacted>`. `reveal()` is called in `exchange`, `formats` and `endpoints` only."""
+    """Text that prints as `<redacted>`. `reveal()` is for `exchange` and `formats`, and for `denials` to cut it out."""
 
     __slots__ = ("_text",)
 

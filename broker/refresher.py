@@ -200,7 +200,14 @@ class Refresher:
                 result = error
             self.inbox.put(ExchangeEnded(flight=flight, result=result))
 
-        self.spawn(fly)
+        try:
+            self.spawn(fly)
+        except RuntimeError:
+            error = ExchangeUnavailable(
+                "The system lets the broker start no thread.",
+                "Raise the pod's limit of processes, or find what in the pod uses it up.",
+            )
+            self._exchange_failed(holding, flight, error, at)
 
     def _give_up_overdue(self, holding: Holding, at: Instant) -> None:
         """Count an exchange that takes too long as failed; should it still succeed, its credentials are welcome."""

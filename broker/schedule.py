@@ -186,7 +186,7 @@ class Decision:
     refresh_at: datetime | None = None
 
 
-def decide(  # noqa: C901, PLR0911 - the nine rules, in their order, in one place
+def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in one place
     situation: Situation, reading: BoundToken | TokenError, policy: RefreshPolicy, jitter: float
 ) -> Decision:
     """Return what to do for one profile. `jitter` in [0, 1) is drawn once a generation.
@@ -223,9 +223,12 @@ def decide(  # noqa: C901, PLR0911 - the nine rules, in their order, in one plac
             return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *naps]))  # 5
     if held.received_at > at.now:
         return decision(Action.EXCHANGE, Reason.CLOCK_LEAPT_BACK)  # 6
-    if due_at <= at.now:
+    due_in = due_at - at.now
+    if situation.succeeded_at is not None:  # a wall clock that leapt back by less than their age is not believed
+        due_in = min(due_in, situation.succeeded_at + (due_at - held.received_at) - at.monotonic)
+    if due_in <= ZERO:
         return decision(Action.EXCHANGE, Reason.REFRESH_DUE)  # 7
-    naps.append(due_at - at.now)
+    naps.append(due_in)
     overdue_at = rotation_overdue_at(reading, policy)
     if overdue_at is not None and reading.fingerprint != situation.spent_fingerprint:
         if overdue_at <= at.now:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from broker.errors import BrokerError, PublishError, TokenError
 from broker.events import (
     Decided,
     Event,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.clock import Instant
+    from broker.errors import BrokerError
     from broker.model import ProfileSpec
 
 LIVE_WITHIN = timedelta(seconds=90)
@@ -40,7 +40,7 @@ FAILURE = "failure"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """The fault that a profile has now, since when it has lasted, and how often it was met."""
+    """A fault that a profile has now, since when it has lasted, and how often an attempt met it (a token's: once)."""
 
     error: BrokerError
     since: datetime
@@ -79,9 +79,16 @@ class ProfileStatus:
     token_fingerprint: str = ""
     token_issued_at: datetime | None = None
     token_expires_at: datetime | None = None
-    fault: Fault | None = None
+    token_fault: Fault | None = None
+    exchange_fault: Fault | None = None
+    publish_fault: Fault | None = None
     refreshes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     publish_failures: int = 0
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault to mend first: without a token there is no exchange, without that nothing to publish."""
+        return self.token_fault or self.exchange_fault or self.publish_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,45 +173,44 @@ def _after(  # noqa: PLR0911 - one for each event
                 token_fingerprint=token.fingerprint,
                 token_issued_at=token.claims.issued_at,
                 token_expires_at=token.claims.expires_at,
-                fault=_fault_left(profile, TokenError),
+                token_fault=None,
             )
         case TokenUnfit():
-            return _with_fault(profile, event.error, event.at)
+            return replace(profile, token_fault=_lasting(profile.token_fault, event.error, event.at))
         case Exchanged(generation=generation):
             return replace(
                 profile,
                 generation=generation.number,
                 expires_at=generation.credentials.expires_at,
                 assumed_role_arn=generation.credentials.assumed_role_arn,
-                fault=_fault_left(profile, BrokerError),
+                exchange_fault=None,
             )
         case ExchangeFailed():
-            return _counted(_with_fault(profile, event.error, event.at), FAILURE, event.error.reason)
+            profile = replace(profile, exchange_fault=_lasting(profile.exchange_fault, event.error, event.at))
+            return _counted(profile, FAILURE, event.error.reason)
         case Published(generation=generation):
             profile = replace(
                 profile,
                 published_generation=generation.number,
                 published_usable_until=generation.credentials.usable_until,
                 refresh_at=event.refresh_at,
-                fault=_fault_left(profile, PublishError),
+                publish_fault=None,
             )
             return _counted(profile, SUCCESS, generation.reason)
         case _:
-            profile = replace(profile, publish_failures=profile.publish_failures + 1)
-            return _counted(_with_fault(profile, event.error, event.at), FAILURE, event.error.reason)
+            profile = replace(
+                profile,
+                publish_failures=profile.publish_failures + 1,
+                publish_fault=_lasting(profile.publish_fault, event.error, event.at),
+            )
+            return _counted(profile, FAILURE, event.error.reason)
 
 
-def _with_fault(profile: ProfileStatus, error: BrokerError, at: Instant) -> ProfileStatus:
-    """Return the profile with this fault; one that lasts keeps the time at which it began."""
-    before = profile.fault
+def _lasting(before: Fault | None, error: BrokerError, at: Instant) -> Fault:
+    """Return the fault as it is now; one that lasts keeps the time at which it began."""
     if before is not None and before.error.reason == error.reason:
-        return replace(profile, fault=Fault(error=error, since=before.since, count=before.count + 1))
-    return replace(profile, fault=Fault(error=error, since=at.now, count=1))
-
-
-def _fault_left(profile: ProfileStatus, over: type[BrokerError]) -> Fault | None:
-    """Return the profile's fault unless it is of the kind that is over."""
-    return None if profile.fault is None or isinstance(profile.fault.error, over) else profile.fault
+        return Fault(error=error, since=before.since, count=before.count + 1)
+    return Fault(error=error, since=at.now, count=1)
 
 
 def _counted(profile: ProfileStatus, outcome: str, reason: str) -> ProfileStatus:

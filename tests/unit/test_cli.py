@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from broker import __version__, cli, logs
+from broker import __version__, cli
+from broker.model import redacted
 from tests.support.fakes import AUDIENCE, make_jwt
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ class TestConfigurationFaults:
         assert first == "broker: the configuration has 3 faults:"
         assert [fault.split(":")[0] for fault in faults] == ["  BROKER_LOG_LEVEL", "  no role", "  no Region"]
 
+    @pytest.mark.parametrize(
+        "name",
+        ["BROKER_CONFIG", "AWS_CA_BUNDLE", "BROKER_SESSION_POLICY_FILE", "BROKER_POLICY_ARNS", "AWS_ROLE_ARN"],
+    )
+    def test_token_pasted_into_a_variable_is_not_shown(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        token = make_jwt()
+        monkeypatch.setenv(name, token)
+        assert cli.main(["run"]) == 2
+        shown = capsys.readouterr().err
+        assert name.removeprefix("AWS_").removeprefix("BROKER_").lower() in shown.lower()
+        assert not any(part in shown for part in token.split("."))
+
     def test_single_fault_is_no_plural(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -195,4 +210,11 @@ def test_bug_is_exit_code_70_with_a_traceback_that_shows_no_token(
     text = capsys.readouterr().err
     assert "ZeroDivisionError: 60.0 <redacted>" in text
     assert text.endswith("broker: this is a bug; please report it with the traceback above\n")
-    assert logs.redacted(text) == text
+    assert redacted(text) == text
+
+
+def test_token_given_in_place_of_its_file_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    token = make_jwt()
+    assert cli.main(["token", token]) == 3
+    captured = capsys.readouterr()
+    assert not any(part in captured.out + captured.err for part in token.split("."))

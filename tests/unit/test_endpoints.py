@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from datetime import timedelta
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from broker import daemon, events
-from broker.endpoints import HealthApplication, Listener, open_socket
+from broker.endpoints import CLIENT_PATIENCE_SECONDS, HealthApplication, Listener, open_socket
 from broker.errors import ConfigurationError, RoleDenied, TokenAudienceMismatch, TokenError
 from broker.metrics import MetricsPage
 from broker.model import Configuration
@@ -337,6 +338,24 @@ def test_closed_listener_answers_nobody_and_its_thread_is_gone() -> None:
     with pytest.raises(ConnectionRefusedError):
         health.get("/")
     assert "health" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_client_that_trickles_its_request_is_dropped_and_others_are_not() -> None:
+    """By age, for every byte counts as activity to waitress."""
+    health = Health()
+    with socket.create_connection(health.listener.address) as trickling:
+        trickling.sendall(b"GET / HTTP/1.1\r\nHos")
+        channels = health.listener._server.active_channels
+        while not any(channel.request for channel in channels.values()):
+            assert health.get("/livez")[0] in {200, 503}
+        health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS - 1)
+        assert not any(channel.will_close for channel in channels.values() if channel.request)
+        health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS + 1)
+        trickling.sendall(b"t")
+        trickling.settimeout(5)
+        assert trickling.recv(100) == b""
+    assert health.get("/")[0] == 200
+    health.listener.close()
 
 
 def test_listener_closes_with_clients_still_connected() -> None:

@@ -677,6 +677,36 @@ def test_aws_itself_must_name_the_role(sts: Sts) -> None:
     assert error.message.endswith("got no role.")
 
 
+@pytest.mark.parametrize("status", [401, 403, 502])
+def test_refusal_of_a_proxy_is_not_told_as_that_of_aws(status: int) -> None:
+    """AWS signs every answer with a request id; what carries none, and is no XML, came from something on the way."""
+    exchanger = StsExchanger(StsSpec(), FakeClock())
+
+    class Answered:
+        status_code, headers, content = status, {"content-type": "text/html"}, b"RBAC: access denied"
+
+    exchanger._client("eu-west-1").meta.events.register("before-send.sts", lambda **_: Answered())
+    error = fault_of(exchanger)
+    assert isinstance(error, ResponseInvalid)
+    assert f"(HTTP status {status}) is not STS" in error.message
+    assert "proxy" in error.remedy
+
+
+def test_answer_that_took_long_counts_from_when_it_was_asked_for(sts: Sts) -> None:
+    """The session ran while the answer dripped in; and so late a Date says nothing about the clocks."""
+    clock = FakeClock()
+
+    def dripping(wire: Wire) -> None:
+        clock.advance(timedelta(minutes=50))
+        wire.send(200, {"Content-Type": "text/xml", "Date": format_datetime(EPOCH, usegmt=True)}, answer())
+
+    sts.misbehave = dripping
+    credentials = exchanged(StsExchanger(StsSpec(endpoint_url=sts.url), clock))
+    assert credentials.received_at == EPOCH
+    assert credentials.lapses_at <= EPOCH + timedelta(hours=1)
+    assert credentials.clock_skew is None
+
+
 def test_threads_share_one_exchanger(exchanger: StsExchanger, sts: Sts) -> None:
     """Several profiles are exchanged at once; each gets the answer to its own call."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - this test alone

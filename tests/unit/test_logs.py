@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import broker
 from broker import events, logs
 from broker.errors import PublishError, RoleDenied, TokenExpired, TokenRejected, TokenUnavailable
+from broker.model import redacted
 from broker.schedule import Action, Decision, Phase, Reason
 from tests.support.fakes import EPOCH, FakeClock, make_credentials, make_generation, make_jwt, make_token
 
@@ -145,7 +146,7 @@ class TestHostileText:
         logging.getLogger("broker").info("%s", message)
         first, second = stream.getvalue().split("\n")[:-1]
         assert json.loads(first)["event"] == "warning"
-        assert json.loads(second)["message"] == logs.redacted(message)
+        assert json.loads(second)["message"] == redacted(message)
 
     @given(message=st.text(), value=st.text(min_size=1))
     @example(message="\x1b[31m", value="a\nINFO refreshed Forged.")
@@ -192,7 +193,7 @@ class TestSecrets:
         assert json_lines(stream)[0]["message"] == "Bad token <redacted>…"
 
     def test_ordinary_words_are_left_alone(self) -> None:
-        assert logs.redacted("eyJ eyJafjalla, keyJournal") == "eyJ eyJafjalla, keyJournal"
+        assert redacted("eyJ eyJafjalla, keyJournal") == "eyJ eyJafjalla, keyJournal"
 
     @pytest.mark.parametrize("library", ["botocore.parsers", "urllib3.connectionpool", "botocore", "waitress"])
     def test_debug_lines_of_libraries_are_never_heard(self, stream: io.StringIO, library: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from broker.errors import ExchangeUnavailable, RoleDenied, TokenRejected
 from broker.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop
 from tests.support.fakes import make_profile
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MINUTE = timedelta(minutes=1)
 
@@ -109,6 +113,23 @@ def test_bug_in_an_exchange_ends_the_loop() -> None:
     world.sts_fault = bug
     with pytest.raises(ZeroDivisionError):
         world.live(MINUTE)
+
+
+def test_thread_that_cannot_be_started_is_a_failed_exchange_and_no_bug() -> None:
+    world = World()
+    spawn = world.refresher.spawn
+
+    def refuse(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world.refresher.spawn = refuse
+    world.live(timedelta(seconds=10))
+    (first, *_) = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
+    assert "PID" not in first.error.message
+    assert "limit of processes" in first.error.remedy
+    world.refresher.spawn = spawn
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
 
 
 def test_exchanges_at_once_are_bounded() -> None:

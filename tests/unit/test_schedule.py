@@ -112,6 +112,14 @@ def test_rule_7_half_of_an_hour_is_due() -> None:
     assert decided(situation_at(timedelta(minutes=30) - seconds(1))).action is Action.WAIT
 
 
+def test_rule_7_clock_that_leapt_back_by_less_than_their_age_postpones_nothing() -> None:
+    """Read off the wall clock they are 5 min old; the monotonic clock knows better."""
+    situation = situation_at(timedelta(minutes=5), succeeded_at=MONOTONIC - timedelta(minutes=30))
+    assert decided(situation).reason is Reason.REFRESH_DUE
+    younger = situation_at(timedelta(minutes=5), succeeded_at=MONOTONIC - timedelta(minutes=30) + seconds(4))
+    assert decided(younger).wake_in == seconds(4)
+
+
 def test_rule_7_jitter_makes_it_due_earlier() -> None:
     assert decided(situation_at(timedelta(minutes=27)), jitter=0.5).reason is Reason.REFRESH_DUE
 

@@ -128,6 +128,26 @@ def test_token_that_is_fit_again_ends_a_token_fault_and_leaves_others() -> None:
     assert only(status).fault is not None
 
 
+def test_token_fault_outlasts_the_answer_to_a_call_that_was_under_way() -> None:
+    status = Status([make_profile()])
+    status.record(events.TokenUnfit(at=AT, profile="default", error=TokenUnavailable("None.")))
+    status.record(events.Exchanged(at=AT, generation=make_generation(), duration=SECOND))
+    status.record(exchange_failed())
+    fault = only(status).fault
+    assert fault is not None
+    assert fault.error.reason == "token_unavailable"
+
+
+def test_exchange_fault_is_told_again_when_a_token_fault_has_passed() -> None:
+    status = Status([make_profile()])
+    status.record(exchange_failed(error=RoleDenied("No.")))
+    status.record(events.TokenUnfit(at=AT, profile="default", error=TokenUnavailable("None.")))
+    status.record(events.TokenObserved(at=AT, profile="default", token=make_token()))
+    fault = only(status).fault
+    assert fault is not None
+    assert fault.error.reason == "role_denied"
+
+
 def test_refreshes_are_counted_by_outcome_and_reason() -> None:
     status = Status([make_profile()])
     for event in (published(), published(number=2), exchange_failed()):
