@@ -91,6 +91,14 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedLost:
+    """What was published of a profile is there no more, for a reason that is not ours."""
+
+    at: Instant
+    profile: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishFailed:
     """A sink could not take the generation."""
 
@@ -110,5 +118,6 @@ Event = (
     | Exchanged
     | ExchangeFailed
     | Published
+    | PublishedLost
     | PublishFailed
 )

@@ -108,6 +108,13 @@ class Holding:
         """Know that readers have what is in hand."""
         self.unpublished, self.publish_failure = False, None
 
+    def lost(self) -> bool:
+        """Know that readers see nothing of what was published. Return False where nothing was."""
+        if self.generation is None or self.unpublished:
+            return False
+        self.unpublished = True
+        return True
+
     def publish_failed(self, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Begin the backoff that follows a failed publish."""
         self.publish_failure = _failure(self.publish_failure, error, at, jitter)

@@ -31,6 +31,7 @@ EVENTS = (
     "exchanged",
     "exchange_failed",
     "refreshed",
+    "published_lost",
     "publish_failed",
     "refresh_requested",
     "clock_skewed",
@@ -75,6 +76,9 @@ def tell(event: Event) -> None:
             _tell_exchange_failed(event)
         case events.Published():
             _tell_published(event)
+        case events.PublishedLost():
+            message = "Published files are gone; writing them again."
+            say(logging.WARNING, "published_lost", message, profile=event.profile)
         case events.PublishFailed(error=error):
             say(
                 logging.ERROR,

@@ -44,7 +44,6 @@ class FileSink:
         self._profiles = {profile.name: profile for profile in profiles}
         self._clock = clock
         self._sections: dict[str, bytes] | None = None
-        self._published: dict[str, Generation] = {}
 
     def publish(self, generations: Sequence[Generation]) -> None:
         """Write the files of these generations and the combined ones.
@@ -65,6 +64,21 @@ class FileSink:
                 errno=number,
             ) from None
 
+    def missing(self) -> frozenset[str]:
+        """Return the profiles whose files are not there, because somebody removed them or mounted another volume."""
+        try:
+            there = set(os.listdir(self._spec.directory))  # noqa: PTH208 - names are what is wanted
+        except (FileNotFoundError, NotADirectoryError):
+            there = set()
+        except OSError:
+            return frozenset()  # not to be known now; the next publish tells of it
+        endings = ("json", "env") if self._spec.env else ("json",)
+        return frozenset(
+            name
+            for name in self._profiles
+            if not {"config", "credentials", *(f"{name}.{ending}" for ending in endings)} <= there
+        )
+
     def _publish(self, generations: Sequence[Generation]) -> None:
         spec = self._spec
         with suppress(FileExistsError):
@@ -75,28 +89,18 @@ class FileSink:
             self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
             if self._sections is None:
                 self._sections = self._sections_left_by_a_predecessor(directory)
-            for generation in (*generations, *self._lost(directory, generations)):
+            for generation in generations:
                 name, credentials = generation.profile, generation.credentials
                 self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
                 if spec.env:
                     region = self._profiles[name].region
                     self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
                 self._sections[name] = formats.credentials_section(name, credentials)
-                self._published[name] = generation
             in_order = (self._sections[name] for name in self._profiles if name in self._sections)
             self._replace(directory, "credentials", formats.credentials_ini(in_order))
             os.fsync(directory)
         finally:
             os.close(directory)
-
-    def _lost(self, directory: int, generations: Sequence[Generation]) -> list[Generation]:
-        """Return what was published of other profiles and is gone, for the directory may be another."""
-        due, there = {generation.profile for generation in generations}, set(os.listdir(directory))
-        return [
-            generation
-            for name, generation in self._published.items()
-            if name not in due and f"{name}.json" not in there
-        ]
 
     def _replace(self, directory: int, name: str, content: bytes) -> None:
         """Put `content` in place of the file `name`. The numbers are the order that makes it safe."""

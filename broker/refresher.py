@@ -51,6 +51,10 @@ class Sink(Protocol):
         """Make these generations the ones that readers see. Raises PublishError; repeating is safe."""
         ...
 
+    def missing(self) -> frozenset[str]:
+        """Return the profiles of which readers see nothing, published or not. Never raises."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -122,9 +126,12 @@ class Refresher:
         looks: Looks = {}
         wake_in = self.policy.nap
         to_publish: list[Holding] = []
+        missing = self.sink.missing()
         places = MAXIMUM_EXCHANGES_AT_ONCE - sum(each.flight is not None for each in self._holdings.values())
         for holding in self._holdings.values():
             self._give_up_overdue(holding, at)
+            if holding.spec.name in missing and holding.lost():
+                self.record(events.PublishedLost(at=at, profile=holding.spec.name))
             reading = self._look(holding, at, looks)
             decision = self._decide(holding, reading, at)
             if decision.action is Action.PUBLISH:

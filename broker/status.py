@@ -16,6 +16,7 @@ from broker.events import (
     Exchanged,
     ExchangeFailed,
     Published,
+    PublishedLost,
     PublishFailed,
     RefreshRequested,
     TokenObserved,
@@ -161,7 +162,14 @@ def is_ready(snapshot: Snapshot, now: datetime) -> bool:
 
 def _after(  # noqa: PLR0911 - one for each event
     profile: ProfileStatus,
-    event: TokenObserved | TokenUnfit | Decided | Exchanged | ExchangeFailed | Published | PublishFailed,
+    event: TokenObserved
+    | TokenUnfit
+    | Decided
+    | Exchanged
+    | ExchangeFailed
+    | Published
+    | PublishedLost
+    | PublishFailed,
 ) -> ProfileStatus:
     """Return the profile's state after the event."""
     match event:
@@ -188,6 +196,8 @@ def _after(  # noqa: PLR0911 - one for each event
         case ExchangeFailed():
             profile = replace(profile, exchange_fault=_lasting(profile.exchange_fault, event.error, event.at))
             return _counted(profile, FAILURE, event.error.reason)
+        case PublishedLost():
+            return replace(profile, published_usable_until=None)
         case Published(generation=generation):
             profile = replace(
                 profile,

@@ -155,6 +155,14 @@ def test_once_with_one_required_profile_denied_publishes_the_other_and_ends_with
     assert not (pod.published / "bad.json").exists()
 
 
+def test_once_with_no_profile_required_publishes_them_all(pod: Pod) -> None:
+    file = pod.root / "broker.yaml"
+    file.write_text(f"required: false\nprofiles:\n  - {{name: only, role_arn: '{pod.role_arn}'}}\n")
+    ended = pod.run("once", AWS_ROLE_ARN="", BROKER_CONFIG=str(file))
+    assert ended.code == 0
+    assert (pod.published / "only.json").exists()
+
+
 def test_sigterm_ends_once_soon_and_not_as_a_success(pod: Pod) -> None:
     pod.sts.always(faults.Hang())
     program = pod.start("once", "--timeout", "60")

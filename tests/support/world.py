@@ -150,6 +150,10 @@ class World:
             self.on_publish(self.published.get(generation.profile), generation)
             self.published[generation.profile] = generation
 
+    def missing(self) -> frozenset[str]:
+        """Return the profiles of which readers see nothing."""
+        return frozenset(profile.name for profile in self.profiles if profile.name not in self.published)
+
     def _spawn(self, task: Callable[[], None]) -> None:
         self.clock.after(self.answer_after, task)
 

@@ -301,6 +301,9 @@ def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
             publishing.set()
             let_go.wait(10)
 
+        def missing(self) -> frozenset[str]:
+            return frozenset()
+
         def read(self, audience: str) -> BoundToken:
             del audience
             return make_token()

@@ -186,3 +186,7 @@ def test_expiry_of_a_planted_document_cannot_break_out_of_its_comment() -> None:
     section = formats.credentials_section_from_json("audit", document, LATER)
     assert section is not None
     assert section.splitlines()[1] == b"# expires 2026-11-23T13:00:00Z"
+
+
+def test_account_that_is_not_known_is_left_out_rather_than_blank() -> None:
+    assert "AccountId" not in json.loads(formats.credential_process_json(make_credentials(account_id="")))

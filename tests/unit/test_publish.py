@@ -340,14 +340,32 @@ class TestTrouble:
         sink.publish([make_generation(number=2)])
         assert names_in(directory) == {"default.json", "config", "credentials"}
 
-    def test_files_that_somebody_removed_are_back_with_any_profiles_next_generation(self, directory: Path) -> None:
-        """Else the others' readers would wait up to half a lifetime."""
+    @pytest.mark.parametrize(
+        ("removed", "missing"),
+        [
+            ((), set()),
+            (("a.json",), {"a"}),
+            (("b.env",), {"b"}),
+            (("config",), {"a", "b"}),
+            (("credentials", "a.json"), {"a", "b"}),
+        ],
+    )
+    def test_files_that_somebody_removed_are_missed(
+        self, directory: Path, removed: tuple[str, ...], missing: set[str]
+    ) -> None:
         sink = sink_in(directory, "a", "b", env=True)
+        assert sink.missing() == {"a", "b"}
         sink.publish([make_generation("a", 1), make_generation("b", 1)])
+        for name in removed:
+            (directory / name).unlink()
+        assert sink.missing() == missing
+
+    def test_directory_that_was_replaced_is_missed_whole(self, directory: Path) -> None:
+        sink = sink_in(directory)
+        sink.publish([make_generation()])
         shutil.rmtree(directory)
-        sink.publish([make_generation("a", 2)])
-        assert names_in(directory) == {"a.json", "a.env", "b.json", "b.env", "config", "credentials"}
-        assert token_in(directory / "b.json") == token_of(make_generation("b", 1))
+        directory.write_text("in the way")
+        assert sink.missing() == {"default"}
 
     @as_root
     def test_unwritable_directory_names_fs_group_and_leaves_what_is_there(self, open_to_all: Path) -> None:

@@ -152,6 +152,21 @@ def test_full_disk_is_published_to_when_it_empties_without_another_exchange() ->
     assert len(world.calls) == 1
 
 
+def test_files_that_somebody_removed_are_published_again_without_another_exchange() -> None:
+    world = World()
+    world.live(timedelta(minutes=2))
+    world.published.clear()
+    world.disk_fault = True
+    world.live(MINUTE)
+    assert profile_status(world).published_usable_until is None  # and so not ready
+    assert len([event for event in world.events if isinstance(event, events.PublishedLost)]) == 1
+    world.disk_fault = False
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
+    assert profile_status(world).published_usable_until is not None
+    assert len(world.calls) == 1
+
+
 def test_token_that_comes_back_is_told_of_and_used() -> None:
     world = World(token_absent=True)
     world.live(MINUTE)
