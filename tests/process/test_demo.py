@@ -108,6 +108,14 @@ class Host:
         return code, output, json.loads(report.read_text())
 
 
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Let what is started take Ctrl-C, even where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     """Make a host on which every demo has tidied up in the end."""
