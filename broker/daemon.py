@@ -6,6 +6,7 @@ with by the loop's first exchange, so the listener answers before botocore is ev
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -20,7 +21,15 @@ from broker import __version__, logs
 from broker.apart import load_configuration
 from broker.clock import SystemClock
 from broker.endpoints import HealthApplication, Listener, open_socket
-from broker.errors import EXIT_BUG, BrokerError, ConfigurationError, Disposition, ExchangeUnavailable, TokenError
+from broker.errors import (
+    EXIT_BUG,
+    BrokerError,
+    ConfigurationError,
+    Disposition,
+    ExchangeUnavailable,
+    PublishError,
+    TokenError,
+)
 from broker.publish import FileSink
 from broker.refresher import Exchanger, Message, Refresher, RefreshNow, Stop
 from broker.schedule import RefreshPolicy
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 
 _IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` looks at its deadline."""
+_NO_MATTER_OF_TIME = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""What keeps files from being written until somebody mends the pod."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -235,8 +246,10 @@ def _is_hopeless(profile: ProfileStatus, policy: RefreshPolicy) -> bool:
     """Return whether the profile has a fault that waiting will not mend."""
     if profile.fault is None:
         return False
-    disposition = profile.fault.error.disposition
-    tried_enough = profile.fault.count > policy.soon_attempts
+    error, tried_enough = profile.fault.error, profile.fault.count > policy.soon_attempts
+    if isinstance(error, PublishError):
+        return error.errno in _NO_MATTER_OF_TIME
+    disposition = error.disposition
     return disposition is Disposition.SLOW or (disposition is Disposition.SOON_THEN_SLOW and tried_enough)
 
 

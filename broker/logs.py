@@ -144,7 +144,7 @@ def _tell_token(event: events.TokenObserved) -> None:
     say(
         logging.INFO,
         "token_observed",
-        "Another token stands in the file.",
+        "A new token stands in the file.",
         profile=event.profile,
         token=event.token.fingerprint,
         subject=claims.subject,

@@ -20,6 +20,14 @@ from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE
 MAXIMUM_POLICY_LENGTH = 2048
 """Characters of an inline session policy (botocore's STS model)."""
 _ROLE_ARN = r"^arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]{1,900}$"
+FORMS = {
+    "role_arn": "the ARN of a role, such as arn:aws:iam::123456789012:role/app",
+    "region": "the name of a Region, such as eu-west-1",
+    "role_session_name": "2 to 64 letters, digits and any of +=,.@_-",
+    "name": "up to 64 letters, digits and any of ._-",
+    "directory": "an absolute path of letters, digits and any of /._+=@-",
+}
+"""What to write where a pattern of this module does not match, by key."""
 _POLICY_ARN = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\x21-\x7e]{1,900}")
 _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"

@@ -19,6 +19,7 @@ from broker.schedule import RefreshPolicy
 from broker.schema import (
     CONFIG_VARIABLE,
     ENVIRONMENT,
+    FORMS,
     MAXIMUM_POLICY_LENGTH,
     SERVICE_LINK,
     NamedProfile,
@@ -145,6 +146,8 @@ def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: st
         place = tuple(str(part) for part in fault["loc"])
         name = names.get(place, f"{path}: {'.'.join(place)}" if path else ".".join(place))
         message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "string_pattern_mismatch":
+            message = f"write {FORMS[place[-1]]}"
         if fault["type"] == "extra_forbidden":
             yield f"{name}: no such setting"
         elif isinstance(fault["input"], str | int):

@@ -146,7 +146,9 @@ def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
     """The sandbox's block of the README, in a shell, with a directory of its own."""
     (block,) = (each for each in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "python -m sandbox" in each)
     lines = [line for line in block.splitlines() if "activate" not in line]
-    script = "\n".join(["set -e", "trap 'kill $!' EXIT", *lines]).replace("/tmp/aws", str(tmp_path / "aws"))
+    script = "\n".join(["set -e", "trap 'kill $! 2>/dev/null || true' EXIT", *lines]).replace(
+        "/tmp/aws", str(tmp_path / "aws")
+    )
     script = script.replace("./box.env", "box.env").replace("box.env", str(tmp_path / "box.env"))
     kept = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run(

@@ -544,6 +544,20 @@ class TestWarnings:
         assert all("BROKER_DURATION_SECONDS" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    "variable", ["AWS_ROLE_ARN", "AWS_REGION", "AWS_ROLE_SESSION_NAME", "BROKER_PUBLISH_DIRECTORY"]
+)
+def test_value_of_the_wrong_form_is_told_what_to_write_and_no_pattern(variable: str) -> None:
+    fault = fault_of({**MINIMUM, variable: "?"})
+    assert fault.startswith(f"{variable}: write ")
+    assert "[" not in fault
+
+
+def test_name_of_the_wrong_form_is_told_what_to_write(write: Callable[[str], dict[str, str]]) -> None:
+    fault = fault_of({**MINIMUM, **write("profiles: [{name: '?'}]")})
+    assert "write up to 64 letters" in fault
+
+
 class TestApart:
     """The same from a child process."""
 
