@@ -354,9 +354,10 @@ def test_client_that_trickles_its_request_is_dropped_and_others_are_not() -> Non
         health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS - 1)
         assert not any(channel.will_close for channel in channels.values() if channel.request)
         health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS + 1)
-        trickling.sendall(b"t")
         trickling.settimeout(5)
-        assert trickling.recv(100) == b""
+        with contextlib.suppress(ConnectionError):  # a reset, where the last byte came after the close
+            trickling.sendall(b"t")
+            assert trickling.recv(100) == b""
     assert health.get("/")[0] == 200
     health.listener.close()
 
