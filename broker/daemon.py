@@ -57,12 +57,8 @@ def run(environ: Mapping[str, str]) -> int:
 
     Raises ConfigurationError.
     """
-    _hold_signals()
-    configuration = load_configuration(environ)
-    inbox: SimpleQueue[Message] = SimpleQueue()
-    _obey_signals(inbox)
+    configuration, inbox = _begin(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    _begin_log(configuration)
     listener = _listener(configuration, status, clock)
     listener.start()
     host, port = listener.address
@@ -80,12 +76,8 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     What passes by itself is tried again until `timeout`; what an operator must mend ends it at once. Raises
     ConfigurationError.
     """
-    _hold_signals()
-    configuration = load_configuration(environ)
-    inbox: SimpleQueue[Message] = SimpleQueue()
-    _obey_signals(inbox)
+    configuration, inbox = _begin(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    _begin_log(configuration)
     policy = replace(RefreshPolicy(), nap=_IMPATIENT_NAP)
     deadline = clock.read().monotonic + timeout
 
@@ -148,9 +140,17 @@ class MetricsOnDemand:
         return self._page.render(accept)
 
 
-def _hold_signals() -> None:
-    """Block the signals of every thread to come: they wait, for `_obey_signals`, and none is lost."""
+def _begin(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQueue[Message]]:
+    """Return what was asked for, and the inbox that signals come into. Raises ConfigurationError.
+
+    Signals are blocked first, in every thread to come: they wait, for `_obey_signals`, and none is lost.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    configuration = load_configuration(environ)
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    _obey_signals(inbox)
+    _begin_log(configuration)
+    return configuration, inbox
 
 
 def _obey_signals(inbox: SimpleQueue[Message]) -> None:

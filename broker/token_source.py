@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MAXIMUM_TOKEN_LENGTH = 20_000
 """STS's own limit on WebIdentityToken, in characters (botocore's STS model)."""
-_MINIMUM_TOKEN_LENGTH = 4
 _FINGERPRINT_LENGTH = 12
 _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
