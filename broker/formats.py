@@ -11,6 +11,8 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from broker.model import DEFAULT_PROCESS_COMMAND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -69,15 +71,22 @@ def credentials_ini(sections: Iterable[bytes]) -> bytes:
     return b"\n".join(sections)
 
 
-def config_ini(profiles: Sequence[ProfileSpec], directory: str) -> bytes:
-    """Return an AWS config file through which SDKs fetch each profile from `directory`, again and again."""
+def config_ini(profiles: Sequence[ProfileSpec], directory: str, command: str = DEFAULT_PROCESS_COMMAND) -> bytes:
+    """Return an AWS config file through which SDKs fetch each profile from `directory`, again and again.
+
+    In `command`, `{file}`, `{profile}` and `{directory}` are filled in.
+    """
     sections = (
         f"[{'default' if profile.name == 'default' else f'profile {profile.name}'}]\n"
         f"region = {profile.region}\n"
-        f"credential_process = cat {directory}/{profile.name}.json\n"
+        f"credential_process = {_process_command(command, directory, profile.name)}\n"
         for profile in profiles
     )
     return "\n".join(sections).encode()
+
+
+def _process_command(command: str, directory: str, profile: str) -> str:
+    return command.format(file=f"{directory}/{profile}.json", profile=profile, directory=directory)
 
 
 def env_file(credentials: TemporaryCredentials, region: str) -> bytes:

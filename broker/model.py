@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
+DEFAULT_PUBLISH_DIRECTORY = "/var/run/aws"
+DEFAULT_PROCESS_COMMAND = "cat {file}"
+DEFAULT_PROFILE = "default"
+ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
+"""In the publish directory: what the loopback endpoint wants to see in `Authorization`."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, China's included."""
 SESSION_NAME_MAXIMUM_LENGTH = 64
@@ -133,8 +138,38 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSession:
+    """Another profile's credentials, with which a chained role is asked for: what a token is to the other profiles."""
+
+    generation: Generation
+
+    @property
+    def fingerprint(self) -> str:
+        """What names it in logs: the source's name and the number of its generation."""
+        return f"{self.generation.profile}-{self.generation.number}"
+
+
+Proof = BoundToken | SourceSession
+"""What an exchange is made with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSpec:
+    """How a chained role is asked for: with the credentials of the profile `source`, by AssumeRole."""
+
+    source: str
+    external_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive_tag_keys: tuple[str, ...] = ()
+    source_identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileSpec:
-    """One role to hold credentials for. `session_name` None: made from the token (see `session_name_for`)."""
+    """One role to hold credentials for. `session_name` None: made from the token (see `session_name_for`).
+
+    Where there is a `chain`, no token is read: `token_file` and `audience` say nothing then.
+    """
 
     name: str
     role_arn: str
@@ -146,6 +181,7 @@ class ProfileSpec:
     session_policy: str | None = None
     policy_arns: tuple[str, ...] = ()
     required: bool = True
+    chain: ChainSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +196,16 @@ class StsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSpec:
-    """Where files go and who may read them. `group` None: the group that the directory or the process gives."""
+    """Where files go and who may read them. `group` None: the group that the directory or the process gives.
 
-    directory: str = "/var/run/aws"
+    `process_command` is what `config` lets SDKs run, with `{file}`, `{profile}` and `{directory}` to be filled in.
+    """
+
+    directory: str = DEFAULT_PUBLISH_DIRECTORY
     mode: int = 0o640
     group: int | None = None
     env: bool = False
+    process_command: str = DEFAULT_PROCESS_COMMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +218,17 @@ class Configuration:
     minimum_interval: timedelta = timedelta(seconds=60)
     health_host: str = ""
     health_port: int = 9910
+    endpoint_host: str = "127.0.0.1"
+    endpoint_port: int = 9911
     log_format: str = "auto"
     log_level: str = "info"
     warnings: tuple[str, ...] = ()
+
+    @property
+    def default_profile(self) -> str:
+        """The profile named `default`, else the only one; "" where it could be any of several."""
+        names = [profile.name for profile in self.profiles]
+        return names[0] if len(names) == 1 else next((name for name in names if name == DEFAULT_PROFILE), "")
 
 
 def session_name_for(claims: UnverifiedClaims) -> str:

@@ -43,6 +43,7 @@ class FileSink:
         self._spec = spec
         self._profiles = {profile.name: profile for profile in profiles}
         self._clock = clock
+        self._config = formats.config_ini(profiles, spec.directory, spec.process_command)
         self._sections: dict[str, bytes] | None = None
 
     def publish(self, generations: Sequence[Generation]) -> None:
@@ -86,7 +87,7 @@ class FileSink:
         directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # At every publish, for the directory may be another than at the last one.
-            self._replace(directory, "config", formats.config_ini(list(self._profiles.values()), spec.directory))
+            self._replace(directory, "config", self._config)
             if self._sections is None:
                 self._sections = self._sections_left_by_a_predecessor(directory)
             for generation in generations:

@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from broker import chains
 from broker.errors import ConfigurationError
-from broker.model import Configuration, ProfileSpec, PublishSpec, StsSpec
+from broker.forms import MAXIMUM_POLICY_LENGTH, policy_text
+from broker.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec
 from broker.schedule import RefreshPolicy
-from broker.schema import (
-    CONFIG_VARIABLE,
-    ENVIRONMENT,
-    FORMS,
-    MAXIMUM_POLICY_LENGTH,
-    SERVICE_LINK,
-    NamedProfile,
-    ProfileKeys,
-    Settings,
-    policy_text,
-)
+from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, SERVICE_LINK, NamedProfile, ProfileKeys, Settings
 from broker.yaml_file import read_mapping
 
 if TYPE_CHECKING:
@@ -43,6 +35,8 @@ _PARTITION_BY_REGION_PREFIX = {
 }
 
 
+_OF_A_TOKEN = ("web_identity_token_file", "audience")
+_OF_A_CHAIN = ("external_id", "tags", "transitive_tag_keys", "source_identity")
 _NOT_TO_BE_QUOTED = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
 """The user in a URL, and what looks like a token."""
 
@@ -65,6 +59,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     if settings is None or document is None:
         raise ConfigurationError(tuple(faults))
     profiles = list(_profiles(settings, unusable, faults))
+    faults += chains.find_faults(profiles)
     if faults:
         raise ConfigurationError(tuple(faults))
     return _configuration(settings, tuple(profiles))
@@ -165,12 +160,7 @@ def _profiles(settings: Settings, unusable: frozenset[str], faults: list[str]) -
         if profile.name in seen:
             faults.append(f"profiles: two are named {profile.name}")
         seen.add(profile.name)
-        said = profile.model_dump(exclude_unset=True)
-        if {"session_policy", "session_policy_file"} & said.keys():  # the one replaces the other's default
-            defaults_left = {key: value for key, value in defaults.items() if not key.startswith("session_policy")}
-        else:
-            defaults_left = defaults
-        whole = NamedProfile.model_construct(**{**defaults_left, **said})
+        whole = NamedProfile.model_construct(**_with_defaults(profile.model_dump(exclude_unset=True), defaults))
         where = f"profile {profile.name}: " if settings.profiles else ""
         faults += (where + fault for fault in _profile_faults(whole, settings, unusable))
         try:
@@ -189,19 +179,64 @@ def _profiles(settings: Settings, unusable: frozenset[str], faults: list[str]) -
             session_policy=session_policy,
             policy_arns=whole.policy_arns,
             required=whole.required,
+            chain=_chain(whole),
         )
+
+
+def _with_defaults(said: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a profile says, with the defaults for what it leaves unsaid."""
+    unheard: set[str] = set()
+    if {"session_policy", "session_policy_file"} & said.keys():  # the one replaces the other's default
+        unheard |= {"session_policy", "session_policy_file"}
+    if said.get("source_profile"):
+        unheard |= {"role_arn", *_OF_A_TOKEN}  # those are of the profiles that have a token
+    whole = {**{key: value for key, value in defaults.items() if key not in unheard}, **said}
+    if said.get("source_profile") and "duration_seconds" not in said:
+        longest = int(chains.MAXIMUM_DURATION.total_seconds())
+        whole["duration_seconds"] = min(whole.get("duration_seconds", longest), longest)
+    return whole
+
+
+def _chain(profile: NamedProfile) -> ChainSpec | None:
+    if profile.source_profile is None:
+        return None
+    return ChainSpec(
+        source=profile.source_profile,
+        external_id=profile.external_id,
+        tags=tuple(profile.tags.items()),
+        transitive_tag_keys=profile.transitive_tag_keys,
+        source_identity=profile.source_identity,
+    )
 
 
 def _profile_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with one profile as a whole."""
+    yield from _own_faults(profile, unusable)
+    if profile.role_arn and profile.region:
+        yield from _arn_faults(profile, settings, unusable)
+
+
+def _own_faults(profile: NamedProfile, unusable: frozenset[str]) -> Iterator[str]:
+    """Yield what is missing, and what does not go together."""
+    chained = profile.source_profile is not None
     if not profile.role_arn and "role_arn" not in unusable:
-        yield "no role: set role_arn (AWS_ROLE_ARN)"
+        where = "in the profile itself" if chained else "(AWS_ROLE_ARN)"
+        yield f"no role: set role_arn {where}"
+    for key in _OF_A_TOKEN if chained else _OF_A_CHAIN:
+        if key in profile.model_fields_set:
+            yield f"{key}: for a profile {'without' if chained else 'with'} source_profile alone: drop one of the two"
+    if chained and profile.duration_seconds > chains.MAXIMUM_DURATION.total_seconds():
+        yield f"duration_seconds: {profile.duration_seconds}; sessions of chained roles last 3600 at most"
     if not profile.region and "region" not in unusable:
         yield "no Region: set region (AWS_REGION), such as eu-west-1; without one, calls would silently go global"
     if profile.session_policy is not None and profile.session_policy_file is not None:
         yield "session_policy and session_policy_file: set one of the two"
-    if not profile.role_arn or not profile.region:
-        return
+
+
+def _arn_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
+    """Yield where the role, the Region and the policies are of different accounts or partitions."""
+    assert profile.role_arn
+    assert profile.region
     _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
     for arn in profile.policy_arns:
         if arn.split(":")[4] not in {account, "aws"}:
@@ -228,6 +263,7 @@ def _session_policy(profile: NamedProfile) -> str | None:
 
 def _configuration(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Configuration:
     host, _, port = settings.health.address.rpartition(":")
+    endpoint_host, _, endpoint_port = settings.endpoint.address.rpartition(":")
     policy = RefreshPolicy()
     return Configuration(
         profiles=profiles,
@@ -242,10 +278,13 @@ def _configuration(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Con
             mode=settings.publish.mode,
             group=settings.publish.group,
             env=settings.publish.env,
+            process_command=settings.publish.process_command,
         ),
         minimum_interval=timedelta(seconds=settings.minimum_interval_seconds),
         health_host="" if host == "*" else host.strip("[]"),
         health_port=int(port),
+        endpoint_host=endpoint_host,
+        endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
         warnings=tuple(

@@ -14,8 +14,9 @@ import pytest
 
 from broker import apart
 from broker.errors import ConfigurationError
+from broker.forms import MAXIMUM_POLICY_LENGTH
 from broker.model import Configuration, PublishSpec, StsSpec
-from broker.schema import ENVIRONMENT, MAXIMUM_POLICY_LENGTH
+from broker.schema import ENVIRONMENT
 from broker.settings import load
 from broker.yaml_file import MAXIMUM_FILE_LENGTH, read_mapping
 from tests.support.fakes import ROLE_ARN, make_jwt
