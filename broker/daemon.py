@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from broker.clock import Clock
     from broker.events import Event
     from broker.metrics import MetricsPage
-    from broker.model import BoundToken, Configuration, ProfileSpec, StsSpec, TemporaryCredentials
+    from broker.model import Configuration, ProfileSpec, Proof, StsSpec, TemporaryCredentials
     from broker.status import ProfileStatus, Snapshot
 
 _IMPATIENT_NAP = timedelta(milliseconds=200)
@@ -111,14 +111,14 @@ class ExchangeOnDemand:
         self._lock = threading.Lock()
         self._exchanger: Exchanger | None = None
 
-    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
-        """Return what STS gives for the token. Raises ExchangeError and nothing else."""
+    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+        """Return what STS gives for the proof. Raises ExchangeError and nothing else."""
         with self._lock:
             if self._exchanger is None:
                 from broker.exchange import StsExchanger  # noqa: PLC0415 - 0.2 s of CPU that no probe should wait for
 
                 self._exchanger = StsExchanger(self._spec, self._clock)
-        return self._exchanger.exchange(profile, token)
+        return self._exchanger.exchange(profile, proof)
 
 
 class MetricsOnDemand:
@@ -197,7 +197,8 @@ def _refresher(
     configuration: Configuration, status: Status, clock: Clock, inbox: SimpleQueue[Message], policy: RefreshPolicy
 ) -> Refresher:
     profiles = configuration.profiles
-    sources = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in profiles}
+    with_token = [profile for profile in profiles if profile.chain is None]
+    sources = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in with_token}
 
     def record(event: Event) -> None:
         status.record(event)
@@ -205,7 +206,7 @@ def _refresher(
 
     return Refresher(
         profiles=profiles,
-        tokens={profile.name: sources[profile.token_file] for profile in profiles},
+        tokens={profile.name: sources[profile.token_file] for profile in with_token},
         exchanger=ExchangeOnDemand(configuration.sts, clock),
         sink=FileSink(configuration.publish, profiles, clock),
         record=record,

@@ -17,6 +17,8 @@ appears verbatim in logs, metrics and docs/operations.md::
         RoleDenied                    role_denied             SLOW
         RequestInvalid                request_invalid         SLOW
         ResponseInvalid               response_invalid        SOON
+        SourceUnavailable             source_unavailable      SOON
+        SourceRejected                source_rejected         SOON_THEN_SLOW
       PublishError                    publish_failed          SOON, exit 5
 
 Every fault carries two sentences: `message`, what was found, and `remedy`, what to change. Neither may hold a secret.
@@ -167,6 +169,20 @@ class ResponseInvalid(ExchangeError):
 
     reason = "response_invalid"
     disposition = Disposition.SOON
+
+
+class SourceUnavailable(ExchangeError):
+    """A chained role waits for its source, which has no unexpired credentials: the source's own fault says why."""
+
+    reason = "source_unavailable"
+    disposition = Disposition.SOON
+
+
+class SourceRejected(ExchangeError):
+    """STS did not accept the source's credentials: over, revoked, or signed by a clock that is off."""
+
+    reason = "source_rejected"
+    disposition = Disposition.SOON_THEN_SLOW
 
 
 class PublishError(BrokerError):

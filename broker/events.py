@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from broker.clock import Instant
-    from broker.errors import BrokerError, PublishError, TokenError
+    from broker.errors import BrokerError, PublishError, SourceUnavailable, TokenError
     from broker.model import BoundToken, Generation
     from broker.schedule import Decision, Phase
 
@@ -47,6 +47,23 @@ class TokenUnfit:
     at: Instant
     profile: str
     error: TokenError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceObserved:
+    """A chained role's source has unexpired credentials, after a time without."""
+
+    at: Instant
+    profile: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceUnfit:
+    """A chained role's source has no unexpired credentials, for another reason than at the last look."""
+
+    at: Instant
+    profile: str
+    error: SourceUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +131,8 @@ Event = (
     | RefreshRequested
     | TokenObserved
     | TokenUnfit
+    | SourceObserved
+    | SourceUnfit
     | Decided
     | Exchanged
     | ExchangeFailed

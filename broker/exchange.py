@@ -1,24 +1,18 @@
-"""The only door to STS, and the only module that imports boto.
+"""The only door to STS: AssumeRoleWithWebIdentity with a bound token, AssumeRole with a source's credentials.
 
-Rules: the call is unsigned, to the Region's own endpoint, with short timeouts and without botocore's retries, so that
-every attempt is counted in one place; nothing of the pod's AWS profiles or files has a say in it; what STS answers is
-checked before anybody relies on it; every fault leaves as an ExchangeError that says what to change. Foreign exceptions
-stay inside, because some of them quote the body of an answer, which holds the keys.
+Rules: the call goes to the Region's own endpoint, by the clients of `sts_client`; what STS answers is checked before
+anybody relies on it; every fault leaves as an ExchangeError that says what to change. Foreign exceptions stay inside,
+because some of them quote the body of an answer, which holds the keys.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import botocore.loaders
-import botocore.session
-from botocore import UNSIGNED
-from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -32,54 +26,69 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from broker.denials import explain
 from broker.errors import ExchangeError, ExchangeUnavailable, RequestInvalid, ResponseInvalid
-from broker.model import Secret, TemporaryCredentials, session_name_for
+from broker.model import BoundToken, Secret, TemporaryCredentials, session_name_for
+from broker.sts_client import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Signer, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.clock import Clock, Instant
-    from broker.model import BoundToken, ProfileSpec, StsSpec
+    from broker.model import ChainSpec, ProfileSpec, Proof, StsSpec
 
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 10
-CONNECTIONS_KEPT = 10
 _PROMPT = timedelta(seconds=5)
 """What takes longer says nothing about the clocks."""
+_NAMELESS_SOURCE = "sts-broker"
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
 class StsExchanger:
-    """Exchanges bound tokens by AssumeRoleWithWebIdentity. Safe to call from several threads."""
+    """Exchanges bound tokens, and sources' credentials for those of chained roles. Safe to call from any thread."""
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
         self._spec = spec
         self._clock = clock
         self._lock = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._signer = Signer()
+        self._clients: dict[tuple[str, bool], Any] = {}
         self._heard = threading.local()  # `status`: the HTTP status of the answer to this thread's call
 
-    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
-        """Return the temporary credentials that STS gives for the token. Raises ExchangeError and nothing else."""
-        session_name = profile.session_name or session_name_for(token.claims)
+    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+        """Return the temporary credentials that STS gives for the token, or for the source's.
+
+        Raises ExchangeError and nothing else.
+        """
+        session_name = profile.session_name or _session_name(proof)
         self._heard.status, began = None, self._clock.read()
         try:
-            client = self._client(profile.region)
-            answer = client.assume_role_with_web_identity(**_parameters(profile, token, session_name))
+            answer = self._call(profile, proof, _parameters(profile, session_name))
         except ClientError as error:
-            raise explain(error.response, profile, token) from None
+            raise explain(error.response, profile, proof) from None
         except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside
             status = self._heard.status
-            fault = self._unreachable(error, profile) if status is None else self._unreadable(status, profile, token)
+            fault = self._unreachable(error, profile) if status is None else self._unreadable(status, profile, proof)
             raise fault from None
         return self._checked(answer, profile, session_name, began)
 
-    def _client(self, region: str) -> Any:  # noqa: ANN401 - botocore has no types
+    def _call(self, profile: ProfileSpec, proof: Proof, parameters: dict[str, Any]) -> Mapping[str, Any]:
+        """Make the call that belongs to the proof. ProviderId is left out: it must not be set for OIDC."""
+        answer: Mapping[str, Any]
+        if isinstance(proof, BoundToken):
+            client = self._client(profile.region, signed=False)
+            answer = client.assume_role_with_web_identity(WebIdentityToken=proof.raw.reveal(), **parameters)
+            return answer
+        client = self._client(profile.region, signed=True)
+        with self._signer.using(proof.generation.credentials):
+            answer = client.assume_role(**parameters, **_chain_parameters(profile.chain))
+        return answer
+
+    def _client(self, region: str, *, signed: bool) -> Any:  # noqa: ANN401 - botocore has no types
         """Return the Region's client, made at its first use."""
         with self._lock:  # botocore's clients may be shared between threads, their making may not
-            if region not in self._clients:
-                self._clients[region] = _new_client(self._spec, region)
-                self._clients[region].meta.events.register("before-parse.sts", self._hear)
-            return self._clients[region]
+            if (region, signed) not in self._clients:
+                client = new_client(self._spec, region, self._signer if signed else None)
+                client.meta.events.register("before-parse.sts", self._hear)
+                self._clients[region, signed] = client
+            return self._clients[region, signed]
 
     def _hear(self, response_dict: Mapping[str, Any], **_: object) -> None:
         """Keep the status of an answer that botocore may not be able to read: it would forget it."""
@@ -87,13 +96,13 @@ class StsExchanger:
         self._heard.is_aws = "x-amzn-requestid" in response_dict["headers"]
 
     def _address(self, profile: ProfileSpec) -> str:
-        client = self._clients.get(profile.region)
+        client = self._clients.get((profile.region, profile.chain is not None))
         return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
 
-    def _unreadable(self, status: int, profile: ProfileSpec, token: BoundToken) -> ExchangeError:
+    def _unreadable(self, status: int, profile: ProfileSpec, proof: Proof) -> ExchangeError:
         """Return what an answer means of which the HTTP status is all that can be read (Ceph's refusals are JSON)."""
         if status >= HTTPStatus.BAD_REQUEST and (self._heard.is_aws or self._spec.endpoint_url):
-            return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, token)
+            return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, proof)
         return ResponseInvalid(
             f"What answered at {self._address(profile)} (HTTP status {status}) is not STS: its answer cannot be read.",
             "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
@@ -192,58 +201,18 @@ class StsExchanger:
         return assumed_role_arn.split(":", 4)[-1] == f"{account}:assumed-role/{role_name}/{session_name}"
 
 
-def _new_client(spec: StsSpec, region: str) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return an STS client that listens to `spec` alone: not to the pod's config files or any AWS variable."""
-    nothing = os.devnull
-    unheard = {  # name: (key in config files, environment variable, default, conversion)
-        name: (None, None, default, conversion)
-        for name, (_, _, default, conversion) in botocore.session.Session.SESSION_VARIABLES.items()
-    }
-    unheard |= dict.fromkeys(("config_file", "credentials_file"), (None, None, nothing, None))
-    session = botocore.session.Session(session_vars=unheard)
-    config = Config(
-        signature_version=UNSIGNED,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=CONNECTIONS_KEPT,
-        use_fips_endpoint=spec.use_fips,
-        use_dualstack_endpoint=spec.use_dualstack,
-        ignore_configured_endpoint_urls=True,
-        user_agent_extra="sts-federation-broker",
-    )
-    session.register_component("data_loader", _StsData())
-    session.set_config_variable("sts_regional_endpoints", "regional")
-    return session.create_client(
-        "sts",
-        region_name=region,
-        endpoint_url=spec.endpoint_url or None,
-        verify=spec.ca_bundle or True,  # not None, which would listen to REQUESTS_CA_BUNDLE
-        config=config,
-    )
+def _session_name(proof: Proof) -> str:
+    """Return the session name: made from the token, and kept along a chain, so that CloudTrail names the pod."""
+    if isinstance(proof, BoundToken):
+        return session_name_for(proof.claims)
+    return proof.generation.credentials.assumed_role_arn.rpartition("/")[2] or _NAMELESS_SOURCE
 
 
-class _StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
-    """botocore's own data and no other, such as in AWS_DATA_PATH or a home directory, which could redefine STS.
-
-    Listing the services would look into some 400 directories, twice, for the name of the one that is wanted.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(extra_search_paths=[self.BUILTIN_DATA_PATH], include_default_search_paths=False)
-
-    def list_available_services(self, type_name: str) -> list[str]:
-        """Return the one service there is to call."""
-        del type_name
-        return ["sts"]
-
-
-def _parameters(profile: ProfileSpec, token: BoundToken, session_name: str) -> dict[str, Any]:
-    """Return the request. ProviderId is left out: it must not be set for OIDC."""
+def _parameters(profile: ProfileSpec, session_name: str) -> dict[str, Any]:
+    """Return what both calls have in common."""
     parameters: dict[str, Any] = {
         "RoleArn": profile.role_arn,
         "RoleSessionName": session_name,
-        "WebIdentityToken": token.raw.reveal(),
         "DurationSeconds": int(profile.duration.total_seconds()),
     }
     if profile.session_policy is not None:
@@ -251,6 +220,18 @@ def _parameters(profile: ProfileSpec, token: BoundToken, session_name: str) -> d
     if profile.policy_arns:
         parameters["PolicyArns"] = [{"arn": arn} for arn in profile.policy_arns]
     return parameters
+
+
+def _chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
+    """Return what AssumeRole takes beyond that; what is not set is left out."""
+    assert chain is not None
+    parameters = {
+        "ExternalId": chain.external_id,
+        "Tags": [{"Key": key, "Value": value} for key, value in chain.tags],
+        "TransitiveTagKeys": list(chain.transitive_tag_keys),
+        "SourceIdentity": chain.source_identity,
+    }
+    return {name: value for name, value in parameters.items() if value}
 
 
 def _is_key(text: object) -> bool:

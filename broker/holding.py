@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.model import Generation, ProfileSpec
+from broker.model import Generation, ProfileSpec, SourceSession
 from broker.schedule import Decision, Failure, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from broker.clock import Instant
     from broker.errors import BrokerError
-    from broker.model import BoundToken, TemporaryCredentials
+    from broker.model import Proof, TemporaryCredentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flight:
-    """An exchange under way: the token sent, why, and when it began."""
+    """An exchange under way: what it is made with, why, and when it began."""
 
     profile: str
-    token: BoundToken
+    proof: Proof
     reason: Reason
     began: Instant
 
@@ -36,6 +36,8 @@ class Holding:
 
     spec: ProfileSpec
     jitter: float
+    source: Holding | None = None
+    """A chained role's source."""
     generation: Generation | None = None
     unpublished: bool = False
     flight: Flight | None = None
@@ -46,7 +48,7 @@ class Holding:
     token_looks: int = 0
     requested: bool = False
     seen: str = ""
-    """What the last look at the token found: its fingerprint, or the reason of the fault."""
+    """What the last look at the token or the source found: a fingerprint, or the reason of the fault."""
     decided: Decision | None = None
 
     @property
@@ -66,15 +68,28 @@ class Holding:
             spent_fingerprint=self.spent_fingerprint,
             token_looks=self.token_looks,
             requested=self.requested,
+            held_fingerprint=self.generation.fingerprint if self.generation else "",
+            source_in_flight=self.source is not None and self.source.in_flight,
         )
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether this profile is being refreshed, or what it hangs on."""
+        return self.flight is not None or (self.source is not None and self.source.in_flight)
+
+    def session(self, now: datetime) -> SourceSession | None:
+        """Return what chained roles are asked for with; None where there is nothing unexpired."""
+        if self.generation is None or self.generation.credentials.lapses_at <= now:
+            return None
+        return SourceSession(generation=self.generation)
 
     def phase(self, now: datetime, policy: RefreshPolicy) -> Phase:
         """Return where in their life the credentials in hand are."""
         return phase_of(self.credentials, now, policy, self.jitter)
 
-    def launched(self, token: BoundToken, reason: Reason, at: Instant) -> Flight:
+    def launched(self, proof: Proof, reason: Reason, at: Instant) -> Flight:
         """Return the exchange that now begins."""
-        self.flight = Flight(profile=self.spec.name, token=token, reason=reason, began=at)
+        self.flight = Flight(profile=self.spec.name, proof=proof, reason=reason, began=at)
         self.requested = False
         return self.flight
 
@@ -89,19 +104,19 @@ class Holding:
             number=self.generation.number + 1 if self.generation else 1,
             credentials=credentials,
             reason=flight.reason.value,
-            fingerprint=flight.token.fingerprint,
+            fingerprint=flight.proof.fingerprint,
         )
         self.jitter = jitter
         self.unpublished, self.publish_failure = True, None
         self.exchange_failure, self.succeeded_at = None, at.monotonic
         if flight.reason is Reason.LAST_CHANCE:
-            self.spent_fingerprint = flight.token.fingerprint
+            self.spent_fingerprint = flight.proof.fingerprint
         return True
 
     def exchange_failed(self, flight: Flight, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Begin the backoff that follows a failed exchange."""
         self.flight = None
-        self.exchange_failure = _failure(self.exchange_failure, error, at, jitter, flight.token.fingerprint)
+        self.exchange_failure = _failure(self.exchange_failure, error, at, jitter, flight.proof.fingerprint)
         return self.exchange_failure
 
     def published(self) -> None:

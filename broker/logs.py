@@ -28,6 +28,7 @@ EVENTS = (
     "warning",
     "token_observed",
     "token_unfit",
+    "source_unfit",
     "exchanged",
     "exchange_failed",
     "refreshed",
@@ -70,6 +71,8 @@ def tell(event: Event) -> None:
             _tell_token(event)
         case events.TokenUnfit(error=error):
             say(_level(error), "token_unfit", str(error), profile=event.profile, reason=error.reason)
+        case events.SourceUnfit(error=error):  # no alarm: what is wrong with the source is told as its own
+            say(logging.INFO, "source_unfit", str(error), profile=event.profile, reason=error.reason)
         case events.Exchanged():
             _tell_exchanged(event)
         case events.ExchangeFailed():

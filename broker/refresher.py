@@ -1,7 +1,8 @@
 """The loop: observe, decide, act, record. One actor for all profiles; the only place that changes their state.
 
 Rules: it never ends because of a BrokerError; exchanges happen on threads of their own and come back to its inbox as
-messages, so one slow profile delays no other; credentials in hand are given up for newer ones only. When to do what is
+messages, so one slow profile delays no other; credentials in hand are given up for newer ones only; a chained role
+looks at its source's credentials as others do at their token, and never changes them. When to do what is
 `schedule.decide`'s to say; how a call is made and how a file is written, its collaborators'.
 """
 
@@ -13,10 +14,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from broker import events
-from broker.errors import BrokerError, ExchangeUnavailable, PublishError, TokenError
+from broker.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
 from broker.holding import Flight, Holding
-from broker.model import BoundToken, Generation, ProfileSpec, TemporaryCredentials
-from broker.schedule import ZERO, Action, Decision, Reason, RefreshPolicy, decide
+from broker.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
+from broker.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +40,8 @@ class TokenSource(Protocol):
 class Exchanger(Protocol):
     """The door to STS. Called from several threads at once."""
 
-    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
-        """Return what STS gives for the token. Raises ExchangeError and nothing else."""
+    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+        """Return what STS gives for the token, or for the source's credentials. Raises ExchangeError, nothing else."""
         ...
 
 
@@ -83,8 +84,8 @@ Looks = dict[tuple[int, str], BoundToken | TokenError]
 class Refresher:
     """Keeps the credentials of all profiles fresh.
 
-    `tokens` is keyed by profile name, `spawn` runs a task beside the loop, `chance` returns a number in [0, 1),
-    `record` takes every event.
+    `tokens` is keyed by profile name, chained roles have none; `spawn` runs a task beside the loop, `chance` returns a
+    number in [0, 1), `record` takes every event.
     """
 
     profiles: Sequence[ProfileSpec]
@@ -101,7 +102,18 @@ class Refresher:
 
     def __post_init__(self) -> None:
         """Begin with nothing in hand."""
-        self._holdings = {spec.name: Holding(spec=spec, jitter=self.chance()) for spec in self.profiles}
+        specs = {spec.name: spec for spec in self.profiles}
+        self._holdings = {}
+
+        def hold(spec: ProfileSpec) -> Holding:
+            """Return the profile's holding; sources come before what is chained to them, in every turn too."""
+            if spec.name not in self._holdings:
+                source = hold(specs[spec.chain.source]) if spec.chain else None
+                self._holdings[spec.name] = Holding(spec=spec, jitter=self.chance(), source=source)
+            return self._holdings[spec.name]
+
+        for spec in self.profiles:
+            hold(spec)
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Turn until told to stop, or until `until()` holds after a turn."""
@@ -140,7 +152,7 @@ class Refresher:
                 continue  # its message, or the next nap, wakes the loop
             elif decision.action is Action.WAIT:
                 wake_in = min(wake_in, decision.wake_in)
-            elif isinstance(reading, BoundToken) and places > 0:
+            elif isinstance(reading, Proof) and places > 0:
                 places -= 1
                 self._launch(holding, reading, decision.reason, at)
         if to_publish:
@@ -167,7 +179,29 @@ class Refresher:
         elif holding.flight is flight:  # one that was given up has been counted already
             self._exchange_failed(holding, flight, result, at)
 
-    def _look(self, holding: Holding, at: Instant, looks: Looks) -> BoundToken | TokenError:
+    def _look(self, holding: Holding, at: Instant, looks: Looks) -> Reading:
+        """Return what the profile's next exchange would be made with, or why it cannot be made."""
+        if holding.source is None:
+            return self._look_at_token(holding, at, looks)
+        return self._look_at_source(holding, holding.source, at)
+
+    def _look_at_source(self, holding: Holding, source: Holding, at: Instant) -> SourceSession | SourceUnavailable:
+        """Look at what the source holds, and tell if it is of no use, or is again."""
+        name, before = holding.spec.name, holding.seen
+        session = source.session(at.now)
+        if session is not None:
+            holding.seen = session.fingerprint
+            if before == SourceUnavailable.reason:
+                self.record(events.SourceObserved(at=at, profile=name))
+            return session
+        what = "whose credentials have expired" if source.credentials else "which has no credentials yet"
+        error = SourceUnavailable(f"Waits for its source, profile {source.spec.name}, {what}.")
+        holding.seen = error.reason
+        if holding.seen != before:
+            self.record(events.SourceUnfit(at=at, profile=name, error=error))
+        return error
+
+    def _look_at_token(self, holding: Holding, at: Instant, looks: Looks) -> BoundToken | TokenError:
         """Read the token, and tell if it is not what it was."""
         name, before = holding.spec.name, holding.seen
         source, audience = self.tokens[name], holding.spec.audience
@@ -188,21 +222,21 @@ class Refresher:
                 self.record(events.TokenObserved(at=at, profile=name, token=reading))
         return reading
 
-    def _decide(self, holding: Holding, reading: BoundToken | TokenError, at: Instant) -> Decision:
+    def _decide(self, holding: Holding, reading: Reading, at: Instant) -> Decision:
         decision = decide(holding.situation(at), reading, self.policy, holding.jitter)
         before, holding.decided = holding.decided, decision
         if before is None or (before.phase, before.refresh_at) != (decision.phase, decision.refresh_at):
             self.record(events.Decided(at=at, profile=holding.spec.name, decision=decision))
         return decision
 
-    def _launch(self, holding: Holding, token: BoundToken, reason: Reason, at: Instant) -> None:
+    def _launch(self, holding: Holding, proof: Proof, reason: Reason, at: Instant) -> None:
         """Start an exchange beside the loop."""
-        flight = holding.launched(token, reason, at)
+        flight = holding.launched(proof, reason, at)
 
         def fly() -> None:
             result: TemporaryCredentials | BaseException
             try:
-                result = self.exchanger.exchange(holding.spec, token)
+                result = self.exchanger.exchange(holding.spec, proof)
             except BaseException as error:  # noqa: BLE001 - a bug is to end the loop, not this thread in silence
                 result = error
             self.inbox.put(ExchangeEnded(flight=flight, result=result))
@@ -234,7 +268,7 @@ class Refresher:
                 profile=holding.spec.name,
                 error=error,
                 duration=at.monotonic - flight.began.monotonic,
-                fingerprint=flight.token.fingerprint,
+                fingerprint=flight.proof.fingerprint,
                 phase=holding.phase(at.now, self.policy),
                 failures=failure.streak,
                 retry_in=holding.retry_in(failure, at, self.policy),

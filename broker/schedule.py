@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, cast
 
 from tenacity.wait import wait_exponential
 
-from broker.errors import Disposition, TokenError
+from broker.errors import BrokerError, Disposition, SourceUnavailable, TokenError
+from broker.model import BoundToken, Proof, SourceSession
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from broker.clock import Instant
-    from broker.model import BoundToken, TemporaryCredentials
+    from broker.model import TemporaryCredentials
 
+Reading = BoundToken | SourceSession | TokenError | SourceUnavailable
+"""What a look at the token, or at a chained role's source, found."""
 ZERO = timedelta(0)
 _ATTEMPTS_TOLD = 64  # 2**64 is past every cap; more would only cost time
 
@@ -64,6 +67,9 @@ class Reason(Enum):
     CLOCK_LEAPT_BACK = "clock_leapt_back"
     REFRESH_DUE = "refresh_due"
     LAST_CHANCE = "last_chance"
+    SOURCE_UNFIT = "source_unfit"
+    SOURCE_IN_FLIGHT = "source_in_flight"
+    SOURCE_RENEWED = "source_renewed"
     NOT_DUE = "not_due"
 
 
@@ -173,6 +179,10 @@ class Situation:
     """How many looks in a row, this one included, found no usable token."""
     requested: bool = False
     """Somebody asked for a refresh now."""
+    held_fingerprint: str = ""
+    """The token, or the source's generation, that the credentials in hand were asked for with."""
+    source_in_flight: bool = False
+    """A chained role's source, or that one's own, is being refreshed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +197,7 @@ class Decision:
 
 
 def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in one place
-    situation: Situation, reading: BoundToken | TokenError, policy: RefreshPolicy, jitter: float
+    situation: Situation, reading: Reading, policy: RefreshPolicy, jitter: float
 ) -> Decision:
     """Return what to do for one profile. `jitter` in [0, 1) is drawn once a generation.
 
@@ -213,6 +223,10 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if isinstance(reading, TokenError):
         look = policy.token_look.ceiling(situation.token_looks)
         return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([look, *naps]))  # 3
+    if isinstance(reading, BrokerError):
+        return decision(Action.WAIT, Reason.SOURCE_UNFIT, min([policy.nap, *naps]))  # 3
+    if situation.source_in_flight:
+        return decision(Action.WAIT, Reason.SOURCE_IN_FLIGHT, min([policy.nap, *naps]))  # 3
     if held is None or due_at is None:
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
@@ -229,6 +243,10 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if due_in <= ZERO:
         return decision(Action.EXCHANGE, Reason.REFRESH_DUE)  # 7
     naps.append(due_in)
+    if isinstance(reading, SourceSession):
+        if reading.fingerprint != situation.held_fingerprint:
+            return decision(Action.EXCHANGE, Reason.SOURCE_RENEWED)  # 8
+        return decision(Action.WAIT, Reason.NOT_DUE, min(naps))  # 9
     overdue_at = rotation_overdue_at(reading, policy)
     if overdue_at is not None and reading.fingerprint != situation.spent_fingerprint:
         if overdue_at <= at.now:
@@ -261,7 +279,7 @@ def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token:
     """Return the delay that follows `failure`: the upper half of the lane's ceiling, spread by its jitter.
 
     Half rather than all of it is left to chance, because a spread down to nothing cannot promise any number of calls
-    (docs/adr/0004-backoff.md). `new_token`: the file holds another token than the one that was rejected.
+    (docs/adr/0004-backoff.md). `new_token`: there is another token, or generation of the source, than the one rejected.
     """
     attempts, slow = failure.attempts, failure.disposition is Disposition.SLOW
     if failure.disposition is Disposition.SOON_THEN_SLOW:
@@ -281,10 +299,10 @@ def _left(
     at: Instant,
     phase: Phase,
     policy: RefreshPolicy,
-    reading: BoundToken | TokenError | None = None,
+    reading: Reading | None = None,
 ) -> timedelta:
     """Return what is left of the backoff after `failure`; zero or less when it is over."""
     if failure is None:
         return ZERO
-    new_token = not isinstance(reading, TokenError | None) and reading.fingerprint != failure.fingerprint
+    new_token = isinstance(reading, Proof) and reading.fingerprint != failure.fingerprint
     return failure.at + backoff(failure, phase, policy, new_token=new_token) - at.monotonic

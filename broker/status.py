@@ -19,6 +19,8 @@ from broker.events import (
     PublishedLost,
     PublishFailed,
     RefreshRequested,
+    SourceObserved,
+    SourceUnfit,
     TokenObserved,
     TokenUnfit,
     Turned,
@@ -70,6 +72,8 @@ class ProfileStatus:
     profile: str
     role_arn: str
     required: bool
+    source: str = ""
+    """The profile that a chained role is asked for with; "" where a token is sent."""
     phase: Phase = Phase.STARTING
     generation: int = 0
     expires_at: datetime | None = None
@@ -81,6 +85,7 @@ class ProfileStatus:
     token_issued_at: datetime | None = None
     token_expires_at: datetime | None = None
     token_fault: Fault | None = None
+    source_fault: Fault | None = None
     exchange_fault: Fault | None = None
     publish_fault: Fault | None = None
     refreshes: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -88,8 +93,8 @@ class ProfileStatus:
 
     @property
     def fault(self) -> Fault | None:
-        """The fault to mend first: without a token there is no exchange, without that nothing to publish."""
-        return self.token_fault or self.exchange_fault or self.publish_fault
+        """The fault to mend first: without token or source there is no exchange, without that nothing to publish."""
+        return self.token_fault or self.source_fault or self.exchange_fault or self.publish_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +112,12 @@ class Status:
 
     def __init__(self, profiles: Sequence[ProfileSpec]) -> None:
         self._profiles = {
-            spec.name: ProfileStatus(profile=spec.name, role_arn=spec.role_arn, required=spec.required)
+            spec.name: ProfileStatus(
+                profile=spec.name,
+                role_arn=spec.role_arn,
+                required=spec.required,
+                source=spec.chain.source if spec.chain else "",
+            )
             for spec in profiles
         }
         self._durations = Durations()
@@ -160,10 +170,27 @@ def is_ready(snapshot: Snapshot, now: datetime) -> bool:
     return not unready_profiles(snapshot, now)
 
 
+def why_unready(profile: ProfileStatus) -> str:
+    """Return why readers of the files have no unexpired credentials, in a sentence or two."""
+    if profile.fault is not None:
+        return f"{profile.fault.error.reason}: {profile.fault.error}"
+    return "no credentials published yet" if profile.published_usable_until is None else "credentials expired"
+
+
+def why_not_held(profile: ProfileStatus) -> str:
+    """Return why the broker itself holds no unexpired credentials: whether they could be published has no say in it."""
+    fault = profile.token_fault or profile.exchange_fault
+    if fault is not None:
+        return f"{fault.error.reason}: {fault.error}"
+    return "no credentials yet" if profile.expires_at is None else "credentials expired"
+
+
 def _after(  # noqa: PLR0911 - one for each event
     profile: ProfileStatus,
     event: TokenObserved
     | TokenUnfit
+    | SourceObserved
+    | SourceUnfit
     | Decided
     | Exchanged
     | ExchangeFailed
@@ -185,6 +212,10 @@ def _after(  # noqa: PLR0911 - one for each event
             )
         case TokenUnfit():
             return replace(profile, token_fault=_lasting(profile.token_fault, event.error, event.at))
+        case SourceObserved():
+            return replace(profile, source_fault=None)
+        case SourceUnfit():
+            return replace(profile, source_fault=_lasting(profile.source_fault, event.error, event.at))
         case Exchanged(generation=generation):
             return replace(
                 profile,

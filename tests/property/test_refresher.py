@@ -137,7 +137,7 @@ class Weeks(RuleBasedStateMachine):
 
     @invariant()
     def no_expired_token_was_sent(self) -> None:
-        assert not hasattr(self, "world") or self.world.expired_tokens_sent == 0
+        assert not hasattr(self, "world") or self.world.expired_proofs_sent == 0
 
 
 TestWeeks = Weeks.TestCase
@@ -195,7 +195,7 @@ def test_leap_of_any_size_is_absorbed_in_one_nap(seed: int, age: int, leap: int)
     credentials = world.published["default"].credentials
     assert credentials.received_at <= world.clock.now
     assert credentials.lapses_at - world.clock.now >= timedelta(minutes=30) - GRACE
-    assert world.expired_tokens_sent == 0
+    assert world.expired_proofs_sent == 0
 
 
 @settings(max_examples=3, deadline=None)

@@ -16,6 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from broker.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
+from broker.model import BoundToken, SourceSession
 from broker.refresher import Message as LoopMessage
 from broker.refresher import Refresher, Stop
 from broker.schedule import RefreshPolicy
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from broker.clock import Instant, Message
     from broker.events import Event
-    from broker.model import BoundToken, Generation, ProfileSpec, TemporaryCredentials
+    from broker.model import Generation, ProfileSpec, Proof, TemporaryCredentials
     from broker.status import ProfileStatus
 
 ZERO = timedelta(0)
@@ -80,7 +81,10 @@ class World:
     """What sessions are granted for from now on, whatever was asked."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
     """Every exchange that reached STS: when, and for which profile."""
-    expired_tokens_sent: int = 0
+    expired_proofs_sent: int = 0
+    """Exchanges that were made with a token, or with a source's credentials, whose life was over."""
+    sources_used: dict[str, list[Generation]] = field(default_factory=dict)
+    """The source's generations that each chained role was asked for with, in order."""
     published: dict[str, Generation] = field(default_factory=dict)
     on_publish: Callable[[Generation | None, Generation], None] = lambda _before, _after: None
     events: list[Event] = field(default_factory=list)
@@ -94,7 +98,7 @@ class World:
         self._token = make_token(issued_at=self.clock.now, lifetime=self.token_lifetime)
         self.refresher = Refresher(
             profiles=self.profiles,
-            tokens={profile.name: self for profile in self.profiles},
+            tokens={profile.name: self for profile in self.profiles if profile.chain is None},
             exchanger=self,
             sink=self,
             record=self._record,
@@ -132,10 +136,13 @@ class World:
         return self._token
 
     # STS.
-    def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
+    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
         """Answer one call, having checked that the broker was right to make it."""
         self.calls.append((self.clock.read(), profile.name))
-        self.expired_tokens_sent += token.claims.expires_at <= self.clock.now
+        ends_at = proof.claims.expires_at if isinstance(proof, BoundToken) else proof.generation.credentials.expires_at
+        self.expired_proofs_sent += ends_at <= self.clock.now
+        if isinstance(proof, SourceSession):
+            self.sources_used.setdefault(profile.name, []).append(proof.generation)
         if self.sts_fault is not None and self.denied_profile in {"", profile.name}:
             raise self.sts_fault()
         lifetime = self.granted_lifetime or profile.duration

@@ -186,7 +186,7 @@ def test_stuck_kubelet_gives_one_last_chance_before_the_token_dies() -> None:
     late = len(world.calls)
     world.live(timedelta(minutes=40))
     assert len(world.calls) == late
-    assert world.expired_tokens_sent == 0
+    assert world.expired_proofs_sent == 0
 
 
 def test_rejected_token_is_tried_at_once_when_rotated() -> None:
