@@ -83,18 +83,19 @@ class Broker(Running):
 
     def get(self, path: str) -> bytes:
         """Return what the health listener answers, on a connection of its own, as kubelets ask."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)
         try:
             connection.request("GET", path)
             return connection.getresponse().read()
         finally:
             connection.close()
 
-    def _port(self) -> int:
+    def port(self, listener: str = "health") -> int:
+        """Return the port of one of its listeners. Raises BenchmarkError."""
         for line in self.log.read_text().splitlines():
-            if '"listening"' in line:
+            if '"listening"' in line and f'"listener": "{listener}"' in line:
                 return int(json.loads(line)["port"])
-        raise BenchmarkError(f"no health listener: {self.log.read_text()[-500:]}")
+        raise BenchmarkError(f"no {listener} listener: {self.log.read_text()[-500:]}")
 
 
 @dataclass(slots=True)
@@ -165,6 +166,7 @@ class Workplace:
             "BROKER_PUBLISH_DIRECTORY": str(directory),
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
+            "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
             "BROKER_LOG_FORMAT": "json",
         }
         if tuple(names) == ("default",):

@@ -1,7 +1,7 @@
 """The composition root: builds everything once, starts it, runs the loop, stops it. Reads from top to bottom.
 
-Order of start: signals (held until there is a loop to tell), settings, log, health listener, loop. STS is first dealt
-with by the loop's first exchange, so the listener answers before botocore is even imported.
+Order of start: signals (held until there is a loop to tell), settings, log, sockets, the endpoint's token, listeners,
+loop. STS is first dealt with by the loop's first exchange, so the listeners answer before botocore is even imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from broker import __version__, logs
 from broker.apart import load_configuration
 from broker.clock import SystemClock
-from broker.endpoints import HealthApplication, Listener, open_socket
+from broker.endpoint import CredentialsApplication, Shelf, new_token
 from broker.errors import (
     EXIT_BUG,
     BrokerError,
@@ -30,25 +30,31 @@ from broker.errors import (
     PublishError,
     TokenError,
 )
+from broker.health import HealthApplication
+from broker.listener import Listener, open_socket
+from broker.on_demand import ExchangeOnDemand, MetricsOnDemand
 from broker.publish import FileSink
-from broker.refresher import Exchanger, Message, Refresher, RefreshNow, Stop
+from broker.refresher import Message, Refresher, RefreshNow, Stop
 from broker.schedule import RefreshPolicy
 from broker.status import Status
 from broker.token_source import FileTokenSource
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.clock import Clock
     from broker.events import Event
-    from broker.metrics import MetricsPage
-    from broker.model import Configuration, ProfileSpec, Proof, StsSpec, TemporaryCredentials
+    from broker.listener import Application
+    from broker.model import Configuration
     from broker.status import ProfileStatus, Snapshot
 
 _IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` looks at its deadline."""
 _NO_MATTER_OF_TIME = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """What keeps files from being written until somebody mends the pod."""
+_MAXIMUM_READERS = 512
+"""Connections to the credentials endpoint; with the health listener's, fewer descriptors than nodes allow a process."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -59,14 +65,25 @@ def run(environ: Mapping[str, str]) -> int:
     """
     configuration, inbox = _begin(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    listener = _listener(configuration, status, clock)
-    listener.start()
-    host, port = listener.address
-    logs.say(logging.INFO, "listening", "Health listener is up.", host=host, port=port)
+    token, shelf = new_token(), Shelf()
+    sink = FileSink(configuration.publish, configuration.profiles, clock, token)
+    health = HealthApplication(
+        take=status.snapshot, render_metrics=MetricsOnDemand(status.snapshot, clock), clock=clock
+    )
+    credentials = CredentialsApplication(
+        configuration=configuration, token=token, shelf=shelf, take=status.snapshot, clock=clock
+    )
+    listeners = (_health_listener(configuration, health), _credentials_listener(configuration, credentials))
+    _prepare(sink)
+    for listener in listeners:
+        listener.start()
+        host, port = listener.address
+        logs.say(logging.INFO, "listening", "Listening.", listener=listener.name, host=host, port=port)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    code = _turn_until(_refresher(configuration, status, clock, inbox, policy).run)
+    code = _turn_until(_refresher(configuration, (status.record, shelf.record), sink, clock, inbox, policy).run)
     logs.say(logging.INFO, "stopping", "Stopping; published files stay in place.")
-    listener.close()
+    for listener in listeners:
+        listener.close()
     return code
 
 
@@ -85,7 +102,9 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
         unfinished = _unfinished(status.snapshot())
         return clock.read().monotonic >= deadline or all(_is_hopeless(profile, policy) for profile in unfinished)
 
-    code = _turn_until(lambda: _refresher(configuration, status, clock, inbox, policy).run(until=over))
+    sink = FileSink(configuration.publish, configuration.profiles, clock)
+    refresher = _refresher(configuration, (status.record,), sink, clock, inbox, policy)
+    code = _turn_until(lambda: refresher.run(until=over))
     unfinished = _unfinished(status.snapshot())
     if code != 0 or not unfinished:
         return code
@@ -100,44 +119,6 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     names = [profile.profile for profile in unfinished]
     logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
     return error.exit_code
-
-
-class ExchangeOnDemand:
-    """An Exchanger that imports botocore at its first use, beside the loop."""
-
-    def __init__(self, spec: StsSpec, clock: Clock) -> None:
-        self._spec = spec
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._exchanger: Exchanger | None = None
-
-    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Return what STS gives for the proof. Raises ExchangeError and nothing else."""
-        with self._lock:
-            if self._exchanger is None:
-                from broker.exchange import StsExchanger  # noqa: PLC0415 - 0.2 s of CPU that no probe should wait for
-
-                self._exchanger = StsExchanger(self._spec, self._clock)
-        return self._exchanger.exchange(profile, proof)
-
-
-class MetricsOnDemand:
-    """Renders metrics, importing prometheus_client at the first scrape."""
-
-    def __init__(self, take: Callable[[], Snapshot], clock: Clock) -> None:
-        self._take = take
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._page: MetricsPage | None = None
-
-    def __call__(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and body of a scrape's answer."""
-        with self._lock:
-            if self._page is None:
-                from broker.metrics import MetricsPage  # noqa: PLC0415 - 1 MiB that only a scraped broker need carry
-
-                self._page = MetricsPage(self._take, self._clock)
-        return self._page.render(accept)
 
 
 def _begin(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQueue[Message]]:
@@ -181,34 +162,66 @@ def _begin_log(configuration: Configuration) -> None:
         logs.say(logging.WARNING, "warning", warning)
 
 
-def _listener(configuration: Configuration, status: Status, clock: Clock) -> Listener:
+def _health_listener(configuration: Configuration, application: Application) -> Listener:
     """Return the health listener, bound. Raises ConfigurationError."""
+    address = (configuration.health_host, configuration.health_port)
+    return Listener(application, _bound("BROKER_HEALTH_ADDRESS", *address), name="health")
+
+
+def _credentials_listener(configuration: Configuration, application: Application) -> Listener:
+    """Return the listener of the credentials endpoint, bound. Raises ConfigurationError."""
+    address = (configuration.endpoint_host, configuration.endpoint_port)
+    listening = _bound("BROKER_ENDPOINT_ADDRESS", *address)
+    return Listener(application, listening, name="credentials", connections=_MAXIMUM_READERS, threads=1)
+
+
+def _bound(variable: str, host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises ConfigurationError, which names the variable to change."""
     try:
-        listening = open_socket(configuration.health_host, configuration.health_port)
+        return open_socket(host, port)
     except OSError as error:
-        address = f"{configuration.health_host or '*'}:{configuration.health_port}"
-        fault = f"BROKER_HEALTH_ADDRESS: cannot listen on {address}: {error.strerror or 'no such address'}"
+        address = f"{host or '*'}:{port}"
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such address"
+        fault = f"{variable}: cannot listen on {address}: {why}"
+        if error.errno == errno.EADDRINUSE:
+            fault += "; something else in the pod has this port: set another one"
         raise ConfigurationError((fault,)) from None
-    render = MetricsOnDemand(status.snapshot, clock)
-    return Listener(HealthApplication(take=status.snapshot, render_metrics=render, clock=clock), listening)
 
 
-def _refresher(
-    configuration: Configuration, status: Status, clock: Clock, inbox: SimpleQueue[Message], policy: RefreshPolicy
+def _prepare(sink: FileSink) -> None:
+    """Write what readers need before the first credentials. Where that fails, the loop's first publish does it again.
+
+    Until then the endpoint refuses everybody, for nobody can know its token.
+    """
+    try:
+        sink.prepare()
+    except PublishError as error:
+        logs.say(logging.ERROR, "publish_failed", str(error), reason=error.reason, sink=error.sink)
+
+
+def _refresher(  # noqa: PLR0913, PLR0917 - everything meets here
+    configuration: Configuration,
+    recorders: Sequence[Callable[[Event], None]],
+    sink: FileSink,
+    clock: Clock,
+    inbox: SimpleQueue[Message],
+    policy: RefreshPolicy,
 ) -> Refresher:
+    """Return the loop. Each event goes to the recorders, in their order, and then to the log."""
     profiles = configuration.profiles
     with_token = [profile for profile in profiles if profile.chain is None]
     sources = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in with_token}
 
     def record(event: Event) -> None:
-        status.record(event)
+        for take in recorders:
+            take(event)
         logs.tell(event)
 
     return Refresher(
         profiles=profiles,
         tokens={profile.name: sources[profile.token_file] for profile in with_token},
         exchanger=ExchangeOnDemand(configuration.sts, clock),
-        sink=FileSink(configuration.publish, profiles, clock),
+        sink=sink,
         record=record,
         clock=clock,
         inbox=inbox,

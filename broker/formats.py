@@ -16,7 +16,7 @@ from broker.model import DEFAULT_PROCESS_COMMAND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from broker.model import ProfileSpec, TemporaryCredentials
+    from broker.model import ProfileSpec, Secret, TemporaryCredentials
 
 PROCESS_VERSION = 1
 """The number that SDKs expect of credential_process; as a string it would be refused."""
@@ -39,6 +39,30 @@ def credential_process_json(credentials: TemporaryCredentials) -> bytes:
     if credentials.account_id:  # a role of MinIO or Ceph may have none
         document["AccountId"] = credentials.account_id
     return json.dumps(document).encode() + b"\n"
+
+
+def container_credentials_json(credentials: TemporaryCredentials) -> bytes:
+    """Return the answer of a container credentials endpoint, one JSON object and a newline.
+
+    It has no `Code`: one SDK takes any but `Success` for a fault.
+    """
+    document = {
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key.reveal(),
+        "Token": credentials.session_token.reveal(),
+        "Expiration": timestamp(credentials.expires_at),
+    }
+    if credentials.account_id:
+        document["AccountId"] = credentials.account_id
+    return json.dumps(document).encode() + b"\n"
+
+
+def authorization_token(token: Secret) -> bytes:
+    """Return the endpoint's authorization token as its file and the `Authorization` header hold it.
+
+    Without a newline at the end, which most SDKs would send along, or refuse.
+    """
+    return token.reveal().encode()
 
 
 def credentials_section(profile: str, credentials: TemporaryCredentials) -> bytes:

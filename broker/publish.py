@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from broker import formats
 from broker.errors import PublishError
+from broker.model import ENDPOINT_TOKEN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from broker.clock import Clock
-    from broker.model import Generation, ProfileSpec, PublishSpec
+    from broker.model import Generation, ProfileSpec, PublishSpec, Secret
 
 SINK = "files"
 _DIRECTORY_MODE = 0o750
@@ -37,33 +38,41 @@ _REMEDIES = {
 
 
 class FileSink:
-    """Publishes generations as the files of docs/architecture.md in one directory."""
+    """Publishes generations as the files of docs/architecture.md in one directory.
 
-    def __init__(self, spec: PublishSpec, profiles: Sequence[ProfileSpec], clock: Clock) -> None:
+    `endpoint_token`, where there is an endpoint, is written along with them.
+    """
+
+    def __init__(
+        self,
+        spec: PublishSpec,
+        profiles: Sequence[ProfileSpec],
+        clock: Clock,
+        endpoint_token: Secret | None = None,
+    ) -> None:
         self._spec = spec
         self._profiles = {profile.name: profile for profile in profiles}
         self._clock = clock
-        self._config = formats.config_ini(profiles, spec.directory, spec.process_command)
+        self._fixed = {"config": formats.config_ini(profiles, spec.directory, spec.process_command)}
+        if endpoint_token is not None:
+            self._fixed[ENDPOINT_TOKEN_FILE] = formats.authorization_token(endpoint_token)
         self._sections: dict[str, bytes] | None = None
+
+    def prepare(self) -> None:
+        """Write the files that no generation changes, so that readers find them before the first one.
+
+        Raises PublishError; the next publish writes them again.
+        """
+        with self._explained(), self._directory() as directory:
+            self._replace_fixed(directory)
 
     def publish(self, generations: Sequence[Generation]) -> None:
         """Write the files of these generations and the combined ones.
 
         Raises PublishError; some files may then be new and others old, each of them whole. Repeating is safe.
         """
-        try:
-            self._publish(generations)
-        except OSError as error:
-            number = error.errno or 0
-            where = self._spec.directory
-            if error.filename not in (None, where):
-                where = f"{where} ({error.filename})"
-            raise PublishError(
-                f"Cannot publish in {where}: {os.strerror(number)}.",
-                _REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
-                sink=SINK,
-                errno=number,
-            ) from None
+        with self._explained(), self._directory() as directory:
+            self._publish(directory, generations)
 
     def missing(self) -> frozenset[str]:
         """Return the profiles whose files are not there, because somebody removed them or mounted another volume."""
@@ -77,31 +86,55 @@ class FileSink:
         return frozenset(
             name
             for name in self._profiles
-            if not {"config", "credentials", *(f"{name}.{ending}" for ending in endings)} <= there
+            if not {*self._fixed, "credentials", *(f"{name}.{ending}" for ending in endings)} <= there
         )
 
-    def _publish(self, generations: Sequence[Generation]) -> None:
-        spec = self._spec
-        with suppress(FileExistsError):
-            os.mkdir(spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib's mkdir is this one
-        directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn an OSError into a PublishError that says what to change."""
         try:
-            # At every publish, for the directory may be another than at the last one.
-            self._replace(directory, "config", self._config)
-            if self._sections is None:
-                self._sections = self._sections_left_by_a_predecessor(directory)
-            for generation in generations:
-                name, credentials = generation.profile, generation.credentials
-                self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
-                if spec.env:
-                    region = self._profiles[name].region
-                    self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
-                self._sections[name] = formats.credentials_section(name, credentials)
-            in_order = (self._sections[name] for name in self._profiles if name in self._sections)
-            self._replace(directory, "credentials", formats.credentials_ini(in_order))
+            yield
+        except OSError as error:
+            number = error.errno or 0
+            where = self._spec.directory
+            if error.filename not in (None, where):
+                where = f"{where} ({error.filename})"
+            raise PublishError(
+                f"Cannot publish in {where}: {os.strerror(number)}.",
+                _REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
+                sink=SINK,
+                errno=number,
+            ) from None
+
+    @contextmanager
+    def _directory(self) -> Iterator[int]:
+        """Open the directory, made where it is not there, and make what was renamed in it last. Raises OSError."""
+        with suppress(FileExistsError):
+            os.mkdir(self._spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib's mkdir is this one
+        directory = os.open(self._spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield directory
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def _publish(self, directory: int, generations: Sequence[Generation]) -> None:
+        self._replace_fixed(directory)  # at every publish, for the directory may be another than at the last one
+        if self._sections is None:
+            self._sections = self._sections_left_by_a_predecessor(directory)
+        for generation in generations:
+            name, credentials = generation.profile, generation.credentials
+            self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
+            if self._spec.env:
+                region = self._profiles[name].region
+                self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
+            self._sections[name] = formats.credentials_section(name, credentials)
+        in_order = (self._sections[name] for name in self._profiles if name in self._sections)
+        self._replace(directory, "credentials", formats.credentials_ini(in_order))
+
+    def _replace_fixed(self, directory: int) -> None:
+        for name, content in self._fixed.items():
+            self._replace(directory, name, content)
 
     def _replace(self, directory: int, name: str, content: bytes) -> None:
         """Put `content` in place of the file `name`. The numbers are the order that makes it safe."""

@@ -179,8 +179,8 @@ def why_unready(profile: ProfileStatus) -> str:
 
 def why_not_held(profile: ProfileStatus) -> str:
     """Return why the broker itself holds no unexpired credentials: whether they could be published has no say in it."""
-    fault = profile.token_fault or profile.exchange_fault
-    if fault is not None:
+    fault = profile.fault
+    if fault is not None and fault is not profile.publish_fault:
         return f"{fault.error.reason}: {fault.error}"
     return "no credentials yet" if profile.expires_at is None else "credentials expired"
 

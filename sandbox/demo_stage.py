@@ -182,6 +182,7 @@ class Stage:
             **self._box.environment(self._token),
             "BROKER_PUBLISH_DIRECTORY": str(self._published),
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
+            "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
             "BROKER_LOG_FORMAT": "json",
         }

@@ -151,7 +151,7 @@ class Story:
         match fields["event"]:
             case "refreshed":
                 self._refreshed(fields, at)
-            case "listening":
+            case "listening" if fields["listener"] == "health":
                 self.health_port = int(fields["port"])
             case "starting":
                 self.add(Actor.BROKER, f"started {fields['message']}", at=at)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sandbox.answers import Session
 
 TEXT_FILES = ("config", "credentials", "default.json")
+"""What `once` publishes of the one profile."""
+RUN_FILES = (*TEXT_FILES, "endpoint-token")
+"""What `run` does."""
 
 
 def fingerprint(token: str) -> str:
@@ -37,6 +40,7 @@ class Pod:
     programs: list[Program] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list, repr=False)
     tokens: list[str] = field(default_factory=list, repr=False)
+    endpoint_tokens: list[str] = field(default_factory=list, repr=False)
     _sessions_before: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +67,7 @@ class Pod:
             "AWS_ENDPOINT_URL_STS": self.sts.url,
             "BROKER_PUBLISH_DIRECTORY": str(self.published),
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
+            "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
             **changes,
         }
@@ -70,6 +75,7 @@ class Pod:
 
     def start(self, *arguments: str, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
         """Start `broker run`, or what the arguments say; it is ended with the pod, if not before."""
+        self._remember_endpoint_token()
         program = Program(
             *(arguments or ("run",)),
             environment=self.environment(**changes),
@@ -114,8 +120,11 @@ class Pod:
         return [call.token_fingerprint for call in self.sts.calls]
 
     def canaries(self) -> Canaries:
-        """Return every secret of this pod's life: tokens put in place, and all that STS issued."""
+        """Return every secret of this pod's life: tokens put in place, the endpoint's, and all that STS issued."""
         canaries = Canaries()
+        self._remember_endpoint_token()
+        for number, token in enumerate(self.endpoint_tokens, start=1):
+            canaries.add(f"endpoint token {number}", token)
         for number, token in enumerate(self.tokens, start=1):
             canaries.add(f"bound token {number}", token)
         for key, session in sessions_of(self.sts).items():
@@ -137,6 +146,13 @@ class Pod:
         """End what still runs."""
         for program in self.programs:
             program.kill()
+
+    def _remember_endpoint_token(self) -> None:
+        file = self.published / "endpoint-token"
+        if file.is_file() and not file.is_symlink():  # `once` writes none
+            text = file.read_text()
+            if text not in self.endpoint_tokens:
+                self.endpoint_tokens.append(text)
 
     def _remember_token(self) -> None:
         text = self.volume.path.read_bytes().decode("ascii", errors="ignore").strip()

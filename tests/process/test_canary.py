@@ -15,7 +15,7 @@ import pytest
 from sandbox import Misbehaviour, faults
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
-from tests.process.pod import TEXT_FILES
+from tests.process.pod import RUN_FILES
 from tests.support.program import children_of, eventually
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_no_secret_is_told_through_successes_and_every_scripted_fault(pod: Pod) 
     canaries = pod.canaries()
     assert canaries.found_in_any(texts) == {}
     assert pod.strays() == []
-    assert sorted(pod.contents()) == sorted([*TEXT_FILES, "default.env"])
+    assert sorted(pod.contents()) == sorted([*RUN_FILES, "default.env"])
 
     # The search can find: the secrets are those of this run, and one of them in the log would have been seen.
     assert len([name for name in canaries.names if name.startswith("session token")]) > len(SAMPLES) / 3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.process.pod import TEXT_FILES
+from tests.process.pod import RUN_FILES
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -49,13 +49,13 @@ def test_full_disk_keeps_the_old_files_and_publishes_without_another_exchange_wh
     program = pod.start(wrapper=tiny_volume(pod))
     program.wait_for("refreshed")
     volume = Path(f"/proc/{program.pid}/root{pod.published}")  # as the broker sees it
-    before = {name: (volume / name).read_bytes() for name in TEXT_FILES}
+    before = {name: (volume / name).read_bytes() for name in RUN_FILES}
     filler = volume / "filler"
     fill(filler)
     program.refresh()
     failed = program.wait_for("publish_failed", count=2)
     assert "No space left on device. Raise sizeLimit of the emptyDir" in failed["message"]
-    assert {name: (volume / name).read_bytes() for name in TEXT_FILES} == before
+    assert {name: (volume / name).read_bytes() for name in RUN_FILES} == before
     assert program.get("/readyz").status == 200
     assert program.get("/livez").status == 200
     assert program.status()["published_generation"] == 1
@@ -63,7 +63,7 @@ def test_full_disk_keeps_the_old_files_and_publishes_without_another_exchange_wh
     program.wait_for("refreshed", count=2)
     assert len(pod.sts.calls) == 2, "the refresh that was asked for, and no more"
     assert (volume / "default.json").read_bytes() != before["default.json"]
-    assert sorted(file.name for file in volume.iterdir()) == sorted(TEXT_FILES)
+    assert sorted(file.name for file in volume.iterdir()) == sorted(RUN_FILES)
     assert program.status()["fault"] is None
 
 
@@ -85,7 +85,7 @@ def test_publish_directory_that_cannot_be_made_for_a_while_is_published_to_when_
     assert "Not a directory" in failed["message"]
     pod.published.unlink()
     program.wait_for("refreshed", count=2)
-    assert sorted(pod.contents()) == sorted(TEXT_FILES)
+    assert sorted(pod.contents()) == sorted(RUN_FILES)
     assert len(pod.sts.calls) == 2
 
 
@@ -93,9 +93,9 @@ def test_files_that_were_planted_are_replaced_and_not_followed(pod: Pod) -> None
     pod.published.mkdir()
     outside = pod.root / "outside"
     outside.write_text("untouched")
-    for name in (*TEXT_FILES, ".default.json.new", ".credentials.new"):
+    for name in (*RUN_FILES, ".default.json.new", ".credentials.new"):
         (pod.published / name).symlink_to(outside)
     pod.start_and_publish()
     assert outside.read_text() == "untouched"
-    assert sorted(pod.contents()) == sorted(TEXT_FILES)
+    assert sorted(pod.contents()) == sorted(RUN_FILES)
     assert not any(file.is_symlink() for file in pod.published.iterdir())

@@ -171,7 +171,7 @@ class Program:
 
     def get(self, path: str) -> Answer:
         """Ask the health listener."""
-        address = self.wait_for("listening")
+        address = self.wait_for("listening", listener="health")
         began = time.monotonic()
         connection = http.client.HTTPConnection(address["host"], address["port"], timeout=10)
         try:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import json
 import socket
 import threading
-import time
 from datetime import timedelta
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-from broker import daemon, events
-from broker.endpoints import CLIENT_PATIENCE_SECONDS, HealthApplication, Listener, open_socket
-from broker.errors import ConfigurationError, RoleDenied, TokenAudienceMismatch, TokenError
+from broker import events
+from broker.errors import RoleDenied, TokenAudienceMismatch, TokenError
+from broker.health import HealthApplication
+from broker.listener import Listener, open_socket
 from broker.metrics import MetricsPage
-from broker.model import Configuration
 from broker.refresher import Message, Refresher
 from broker.schedule import Action, Decision, Phase, Reason, RefreshPolicy
 from broker.status import Status
@@ -28,7 +26,7 @@ from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from broker.model import BoundToken, Generation, ProfileSpec, TemporaryCredentials
+    from broker.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
 
 INDEX = b"/livez\n/readyz\n/metrics\n/status\n"
 
@@ -41,7 +39,7 @@ class Health:
         self.status = Status(profiles or (make_profile(),))
         page = MetricsPage(self.status.snapshot, self.clock)
         application = HealthApplication(take=self.status.snapshot, render_metrics=page.render, clock=self.clock)
-        self.listener = Listener(application, open_socket("127.0.0.1", 0))
+        self.listener = Listener(application, open_socket("127.0.0.1", 0), name="health")
         self.listener.start()
 
     def turn(self) -> None:
@@ -289,8 +287,8 @@ def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
     health, let_go, publishing = Health(make_profile("a"), make_profile("b")), threading.Event(), threading.Event()
 
     class Hanging:
-        def exchange(self, profile: ProfileSpec, token: BoundToken) -> TemporaryCredentials:
-            del token
+        def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+            del proof
             if profile.name == "a":
                 return make_generation().credentials
             let_go.wait(10)
@@ -332,107 +330,6 @@ def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
     let_go.set()
     loop.join(10)
     health.listener.close()
-
-
-def test_closed_listener_answers_nobody_and_its_thread_is_gone() -> None:
-    health = Health()
-    assert health.get("/")[0] == 200
-    health.listener.close()
-    with pytest.raises(ConnectionRefusedError):
-        health.get("/")
-    assert "health" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_client_that_trickles_its_request_is_dropped_and_others_are_not() -> None:
-    """By age, for every byte counts as activity to waitress."""
-    health = Health()
-    with socket.create_connection(health.listener.address) as trickling:
-        trickling.sendall(b"GET / HTTP/1.1\r\nHos")
-        channels = health.listener._server.active_channels
-        while not any(channel.request for channel in channels.values()):
-            assert health.get("/livez")[0] in {200, 503}
-        health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS - 1)
-        assert not any(channel.will_close for channel in channels.values() if channel.request)
-        health.listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS + 1)
-        trickling.settimeout(5)
-        with contextlib.suppress(ConnectionError):  # a reset, where the last byte came after the close
-            trickling.sendall(b"t")
-            assert trickling.recv(100) == b""
-    assert health.get("/")[0] == 200
-    health.listener.close()
-
-
-def test_listener_closes_with_clients_still_connected() -> None:
-    health = Health()
-    with socket.create_connection(health.listener.address) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(100)
-        health.listener.close()
-        assert client.recv(65536) is not None
-    assert "health" not in {thread.name for thread in threading.enumerate()}
-
-
-class TestSocket:
-    """Where it listens."""
-
-    @pytest.mark.parametrize(("host", "client"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost")])
-    def test_host_is_where_it_listens(self, host: str, client: str) -> None:
-        with open_socket(host, 0) as listening:
-            socket.create_connection((client, listening.getsockname()[1])).close()
-
-    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-    def test_ipv6_loopback(self) -> None:
-        with open_socket("::1", 0) as listening:
-            socket.create_connection(("::1", listening.getsockname()[1])).close()
-
-    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-    def test_no_host_means_both_families(self) -> None:
-        with open_socket("", 0) as listening:
-            for host in ("127.0.0.1", "::1"):
-                socket.create_connection((host, listening.getsockname()[1])).close()
-
-    def test_no_host_means_at_least_ipv4(self) -> None:
-        with open_socket("", 0) as listening:
-            socket.create_connection(("127.0.0.1", listening.getsockname()[1])).close()
-
-    def test_port_in_use_is_an_os_error(self) -> None:
-        with open_socket("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use") as caught:
-            open_socket("127.0.0.1", taken.getsockname()[1])
-        assert caught.value.errno == errno.EADDRINUSE
-
-    def test_port_in_use_on_every_address_is_an_os_error(self) -> None:
-        with open_socket("", 0) as taken, pytest.raises(OSError, match="in use"):
-            open_socket("", taken.getsockname()[1])
-
-    @pytest.mark.parametrize("host", ["host.invalid", "256.1.1.1", "a..b", "192.0.2.1"])
-    def test_host_that_is_none_of_ours_is_an_os_error(self, host: str) -> None:
-        with pytest.raises(OSError, match=r"."):
-            open_socket(host, 0)
-
-    def test_port_in_use_is_told_by_the_name_of_its_setting(self) -> None:
-        with open_socket("127.0.0.1", 0) as taken:
-            port = taken.getsockname()[1]
-            configuration = Configuration(profiles=(make_profile(),), health_host="127.0.0.1", health_port=port)
-            with pytest.raises(ConfigurationError) as caught:
-                daemon._listener(configuration, Status([make_profile()]), FakeClock())
-        (fault,) = caught.value.faults
-        assert fault.startswith(f"BROKER_HEALTH_ADDRESS: cannot listen on 127.0.0.1:{port}: Address already in use")
-
-
-def test_application_that_fails_answers_500_and_goes_on() -> None:
-    def fail() -> NoReturn:
-        raise ZeroDivisionError
-
-    application = HealthApplication(take=fail, render_metrics=lambda _: ("text/plain", b"x"), clock=FakeClock())
-    listener = Listener(application, open_socket("127.0.0.1", 0))
-    listener.start()
-    answers = []
-    for path in ("/livez", "/metrics"):
-        with contextlib.closing(_connection(listener)) as connection:
-            connection.request("GET", path)
-            answers.append(connection.getresponse().status)
-    listener.close()
-    assert answers == [500, 200]
 
 
 def _connection(listener: Listener) -> http.client.HTTPConnection:

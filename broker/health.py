@@ -1,25 +1,18 @@
-"""The health listener: `/livez`, `/readyz`, `/metrics`, `/status`, answered from a snapshot, never by waiting for STS.
+"""The health page: `/livez`, `/readyz`, `/metrics`, `/status`, answered from a snapshot, never by waiting for STS.
 
-waitress does the serving (docs/adr/0003-http-serving.md). Requests are bounded in size, number and idle time. Nothing
-secret is served here, because the listener is open to the pod's network.
+Nothing secret is served here, because the listener is open to the pod's network.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import socket
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import waitress.server
-import waitress.wasyncore
-
 from broker.formats import timestamp
-from broker.status import is_live, unready_profiles
+from broker.status import is_live, unready_profiles, why_unready
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,8 +20,6 @@ if TYPE_CHECKING:
     from broker.clock import Clock
     from broker.status import ProfileStatus, Snapshot
 
-CLIENT_PATIENCE_SECONDS = 10
-_log = logging.getLogger(__name__)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _STATUS_LINES = {200: "200 OK", 404: "404 Not Found", 405: "405 Method Not Allowed", 503: "503 Service Unavailable"}
@@ -88,78 +79,12 @@ def status_document(snapshot: Snapshot, now: datetime) -> dict[str, object]:
     }
 
 
-class Listener:
-    """Serves an application on one socket, on threads of its own."""
-
-    def __init__(self, application: HealthApplication, listening: socket.socket, *, threads: int = 2) -> None:
-        self._server = waitress.server.create_server(
-            application,
-            sockets=[listening],
-            threads=threads,
-            ident=None,
-            connection_limit=200,
-            cleanup_interval=5,
-            asyncore_loop_timeout=10,  # how often it wakes with nothing to do; requests wake it at once
-            asyncore_use_poll=True,
-            max_request_header_size=8192,
-            max_request_body_size=1024,
-        )
-        self._server.maintenance = self._drop_slow_clients
-        self._thread = threading.Thread(target=self._server.run, name="health", daemon=True)
-        self.address = listening.getsockname()[:2]
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering, within a second, and close the socket."""
-        self._server.task_dispatcher.shutdown(timeout=0.5)  # first, for its threads write into the loop's pipe
-        trigger = self._server.trigger
-        with trigger.lock:  # an awake loop must not close the pipe between these two, which pull_trigger() allows
-            trigger.thunks.append(self._close_all)  # waitress's loop must do it itself
-            trigger._physical_pull()  # noqa: SLF001 - likewise
-        self._thread.join(timeout=1)
-
-    def _drop_slow_clients(self, now: float) -> None:
-        """Close what idles, and what has not brought its request by now: waitress itself lets a trickle live on."""
-        for channel in self._server.active_channels.values():
-            since = channel.last_activity if channel.request is None else channel.creation_time
-            if not channel.requests and since < now - CLIENT_PATIENCE_SECONDS:
-                channel.will_close = True
-
-    def _close_all(self) -> None:
-        waitress.wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no other way to end
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket; host "" means every address, of both families where the node has both.
-
-    Raises OSError.
-    """
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        except OSError:
-            _log.debug("No IPv6 here; listening on IPv4 alone.")
-    return socket.create_server(("", port))
-
-
 def _unready_text(snapshot: Snapshot, now: datetime) -> str:
     """Return a line for each profile that is not ready, saying why; "" when all are."""
     unready = unready_profiles(snapshot, now)
     return "".join(
-        f"{profile.profile}: {_why(profile)}\n" for profile in snapshot.profiles if profile.profile in unready
+        f"{profile.profile}: {why_unready(profile)}\n" for profile in snapshot.profiles if profile.profile in unready
     )
-
-
-def _why(profile: ProfileStatus) -> str:
-    if profile.fault is not None:
-        return f"{profile.fault.error.reason}: {profile.fault.error}"
-    return "no credentials published yet" if profile.published_usable_until is None else "credentials expired"
 
 
 def _profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, object]:
