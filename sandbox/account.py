@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING, Any
 from moto.iam.models import get_account_id_from, iam_backends
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.sts.models import sts_backends
+from moto.utilities.utils import PARTITION_NAMES
+
+from sandbox.permissions import Permissions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sandbox.exchange_request import ExchangeRequest
 
 DEFAULT_ACCOUNT_ID = "123456789012"
 _DEFAULT_MAX_SESSION_SECONDS = 3600
+_NOTHING = '{"Statement": []}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,22 @@ class Role:
     role_id: str
     trust_policy: str
     max_session: timedelta
+    permissions: Permissions
+    tags: Mapping[str, str]
+
+    @property
+    def account_id(self) -> str:
+        """The account of the role."""
+        return self.arn.split(":")[4]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An IAM user, likewise."""
+
+    arn: str
+    permissions: Permissions
+    tags: Mapping[str, str]
 
 
 class MotoAccount:
@@ -63,9 +85,23 @@ class MotoAccount:
         found = next((one for one in _iam(account_id, partition).get_roles() if one.arn == arn), None)
         if found is None:
             return None
-        seconds = int(found.max_session_duration or _DEFAULT_MAX_SESSION_SECONDS)
-        document = str(found.assume_role_policy_document)
-        return Role(arn=arn, role_id=found.id, trust_policy=document, max_session=timedelta(seconds=seconds))
+        return Role(
+            arn=arn,
+            role_id=found.id,
+            trust_policy=str(found.assume_role_policy_document),
+            max_session=timedelta(seconds=int(found.max_session_duration or _DEFAULT_MAX_SESSION_SECONDS)),
+            permissions=Permissions(identity=_policies_of(found), boundary=self._boundary(found)),
+            tags=_pairs(found.tags),
+        )
+
+    def managed_policy(self, arn: str, account_id: str) -> str:
+        """Give the text of a managed policy as `account_id` sees it; one that does not exist permits nothing."""
+        policy = _iam(account_id, arn.split(":")[1]).managed_policies.get(arn)
+        return _default_version(policy) if policy else _NOTHING
+
+    def _boundary(self, found: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - moto's own class, which has no types
+        arn = found.permissions_boundary_arn
+        return (self.managed_policy(arn, found.account_id),) if arn else None
 
     def forward(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Let moto answer an STS request; returns status and body."""
@@ -99,10 +135,37 @@ def provider_arn(issuer: str, account_id: str, partition: str = "aws") -> str:
     return f"arn:{partition}:iam::{account_id}:oidc-provider/{issuer.removeprefix('https://')}"
 
 
-def user_of(access_key_id: str) -> str | None:
-    """Give the ARN of the IAM user whom a long-lived access key belongs to."""
-    user = _iam(get_account_id_from(access_key_id), "aws").get_user_from_access_key_id(access_key_id)
-    return str(user.arn) if user else None
+def user_of(access_key_id: str) -> User | None:
+    """Give the IAM user whom a long-lived access key belongs to."""
+    account_id = get_account_id_from(access_key_id)
+    for partition in PARTITION_NAMES:
+        backend = _iam(account_id, partition)
+        if found := backend.get_user_from_access_key_id(access_key_id):
+            groups = backend.get_groups_for_user(found.name)
+            policies = tuple(text for one in (found, *groups) for text in _policies_of(one))
+            tags = backend.tagger.list_tags_for_resource(found.arn)["Tags"]
+            return User(arn=str(found.arn), permissions=Permissions(identity=policies), tags=_pairs(tags))
+    return None
+
+
+def act_in(account_id: str, partition: str = "aws") -> dict[str, str]:
+    """Make keys that moto takes for this account's, as options for a boto3 client. STS does not know them."""
+    key = _iam(account_id, partition).create_temp_access_key()
+    return {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
+
+
+def _policies_of(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - moto's roles, users and groups alike
+    managed = (_default_version(policy) for policy in found.managed_policies.values())
+    return (*map(str, found.policies.values()), *managed)
+
+
+def _default_version(policy: Any) -> str:  # noqa: ANN401 - moto's own class
+    version = next(one for one in policy.versions if one.version_id == policy.default_version_id)
+    return str(version.document)
+
+
+def _pairs(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _iam(account_id: str, partition: str) -> Any:  # noqa: ANN401 - moto's own class, which has no types

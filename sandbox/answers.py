@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sandbox.session_tags import SessionTags
+
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
@@ -56,7 +58,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One set of issued temporary credentials and whom they stand for."""
+    """One set of issued temporary credentials and whom they stand for.
+
+    `policies` are the texts of its session policies, which bound it; None: it has none.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -65,6 +70,9 @@ class Session:
     role_arn: str
     role_id: str
     session_name: str
+    tags: SessionTags
+    source_identity: str | None = None
+    policies: tuple[str, ...] | None = None
 
     @property
     def account_id(self) -> str:

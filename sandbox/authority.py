@@ -1,20 +1,26 @@
 """The judgement of STS: who may have a session of which role, and whose session a signed request belongs to.
 
 Rules: a session is issued only when request, token, role, trust policy and duration fit, in AWS's order; a role that
-does not exist is refused like one whose trust does not fit; chained sessions last an hour at most; a signed request
-needs a key that was issued here, its own session token, a valid signature and a session that is not over.
+does not exist is refused like one whose trust does not fit; chained sessions last an hour at most, and inherit
+transitive tags and a source identity; a signed request needs a key that was issued here, its own session token, a
+valid signature and a session that is not over.
 It refuses to know HTTP's wire and scripted faults.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sandbox.account import MotoAccount, Role, provider_arn, user_of
+from sandbox.account import MotoAccount, Role, User, provider_arn, user_of
 from sandbox.answers import Refusal, Session
+from sandbox.chaining import check_authorized, check_source_identity
 from sandbox.exchange_request import ExchangeRequest, read_request
+from sandbox.packing import packed_size
+from sandbox.permissions import Permissions
+from sandbox.principals import Principal
 from sandbox.signature import Signature, is_signed_with, read_signature
 from sandbox.tokens import TokenVerifier
 from sandbox.trust import Caller, Decision, PolicyMalformedError, evaluate, federated
@@ -23,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sandbox.loopback import Request
+    from sandbox.session_tags import SessionTags
 
 _WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 _CHAINED_MAXIMUM = timedelta(hours=1)
-_POLICY_LIMIT_CHARACTERS = 2048
 
 
 class Authority:
@@ -49,6 +55,7 @@ class Authority:
     def exchange(self, form: Mapping[str, str], at: datetime) -> tuple[Session, dict[str, str]]:
         """Do AssumeRoleWithWebIdentity: the session and the further elements of the answer, or Refusal."""
         request = read_request(form, needs_token=True)
+        extra = packed_size(request, request.tags)
 
         def audiences_of(issuer: str) -> tuple[str, ...] | None:
             account_id, partition = request.account_id, request.partition
@@ -68,37 +75,45 @@ class Authority:
             message = f"Not authorized to perform {_WEB_IDENTITY}"
             raise Refusal("AccessDenied", message, 403, reason=decision.reason)
         _check_maximum(request, role.max_session)
-        session = self._issue(request, role, at)
-        extra = {
+        extra |= {
             "SubjectFromWebIdentityToken": token.subject,
             "Audience": token.audience,
             "Provider": token.issuer,
         }
-        return session, extra | _packed_size(request)
+        return self._issue(request, role, at, tags=request.tags), extra
 
     def assume_role(self, form: Mapping[str, str], http: Request, at: datetime) -> tuple[Session, dict[str, str]]:
         """Do AssumeRole, by a session that was issued here or by an IAM user; Refusal as above."""
-        caller = self.caller(http, at)
+        principal = self._principal(self.caller(http, at))
         request = read_request(form, needs_token=False)
+        tags = principal.session_tags.joined(request.tags)
+        source_identity = check_source_identity(principal, request)
+        extra = packed_size(request, tags)
         role = self._account.role(request.role_arn)
-        context = {"sts:RoleSessionName": [request.session_name]}
-        if request.external_id is not None:
-            context["sts:ExternalId"] = [request.external_id]
-        decision = _consult(role, _principal(caller), "sts:AssumeRole", context)
-        arn = caller.arn if isinstance(caller, Session) else caller
-        if role is None or not decision.allowed:
-            message = f"User: {arn} is not authorized to perform: sts:AssumeRole on resource: {request.role_arn}"
-            raise Refusal("AccessDenied", message, 403, reason=decision.reason)
-        if isinstance(caller, Session) and request.duration > _CHAINED_MAXIMUM:
+        check_authorized(principal, request, role)
+        assert role is not None  # or nobody would have been authorized
+        if principal.is_session and request.duration > _CHAINED_MAXIMUM:
             message = (
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
             )
             raise Refusal("ValidationError", message)
         _check_maximum(request, role.max_session)
-        return self._issue(request, role, at), _packed_size(request)
+        if source_identity is not None:
+            extra["SourceIdentity"] = source_identity
+        return self._issue(request, role, at, tags=tags, source_identity=source_identity), extra
 
-    def caller(self, http: Request, at: datetime) -> Session | str:
-        """Tell who signed a request: a session issued here, or the ARN of an IAM user. Refusal: nobody known."""
+    def caller_arn(self, http: Request) -> str:
+        """Tell who says to have signed a request, unchecked, for the record; empty for nobody known."""
+        signature = read_signature(http)
+        if signature is None:
+            return ""
+        with self._lock:
+            known = self._sessions.get(signature.access_key_id)
+        found = known or user_of(signature.access_key_id)
+        return found.arn if found else ""
+
+    def caller(self, http: Request, at: datetime) -> Session | User:
+        """Tell who signed a request: a session issued here, or an IAM user. Refusal: nobody known."""
         signature = read_signature(http)
         if signature is None:
             raise Refusal("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
@@ -112,7 +127,31 @@ class Authority:
             raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         return user
 
-    def _issue(self, request: ExchangeRequest, role: Role, at: datetime) -> Session:
+    def _principal(self, caller: Session | User) -> Principal:
+        if isinstance(caller, User):
+            return Principal(
+                arn=caller.arn, entity_arn=caller.arn, permissions=caller.permissions, entity_tags=caller.tags
+            )
+        role = self._account.role(caller.role_arn)  # None: it was deleted since, and its policies with it
+        permissions = role.permissions if role else Permissions()
+        return Principal(
+            arn=caller.arn,
+            entity_arn=caller.role_arn,
+            permissions=replace(permissions, session=caller.policies),
+            entity_tags=role.tags if role else {},
+            session_tags=caller.tags,
+            source_identity=caller.source_identity,
+        )
+
+    def _issue(
+        self,
+        request: ExchangeRequest,
+        role: Role,
+        at: datetime,
+        *,
+        tags: SessionTags,
+        source_identity: str | None = None,
+    ) -> Session:
         key, secret, token = self._account.issue_keys(request)
         lifetime = request.duration if self._session_lifetime is None else min(request.duration, self._session_lifetime)
         session = Session(
@@ -123,10 +162,17 @@ class Authority:
             role_arn=role.arn,
             role_id=role.role_id,
             session_name=request.session_name,
+            tags=tags,
+            source_identity=source_identity,
+            policies=self._session_policies(request),
         )
         with self._lock:
             self._sessions[key] = session
         return session
+
+    def _session_policies(self, request: ExchangeRequest) -> tuple[str, ...] | None:
+        managed = (self._account.managed_policy(arn, request.account_id) for arn in request.policy_arns)
+        return tuple(text for text in (request.policy, *managed) if text) or None
 
 
 def _consult(role: Role | None, caller: Caller, action: str, context: Mapping[str, Sequence[str]]) -> Decision:
@@ -136,13 +182,6 @@ def _consult(role: Role | None, caller: Caller, action: str, context: Mapping[st
         return evaluate(role.trust_policy, caller=caller, action=action, context=context)
     except PolicyMalformedError as error:
         return Decision(allowed=False, reason=str(error), statements=())
-
-
-def _principal(caller: Session | str) -> Caller:
-    names = (caller.arn, caller.role_arn) if isinstance(caller, Session) else (caller,)
-    _, partition, _, _, account_id, _ = names[0].split(":", 5)
-    root = f"arn:{partition}:iam::{account_id}:root"
-    return Caller(kind="AWS", names=(*names, root, account_id, "*"))
 
 
 def _check_maximum(request: ExchangeRequest, maximum: timedelta) -> None:
@@ -159,9 +198,3 @@ def _check_session(session: Session, signature: Signature, http: Request, at: da
         raise Refusal("SignatureDoesNotMatch", message, 403)
     if at >= session.expires_at:
         raise Refusal("ExpiredToken", "The security token included in the request is expired", 403)
-
-
-def _packed_size(request: ExchangeRequest) -> dict[str, str]:
-    if not request.policy_characters:
-        return {}
-    return {"PackedPolicySize": str(max(1, round(100 * request.policy_characters / _POLICY_LIMIT_CHARACTERS)))}

@@ -15,17 +15,18 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from sandbox.account import DEFAULT_ACCOUNT_ID, MotoAccount, provider_arn
+from sandbox.account import DEFAULT_ACCOUNT_ID, MotoAccount, act_in, provider_arn
 from sandbox.issuer import DEFAULT_ISSUER, Issuer
 from sandbox.kubelet import ProjectedToken
 from sandbox.sts import StsServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 DEFAULT_SUBJECT = "system:serviceaccount:demo:app"
+CHAINING = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
 _IDP_TIMEOUT = timedelta(seconds=5)
 
 
@@ -110,7 +111,7 @@ class Sandbox:
         created = self.iam.create_open_id_connect_provider(Url=issuer.issuer, ClientIDList=list(audiences))
         return str(created["OpenIDConnectProviderArn"])
 
-    def create_role(
+    def create_role(  # noqa: PLR0913 - a role's description, all by keyword
         self,
         name: str,
         *,
@@ -118,17 +119,60 @@ class Sandbox:
         audience: str = DEFAULT_AUDIENCE,
         trust_policy: dict[str, Any] | None = None,
         max_session: timedelta = timedelta(hours=1),
+        may_assume: Sequence[str] = (),
+        account_id: str = DEFAULT_ACCOUNT_ID,
+        partition: str = "aws",
     ) -> str:
-        """Create a role that trusts these subjects (or with `trust_policy` as it is); returns its ARN."""
+        """Create a role that trusts these subjects (or with `trust_policy` as it is); returns its ARN.
+
+        `may_assume` are ARNs of roles, wildcards allowed, for which the role gets the permission to chain to them.
+        A role of another account or partition needs a `trust_policy`: the box's provider is not there.
+        """
         policy = trust_policy or self.trust_policy(subjects=subjects, audience=audience)
-        with contextlib.suppress(self.iam.exceptions.NoSuchEntityException):
-            self.iam.delete_role(RoleName=name)
-        created = self.iam.create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=json.dumps(policy),
-            MaxSessionDuration=int(max_session.total_seconds()),
-        )
-        return str(created["Role"]["Arn"])
+        with self.iam_of(account_id, partition) as iam:
+            with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+                _delete_role(iam, name)
+            created = iam.create_role(
+                RoleName=name,
+                AssumeRolePolicyDocument=json.dumps(policy),
+                MaxSessionDuration=int(max_session.total_seconds()),
+            )
+        arn = str(created["Role"]["Arn"])
+        if may_assume:
+            self.permit_chaining(arn, may_assume)
+        return arn
+
+    def permit_chaining(self, role_arn: str, may_assume: Sequence[str], actions: Sequence[str] = CHAINING) -> None:
+        """Let a role's own permissions allow these actions on these roles, in place of what it was let before."""
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(may_assume)}
+        _, partition, _, _, account_id, resource = role_arn.split(":", 5)
+        with self.iam_of(account_id, partition) as iam:
+            iam.put_role_policy(
+                RoleName=resource.rpartition("/")[2],
+                PolicyName="chaining",
+                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+            )
+
+    @contextlib.contextmanager
+    def iam_of(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
+        """Give a client of the IAM of any account, and close it."""
+        region = {"aws": self.region, "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition]
+        with contextlib.closing(self.boto3_client("iam", region_name=region, **act_in(account_id, partition))) as iam:
+            yield iam
+
+    @staticmethod
+    def chain_trust(
+        *principals: str, actions: Sequence[str] = CHAINING, condition: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Write a trust policy that lets these ARNs or account numbers do these actions under this condition."""
+        statement = {
+            "Sid": "TrustChain",
+            "Effect": "Allow",
+            "Principal": {"AWS": list(principals)},
+            "Action": list(actions),
+            "Condition": condition or {},
+        }
+        return {"Version": "2012-10-17", "Statement": [statement]}
 
     def trust_policy(
         self, *, subjects: Sequence[str] = (DEFAULT_SUBJECT,), audience: str = DEFAULT_AUDIENCE
@@ -182,3 +226,12 @@ class Sandbox:
             "AWS_REGION": self.region,
             "AWS_ENDPOINT_URL_STS": self.sts.url,
         }
+
+
+def _delete_role(iam: Any, name: str) -> None:  # noqa: ANN401 - boto3's clients have no static type
+    """Delete a role and what keeps IAM from deleting it."""
+    for policy_name in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy_name)
+    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    iam.delete_role(RoleName=name)

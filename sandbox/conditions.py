@@ -1,8 +1,8 @@
-"""Evaluates the Condition block of a policy statement: string operators and Null, with IAM's rules for absent keys.
+"""Evaluates the Condition block of a policy statement: string and ARN operators and Null, with IAM's rules for absence.
 
 Rules: operators and keys are AND-ed, the values of one key OR-ed (for a negated operator, none may match); key names
-ignore case; `*` and `?` are wildcards in StringLike and StringNotLike only; an operator, value or policy variable that
-is not understood raises, and never counts as a match.
+ignore case; `*` and `?` are wildcards for StringLike, StringNotLike and ARNs only; an operator, value or
+policy variable that is not understood raises, and never counts as a match.
 It refuses to know principals, actions and effects.
 """
 
@@ -66,6 +66,12 @@ def _equals_ignoring_case(expected: str, found: str) -> bool:
     return expected.lower() == found.lower()
 
 
+def _matches_arn(pattern: str, arn: str) -> bool:
+    """Match each of the six parts of an ARN by itself: a `*` spans no colon but those of the last part."""
+    patterns, parts = pattern.split(":", 5), arn.split(":", 5)
+    return len(patterns) == len(parts) and all(map(matches_wildcard, patterns, parts))
+
+
 _OPERATORS = {
     "StringEquals": _Operator(compare=_equals),
     "StringNotEquals": _Operator(compare=_equals, is_negated=True),
@@ -73,6 +79,11 @@ _OPERATORS = {
     "StringNotEqualsIgnoreCase": _Operator(compare=_equals_ignoring_case, is_negated=True),
     "StringLike": _Operator(compare=matches_wildcard),
     "StringNotLike": _Operator(compare=matches_wildcard, is_negated=True),
+    # ArnEquals and ArnLike behave identically, says IAM's reference of condition operators.
+    "ArnEquals": _Operator(compare=_matches_arn),
+    "ArnLike": _Operator(compare=_matches_arn),
+    "ArnNotEquals": _Operator(compare=_matches_arn, is_negated=True),
+    "ArnNotLike": _Operator(compare=_matches_arn, is_negated=True),
 }
 
 

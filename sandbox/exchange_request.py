@@ -1,7 +1,7 @@
 """Reads and validates the parameters of an AssumeRole call, with STS's own constraints and messages.
 
 Rules: what the service model constrains is a ValidationError, a session policy that is no JSON is a
-MalformedPolicyDocument, policies that are too big together a PackedPolicyTooLarge; nothing is corrected silently.
+MalformedPolicyDocument; nothing is corrected silently.
 It refuses to know whether the role exists and whether the token is good.
 """
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from sandbox.answers import Refusal
+from sandbox.constraints import check_pattern, invalid, members, optional_text, required_text
+from sandbox.session_tags import SessionTags, read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_DURATION = timedelta(hours=1)
 _ROLE_ARN = re.compile(r"arn:aws(-[a-z]+)*:iam::\d{12}:role/[\u0021-\u007e]+")
-_SESSION_NAME = re.compile(r"[\w+=,.@-]*", re.ASCII)
+_NAME = r"[\w+=,.@-]*"
+_EXTERNAL_ID = r"[\w+=,.@:\/-]*"
 _POLICY_TEXT = re.compile(r"[\u0009\u000A\u000D\u0020-\u00FF]+")
 _POLICY_ARN = re.compile(r"arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy/[\u0021-\u007e]+")
 _MAX_POLICY_CHARACTERS = 2048
@@ -40,6 +43,8 @@ class ExchangeRequest:
     policy: str | None = None
     policy_arns: tuple[str, ...] = ()
     external_id: str | None = None
+    source_identity: str | None = None
+    tags: SessionTags = field(default_factory=SessionTags)
 
     @property
     def account_id(self) -> str:
@@ -64,11 +69,10 @@ def form_of(body: bytes) -> dict[str, str]:
 
 def read_request(form: Mapping[str, str], *, needs_token: bool) -> ExchangeRequest:
     """Validate the form of one call; raises Refusal."""
-    role_arn = _text(form, "RoleArn", 20, 2048)
-    session_name = _text(form, "RoleSessionName", 2, 64)
-    if not _SESSION_NAME.fullmatch(session_name):
-        raise _invalid("RoleSessionName", session_name, r"Member must satisfy regular expression pattern: [\w+=,.@-]*")
-    token = _text(form, "WebIdentityToken", 4, 20_000) if needs_token else ""
+    role_arn = required_text(form, "RoleArn", 20, 2048)
+    session_name = required_text(form, "RoleSessionName", 2, 64)
+    check_pattern("RoleSessionName", session_name, _NAME)
+    token = required_text(form, "WebIdentityToken", 4, 20_000) if needs_token else ""
     if "ProviderId" in form:
         raise Refusal("ValidationError", "ProviderId is not used with OpenID Connect tokens")
     if not _ROLE_ARN.fullmatch(role_arn):
@@ -80,34 +84,19 @@ def read_request(form: Mapping[str, str], *, needs_token: bool) -> ExchangeReque
         token=token,
         policy=_policy(form),
         policy_arns=_policy_arns(form, role_arn.split(":")[4]),
-        external_id=form.get("ExternalId"),
     )
-    if request.policy_characters > _MAX_POLICY_CHARACTERS:
-        percent = round(100 * request.policy_characters / _MAX_POLICY_CHARACTERS)
-        message = f"Packed policy consumes {percent}% of allotted space, please use smaller policy."
-        raise Refusal("PackedPolicyTooLarge", message)
-    return request
+    return request if needs_token else _with_chain_parameters(request, form)
 
 
-def _invalid(name: str, value: str | None, constraint: str) -> Refusal:
-    member = name[0].lower() + name[1:]
-    shown = "Value" if value is None else f"Value '{value}'"
-    return Refusal(
-        "ValidationError",
-        f"1 validation error detected: {shown} at '{member}' failed to satisfy constraint: {constraint}",
+def _with_chain_parameters(request: ExchangeRequest, form: Mapping[str, str]) -> ExchangeRequest:
+    """Add what AssumeRole alone takes."""
+    # A source identity may not begin with aws: either; the pattern has no colon, and so refuses that too.
+    return replace(
+        request,
+        external_id=optional_text(form, "ExternalId", 2, 1224, _EXTERNAL_ID),
+        source_identity=optional_text(form, "SourceIdentity", 2, 64, _NAME),
+        tags=read_tags(form),
     )
-
-
-def _text(form: Mapping[str, str], name: str, shortest: int, longest: int) -> str:
-    value = form.get(name)
-    shown = None if name == "WebIdentityToken" else value  # a token is never repeated in a message
-    if value is None:
-        raise _invalid(name, "null", "Member must not be null")
-    if len(value) < shortest:
-        raise _invalid(name, shown, f"Member must have length greater than or equal to {shortest}")
-    if len(value) > longest:
-        raise _invalid(name, shown, f"Member must have length less than or equal to {longest}")
-    return value
 
 
 def _duration(form: Mapping[str, str]) -> timedelta:
@@ -118,9 +107,9 @@ def _duration(form: Mapping[str, str]) -> timedelta:
         raise Refusal("MalformedInput", "DurationSeconds is not an integer")
     shortest, longest = _DURATION_SECONDS
     if int(text) < shortest:
-        raise _invalid("DurationSeconds", text, f"Member must have value greater than or equal to {shortest}")
+        raise invalid("DurationSeconds", text, f"Member must have value greater than or equal to {shortest}")
     if int(text) > longest:
-        raise _invalid("DurationSeconds", text, f"Member must have value less than or equal to {longest}")
+        raise invalid("DurationSeconds", text, f"Member must have value less than or equal to {longest}")
     return timedelta(seconds=int(text))
 
 
@@ -129,7 +118,7 @@ def _policy(form: Mapping[str, str]) -> str | None:
     if text is None:
         return None
     if not 1 <= len(text) <= _MAX_POLICY_CHARACTERS:
-        raise _invalid("Policy", None, f"Member must have length less than or equal to {_MAX_POLICY_CHARACTERS}")
+        raise invalid("Policy", None, f"Member must have length less than or equal to {_MAX_POLICY_CHARACTERS}")
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -140,9 +129,9 @@ def _policy(form: Mapping[str, str]) -> str | None:
 
 
 def _policy_arns(form: Mapping[str, str], account_id: str) -> tuple[str, ...]:
-    arns = tuple(value for name, value in form.items() if re.fullmatch(r"PolicyArns\.member\.\d+\.arn", name))
+    arns = tuple(members(form, "PolicyArns", field="arn").values())
     if len(arns) > _MAX_POLICY_ARNS:
-        raise _invalid("PolicyArns", None, f"Member must have length less than or equal to {_MAX_POLICY_ARNS}")
+        raise invalid("PolicyArns", None, f"Member must have length less than or equal to {_MAX_POLICY_ARNS}")
     for arn in arns:
         match = _POLICY_ARN.fullmatch(arn)
         if not match or match[2] not in ("aws", account_id):

@@ -8,6 +8,7 @@ It refuses to know Kubernetes: a token is its claims.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
@@ -24,14 +25,14 @@ from sandbox.answers import (
     success_answer,
 )
 from sandbox.authority import Authority
-from sandbox.calls import Call, CallLog, fingerprint
+from sandbox.calls import Call, CallLog, call_of, without_external_id
 from sandbox.exchange_request import form_of
 from sandbox.loopback import LoopbackServer, Request, Wire, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sandbox.account import MotoAccount
+    from sandbox.account import MotoAccount, User
 
 _GONE_CHECK_SECONDS = 0.05
 
@@ -118,11 +119,11 @@ class StsServer:
             wire.close()
             return
         if isinstance(fault, faults.Hang | faults.Reset):
-            self._record(form, fault, outcome=type(fault).__name__, request_id="", reason="")
+            self._record(request, form, fault, outcome=type(fault).__name__)
             _keep_silent(fault, wire)
             return
         answer, reason = self._decide(request, form, fault)
-        self._record(form, fault, outcome=answer.outcome, request_id=answer.request_id, reason=reason)
+        self._record(request, form, fault, outcome=answer.outcome, request_id=answer.request_id, reason=reason)
         if isinstance(fault, faults.Drip):
             _drip(fault, wire, render(answer.status, answer.all_headers(), answer.body))
         else:
@@ -165,27 +166,24 @@ class StsServer:
         outcome = "Success" if status == HTTPStatus.OK else f"HTTP {status}"
         return Answer(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
 
-    def _record(
-        self, form: Mapping[str, str], fault: faults.Fault | None, *, outcome: str, request_id: str, reason: str
+    def _record(  # noqa: PLR0913 - what there is to know of a call
+        self,
+        request: Request,
+        form: Mapping[str, str],
+        fault: faults.Fault | None,
+        *,
+        outcome: str,
+        request_id: str = "",
+        reason: str = "",
     ) -> None:
-        duration = form.get("DurationSeconds", "")
+        call = call_of(form, time=self._now(), caller_arn=self._authority.caller_arn(request))
+        reason = without_external_id(form, reason)
         self._log.record(
-            Call(
-                time=self._now(),
-                action=form.get("Action", ""),
-                role_arn=form.get("RoleArn", ""),
-                session_name=form.get("RoleSessionName", ""),
-                duration_seconds=int(duration) if duration.isdecimal() else None,
-                token_fingerprint=fingerprint(form.get("WebIdentityToken", "")),
-                outcome=outcome,
-                request_id=request_id,
-                fault=faults.name_of(fault),
-                reason=reason,
-            )
+            replace(call, outcome=outcome, request_id=request_id, fault=faults.name_of(fault), reason=reason)
         )
 
 
-def _forbid_session_tokens(action: str, caller: Session | str) -> None:
+def _forbid_session_tokens(action: str, caller: Session | User) -> None:
     if isinstance(caller, Session) and action in ("GetSessionToken", "GetFederationToken"):
         raise Refusal("AccessDenied", f"Cannot call {action} with session credentials", HTTPStatus.FORBIDDEN)
 

@@ -12,6 +12,8 @@ import botocore.session
 from botocore import UNSIGNED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox import Sandbox
 
 SESSION = botocore.session.Session()  # one for all clients: it loads the service model once
@@ -73,12 +75,17 @@ class Asker:
 
     def keys(self, **parameters: object) -> dict[str, str]:
         """Give the issued credentials as options for a boto3 client."""
-        issued = self.exchange(**parameters)["Credentials"]
-        return {
-            "aws_access_key_id": issued["AccessKeyId"],
-            "aws_secret_access_key": issued["SecretAccessKey"],
-            "aws_session_token": issued["SessionToken"],
-        }
+        return keys_of(self.exchange(**parameters))
+
+
+def keys_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Give the credentials of an answer as options for a boto3 client."""
+    issued = answer["Credentials"]
+    return {
+        "aws_access_key_id": issued["AccessKeyId"],
+        "aws_secret_access_key": issued["SecretAccessKey"],
+        "aws_session_token": issued["SessionToken"],
+    }
 
 
 def refused(error: botocore.exceptions.ClientError) -> Refused:

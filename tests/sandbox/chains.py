@@ -1,0 +1,52 @@
+"""Asks the sandbox's STS to assume roles with a session's keys, as a client without retries does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import botocore.config
+import botocore.exceptions
+
+from tests.sandbox.asking import Refused, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sandbox import Sandbox
+
+HERE, THERE = "123456789012", "210987654321"
+SOURCE = f"arn:aws:iam::{HERE}:role/source"
+SESSION = f"arn:aws:sts::{HERE}:assumed-role/source/demo.app"
+
+
+def assume(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: object) -> dict[str, Any]:
+    """Give the parsed answer, or raise what botocore raises; nothing is checked before it is sent."""
+    config = botocore.config.Config(
+        proxies={}, retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=5
+    )
+    client = box.boto3_client("sts", endpoint_url=box.sts.url, config=config, **keys)
+    try:
+        answer: dict[str, Any] = client.assume_role(RoleArn=role_arn, **{"RoleSessionName": "hop", **parameters})
+    finally:
+        client.close()
+    return answer
+
+
+def refusal(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: object) -> Refused:
+    """Give the error of a call that has to fail."""
+    try:
+        answer = assume(box, keys, role_arn, **parameters)
+    except botocore.exceptions.ClientError as error:
+        return refused(error)
+    raise AssertionError(f"STS said yes: {answer['AssumedRoleUser']}")
+
+
+def denied(role_arn: str, action: str = "sts:AssumeRole", caller: str = SESSION) -> Refused:
+    """Give the refusal that AWS words so."""
+    message = f"User: {caller} is not authorized to perform: {action} on resource: {role_arn}"
+    return Refused(code="AccessDenied", message=message, status=403)
+
+
+def tags(**pairs: str) -> list[dict[str, str]]:
+    """Write session tags as the API takes them."""
+    return [{"Key": key, "Value": value} for key, value in pairs.items()]
