@@ -1,4 +1,4 @@
-"""The verbs: run, once, token, demo. Faults become exit codes here, and nowhere else.
+"""The verbs: run, once, credentials, token, demo. Faults become exit codes here, and nowhere else.
 
 Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
 """
@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.errors import EXIT_BUG, BrokerError, ConfigurationError
-from broker.model import redacted
+from broker.errors import EXIT_BUG, BrokerError, ConfigurationError, PublishError
+from broker.model import DEFAULT_PUBLISH_DIRECTORY, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,11 +29,13 @@ settings:
   several profiles come from the YAML file that BROKER_CONFIG names. The README lists them all.
 
 exit codes:
-  0 done; run: ended by a signal    2 configuration    3 token    4 exchange    5 publish    70 a bug
+  0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
+  5 publish: files could not be written; credentials: nothing usable is published
 
 examples:
   AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 broker run
   broker once --timeout 30        # one generation, for an init container or a Job
+  broker credentials              # what is published, for credential_process
   broker token --json             # what the token in the file says
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
 _VERBS = {
@@ -50,6 +52,14 @@ _VERBS = {
         (
             "For init containers, Jobs and cron. What passes by itself (network, throttling, a late token) is tried\n"
             "again until the timeout; what somebody must mend ends it at once."
+        ),
+    ),
+    "credentials": (
+        "print what is published, for an SDK's credential_process",
+        (
+            "Reads <profile>.json in the publish directory, and nothing else: no STS, no settings. Prints it if it is\n"
+            "whole and unexpired. Otherwise: nothing, the reason on standard error, exit code 5.\n"
+            "In an AWS config file: credential_process = broker credentials --profile NAME"
         ),
     ),
     "token": (
@@ -113,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "run", _run)
     once = _add_verb(verbs, "once", _once)
     once.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up after (default: 60)")
+    credentials = _add_verb(verbs, "credentials", _credentials)
+    credentials.add_argument(
+        "--profile", default="", metavar="NAME", help="whose (default: default, else the only one there is)"
+    )
+    credentials.add_argument(
+        "--directory",
+        default="",
+        metavar="DIR",
+        help=f"where the broker publishes (default: BROKER_PUBLISH_DIRECTORY, or {DEFAULT_PUBLISH_DIRECTORY})",
+    )
     token = _add_verb(verbs, "token", _token)
     token.add_argument(
         "file",
@@ -163,6 +183,19 @@ def _once(options: argparse.Namespace) -> int:
     from broker import daemon  # noqa: PLC0415
 
     return daemon.once(os.environ, timeout=timedelta(seconds=options.timeout))
+
+
+def _credentials(options: argparse.Namespace) -> int:
+    from broker import published  # noqa: PLC0415
+
+    try:
+        published.show(
+            directory=options.directory, profile=options.profile, environ=os.environ, output=sys.stdout.buffer
+        )
+    except PublishError as error:  # told without its reason: it is for the log of the SDK's program
+        _complain(str(error))
+        return error.exit_code
+    return 0
 
 
 def _token(options: argparse.Namespace) -> int:

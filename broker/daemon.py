@@ -19,17 +19,10 @@ from typing import TYPE_CHECKING
 
 from broker import __version__, logs
 from broker.apart import load_configuration
+from broker.awaiting import Awaited
 from broker.clock import SystemClock
 from broker.endpoint import CredentialsApplication, Shelf, new_token
-from broker.errors import (
-    EXIT_BUG,
-    BrokerError,
-    ConfigurationError,
-    Disposition,
-    ExchangeUnavailable,
-    PublishError,
-    TokenError,
-)
+from broker.errors import EXIT_BUG, ConfigurationError, PublishError
 from broker.health import HealthApplication
 from broker.listener import Listener, open_socket
 from broker.on_demand import ExchangeOnDemand, MetricsOnDemand
@@ -47,12 +40,9 @@ if TYPE_CHECKING:
     from broker.events import Event
     from broker.listener import Application
     from broker.model import Configuration
-    from broker.status import ProfileStatus, Snapshot
 
-_IMPATIENT_NAP = timedelta(milliseconds=200)
-"""How often `once` looks at its deadline."""
-_NO_MATTER_OF_TIME = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""What keeps files from being written until somebody mends the pod."""
+IMPATIENT_NAP = timedelta(milliseconds=200)
+"""How often `once` and `exec` look at their deadline."""
 _MAXIMUM_READERS = 512
 """Connections to the credentials endpoint; with the health listener's, fewer descriptors than nodes allow a process."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -73,14 +63,14 @@ def run(environ: Mapping[str, str]) -> int:
     credentials = CredentialsApplication(
         configuration=configuration, token=token, shelf=shelf, take=status.snapshot, clock=clock
     )
-    listeners = (_health_listener(configuration, health), _credentials_listener(configuration, credentials))
+    listeners = (_health_listener(configuration, health), credentials_listener(configuration, credentials))
     _prepare(sink)
     for listener in listeners:
         listener.start()
         host, port = listener.address
         logs.say(logging.INFO, "listening", "Listening.", listener=listener.name, host=host, port=port)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    code = _turn_until(_refresher(configuration, (status.record, shelf.record), sink, clock, inbox, policy).run)
+    code = turn_until(build_refresher(configuration, (status.record, shelf.record), sink, clock, inbox, policy).run)
     logs.say(logging.INFO, "stopping", "Stopping; published files stay in place.")
     for listener in listeners:
         listener.close()
@@ -95,28 +85,21 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     """
     configuration, inbox = _begin(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    policy = replace(RefreshPolicy(), nap=_IMPATIENT_NAP)
-    deadline = clock.read().monotonic + timeout
-
-    def over() -> bool:
-        unfinished = _unfinished(status.snapshot())
-        return clock.read().monotonic >= deadline or all(_is_hopeless(profile, policy) for profile in unfinished)
-
+    policy = replace(RefreshPolicy(), nap=IMPATIENT_NAP)
+    awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = FileSink(configuration.publish, configuration.profiles, clock)
-    refresher = _refresher(configuration, (status.record,), sink, clock, inbox, policy)
-    code = _turn_until(lambda: refresher.run(until=over))
-    unfinished = _unfinished(status.snapshot())
-    if code != 0 or not unfinished:
+    refresher = buildbuild_refresher(configuration, (status.record,), sink, clock, inbox, policy)
+    return run_until_published(refresher, awaited, status, clock)
+
+
+def run_until_published(refresher: Refresher, awaited: Awaited, status: Status, clock: Clock) -> int:
+    """Run the loop until what is awaited is published, or cannot be. Return the exit code, having logged a fault."""
+    code = turn_until(lambda: refresher.run(until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic)))
+    snapshot = status.snapshot()
+    error = awaited.fault(snapshot, clock.read().monotonic)
+    if code != os.EX_OK or error is None:
         return code
-    error = _gravest_fault(unfinished, policy)
-    if error is None and clock.read().monotonic < deadline:
-        error = ExchangeUnavailable("A signal came before the answer of STS.")
-    elif error is None:
-        error = ExchangeUnavailable(
-            f"STS had not answered after {timeout.total_seconds():g} s.",
-            "Give --timeout more seconds, or look at what stands between the pod and STS: proxy, firewall, mesh.",
-        )
-    names = [profile.profile for profile in unfinished]
+    names = [profile.profile for profile in awaited.unfinished(snapshot)]
     logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
     return error.exit_code
 
@@ -130,7 +113,7 @@ def _begin(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQueue[Messa
     configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
     _obey_signals(inbox)
-    _begin_log(configuration)
+    begin_log(configuration)
     return configuration, inbox
 
 
@@ -149,7 +132,7 @@ def _obey_signals(inbox: SimpleQueue[Message]) -> None:
     threading.Thread(target=obey, name="signals", daemon=True).start()
 
 
-def _begin_log(configuration: Configuration) -> None:
+def begin_log(configuration: Configuration) -> None:
     logs.configure(configuration.log_format, configuration.log_level)
     logs.say(
         logging.INFO,
@@ -168,7 +151,7 @@ def _health_listener(configuration: Configuration, application: Application) -> 
     return Listener(application, _bound("BROKER_HEALTH_ADDRESS", *address), name="health")
 
 
-def _credentials_listener(configuration: Configuration, application: Application) -> Listener:
+def credentials_listener(configuration: Configuration, application: Application) -> Listener:
     """Return the listener of the credentials endpoint, bound. Raises ConfigurationError."""
     address = (configuration.endpoint_host, configuration.endpoint_port)
     listening = _bound("BROKER_ENDPOINT_ADDRESS", *address)
@@ -199,7 +182,7 @@ def _prepare(sink: FileSink) -> None:
         logs.say(logging.ERROR, "publish_failed", str(error), reason=error.reason, sink=error.sink)
 
 
-def _refresher(  # noqa: PLR0913, PLR0917 - everything meets here
+def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
     configuration: Configuration,
     recorders: Sequence[Callable[[Event], None]],
     sink: FileSink,
@@ -236,7 +219,7 @@ def _beside(task: Callable[[], None]) -> None:
     threading.Thread(target=task, name="exchange", daemon=True).start()
 
 
-def _turn_until(turns: Callable[[], None]) -> int:
+def turn_until(turns: Callable[[], None]) -> int:
     """Run the loop. Return the exit code: 0, or 70 after a bug, whose traceback is logged."""
     try:
         turns()
@@ -248,30 +231,3 @@ def _turn_until(turns: Callable[[], None]) -> int:
         )
         return EXIT_BUG
     return os.EX_OK
-
-
-def _unfinished(snapshot: Snapshot) -> Sequence[ProfileStatus]:
-    """Return the required profiles, or all where none is, that have nothing published."""
-    awaited = [profile for profile in snapshot.profiles if profile.required] or snapshot.profiles
-    return [profile for profile in awaited if not profile.published_generation]
-
-
-def _is_hopeless(profile: ProfileStatus, policy: RefreshPolicy) -> bool:
-    """Return whether the profile has a fault that waiting will not mend."""
-    if profile.fault is None:
-        return False
-    error, tried_enough = profile.fault.error, profile.fault.count > policy.soon_attempts
-    if isinstance(error, PublishError):
-        return error.errno in _NO_MATTER_OF_TIME
-    disposition = error.disposition
-    return disposition is Disposition.SLOW or (disposition is Disposition.SOON_THEN_SLOW and tried_enough)
-
-
-def _gravest_fault(unfinished: Sequence[ProfileStatus], policy: RefreshPolicy) -> BrokerError | None:
-    """Return the fault to end with: one that waiting will not mend, else one of the token, else any."""
-    faults = [
-        (not _is_hopeless(profile, policy), not isinstance(profile.fault.error, TokenError), profile.fault.error)
-        for profile in unfinished
-        if profile.fault is not None
-    ]
-    return min(faults, key=lambda fault: fault[:2])[-1] if faults else None

@@ -79,15 +79,33 @@ def credentials_section(profile: str, credentials: TemporaryCredentials) -> byte
 def credentials_section_from_json(profile: str, document: bytes, now: datetime) -> bytes | None:
     """Return the section for what `credential_process_json` once wrote; None where it is unreadable or expired."""
     try:
+        keys, expires_at = _parsed(document)
+    except ValueError:
+        return None
+    if expires_at <= now:
+        return None
+    return _section(profile, *keys, timestamp(expires_at))  # not as it stood there: that may hold anything
+
+
+def expiry_of(document: bytes) -> datetime:
+    """Return when the credentials that `credential_process_json` once wrote expire. Raises ValueError: not whole."""
+    return _parsed(document)[1]
+
+
+def _parsed(document: bytes) -> tuple[tuple[str, str, str], datetime]:
+    """Return key id, secret and token of a `credential_process` answer, and its expiry in UTC.
+
+    Raises ValueError, whose text quotes nothing of it.
+    """
+    try:
         fields = json.loads(document)
-        keys = (fields["AccessKeyId"], fields["SecretAccessKey"], fields["SessionToken"])
-        expires_at = datetime.fromisoformat(fields["Expiration"])
-        expired, expiry = expires_at <= now, timestamp(expires_at)  # not as it stood there: that may hold anything
+        version, *keys = (fields[name] for name in ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken"))
+        expires_at = datetime.fromisoformat(fields["Expiration"]).astimezone(UTC)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
-    if expired or not all(isinstance(key, str) and key.isprintable() and key for key in keys):
-        return None
-    return _section(profile, *keys, expiry)
+        raise ValueError("no JSON, or without what there must be") from None
+    if version != PROCESS_VERSION or not all(isinstance(key, str) and key.isprintable() and key for key in keys):
+        raise ValueError("blank, or of another version")
+    return (keys[0], keys[1], keys[2]), expires_at
 
 
 def credentials_ini(sections: Iterable[bytes]) -> bytes:

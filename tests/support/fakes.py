@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from broker.clock import Instant
-from broker.model import BoundToken, Generation, ProfileSpec, Secret, TemporaryCredentials, UnverifiedClaims
+from broker.model import (
+    BoundToken,
+    ChainSpec,
+    Generation,
+    ProfileSpec,
+    Secret,
+    SourceSession,
+    TemporaryCredentials,
+    UnverifiedClaims,
+)
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -53,6 +62,17 @@ def make_profile(name: str = "default", **changes: Any) -> ProfileSpec:  # noqa:
     """Return a profile for ROLE_ARN in eu-west-1."""
     fields = {"role_arn": ROLE_ARN, "region": "eu-west-1", "token_file": "/token", **changes}
     return ProfileSpec(name=name, **fields)
+
+
+def make_chained(name: str, source: str = "default", **changes: Any) -> ProfileSpec:  # noqa: ANN401 - of ChainSpec
+    """Return a profile whose role is asked for with the credentials of `source`."""
+    role_arn = f"arn:aws:iam::210987654321:role/{name}"
+    return make_profile(name, role_arn=role_arn, token_file="", chain=ChainSpec(source=source, **changes))
+
+
+def make_session(profile: str = "default", number: int = 1, **changes: Any) -> SourceSession:  # noqa: ANN401 - of make_credentials
+    """Return what a role that is chained to `profile` is asked for with."""
+    return SourceSession(generation=make_generation(profile, number, **changes))
 
 
 def make_token(
