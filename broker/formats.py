@@ -100,10 +100,15 @@ def _parsed(document: bytes) -> tuple[tuple[str, str, str], datetime]:
     try:
         fields = json.loads(document)
         version, *keys = (fields[name] for name in ("Version", "AccessKeyId", "SecretAccessKey", "SessionToken"))
-        expires_at = datetime.fromisoformat(fields["Expiration"]).astimezone(UTC)
+        naive_or_aware = datetime.fromisoformat(fields["Expiration"])
+        expires_at = naive_or_aware.astimezone(UTC)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise ValueError("no JSON, or without what there must be") from None
-    if version != PROCESS_VERSION or not all(isinstance(key, str) and key.isprintable() and key for key in keys):
+    if (
+        version != PROCESS_VERSION
+        or naive_or_aware.tzinfo is None
+        or not all(isinstance(key, str) and key.isprintable() and key for key in keys)
+    ):
         raise ValueError("blank, or of another version")
     return (keys[0], keys[1], keys[2]), expires_at
 
@@ -133,14 +138,18 @@ def _process_command(command: str, directory: str, profile: str) -> str:
 
 def env_file(credentials: TemporaryCredentials, region: str) -> bytes:
     """Return POSIX shell assignments, for `set -a; . FILE; set +a`."""
-    variables = {
+    variables = {**environment_variables(credentials), "AWS_REGION": region}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
+
+
+def environment_variables(credentials: TemporaryCredentials) -> dict[str, str]:
+    """Return the keys as SDKs read them from an environment."""
+    return {
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key.reveal(),
         "AWS_SESSION_TOKEN": credentials.session_token.reveal(),
         "AWS_CREDENTIAL_EXPIRATION": timestamp(credentials.expires_at),
-        "AWS_REGION": region,
     }
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
 
 
 def _section(profile: str, access_key_id: str, secret_access_key: str, session_token: str, expiry: str) -> bytes:

@@ -65,6 +65,7 @@ class TestArguments:
         for word in (
             "run",
             "once",
+            "credentials",
             "token",
             "demo",
             "2 configuration",
@@ -75,7 +76,7 @@ class TestArguments:
         ):
             assert word in text
 
-    @pytest.mark.parametrize("verb", ["run", "once", "token", "demo"])
+    @pytest.mark.parametrize("verb", ["run", "once", "credentials", "token", "demo"])
     def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
         assert ended([verb, "--help"]) == 0
         assert len(capsys.readouterr().out) > 200
