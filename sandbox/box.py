@@ -155,7 +155,10 @@ class Sandbox:
 
     @contextlib.contextmanager
     def iam_of(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
-        """Give a client of the IAM of any account, and close it."""
+        """Give a client of the IAM of any account; of another than the box's own it is closed afterwards."""
+        if (account_id, partition) == (self.account_id, "aws"):
+            yield self.iam
+            return
         region = {"aws": self.region, "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition]
         with contextlib.closing(self.boto3_client("iam", region_name=region, **act_in(account_id, partition))) as iam:
             yield iam

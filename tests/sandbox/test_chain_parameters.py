@@ -1,0 +1,132 @@
+"""The parameters that AssumeRole alone takes: what STS refuses to read, and how much space tags take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.sandbox.asking import Asker, keys_of
+from tests.sandbox.chains import SOURCE, assume, refusal, tags
+
+if TYPE_CHECKING:
+    from sandbox import Sandbox
+
+TAG_PATTERN = r"regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]"
+NAME_PATTERN = r"regular expression pattern: [\w+=,.@-]*"
+MANY = {f"key{number}": "" for number in range(51)}
+
+
+@pytest.fixture
+def keys(box: Sandbox, asker: Asker) -> dict[str, str]:
+    return asker.keys(RoleArn=box.create_role("source"))
+
+
+@pytest.fixture
+def arn(box: Sandbox) -> str:
+    return box.create_role("chained", trust_policy=box.chain_trust(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"RoleSessionName": "a b"}, "at 'roleSessionName' failed"),
+        ({"ExternalId": "x"}, "at 'externalId' failed to satisfy constraint: Member must have length greater"),
+        ({"ExternalId": "x" * 1225}, "length less than or equal to 1224"),
+        ({"ExternalId": "with space"}, r"regular expression pattern: [\w+=,.@:\/-]*"),
+        ({"ExternalId": "dämon"}, "at 'externalId' failed"),
+        ({"SourceIdentity": "x"}, "at 'sourceIdentity' failed to satisfy constraint: Member must have length greater"),
+        ({"SourceIdentity": "x" * 65}, "length less than or equal to 64"),
+        ({"SourceIdentity": "a b"}, NAME_PATTERN),
+        ({"SourceIdentity": "aws:alice"}, NAME_PATTERN),
+        (
+            {"Tags": tags(**MANY)},
+            "at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50",
+        ),
+        ({"Tags": [{"Key": "", "Value": "x"}]}, "at 'tags.1.member.key' failed"),
+        ({"Tags": [*tags(good="x"), {"Key": "k" * 129, "Value": "x"}]}, "at 'tags.2.member.key' failed"),
+        ({"Tags": tags(key="v" * 257)}, "at 'tags.1.member.value' failed"),
+        ({"Tags": [{"Key": "a#b", "Value": "x"}]}, TAG_PATTERN + "+"),
+        ({"Tags": tags(key="tab\there")}, TAG_PATTERN + "*"),
+        ({"Tags": [{"Key": "lonely"}]}, "Value 'null' at 'tags.1.member.value' failed"),
+        ({"Tags": [{"Value": "lonely"}]}, "Value 'null' at 'tags.1.member.key' failed"),
+        ({"TransitiveTagKeys": list(MANY)}, "at 'transitiveTagKeys' failed"),
+        ({"TransitiveTagKeys": ["a#b"]}, "at 'transitiveTagKeys.1.member' failed"),
+        ({"PolicyArns": [{"arn": "nonsense"}]}, "nonsense is invalid"),
+        ({"DurationSeconds": 899}, "value greater than or equal to 900"),
+    ],
+)
+def test_parameter_outside_the_model_is_a_validation_error(
+    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
+) -> None:
+    answer = refusal(box, keys, arn, **parameters)
+    assert (answer.code, answer.status) == ("ValidationError", 400)
+    assert message in answer.message
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"Tags": tags(team="a", Team="b")},
+            "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        ),
+        (
+            {"Tags": tags(team="a"), "TransitiveTagKeys": ["other"]},
+            "The specified transitive tag key must be included in the requested tags.",
+        ),
+        ({"TransitiveTagKeys": ["team"]}, "The specified transitive tag key must be included in the requested tags."),
+        ({"Tags": [{"Key": "AWS:team", "Value": "a"}]}, "Tag keys that begin with aws: are reserved."),
+    ],
+)
+def test_tags_that_contradict_a_rule_are_an_invalid_parameter_value(
+    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
+) -> None:
+    answer = refusal(box, keys, arn, **parameters)
+    assert (answer.code, answer.message, answer.status) == ("InvalidParameterValue", message, 400)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"ExternalId": "x:/y"},
+        {"ExternalId": "x" * 1224},
+        {"SourceIdentity": "a+b=c,d.e@f-g_h"},
+        {"Tags": tags(**dict(list(MANY.items())[:50]))},
+        {"Tags": tags(clé="Grüße aus 東京", _="a.b:c/d=e+f-g@h")},
+        {"Tags": tags(Team="x"), "TransitiveTagKeys": ["tEAM", "team"]},
+        {"Tags": []},
+    ],
+)
+def test_parameter_at_the_edge_of_the_model_is_taken(
+    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any]
+) -> None:
+    box.permit_chaining(SOURCE, [arn])
+    assert assume(box, keys, arn, **parameters)
+
+
+def test_malformed_session_policy_is_refused(box: Sandbox, keys: dict[str, str], arn: str) -> None:
+    answer = refusal(box, keys, arn, Policy="{bad")
+    assert (answer.code, answer.status) == ("MalformedPolicyDocument", 400)
+
+
+def test_tags_too_big_when_packed_are_refused_with_their_share(box: Sandbox, keys: dict[str, str], arn: str) -> None:
+    nine = tags(**{f"T{number}": "a" * 250 for number in range(9)})
+    answer = refusal(box, keys, arn, Tags=nine)
+    assert (answer.code, answer.status) == ("PackedPolicyTooLarge", 400)
+    assert answer.message == "Packed size of session tags consumes 504% of allotted space."
+
+
+def test_policies_and_tags_share_the_space(box: Sandbox, keys: dict[str, str], arn: str) -> None:
+    policy = '{"Version": "2012-10-17", "Statement": []}'.ljust(1024)
+    assert assume(box, keys, arn, Policy=policy, Tags=tags(key="v" * 177))["PackedPolicySize"] == 90
+    answer = refusal(box, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
+    assert answer.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
+
+
+def test_inherited_tags_take_space_too(box: Sandbox, asker: Asker) -> None:
+    source = asker.keys(RoleArn=box.create_role("source"))
+    middle = box.create_role("middle", trust_policy=box.chain_trust(SOURCE))
+    last = box.create_role("chained", trust_policy=box.chain_trust(middle))
+    answer = assume(box, source, middle, Tags=tags(key="v" * 222), TransitiveTagKeys=["key"])
+    assert assume(box, keys_of(answer), last)["PackedPolicySize"] == 50
