@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/
 DEMO_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench lock image
+.PHONY: help demo test check fix bench sdk-matrix lock image
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
@@ -53,9 +53,13 @@ fix: $(VENV)/.ready ## apply what the linters can mend
 bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of the README
 	$(RUN)python -m benchmarks
 
+sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials, and print which of them follow
+	$(RUN)python -m sdk_matrix
+
 lock: ## renew the hash-pinned locks (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/runtime.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/runtime.txt --group dev -o requirements/dev.txt pyproject.toml
+	for in in sdk_matrix/locks/*.in; do uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $$(case $$in in */aws-cli.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
 image: ## build the container image
 	buildah bud --tag sts-federation-broker --file Dockerfile .

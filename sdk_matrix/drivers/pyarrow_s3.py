@@ -1,0 +1,11 @@
+"""The SDK for C++, inside pyarrow: one S3 file system."""
+
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from pyarrow.fs import FileSelector, S3FileSystem
+
+from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
+
+files = S3FileSystem(region=REGION, scheme="http", endpoint_override=urlsplit(ENDPOINT).netloc)
+drive(pa.__version__, lambda: files.get_file_info(FileSelector("bucket", allow_not_found=True)))

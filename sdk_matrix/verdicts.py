@@ -1,0 +1,69 @@
+"""What a client's calls say about it. Pure; the words are those of the README's table.
+
+Rules: a generation is an access key that signed at least one accepted call; a client follows only if it lived through
+`GENERATIONS` of them and not one of its calls was refused or failed, since an SDK that is refused, reads anew and
+retries has failed for a moment. What never worked, not even in a fresh process, is said to fail, never left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ACCEPTED = "accepted"
+GENERATIONS = 3
+
+
+class Verdict(StrEnum):
+    """What is told of a client and a way of delivery."""
+
+    FOLLOWS = "follows"
+    AFTER_REFUSALS = "follows after refused calls"
+    FRESH_ONLY = "fresh process only"
+    NOT_SUPPORTED = "not supported"
+    FAILS = "**fails**"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that reached an endpoint: who signed it, and `ACCEPTED` or the code of the refusal."""
+
+    access_key_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What one long-lived process did, seen from the endpoint; `failed` is what it said of itself."""
+
+    generations: int
+    accepted: int
+    refused: int
+    failed: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether more time would hardly change the verdict."""
+        return self.generations >= GENERATIONS or self.refused + self.failed > 0
+
+
+def count(calls: Sequence[Call], failed: int) -> Counts:
+    """Count calls by how they ended, and the generations that signed those accepted."""
+    accepted = [call.access_key_id for call in calls if call.outcome == ACCEPTED]
+    return Counts(
+        generations=len(set(accepted)),
+        accepted=len(accepted),
+        refused=len(calls) - len(accepted),
+        failed=failed,
+    )
+
+
+def judge(counts: Counts, *, fresh_process_works: bool) -> Verdict:
+    """Give the verdict; what a fresh process does at the end matters only where the long-lived one did not follow."""
+    if counts.generations >= GENERATIONS:
+        return Verdict.AFTER_REFUSALS if counts.refused + counts.failed else Verdict.FOLLOWS
+    return Verdict.FRESH_ONLY if fresh_process_works else Verdict.FAILS
