@@ -82,7 +82,8 @@ class MotoAccount:
     def role(self, arn: str) -> Role | None:
         """Look a role up by its ARN."""
         _, partition, _, _, account_id, _ = arn.split(":", 5)
-        found = next((one for one in _iam(account_id, partition).get_roles() if one.arn == arn), None)
+        roles = list(_iam(account_id, partition).get_roles())  # a copy: another thread may create one meanwhile
+        found = next((one for one in roles if one.arn == arn), None)
         if found is None:
             return None
         return Role(
@@ -155,8 +156,8 @@ def act_in(account_id: str, partition: str = "aws") -> dict[str, str]:
 
 
 def _policies_of(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - moto's roles, users and groups alike
-    managed = (_default_version(policy) for policy in found.managed_policies.values())
-    return (*map(str, found.policies.values()), *managed)
+    managed = [_default_version(policy) for policy in list(found.managed_policies.values())]
+    return (*map(str, list(found.policies.values())), *managed)
 
 
 def _default_version(policy: Any) -> str:  # noqa: ANN401 - moto's own class

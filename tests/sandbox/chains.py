@@ -19,10 +19,15 @@ SOURCE = f"arn:aws:iam::{HERE}:role/source"
 SESSION = f"arn:aws:sts::{HERE}:assumed-role/source/demo.app"
 
 
-def assume(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: object) -> dict[str, Any]:
+def assume(
+    box: Sandbox, keys: Mapping[str, str], role_arn: str, *, read_timeout_seconds: float = 5, **parameters: object
+) -> dict[str, Any]:
     """Give the parsed answer, or raise what botocore raises; nothing is checked before it is sent."""
     config = botocore.config.Config(
-        proxies={}, retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=5
+        proxies={},
+        retries={"total_max_attempts": 1},
+        parameter_validation=False,
+        read_timeout=read_timeout_seconds,
     )
     client = box.boto3_client("sts", endpoint_url=box.sts.url, config=config, **keys)
     try:
@@ -32,7 +37,7 @@ def assume(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: o
     return answer
 
 
-def refusal(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: object) -> Refused:
+def refusal(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: Any) -> Refused:  # noqa: ANN401 - the API's
     """Give the error of a call that has to fail."""
     try:
         answer = assume(box, keys, role_arn, **parameters)

@@ -183,6 +183,20 @@ def test_iam_user_is_permitted_by_its_own_and_its_groups_policies(box: Sandbox) 
     assert box.sts.calls[-1].caller_arn == f"arn:aws:iam::{HERE}:user/bob"
 
 
+def test_iam_user_of_another_account_needs_both_sides(box: Sandbox) -> None:
+    with box.iam_of(THERE) as iam:
+        iam.create_user(UserName="carol")
+        made = iam.create_access_key(UserName="carol")["AccessKey"]
+        keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+        carol = f"arn:aws:iam::{THERE}:user/carol"
+        arn = box.create_role("chained", trust_policy=box.chain_trust(carol))
+        assert refusal(box, keys, arn) == denied(arn, caller=carol)
+        iam.put_user_policy(UserName="carol", PolicyName="hop", PolicyDocument=policy("Allow", resource=arn))
+        assert assume(box, keys, arn)
+    arn = box.create_role("chained", trust_policy=box.chain_trust(HERE))
+    assert refusal(box, keys, arn) == denied(arn, caller=carol)
+
+
 @pytest.mark.parametrize("condition", [{"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/so*"}}, {}])
 def test_principal_keys_tell_the_role_and_its_account(box: Sandbox, asker: Asker, condition: dict[str, Any]) -> None:
     keys = source(box, asker, EVERY_ROLE)

@@ -105,6 +105,29 @@ def test_parameter_at_the_edge_of_the_model_is_taken(
     assert assume(box, keys, arn, **parameters)
 
 
+def test_record_shows_what_was_asked_but_neither_values_of_tags_nor_the_external_id(
+    box: Sandbox, keys: dict[str, str], arn: str
+) -> None:
+    policy, arns = '{"Version": "2012-10-17", "Statement": []}', ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+    passed = tags(team="azure", env="lilac")
+    assert assume(
+        box,
+        keys,
+        arn,
+        Tags=passed,
+        TransitiveTagKeys=["env"],
+        ExternalId="agreed-upon",
+        Policy=policy,
+        PolicyArns=[{"arn": one} for one in arns],
+        DurationSeconds=900,
+    )
+    call = box.sts.calls[-1]
+    assert (call.role_arn, call.session_name, call.duration_seconds) == (arn, "hop", 900)
+    assert (call.tag_keys, call.transitive_tag_keys) == (("team", "env"), ("env",))
+    assert (call.has_external_id, call.has_policy, call.policy_arns) == (True, True, tuple(arns))
+    assert not [secret for secret in ("agreed-upon", "azure", "lilac") if secret in repr(call)]
+
+
 def test_malformed_session_policy_is_refused(box: Sandbox, keys: dict[str, str], arn: str) -> None:
     answer = refusal(box, keys, arn, Policy="{bad")
     assert (answer.code, answer.status) == ("MalformedPolicyDocument", 400)

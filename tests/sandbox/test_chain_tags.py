@@ -94,7 +94,7 @@ def test_trust_of_the_user_guide_is_judged_as_the_guide_says(
     box: Sandbox, keys: dict[str, str], pairs: dict[str, str], transitive: list[str], refused_action: str | None
 ) -> None:
     arn = role(box, *GUIDE)
-    parameters = {"Tags": tags(**pairs), "TransitiveTagKeys": transitive}
+    parameters: dict[str, Any] = {"Tags": tags(**pairs), "TransitiveTagKeys": transitive}
     assert refusal(box, keys, arn, **parameters, ExternalId="Example988") == denied(arn)
     if refused_action is None:
         assert assume(box, keys, arn, **parameters, ExternalId="Example987")
@@ -165,7 +165,7 @@ def test_source_identity_can_be_required_and_denied(box: Sandbox, keys: dict[str
     assert refusal(box, keys, arn, SourceIdentity="mallory") == denied(arn)
 
 
-def chain_of_two(box: Sandbox, keys: dict[str, str], **parameters: object) -> dict[str, str]:
+def chain_of_two(box: Sandbox, keys: dict[str, str], **parameters: Any) -> dict[str, str]:  # noqa: ANN401 - the API's
     """Assume `middle` with these parameters and give the keys of its session, which may assume anything."""
     arn = box.create_role("middle", trust_policy=box.chain_trust(SOURCE), may_assume=[EVERY_ROLE])
     return keys_of(assume(box, keys, arn, **parameters))

@@ -91,6 +91,32 @@ def test_absent_key(bare: str) -> None:
         assert holds("ForAnyValue:" + bare + "IfExists", "x", found)
 
 
+ROLE = "arn:aws:iam::123456789012:role/team/app"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        (ROLE, True),
+        ("arn:aws:iam::123456789012:role/*", True),
+        ("arn:*:iam::*:role/team/a?p", True),
+        ("arn:aws:iam::123456789012:role/other", False),
+        ("arn:aws:iam::*", False),
+        ("arn:aws:iam:*:role/team/app", False),
+        ("*", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Equals", "Like"])
+def test_arns_match_part_by_part(kind: str, pattern: str, *, matches: bool) -> None:
+    assert holds(f"Arn{kind}", pattern, [ROLE]) is matches
+    assert holds(f"ArnNot{kind}", pattern, [ROLE]) is not matches
+
+
+def test_arn_that_is_absent_equals_nothing() -> None:
+    assert not holds("ArnLike", "arn:aws:iam::*:role/*", None)
+    assert holds("ArnNotLike", "arn:aws:iam::*:role/*", None)
+
+
 def test_null_asks_for_absence() -> None:
     for absent in ("true", True, "True"):
         assert holds("Null", absent, None)
