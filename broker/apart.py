@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def load_configuration(environ: Mapping[str, str]) -> Configuration:
     """Return what `settings.load` returns. Raises ConfigurationError, or RuntimeError where the child died."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may ignore it: then no child can be waited for
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -69,6 +69,7 @@ def run(environ: Mapping[str, str]) -> int:
         listener.start()
         host, port = listener.address
         logs.say(logging.INFO, "listening", "Listening.", listener=listener.name, host=host, port=port)
+    _warn_of_rivals(environ, configuration, listeners[1])
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
     code = turn_until(build_refresher(configuration, (status.record, shelf.record), sink, clock, inbox, policy).run)
     logs.say(logging.INFO, "stopping", "Stopping; published files stay in place.")
@@ -88,7 +89,7 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     policy = replace(RefreshPolicy(), nap=IMPATIENT_NAP)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = FileSink(configuration.publish, configuration.profiles, clock)
-    refresher = buildbuild_refresher(configuration, (status.record,), sink, clock, inbox, policy)
+    refresher = build_refresher(configuration, (status.record,), sink, clock, inbox, policy)
     return run_until_published(refresher, awaited, status, clock)
 
 
@@ -133,6 +134,7 @@ def _obey_signals(inbox: SimpleQueue[Message]) -> None:
 
 
 def begin_log(configuration: Configuration) -> None:
+    """Send log lines to where they were asked to go, and tell what begins."""
     logs.configure(configuration.log_format, configuration.log_level)
     logs.say(
         logging.INFO,
@@ -156,6 +158,21 @@ def credentials_listener(configuration: Configuration, application: Application)
     address = (configuration.endpoint_host, configuration.endpoint_port)
     listening = _bound("BROKER_ENDPOINT_ADDRESS", *address)
     return Listener(application, listening, name="credentials", connections=_MAXIMUM_READERS, threads=1)
+
+
+def url_of(listener: Listener) -> str:
+    """Return what the URLs of a loopback listener begin with."""
+    host, port = listener.address
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _warn_of_rivals(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
+    """Tell what in this container hides the broker from SDKs: webhooks give the app's container the same."""
+    from broker.hiding import rivals_in_pod  # noqa: PLC0415 - after the listeners, which probes wait for
+
+    for rival in rivals_in_pod(environ, endpoint=url_of(credentials), directory=configuration.publish.directory):
+        message = f"In this container, and so probably in the app's, where it hides the broker from SDKs: {rival}"
+        logs.say(logging.WARNING, "warning", message, name=rival.name)
 
 
 def _bound(variable: str, host: str, port: int) -> socket.socket:

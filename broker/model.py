@@ -21,6 +21,8 @@ DEFAULT_AUDIENCE = "sts.amazonaws.com"
 SESSION_NAME_MAXIMUM_LENGTH = 64
 SESSION_NAME_MINIMUM_LENGTH = 2
 _POD_LENGTH_KEPT = 40
+SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+"""What Kubernetes puts into every pod of a namespace that has a Service named broker, or broker-something."""
 TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
 
 

@@ -5,7 +5,6 @@ What a value must look like is in `forms`. The settings table of the README is c
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -232,5 +231,3 @@ ENVIRONMENT = tuple(
 )
 """In the order of precedence where two stand for the same setting."""
 CONFIG_VARIABLE = "BROKER_CONFIG"
-# What Kubernetes puts into every pod of a namespace that has a Service named broker, or broker-something.
-SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from broker import chains
 from broker.errors import ConfigurationError
 from broker.forms import MAXIMUM_POLICY_LENGTH, policy_text
-from broker.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec
+from broker.model import SERVICE_LINK, ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec
 from broker.schedule import RefreshPolicy
-from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, SERVICE_LINK, NamedProfile, ProfileKeys, Settings
+from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, NamedProfile, ProfileKeys, Settings
 from broker.yaml_file import read_mapping
 
 if TYPE_CHECKING:
