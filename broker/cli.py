@@ -1,4 +1,4 @@
-"""The verbs: run, once, credentials, token, demo. Faults become exit codes here, and nowhere else.
+"""The verbs: run, once, exec, credentials, token, demo. Faults become exit codes here, and nowhere else.
 
 Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
 """
@@ -31,10 +31,12 @@ settings:
 exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
   5 publish: files could not be written; credentials: nothing usable is published
+  exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
 examples:
   AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 broker run
   broker once --timeout 30        # one generation, for an init container or a Job
+  broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
   broker credentials              # what is published, for credential_process
   broker token --json             # what the token in the file says
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
@@ -52,6 +54,17 @@ _VERBS = {
         (
             "For init containers, Jobs and cron. What passes by itself (network, throttling, a late token) is tried\n"
             "again until the timeout; what somebody must mend ends it at once."
+        ),
+    ),
+    "exec": (
+        "run a command with credentials that are kept fresh",
+        (
+            "For Jobs, and where there is no sidecar. Waits for the first credentials as `once` does, then runs the\n"
+            "command with an endpoint from which every SDK fetches them anew, and ends with the command's exit code.\n"
+            "Takes away what would hide the endpoint: keys, AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE, … Signals are\n"
+            "passed on. BROKER_LOG_LEVEL=warning keeps standard error to what matters.\n"
+            "Files, for what knows no endpoint, are in $BROKER_PUBLISH_DIRECTORY while it runs:\n"
+            "  broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config old-program'"
         ),
     ),
     "credentials": (
@@ -123,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "run", _run)
     once = _add_verb(verbs, "once", _once)
     once.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up after (default: 60)")
+    _add_exec(verbs)
     credentials = _add_verb(verbs, "credentials", _credentials)
     credentials.add_argument(
         "--profile", default="", metavar="NAME", help="whose (default: default, else the only one there is)"
@@ -163,6 +177,18 @@ def _add_verb(
     return verb
 
 
+def _add_exec(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "exec", _exec)
+    verb.usage = "broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env] -- command …"
+    verb.add_argument("--profile", default="", metavar="NAME", help="whose (default: default, else the only one)")
+    verb.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up after (default: 60)")
+    verb.add_argument(
+        "--env", action="store_true", help="set the keys too (AWS_ACCESS_KEY_ID, …); nothing renews them there"
+    )
+    verb.add_argument("command", nargs=argparse.REMAINDER, metavar="command …", help="what to run, and its arguments")
+    verb.set_defaults(refuse=verb.error)
+
+
 def _positive(text: str) -> float:
     try:
         number = float(text)
@@ -183,6 +209,17 @@ def _once(options: argparse.Namespace) -> int:
     from broker import daemon  # noqa: PLC0415
 
     return daemon.once(os.environ, timeout=timedelta(seconds=options.timeout))
+
+
+def _exec(options: argparse.Namespace) -> int:
+    from broker.command import CommandSpec, execute  # noqa: PLC0415
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        options.refuse("say which command to run: broker exec -- command …")
+    timeout = timedelta(seconds=options.timeout)
+    spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
+    return execute(os.environ, spec)
 
 
 def _credentials(options: argparse.Namespace) -> int:
