@@ -92,6 +92,7 @@ def _profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, objec
     return {
         "profile": profile.profile,
         "role_arn": profile.role_arn,
+        "source_profile": profile.source or None,
         "assumed_role_arn": profile.assumed_role_arn,
         "required": profile.required,
         "ready": ready,

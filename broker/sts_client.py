@@ -28,13 +28,11 @@ READ_TIMEOUT_SECONDS = 10
 CONNECTIONS_KEPT = 10
 
 
-class Signer:
+class Signer(Credentials):  # type: ignore[misc]  # botocore has no types
     """What a signed client takes for its credentials: those that the calling thread has put in for this call."""
 
-    method = "sts-federation-broker"
-    account_id = None
-
     def __init__(self) -> None:
+        super().__init__("", "", "")  # these are never looked at: see get_frozen_credentials
         self._here = threading.local()
 
     @contextmanager
