@@ -198,7 +198,7 @@ class TestSocket:
                 profiles=(make_profile(),), health_host="127.0.0.1", health_port=port, endpoint_port=port
             )
             faults: list[str] = []
-            for listen in (daemon._health_listener, daemon._credentials_listener):
+            for listen in (daemon._health_listener, daemon.credentials_listener):
                 with pytest.raises(ConfigurationError) as caught:
                     listen(configuration, greet)
                 faults += caught.value.faults
