@@ -1,0 +1,308 @@
+"""`broker exec`: the command gets credentials that last, its own exit code counts, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import Misbehaviour, faults
+from tests.support.program import command, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox import StsServer
+    from tests.process.pod import Pod
+    from tests.support.program import Ended, Program
+
+pytestmark = pytest.mark.process
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIDOFOLD",
+    "AWS_SECRET_ACCESS_KEY": "old",
+    "AWS_SESSION_TOKEN": "old",
+    "AWS_SECURITY_TOKEN": "old",
+    "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
+}
+HIDING = {
+    **KEYS,
+    "AWS_PROFILE": "missing",
+    "AWS_DEFAULT_PROFILE": "missing",
+    "AWS_ROLE_SESSION_NAME": "from-exec",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/old",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "old",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/none/token",
+}
+CALLER = """
+import boto3, sys, time
+session = boto3.Session()
+credentials = session.get_credentials()
+client = session.client("sts")
+seen, deadline = [], time.monotonic() + 60
+while len(seen) < int(sys.argv[1]) and time.monotonic() < deadline:
+    assert ":assumed-role/process-app/" in client.get_caller_identity()["Arn"]
+    key = credentials.get_frozen_credentials().access_key
+    if key not in seen:
+        seen.append(key)
+    time.sleep(0.2)
+print(credentials.method, *seen)
+"""
+
+
+def run_exec(pod: Pod, *arguments: str, stdin: str = "", **changes: str) -> Ended:
+    """Run `broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
+    pod.published.mkdir(exist_ok=True)
+    ended = pod.run("exec", *arguments, stdin=stdin, **changes)
+    assert list(pod.published.iterdir()) == []
+    return ended
+
+
+def start_exec(pod: Pod, *arguments: str) -> tuple[Program, int]:
+    """Start `broker exec -- sleep 60`, with these arguments before. Return it, and the id of its command."""
+    program = pod.start("exec", *arguments, "--", "sleep", "60")
+    program.wait_for("refreshed")
+    return program, eventually(lambda: sleeping(program), what="the command")
+
+
+def sleeping(program: Program) -> int:
+    """Return the id of the child that is past its own exec; 0: none yet."""
+    names = {child: (program_of(child) or "") for child in program.children()}
+    return next((child for child, name in names.items() if name == "sleep"), 0)
+
+
+def program_of(pid: int) -> str:
+    """Return what a process runs; "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def environment_seen(pod: Pod, *arguments: str, **changes: str) -> dict[str, str]:
+    """Return the environment as the command finds it."""
+    ended = run_exec(pod, *arguments, "--", "env", "-0", **changes)
+    assert ended.code == 0, ended.err
+    pod.outputs.remove(ended.out + ended.err)  # with --env it has secrets
+    entries = [entry.split("=", 1) for entry in ended.out.split("\0") if entry]
+    return {name: value for name, value in entries if not name.startswith("COVERAGE_PROCESS")}
+
+
+class TestExitCode:
+    """It is the command's, or says why there was no command."""
+
+    @pytest.mark.parametrize("code", [0, 3, 255])
+    def test_status_of_the_command(self, pod: Pod, code: int) -> None:
+        assert run_exec(pod, "--", "sh", "-c", f"exit {code}").code == code
+
+    @pytest.mark.parametrize("number", [9, 15, 11])
+    def test_signal_that_ended_the_command_is_128_and_its_number(self, pod: Pod, number: int) -> None:
+        assert run_exec(pod, "--", "sh", "-c", f"kill -{number} $$").code == 128 + number
+
+    def test_command_that_is_not_found_is_127(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--", "no-such-command")
+        assert ended.code == 127
+        assert ended.lines[-1]["event"] == "stopping"
+        assert ended.lines[-1]["message"].startswith("Cannot run no-such-command: No such file or directory.")
+
+    def test_command_that_cannot_be_executed_is_126(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--", "/etc/passwd")
+        assert ended.code == 126
+        assert "Cannot run /etc/passwd: Permission denied." in ended.lines[-1]["message"]
+
+    def test_refused_exchange_ends_at_once_with_4_and_no_command(self, pod: Pod) -> None:
+        pod.sts.always(faults.ACCESS_DENIED)
+        ended = run_exec(pod, "--timeout", "60", "--", "touch", str(pod.published / "ran"))
+        assert ended.code == 4
+        assert ended.seconds < 30
+        assert "trust policy" in ended.lines[-1]["message"]
+
+    def test_hanging_sts_is_4_at_the_timeout(self, pod: Pod) -> None:
+        pod.sts.always(faults.Hang())
+        ended = run_exec(pod, "--timeout", "1", "--", "touch", str(pod.published / "ran"))
+        assert ended.code == 4
+        assert ended.seconds < 15
+        assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s.")
+
+    def test_missing_token_is_3(self, pod: Pod) -> None:
+        pod.misbehave(Misbehaviour.ABSENT)
+        ended = run_exec(pod, "--timeout", "1", "--", "touch", str(pod.published / "ran"))
+        assert ended.code == 3
+        assert ended.lines[-1]["message"].startswith("Gave up: No token in ")
+
+    def test_unknown_profile_is_2_and_the_names_are_told(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--profile", "reports", "--", "true")
+        assert ended.code == 2
+        assert "--profile: no profile is named reports; there are default" in ended.err
+
+    def test_choice_that_nobody_made_is_2(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--", "true", **two_profiles(pod))
+        assert ended.code == 2
+        assert "--profile: say which, for none is named default; there are good, bad" in ended.err
+
+    def test_no_command_is_a_usage_error(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--")
+        assert ended.code == 2
+        assert "usage: broker exec" in ended.err
+
+    def test_place_where_nothing_can_be_written_is_5(self, pod: Pod) -> None:
+        """The endpoint's token has to be a file."""
+        pod.published.mkdir()
+        limited = ("sh", "-c", 'ulimit -f 0; exec "$@"', "-")
+        ended = pod.run("exec", "--", "true", wrapper=limited)
+        assert ended.code == 5
+        assert "Cannot publish in" in ended.err
+        assert list(pod.published.iterdir()) == []
+
+
+def two_profiles(pod: Pod) -> dict[str, str]:
+    """Return settings with a profile that STS lets in and one that it does not."""
+    pod.box.create_role("process-untrusting", subjects=["system:serviceaccount:demo:other"])
+    file = pod.root / "broker.yaml"
+    file.write_text(
+        "profiles:\n"
+        f"  - {{name: good, role_arn: '{pod.role_arn}', region: us-west-2}}\n"
+        "  - {name: bad, role_arn: 'arn:aws:iam::123456789012:role/process-untrusting'}\n"
+    )
+    return {"AWS_ROLE_ARN": "", "BROKER_CONFIG": str(file)}
+
+
+def test_only_the_chosen_profile_is_waited_for(pod: Pod) -> None:
+    seen = environment_seen(pod, "--profile", "good", **two_profiles(pod))
+    assert seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"].endswith("/v1/credentials/good")
+    assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "us-west-2"
+
+
+class TestEnvironment:
+    """What the command finds, and what it does not."""
+
+    def test_it_is_the_inherited_one_with_the_endpoint_and_without_what_hides_it(self, pod: Pod) -> None:
+        given = {
+            "MINE": "kept",
+            "AWS_MAX_ATTEMPTS": "2",
+            "BROKER_SERVICE_HOST": "10.0.0.1",
+            "BROKER_LOG_LEVEL": "debug",
+        }
+        seen = environment_seen(pod, **HIDING, **given)
+        directory = seen["BROKER_PUBLISH_DIRECTORY"]
+        port = seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"].split(":")[2].split("/")[0]
+        assert directory.startswith(f"{pod.published}/broker-exec-")
+        inherited = {
+            name: value
+            for name, value in pod.environment(**given).items()
+            if name not in {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
+            and (not name.startswith("BROKER_") or name == "BROKER_SERVICE_HOST")
+        }
+        assert seen == {
+            **inherited,
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/v1/credentials/default",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{directory}/endpoint-token",
+            "BROKER_PUBLISH_DIRECTORY": directory,
+        }
+
+    def test_keys_are_in_it_only_where_that_was_asked_for(self, pod: Pod) -> None:
+        seen = environment_seen(pod, "--env", **KEYS)
+        assert {name for name in KEYS if name in seen} == set(KEYS) - {"AWS_SECURITY_TOKEN"}
+        assert {name for name, value in KEYS.items() if seen.get(name) == value} == set()
+        assert len(pod.canaries().found_in(json.dumps(seen))) == 2, "secret access key and session token"
+
+    def test_no_process_shows_a_secret_in_environment_or_arguments(self, pod: Pod) -> None:
+        program, child = start_exec(pod)
+        for pid in (program.pid, child):
+            for name in ("environ", "cmdline"):
+                assert pod.canaries().found_in(text_of(pid, name)) == set()
+
+    def test_keys_that_were_asked_for_are_in_the_commands_environment_alone(self, pod: Pod) -> None:
+        program, child = start_exec(pod, "--env")
+        assert len(pod.canaries().found_in(text_of(child, "environ"))) == 2
+        for pid, name in ((program.pid, "environ"), (program.pid, "cmdline"), (child, "cmdline")):
+            assert pod.canaries().found_in(text_of(pid, name)) == set()
+
+    def test_file_that_hides_the_endpoint_is_hidden_and_a_harmless_one_is_not(self, pod: Pod) -> None:
+        home = pod.root / "home-of-old"
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
+        (home / ".aws" / "config").write_text("[default]\nretry_mode = standard\n")
+        seen = environment_seen(pod, HOME=str(home))
+        assert seen["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
+        assert "AWS_CONFIG_FILE" not in seen
+        (warned,) = [line for line in run_exec(pod, "--", "true", HOME=str(home)).lines if line["event"] == "warning"]
+        assert warned["name"] == "AWS_SHARED_CREDENTIALS_FILE"
+        assert f"{home}/.aws/credentials has aws_access_key_id" in warned["message"]
+
+
+def text_of(pid: int, name: str) -> str:
+    """Return what the kernel shows of a process."""
+    return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode()
+
+
+def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> None:
+    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m broker credentials >/dev/null || echo none"
+    ended = run_exec(pod, "--", "sh", "-c", script, sys.executable, PYTHONPATH=str(Path.cwd()))
+    assert ended.out.splitlines() == ["700 .", *(f"600 {name}" for name in FILES)]
+
+
+FILES = ("config", "credentials", "default.json", "endpoint-token")
+
+
+class TestSdk:
+    """An unmodified SDK in the command."""
+
+    def test_boto3_follows_three_generations(
+        self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+    ) -> None:
+        sts = brief_sts(6)
+        pod = new_pod(sts)
+        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "3")
+        assert ended.code == 0, ended.err
+        method, *keys = ended.out.split()
+        assert method == "container-role"
+        assert len(keys) == 3
+        assert len([line for line in ended.lines if line["event"] == "refreshed"]) >= 3
+        assert {call.outcome for call in sts.calls} == {"Success"}
+
+    def test_boto3_is_not_led_astray_by_what_hides_the_endpoint(self, pod: Pod, tmp_path: Path) -> None:
+        home = tmp_path / "home-of-old"
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
+        (home / ".aws" / "config").write_text("[default]\ncredential_process = false\n")
+        (home / ".boto").write_text("[Credentials]\naws_access_key_id = AKIDOFOLD\n")
+        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "1", HOME=str(home), **HIDING)
+        assert ended.code == 0, ended.err
+        assert ended.out.startswith("container-role ")
+
+    def test_boto3_takes_the_config_file_too(self, pod: Pod) -> None:
+        script = f"AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec $0 -c '{CALLER}' 1"
+        ended = run_exec(pod, "--", "sh", "-c", script, sys.executable)
+        assert ended.code == 0, ended.err
+        assert ended.out.startswith("custom-process ")
+
+
+class TestStreams:
+    """They are the command's; the broker has but a few lines on standard error."""
+
+    def test_standard_input_is_piped_through(self, pod: Pod) -> None:
+        assert run_exec(pod, "--", "tr", "a-z", "A-Z", stdin="through and through\n").out == "THROUGH AND THROUGH\n"
+
+    def test_binary_output_is_untouched(self, pod: Pod) -> None:
+        content = bytes(range(256)) * 4096
+        done = subprocess.run(
+            command("exec", "--", "cat"),
+            env=pod.environment(),
+            input=content,
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        assert (done.returncode, done.stdout) == (0, content)
+
+    def test_the_brokers_own_lines_are_on_standard_error(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--", "sh", "-c", "echo told; echo complained >&2", BROKER_LOG_LEVEL="warning")
+        assert (ended.out, ended.err) == ("told\n", "complained\n")
