@@ -187,11 +187,8 @@ def test_transitive_tags_pass_down_a_chain_of_three(box: Sandbox, keys: dict[str
     trust = box.chain_trust(third, condition={"StringEquals": inherited, "Null": {"aws:PrincipalTag/Plain": "true"}})
     last = box.create_role("last", trust_policy=trust, account_id=THERE)
     end = keys_of(assume(box, keys_of(answer), last))
-    final = box.create_role(
-        "final",
-        account_id=THERE,
-        trust_policy=box.chain_trust(last, condition={"Null": {"aws:PrincipalTag/Sun": "true"}}),
-    )
+    kept = {"StringEquals": {"aws:PrincipalTag/Star": "1"}, "Null": {"aws:PrincipalTag/Sun": "true"}}
+    final = box.create_role("final", account_id=THERE, trust_policy=box.chain_trust(last, condition=kept))
     assert assume(box, end, final)
 
 
