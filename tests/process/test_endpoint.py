@@ -1,0 +1,366 @@
+"""The credentials endpoint of `broker run`, as an app beside it meets it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker.endpoint import PATH
+from sandbox import Misbehaviour, faults
+from tests.process.test_volume import fill, tiny_volume
+from tests.support.program import eventually
+from tests.support.raw_http import RawAnswer, ask, parsed, request, sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox import StsServer
+    from tests.process.pod import Pod
+    from tests.support.program import Program
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+FILLED = 'mount -t tmpfs -o size=64k,mode=0755 tmpfs "$0" && head -c 65536 /dev/zero > "$0/filler"; exec "$@"'
+
+
+def address_of(program: Program) -> tuple[str, int]:
+    """Return where the endpoint listens."""
+    line = program.wait_for("listening", listener="credentials")
+    return line["host"], line["port"]
+
+
+def token_of(program: Program, pod: Pod) -> str:
+    """Return what stands in the token's file, as the broker's own container sees it."""
+    return Path(f"/proc/{program.pid}/root{pod.published}/endpoint-token").read_text()
+
+
+def get(program: Program, pod: Pod, target: str = PATH, **parts: Any) -> RawAnswer:  # noqa: ANN401 - of a request
+    """Ask as an SDK does, with the token that is in the file now."""
+    return ask(address_of(program), target, **{"authorization": token_of(program, pod), **parts})
+
+
+def document_of(pod: Pod, profile: str = "default") -> dict[str, Any]:
+    """Return what the profile's file says, in the endpoint's words."""
+    document: dict[str, Any] = json.loads((pod.published / f"{profile}.json").read_bytes())
+    document["Token"] = document.pop("SessionToken")
+    del document["Version"]
+    return document
+
+
+class TestCredentials:
+    """What readers get, and when."""
+
+    def test_endpoint_and_files_agree(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        for count in (2, 3):
+            answer = get(program, pod)
+            assert (answer.status, answer.json) == (200, document_of(pod))
+            assert get(program, pod, f"{PATH}/default").body == answer.body
+            program.refresh()
+            program.wait_for("refreshed", count=count)
+
+    def test_503_with_the_reason_until_the_first_credentials(self, pod: Pod) -> None:
+        pod.misbehave(Misbehaviour.ABSENT)
+        program = pod.start()
+        program.wait_for("token_unfit")
+        answer = get(program, pod)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json["message"].startswith("default: token_unavailable: ")
+        assert f"default: {answer.json['message'].partition(': ')[2]}\n" == program.get("/readyz").body
+        pod.volume.heal()
+        program.wait_for("refreshed")
+        assert get(program, pod).status == 200
+
+    def test_endpoint_answers_at_once_while_sts_hangs(self, pod: Pod) -> None:
+        pod.sts.always(faults.Hang())
+        program = pod.start()
+        pod.sts.wait_for_calls(1)
+        began = time.monotonic()
+        assert {get(program, pod).status for _ in range(5)} == {503}
+        assert time.monotonic() - began < 2.5
+
+    def test_expired_credentials_are_answered_with_503_and_their_files_stay(
+        self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+    ) -> None:
+        pod = new_pod(brief_sts(3))
+        program = pod.start_and_publish()
+        pod.sts.always(faults.SERVICE_UNAVAILABLE)
+        eventually(lambda: get(program, pod).status == 503, what="503 after expiry")
+        assert "exchange_unavailable" in get(program, pod).json["message"]
+        assert (pod.published / "default.json").exists()
+        pod.sts.always(None)
+        program.refresh()
+        eventually(lambda: get(program, pod).status == 200, what="200 after recovery")
+
+    def test_every_profile_is_served_by_its_name(self, pod: Pod) -> None:
+        file = pod.root / "broker.yaml"
+        file.write_text(
+            f"region: eu-west-1\nrole_arn: {pod.role_arn}\nprofiles:\n  - name: reports.eu\n  - name: audit\n"
+        )
+        program = pod.start(BROKER_CONFIG=str(file), AWS_ROLE_ARN="", AWS_REGION="")
+        for name in ("reports.eu", "audit"):
+            program.wait_for("refreshed", profile=name)
+            assert get(program, pod, f"{PATH}/{name}").json == document_of(pod, name)
+        answer = get(program, pod)
+        assert answer.status == 404
+        assert f"{PATH}/reports.eu, {PATH}/audit" in answer.json["message"]
+
+    @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+    def test_ipv6_loopback_serves_too(self, pod: Pod) -> None:
+        program = pod.start_and_publish(BROKER_ENDPOINT_ADDRESS="[::1]:0")
+        host, port = address_of(program)
+        assert host == "::1"
+        assert get(program, pod, host=f"[::1]:{port}").status == 200
+
+    def test_full_disk_keeps_no_new_credentials_from_the_endpoint(self, pod: Pod) -> None:
+        program = pod.start(wrapper=tiny_volume(pod))
+        program.wait_for("refreshed")
+        volume = Path(f"/proc/{program.pid}/root{pod.published}")
+        before = get(program, pod).json["AccessKeyId"]
+        fill(volume / "filler")
+        program.refresh()
+        program.wait_for("publish_failed", count=2)
+        assert json.loads((volume / "default.json").read_bytes())["AccessKeyId"] == before
+        assert get(program, pod).json["AccessKeyId"] != before
+        (volume / "filler").unlink()
+        program.wait_for("refreshed", count=2)
+        assert (
+            json.loads((volume / "default.json").read_bytes())["AccessKeyId"] == get(program, pod).json["AccessKeyId"]
+        )
+
+
+class TestToken:
+    """The file that says who may ask."""
+
+    def test_token_is_a_line_without_an_end_that_others_than_the_group_cannot_read(self, pod: Pod) -> None:
+        program = pod.start()
+        program.wait_for("listening", listener="credentials")
+        file = pod.published / "endpoint-token"
+        assert len(file.read_bytes()) == 43
+        assert file.read_bytes().isascii()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+    def test_mode_is_that_of_the_other_files(self, pod: Pod) -> None:
+        pod.start_and_publish(BROKER_PUBLISH_MODE="0444", umask=0o077)
+        assert stat.S_IMODE((pod.published / "endpoint-token").stat().st_mode) == 0o444
+
+    def test_token_of_the_previous_start_is_refused(self, pod: Pod) -> None:
+        first = pod.start_and_publish()
+        before = token_of(first, pod)
+        assert get(first, pod).status == 200
+        first.signal(signal.SIGKILL)
+        first.wait()
+        second = pod.start_and_publish()
+        assert token_of(second, pod) != before
+        assert get(second, pod, authorization=before).status == 401
+        assert get(second, pod).status == 200
+
+    def test_removed_token_is_written_again_and_is_the_same(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        before = token_of(program, pod)
+        (pod.published / "endpoint-token").unlink()
+        program.refresh()  # wakes the loop, which would have looked within its nap of 30 s
+        eventually((pod.published / "endpoint-token").exists, what="the token's file")
+        assert token_of(program, pod) == before
+
+    def test_removed_directory_is_made_again_with_the_token(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        shutil.rmtree(pod.published)
+        program.refresh()
+        eventually((pod.published / "default.json").exists, what="the files")
+        assert get(program, pod).status == 200
+
+    def test_token_that_cannot_be_written_at_start_is_told_and_written_when_it_can(self, pod: Pod) -> None:
+        tiny_volume(pod)  # or skip
+        wrapper = ("unshare", "--mount", "sh", "-c", FILLED, str(pod.published))
+        program = pod.start(wrapper=wrapper)
+        failed = program.wait_for("publish_failed")
+        assert "No space left on device. Raise sizeLimit of the emptyDir" in failed["message"]
+        assert ask(address_of(program), authorization="x").status == 401
+        assert program.get("/livez").status == 200
+        Path(f"/proc/{program.pid}/root{pod.published}/filler").unlink()
+        program.wait_for("refreshed")
+        assert get(program, pod).status == 200
+
+    def test_directory_that_is_none_is_told_and_run_goes_on(self, pod: Pod) -> None:
+        pod.published.write_text("in the way")
+        program = pod.start()
+        assert "Set BROKER_PUBLISH_DIRECTORY to a directory." in program.wait_for("publish_failed")["message"]
+        address = address_of(program)
+        assert ask(address, authorization="x").status == 401
+        pod.published.unlink()
+        program.wait_for("refreshed")
+        assert get(program, pod).status == 200
+
+
+class TestAbuse:
+    """Clients that are up to no good, or to too much."""
+
+    def test_strangers_are_refused_and_learn_nothing(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        address, token = address_of(program), token_of(program, pod)
+        answers = [
+            sent(address, content, finish=True)
+            for content in (
+                request(),
+                request(authorization=token[:-1]),
+                request(authorization="\xff" * 60),
+                request(authorization=token, host="evil.example"),
+                request(authorization=token, host=None),
+                request(authorization=token, headers=("Host: 127.0.0.1",)),
+                request(authorization=token, headers=("X-Forwarded-For: 127.0.0.1",)),
+                request(authorization=token, headers=(f"Authorization: {token}",)),
+                request(authorization=token, method="HEAD"),
+                request(authorization=token, method="POST", headers=("Content-Length: 2000",)),
+                request("/v1/credentials/%2e%2e/credentials", authorization=token),
+                request("//v1/credentials", authorization=token),
+                request("http://127.0.0.1/v1/credentials", authorization=token),
+                request("/v1/credentials/default%00", authorization=token),
+                request("/v1/credentials/default/", authorization=token),
+                request(authorization="x" * 9000)[:8192],  # what is left unread makes the kernel reset the connection
+                b"GET /v1/credentials\r\n\r\n",
+                b"\x16\x03\x01 no TLS here\r\n\r\n",
+            )
+        ]
+        statuses = [int(answer.split(b" ", 2)[1]) for answer in answers]
+        assert statuses == [401, 401, 401, 403, 403, 403, 403, 401, 405, 413, 404, 404, 404, 404, 404, 431, 403, 400]
+        assert pod.canaries().found_in(b"".join(answers).decode("latin-1")) == set()
+        assert get(program, pod).status == 200
+
+    def test_good_client_is_served_at_once_while_200_slow_ones_are_connected(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        address = address_of(program)
+        with contextlib.ExitStack() as stack:
+            for number in range(200):
+                client = stack.enter_context(socket.create_connection(address, timeout=10))
+                client.sendall(b"GET /v1/cred"[: number % 13])
+            took = []
+            for _ in range(11):
+                began = time.monotonic()
+                assert get(program, pod).status == 200
+                took.append(time.monotonic() - began)
+            assert sorted(took)[5] < 0.1
+            assert program.get("/livez").status == 200
+
+    def test_more_connections_than_are_held_lock_nobody_out(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        address = address_of(program)
+        with contextlib.ExitStack() as stack:
+            for _ in range(600):
+                stack.enter_context(socket.create_connection(address, timeout=10))
+            assert get(program, pod).status == 200
+            assert len(list((pod.proc(program) / "fd").iterdir())) < 600
+
+    def test_thousands_of_requests_leave_nothing_behind(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        address, token = address_of(program), token_of(program, pod)
+        chance = random.Random(0)
+        contents = [
+            request(authorization=token),
+            request(authorization=token, close=False) * 3 + request(authorization=token),
+            request(),
+            request("/nope", authorization=token),
+            b"nonsense\r\n\r\n",
+        ]
+
+        def storm() -> tuple[int, int, int]:
+            """Return how many descriptors and threads the broker has after it, and how many KiB are resident."""
+            for _ in range(1500):
+                assert sent(address, chance.choice(contents), finish=True).startswith(b"HTTP/1.")
+            rollup = (pod.proc(program) / "smaps_rollup").read_text()
+            resident = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Rss:"))
+            descriptors, threads = (len(list((pod.proc(program) / name).iterdir())) for name in ("fd", "task"))
+            return descriptors, threads, resident
+
+        descriptors, threads, resident = storm()
+        for _ in range(2):
+            again = storm()
+        assert again[0] <= descriptors + 2
+        assert again[1] <= threads + 1
+        assert again[2] - resident < 1024, "KiB"
+        assert "library" not in {line["event"] for line in program.lines()}, "and nothing in the log"
+
+    def test_generations_change_under_readers_and_no_answer_is_lost_or_torn(
+        self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+    ) -> None:
+        pod = new_pod(brief_sts(4))
+        program = pod.start_and_publish()
+        address, token, answers, enough = address_of(program), token_of(program, pod), list[bytes](), threading.Event()
+
+        def read() -> None:
+            while not enough.is_set():
+                answers.append(sent(address, request(authorization=token)))
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        program.wait_for("refreshed", count=4)
+        enough.set()
+        for reader in readers:
+            reader.join()
+        assert {parsed(answer).status for answer in answers} == {200}
+        seen = {parsed(answer).json["AccessKeyId"]: parsed(answer).body for answer in answers}
+        assert len(seen) >= 4
+        assert {parsed(answer).body for answer in answers} == set(seen.values()), "one body for each key"
+
+    def test_port_in_use_ends_run_with_2_and_says_what_to_set(self, pod: Pod) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            ended = pod.run("run", BROKER_ENDPOINT_ADDRESS=address)
+        assert ended.code == 2
+        told = f"BROKER_ENDPOINT_ADDRESS: cannot listen on {address}: Address already in use; something else in the pod"
+        assert told in ended.err
+        assert not pod.published.exists(), "the one who has the port keeps its token"
+
+
+def test_sdk_follows_the_endpoint_from_generation_to_generation(
+    brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
+) -> None:
+    """A boto3 session, made once, that knows the two variables of the container credentials protocol."""
+    pod = new_pod(brief_sts(4))
+    program = pod.start_and_publish()
+    host, port = address_of(program)
+    app = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.demo_caller"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(pod.root / "home"),
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ENDPOINT_URL_STS": pod.sts.url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}:{port}/v1/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(pod.published / "endpoint-token"),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    calls: list[dict[str, Any]] = []
+    try:
+        assert app.stdout is not None
+        deadline = time.monotonic() + 40
+        while len({call["access_key_id"] for call in calls}) < 4 and time.monotonic() < deadline:
+            calls.append(json.loads(app.stdout.readline()))
+    finally:
+        app.terminate()
+        app.communicate(timeout=10)
+    assert [call for call in calls if "failure" in call or call["retries"]] == []
+    assert len({call["access_key_id"] for call in calls}) >= 4
+    assert {call["arn"].rsplit(":", 1)[1].split("/")[1] for call in calls} == {pod.role_arn.rsplit("/", 1)[1]}
