@@ -1,6 +1,6 @@
 """Refusals that only a signed call meets, to be scripted with `action="AssumeRole"`.
 
-Codes, messages and statuses are AWS's; https://repost.aws/knowledge-center/ names the ways to come by each.
+Rules: code, message and status are AWS's own. It refuses to know when they are due: `sandbox.authority` judges that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SIGNATURE_DOES_NOT_MATCH = Refuse(
     message="The request signature we calculated does not match the signature you provided.",
     status=403,
 )
-# The caller's clock is behind by more than a quarter of an hour.
+# The caller's clock is behind by more than a quarter of an hour: github.com/devsecops/bootcamp/issues/101.
 SIGNATURE_EXPIRED = Refuse(
     code="SignatureDoesNotMatch",
     message="Signature expired: 20261123T120000Z is now earlier than 20261123T121500Z (20261123T123000Z - 15 min.)",

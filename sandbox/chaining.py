@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _ASSUME, _TAG, _SET_SOURCE_IDENTITY = "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"
 _TAG_KEYS = ("aws:RequestTag/", "aws:TagKeys", "sts:TransitiveTagKeys")
-# docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html; seen too: a statement
-# that allows sts:SetSourceIdentity on a condition of sts:RoleSessionName or of aws:RequestTag never applies.
+# docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html: so a statement that
+# allows sts:TagSession on a condition of sts:ExternalId never applies.
 _KEYS = {
     _ASSUME: ("sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity", *_TAG_KEYS),
     _TAG: _TAG_KEYS,
@@ -36,7 +36,10 @@ _GLOBAL_KEYS = ("aws:Principal", "aws:SourceIdentity")
 
 
 def check_source_identity(principal: Principal, request: ExchangeRequest) -> str | None:
-    """Give the source identity of the new session, or refuse to change the one that is set."""
+    """Give the source identity of the new session, or refuse to change the one that is set.
+
+    The refusal was seen at AWS: github.com/mahitotsu/gekko_08 `experiments/multi-hop-propagation/RESULTS.md`.
+    """
     if principal.source_identity is None:
         return request.source_identity
     if request.source_identity not in (None, principal.source_identity):
