@@ -15,7 +15,7 @@ import tempfile
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,6 +49,12 @@ def sink_in(directory: Path, *names: str, clock: FakeClock | None = None, **spec
     """Return a sink for profiles of these names, default `default`."""
     profiles = [make_profile(name) for name in names or ("default",)]
     return FileSink(PublishSpec(directory=str(directory), **spec), profiles, clock or FakeClock())  # type: ignore[arg-type]
+
+
+def sink_with_token(directory: Path, **spec: Any) -> FileSink:  # noqa: ANN401 - any field
+    """Return a sink for an endpoint too."""
+    token = Secret("token-of-this-start")
+    return FileSink(PublishSpec(directory=str(directory), **spec), [make_profile()], FakeClock(), token)
 
 
 def names_in(directory: Path) -> set[str]:
@@ -135,6 +141,53 @@ class TestFiles:
         (directory / "notes").write_text("mine")
         sink_in(directory).publish([make_generation()])
         assert (directory / "notes").read_text() == "mine"
+
+
+class TestEndpointToken:
+    """What readers of the endpoint are to show."""
+
+    def test_token_is_there_before_the_first_generation_and_never_blank(self, directory: Path) -> None:
+        sink = sink_with_token(directory)
+        sink.prepare()
+        assert names_in(directory) == {"config", "endpoint-token"}
+        assert (directory / "endpoint-token").read_bytes() == b"token-of-this-start"
+
+    def test_sink_without_an_endpoint_leaves_a_token_alone(self, directory: Path) -> None:
+        sink_with_token(directory).prepare()
+        sink_in(directory).publish([make_generation()])
+        assert (directory / "endpoint-token").read_bytes() == b"token-of-this-start"
+
+    def test_mode_is_that_of_the_other_files(self, directory: Path) -> None:
+        sink_with_token(directory, mode=0o444).prepare()
+        assert mode_of(directory / "endpoint-token") == 0o444
+
+    def test_token_that_somebody_removed_is_missed_and_written_by_the_next_publish(self, directory: Path) -> None:
+        sink = sink_with_token(directory)
+        sink.publish([make_generation()])
+        assert sink.missing() == frozenset()
+        (directory / "endpoint-token").unlink()
+        assert sink.missing() == {"default"}
+        sink.publish([make_generation()])
+        assert (directory / "endpoint-token").read_bytes() == b"token-of-this-start"
+
+    def test_planted_link_is_replaced_and_not_followed(self, tmp_path: Path, directory: Path) -> None:
+        directory.mkdir()
+        outside = tmp_path / "outside"
+        outside.write_text("untouched")
+        (directory / "endpoint-token").symlink_to(outside)
+        sink_with_token(directory).prepare()
+        assert outside.read_text() == "untouched"
+        assert not (directory / "endpoint-token").is_symlink()
+
+    def test_token_that_cannot_be_written_is_explained_without_it(self, directory: Path) -> None:
+        directory.mkdir()
+        (directory / "endpoint-token").mkdir()
+        with pytest.raises(PublishError) as caught:
+            sink_with_token(directory).prepare()
+        assert str(caught.value) == (
+            f"Cannot publish in {directory} (endpoint-token): Is a directory. "
+            "Remove the directory that stands where the file belongs."
+        )
 
 
 class TestModeAndGroup:
