@@ -22,7 +22,6 @@ from sdk_matrix.clients import CLIENTS, Client, Way
 from sdk_matrix.installs import Install, UnavailableError
 from sdk_matrix.stage import SESSION_LIFETIME, Cell, Stage, StageError
 from sdk_matrix.table import MarkersMissingError, Row, differences, render, rewritten
-from sdk_matrix.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,12 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     skipped = _install(clients)
     _tell(f"installed in {time.monotonic() - began:.0f} s")
-    pairs = [
-        (client, way)
-        for client in clients
-        for way in ways
-        if client.name not in skipped and way not in client.not_supported
-    ]
+    pairs = [(client, way) for client in clients for way in ways if client.name not in skipped]
     try:
         with Stage(needs_endpoint=Way.ENDPOINT in ways) as stage:
             cells = stage.run(pairs, _tell)
@@ -90,12 +84,10 @@ def _install(clients: Sequence[Client]) -> dict[str, str]:
 
 
 def _row(client: Client, cells: Sequence[Cell], skipped: dict[str, str]) -> Row:
-    verdicts = {cell.way.value: str(cell.verdict) for cell in cells}
-    verdicts |= {way.value: str(Verdict.NOT_SUPPORTED) for way in client.not_supported}
     return Row(
         client=client.name,
         version=next((cell.version for cell in cells if cell.version), ""),
-        verdicts=verdicts,
+        verdicts={cell.way.value: str(cell.verdict) for cell in cells},
         setting=client.setting,
         is_version_free=client.is_debian,
         skipped=skipped.get(client.name, ""),

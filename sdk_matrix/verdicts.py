@@ -2,7 +2,8 @@
 
 Rules: a generation is an access key that signed at least one accepted call; a client follows only if it lived through
 `GENERATIONS` of them and not one of its calls was refused or failed, since an SDK that is refused, reads anew and
-retries has failed for a moment. What never worked, not even in a fresh process, is said to fail, never left out.
+retries has failed for a moment. A client that never signed a call, and said so each time, does not know the way; what
+else never worked, not even in a fresh process, is said to fail, never left out.
 """
 
 from __future__ import annotations
@@ -66,4 +67,7 @@ def judge(counts: Counts, *, fresh_process_works: bool) -> Verdict:
     """Give the verdict; what a fresh process does at the end matters only where the long-lived one did not follow."""
     if counts.generations >= GENERATIONS:
         return Verdict.AFTER_REFUSALS if counts.refused + counts.failed else Verdict.FOLLOWS
-    return Verdict.FRESH_ONLY if fresh_process_works else Verdict.FAILS
+    if fresh_process_works:
+        return Verdict.FRESH_ONLY
+    never_signed = counts.accepted + counts.refused == 0
+    return Verdict.NOT_SUPPORTED if never_signed and counts.failed else Verdict.FAILS

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.answers import Refusal
 from sandbox.loopback import Request
-from sdk_matrix.clients import CLIENTS, Way
+from sdk_matrix.clients import CLIENTS
 from sdk_matrix.recorder import Recorder, canonical, judged_at
 from sdk_matrix.table import COLUMNS, MarkersMissingError, Row, differences, read, render, rewritten
 from sdk_matrix.verdicts import ACCEPTED, Call, Verdict, count, judge
@@ -34,6 +34,8 @@ REFUSED = Call(access_key_id="a", outcome="ExpiredToken")
         (accepted("a", "b", "c"), 1, True, Verdict.AFTER_REFUSALS),
         ([REFUSED, REFUSED, REFUSED], 3, False, Verdict.FAILS),
         ([], 0, False, Verdict.FAILS),
+        ([], 3, False, Verdict.NOT_SUPPORTED),
+        ([], 3, True, Verdict.FRESH_ONLY),
     ],
 )
 def test_only_three_generations_without_a_refused_or_failed_call_count_as_following(
@@ -101,11 +103,10 @@ def test_document_without_markers_is_refused() -> None:
         read("no table here")
 
 
-def test_clients_have_names_of_their_own_and_settings_for_what_they_need() -> None:
+def test_clients_have_names_of_their_own_and_tell_the_settings_that_they_are_given() -> None:
     assert len({client.name for client in CLIENTS}) == len(CLIENTS)
     for client in CLIENTS:
-        assert bool(client.setting) == bool(client.takes_token or client.further or client.not_supported), client.name
-        assert client.not_supported < set(Way)
+        assert bool(client.setting) == bool(client.takes_token or client.further), client.name
 
 
 def request(path: str = "/", **headers: str) -> Request:

@@ -1,0 +1,17 @@
+"""object_store, the S3 client in Rust of polars, delta-rs and others, inside obstore: one store."""
+
+from importlib.metadata import version
+
+from obstore.store import S3Store
+
+from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
+
+store = S3Store(
+    "bucket",
+    endpoint=ENDPOINT,
+    region=REGION,
+    virtual_hosted_style_request=False,
+    client_options={"allow_http": True},
+    retry_config={"max_retries": 0},
+)
+drive(version("obstore"), lambda: store.list().collect())
