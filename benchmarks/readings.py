@@ -23,6 +23,11 @@ _KIB_A_MIB = 1024
 def end_and_count_cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     """Kill the process. Return the CPU it took since exec, user and system, its reaped children included."""
     os.kill(process.pid, signal.SIGKILL)
+    return cpu_seconds_at_its_end(process)
+
+
+def cpu_seconds_at_its_end(process: subprocess.Popen[bytes]) -> float:
+    """Wait for the process's end. Return the CPU it took since exec, user and system, its reaped children included."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_utime + usage.ru_stime
