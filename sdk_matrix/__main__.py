@@ -31,7 +31,10 @@ _INSTALLS_AT_ONCE = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Install, run, print, compare. Return the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.check or options.write) and (options.client or options.way):
+        parser.error("a document's table is that of all clients and ways")
     clients = [client for client in CLIENTS if not options.client or client.name in options.client]
     ways = [way for way in Way if not options.way or way in options.way]
     began = time.monotonic()

@@ -6,6 +6,7 @@ Rules: only what is run is taken out of the archives, which are then thrown away
 from __future__ import annotations
 
 import io
+import platform
 import shutil
 import tarfile
 import zipfile
@@ -41,6 +42,8 @@ class AwsCli:
 
     def prepare(self) -> None:
         """Take out the program and what it is frozen with."""
+        if platform.machine() != "x86_64":
+            raise UnavailableError("the layer is for x86_64")
         lock = lock_of(self.name)
         if is_ready(folder(self.name), lock):
             return

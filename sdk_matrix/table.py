@@ -52,7 +52,7 @@ def render(rows: Sequence[Mapping[str, str]]) -> str:
 def read(document: str) -> dict[str, dict[str, str]]:
     """Read the rows between the markers, by client."""
     found = {}
-    for line in _between(document).splitlines():
+    for line in _parts(document)[1].splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] != _NAME and set(cells[0]) != {"-"}:
             found[cells[0]] = dict(zip(COLUMNS, cells, strict=True))
@@ -83,12 +83,14 @@ def rewritten(document: str, rows: Sequence[Row], about: str) -> str:
     written = read(document)
     cells = [written.get(row.client) if row.skipped else row.cells() for row in rows]
     table = render([each for each in cells if each is not None])
-    return document.replace(_between(document), f"\n{table}\n\n{about}\n")
+    before, _, after = _parts(document)
+    return f"{before}{BEGIN}\n{table}\n\n{about}\n{END}{after}"
 
 
-def _between(document: str) -> str:
-    _, begin, rest = document.partition(BEGIN)
-    inner, end, _ = rest.partition(END)
+def _parts(document: str) -> tuple[str, str, str]:
+    """Return what stands before, between and after the markers."""
+    before, begin, rest = document.partition(BEGIN)
+    between, end, after = rest.partition(END)
     if not (begin and end):
         raise MarkersMissingError(f"the document needs the markers {BEGIN} and {END}")
-    return inner
+    return before, between, after

@@ -98,6 +98,13 @@ def test_document_is_rewritten_between_the_markers_only() -> None:
     assert new == begin + render([row().cells()]) + end
 
 
+def test_table_is_written_where_there_was_none() -> None:
+    empty = "a\n<!-- sdk-matrix -->\n<!-- /sdk-matrix -->\nb\n"
+    assert read(empty) == {}
+    assert differences(rewritten(empty, [row()], "Now."), [row()]) == []
+    assert rewritten(empty, [row()], "Now.").endswith("\n<!-- /sdk-matrix -->\nb\n")
+
+
 def test_document_without_markers_is_refused() -> None:
     with pytest.raises(MarkersMissingError):
         read("no table here")
