@@ -76,13 +76,23 @@ class TestArguments:
         ):
             assert word in text
 
-    @pytest.mark.parametrize("verb", ["run", "once", "credentials", "token", "demo"])
+    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "demo"])
     def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
         assert ended([verb, "--help"]) == 0
         assert len(capsys.readouterr().out) > 200
 
     @pytest.mark.parametrize(
-        "arguments", [[], ["serve"], ["run", "--fast"], ["once", "--time", "3"], ["token", "a", "b"]]
+        "arguments",
+        [
+            [],
+            ["serve"],
+            ["run", "--fast"],
+            ["once", "--time", "3"],
+            ["token", "a", "b"],
+            ["exec"],
+            ["exec", "--env", "--"],
+            ["exec", "--fast", "--", "true"],
+        ],
     )
     def test_what_is_not_understood_is_exit_code_2(
         self, capsys: pytest.CaptureFixture[str], arguments: list[str]
@@ -91,7 +101,7 @@ class TestArguments:
         assert "usage: broker" in capsys.readouterr().err
 
     @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "86401", "soon", ""])
-    @pytest.mark.parametrize("option", [["once", "--timeout"], ["demo", "--seconds"]])
+    @pytest.mark.parametrize("option", [["once", "--timeout"], ["exec", "--timeout"], ["demo", "--seconds"]])
     def test_time_that_is_none_is_refused(
         self, capsys: pytest.CaptureFixture[str], option: list[str], value: str
     ) -> None:
