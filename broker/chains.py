@@ -38,6 +38,7 @@ def find_faults(profiles: Sequence[ProfileSpec]) -> Iterator[str]:
                 yield f"{where}: {names} is a circle: one of them must have a token of its own"
             told.update(cycle)
             continue
+        yield from _inheritance_faults(profile, by_name)
         here, there = _partition(profile), _partition(source)
         if here and there and here != there:
             yield (
@@ -46,16 +47,38 @@ def find_faults(profiles: Sequence[ProfileSpec]) -> Iterator[str]:
             )
 
 
+def _inheritance_faults(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> Iterator[str]:
+    """Yield what the profile would set anew though it inherits it, which STS refuses (IAM guide, "Session tags")."""
+    where = f"profile {profile.name}"
+    assert profile.chain is not None
+    own = {key.lower(): key for key, _ in profile.chain.tags}
+    for above in _sources(profile, by_name):
+        assert above.chain is not None
+        identity = above.chain.source_identity
+        if identity and profile.chain.source_identity not in {None, identity}:
+            yield f"{where}: source_identity: profile {above.name} sets another, which goes on: drop this"
+        for key in above.chain.transitive_tag_keys:
+            if key.lower() in own:
+                yield (
+                    f"{where}: tags: {own[key.lower()]} is a transitive tag of profile {above.name}, which cannot be "
+                    "set again: drop it here, or in transitive_tag_keys there"
+                )
+
+
+def _sources(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> list[ProfileSpec]:
+    """Return the chained profiles that this one hangs on, nearest first; a circle is gone round once."""
+    way = [profile]
+    while (chain := way[-1].chain) is not None and chain.source in by_name and by_name[chain.source] not in way:
+        way.append(by_name[chain.source])
+    return [source for source in way[1:] if source.chain is not None]
+
+
 def _cycle(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> list[str]:
     """Return the names on the circle that the profile stands on; none where its chain ends."""
-    names: list[str] = []
-    at: ProfileSpec | None = profile
-    while at is not None and at.chain is not None:
-        if at.name in names:
-            return names if at.name == profile.name else []
-        names.append(at.name)
-        at = by_name.get(at.chain.source)
-    return []
+    assert profile.chain is not None
+    names = [profile.name, *(source.name for source in _sources(profile, by_name))]
+    last = by_name[names[-1]]
+    return names if last.chain is not None and last.chain.source == profile.name else []
 
 
 def _partition(profile: ProfileSpec) -> str:

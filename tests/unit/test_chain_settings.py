@@ -149,6 +149,21 @@ def test_chain_into_another_partition_is_refused(faults: Callable[[str], tuple[s
     assert "role_arn is of partition aws-cn, that of default of aws: AWS has no chains" in told
 
 
+def test_what_a_chain_inherits_cannot_be_set_anew(faults: Callable[[str], tuple[str, ...]]) -> None:
+    last = f"""  - name: last
+    role_arn: "{OTHER_ROLE}"
+    source_profile: other
+    tags: {{Team: red, stage: prod}}
+    source_identity: him
+"""
+    told = faults(chained(", tags: {team: blue, stage: test}, transitive_tag_keys: [team], source_identity: me") + last)
+    identity, tag = told
+    assert identity == "profile last: source_identity: profile other sets another, which goes on: drop this"
+    assert tag.startswith(
+        "profile last: tags: Team is a transitive tag of profile other, which cannot be set again: drop"
+    )
+
+
 def test_all_faults_of_chains_come_with_all_others(faults: Callable[[str], tuple[str, ...]]) -> None:
     told = faults(
         chained(", external_id: x").replace("source_profile: default", "source_profile: nobody") + "nope: 1\n"
