@@ -213,7 +213,7 @@ _DURATION_REMEDY = "Lower duration_seconds from {duration}, or raise the maximum
 _CHAIN_BY_QUOTE = {
     "sts:TagSession": (
         "Session tags go along (tags of profile {profile}, or transitive ones of its sources): the trust policy of "
-        "{role} and a policy of {source_role} must allow sts:TagSession too."
+        "{role}, best in a statement of its own, and a policy of {source_role} must allow sts:TagSession too."
     ),
     "sts:SetSourceIdentity": (
         "A source identity goes along: the trust policy of {role} and a policy of {source_role} must allow "

@@ -128,4 +128,4 @@ def test_policies_too_big_when_packed_name_the_settings(door: Door) -> None:
     )
     error = door.refusal(RequestInvalid, profile=profile)
     assert error.code == "PackedPolicyTooLarge"
-    assert error.remedy == "Shorten session_policy, or name fewer policy_arns."
+    assert error.remedy == "Shorten session_policy, or name fewer policy_arns and tags."
