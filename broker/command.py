@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -25,18 +22,19 @@ from broker.awaiting import Awaited
 from broker.child import TAKEN, Child, CommandUnusable
 from broker.clock import SystemClock
 from broker.endpoint import PATH, CredentialsApplication, Shelf, new_token
-from broker.errors import ConfigurationError, PublishError
+from broker.errors import ConfigurationError
 from broker.events import Published
 from broker.formats import environment_variables
 from broker.hiding import FULL_URI, VARIABLES, rival_files
 from broker.model import ENDPOINT_TOKEN_FILE, SERVICE_LINK
-from broker.publish import SINK, FileSink
+from broker.private_directory import private_directory
+from broker.publish import FileSink
 from broker.refresher import Stop
 from broker.schedule import RefreshPolicy
 from broker.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from broker.events import Event
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from broker.refresher import Message
 
 _MEMORY_BACKED = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
-_PREFIX = "broker-exec-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,7 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
     inbox: SimpleQueue[Message] = SimpleQueue()
     child = Child(lambda: inbox.put(Stop()))
     threading.Thread(target=child.obey, name="signals", daemon=True).start()
-    with _private_directory(configuration.publish.directory) as directory:
+    with private_directory((configuration.publish.directory, _MEMORY_BACKED)) as directory:
         # The command is of this user: nobody else has a use for the files.
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
@@ -184,31 +181,3 @@ def _chosen(configuration: Configuration, name: str) -> ProfileSpec:
     if name:
         raise ConfigurationError((f"--profile: no profile is named {name}; there are {known}",))
     raise ConfigurationError((f"--profile: say which, for none is named default; there are {known}",))
-
-
-@contextmanager
-def _private_directory(preferred: str) -> Iterator[str]:
-    """Make a directory that this user alone may enter, in memory where that can be. It is gone afterwards.
-
-    Raises PublishError where there is no place for it.
-    """
-    path = ""
-    for parent in (preferred, _MEMORY_BACKED, None):
-        try:
-            path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        except OSError as error:
-            fault = error
-        else:
-            break
-    if not path:
-        raise PublishError(
-            f"No directory to put files in: {os.strerror(fault.errno or 0)}, in {preferred}, {_MEMORY_BACKED} and the "
-            "system's temporary directories.",
-            "Mount an emptyDir (medium: Memory), and set BROKER_PUBLISH_DIRECTORY to where it is.",
-            sink=SINK,
-            errno=fault.errno,
-        )
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

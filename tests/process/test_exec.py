@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Misbehaviour, faults
+from tests.process.commands import sleeping
 from tests.support.program import command, eventually
 
 if TYPE_CHECKING:
@@ -68,20 +69,6 @@ def start_exec(pod: Pod, *arguments: str) -> tuple[Program, int]:
     program = pod.start("exec", *arguments, "--", "sleep", "60")
     program.wait_for("refreshed")
     return program, eventually(lambda: sleeping(program), what="the command")
-
-
-def sleeping(program: Program) -> int:
-    """Return the id of the child that is past its own exec; 0: none yet."""
-    names = {child: (program_of(child) or "") for child in program.children()}
-    return next((child for child, name in names.items() if name == "sleep"), 0)
-
-
-def program_of(pid: int) -> str:
-    """Return what a process runs; "" where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def environment_seen(pod: Pod, *arguments: str, **changes: str) -> dict[str, str]:

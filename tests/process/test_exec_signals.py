@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import textwrap
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox import faults
-from tests.support.program import children_of, command, eventually
+from tests.process.commands import FORWARDED, LISTENER, heard, settled, sleeping
+from tests.support.program import children_of, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.process.pod import Pod
     from tests.support.program import Program
 
 pytestmark = pytest.mark.process
 
-FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
-LISTENER = f"""
-import os, signal, sys
-signals = [signal.Signals[name] for name in {FORWARDED}]
-signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
-os.write(file, b"ready\\n")
-while True:
-    taken = signal.sigwaitinfo(signals)
-    sender = " of the broker" if taken.si_pid == os.getppid() else ""
-    os.write(file, (signal.Signals(taken.si_signo).name + sender + "\\n").encode())
-"""
-"""A command that writes down each signal it gets, at once, and ends of none but SIGKILL."""
 AS_PID_1 = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 AS_SUBREAPER = (
     sys.executable,
@@ -54,11 +35,6 @@ ORPHAN = """
 sleep 1.5
 if [ -e /proc/$(cat {file}) ]; then exit 9; fi
 """
-ON_A_TERMINAL = (
-    sys.executable,
-    "-c",
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])",
-)
 WITH_A_BUG = """
 import sys
 from broker import cli, status
@@ -70,12 +46,6 @@ def broken(self, event):
 status.Status.record = broken
 sys.exit(cli.main(sys.argv[1:]))
 """
-
-
-def heard(file: Path) -> list[str]:
-    """Return the signals that the command got so far, once it is ready."""
-    eventually(lambda: file.exists() and file.read_text().startswith("ready\n"), what="the command's handlers")
-    return file.read_text().splitlines()[1:]
 
 
 @pytest.fixture
@@ -91,13 +61,6 @@ def start_listener(pod: Pod, signals: Path) -> tuple[Program, int]:
     heard(signals)
     (child,) = program.children()
     return program, child
-
-
-def settled(signals: Path, count: int) -> list[str]:
-    """Return what was heard, so many signals at least, and some time for one more."""
-    eventually(lambda: len(heard(signals)) >= count, what=f"{count} signals")
-    time.sleep(0.3)
-    return heard(signals)
 
 
 def test_each_signal_is_passed_on_once(pod: Pod, signals: Path) -> None:
@@ -119,12 +82,6 @@ def test_signal_that_ends_the_command_is_the_brokers_exit_code(pod: Pod, name: s
     program.signal(signal.Signals[name])
     assert program.wait() == 128 + signal.Signals[name]
     assert list(pod.published.iterdir()) == []
-
-
-def sleeping(program: Program) -> bool:
-    """Return whether the command is past its own exec."""
-    commands = [Path(f"/proc/{child}/comm") for child in program.children()]
-    return any(file.exists() and file.read_text() == "sleep\n" for file in commands)
 
 
 @pytest.mark.parametrize("name", sorted(set(FORWARDED) - {"SIGWINCH"}))
@@ -154,73 +111,6 @@ def test_broker_whose_parent_ignores_the_end_of_children_waits_for_its_own(pod: 
     assert pod.run("exec", "--", "sh", "-c", "exit 7", wrapper=(sys.executable, "-c", ignoring)).code == 7
 
 
-class Terminal:
-    """A broker on a pseudo terminal of its own, in a session that it leads."""
-
-    def __init__(self, pod: Pod, *arguments: str) -> None:
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [*ON_A_TERMINAL, *command("exec", "--", *arguments)],
-            env=pod.environment(),
-            cwd=pod.root / "cwd",
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def close(self) -> None:
-        """Hang up."""
-        if self.master >= 0:
-            os.close(self.master)
-            self.master = -1
-
-
-@contextmanager
-def terminal(pod: Pod, *arguments: str) -> Iterator[Terminal]:
-    """Run `broker exec` with these arguments on a terminal, and end it all."""
-    ours = Terminal(pod, *arguments)
-    try:
-        yield ours
-    finally:
-        for pid in [*children_of(ours.process.pid), ours.process.pid]:
-            os.kill(pid, signal.SIGKILL)
-        ours.process.wait()
-        ours.close()
-
-
-def test_keys_of_a_terminal_reach_the_command_once(pod: Pod, signals: Path) -> None:
-    """The kernel sends them to the whole group: the command has them before the broker could pass them on."""
-    with terminal(pod, sys.executable, "-c", LISTENER, str(signals)) as ours:
-        heard(signals)
-        for count in range(1, 6):  # the same signal again, too soon to be told apart, would be lost now and then
-            os.write(ours.master, b"\x03")
-            settled(signals, count)
-        os.write(ours.master, b"\x1c")
-        settled(signals, 6)
-        fcntl.ioctl(ours.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 132, 0, 0))
-        assert settled(signals, 7) == [*["SIGINT"] * 5, "SIGQUIT", "SIGWINCH"]
-        os.kill(ours.process.pid, signal.SIGINT)
-        assert settled(signals, 8)[7:] == ["SIGINT of the broker"], "one that a process sends is passed on"
-
-
-def test_keys_of_a_terminal_are_passed_on_to_a_command_in_a_group_of_its_own(pod: Pod, signals: Path) -> None:
-    apart = f"import os; os.setpgid(0, 0)\n{LISTENER}"
-    with terminal(pod, sys.executable, "-c", apart, str(signals)) as ours:
-        heard(signals)
-        os.write(ours.master, b"\x03")
-        assert settled(signals, 1) == ["SIGINT of the broker"]
-
-
-def test_terminal_that_hangs_up_is_told_to_the_command_once(pod: Pod, signals: Path) -> None:
-    """The kernel tells the leader of the session alone."""
-    with terminal(pod, sys.executable, "-c", LISTENER, str(signals)) as ours:
-        heard(signals)
-        ours.close()
-        assert settled(signals, 1) == ["SIGHUP of the broker"]
-
-
 def test_orphan_is_reaped(pod: Pod) -> None:
     script = ORPHAN.format(file=pod.root / "pid")
     ended = pod.run("exec", "--", "sh", "-c", script, wrapper=AS_SUBREAPER)
@@ -247,6 +137,18 @@ def test_two_at_once_keep_out_of_each_others_way(pod: Pod) -> None:
     eventually(lambda: len(list(pod.published.iterdir())) == 2, what="a directory of each")
     assert [program.wait() for program in programs] == [0, 0]
     assert [program.output().count("endpoint-token\n") for program in programs] == [1, 1]
+    assert list(pod.published.iterdir()) == []
+
+
+def test_what_a_killed_broker_left_is_removed_by_the_next(pod: Pod) -> None:
+    pod.published.mkdir()
+    program = pod.start("exec", "--", "sleep", "60")
+    child = eventually(lambda: sleeping(program), what="the command")
+    program.kill()
+    os.kill(child, signal.SIGKILL)
+    (left,) = pod.published.iterdir()
+    os.utime(left, (0, 0))
+    assert pod.run("exec", "--", "true").code == 0
     assert list(pod.published.iterdir()) == []
 
 

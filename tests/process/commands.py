@@ -1,0 +1,48 @@
+"""What tests let `broker exec` run: a command that writes down its signals, and one that only sleeps."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.program import eventually
+
+if TYPE_CHECKING:
+    from tests.support.program import Program
+
+FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
+LISTENER = f"""
+import os, signal, sys
+signals = [signal.Signals[name] for name in {FORWARDED}]
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(file, b"ready\\n")
+while True:
+    taken = signal.sigwaitinfo(signals)
+    sender = " of the broker" if taken.si_pid == os.getppid() else ""
+    os.write(file, (signal.Signals(taken.si_signo).name + sender + "\\n").encode())
+"""
+"""A command that writes down each signal it gets, at once, and ends of none but SIGKILL."""
+
+
+def heard(file: Path) -> list[str]:
+    """Return the signals that the command got so far, once it is ready."""
+    eventually(lambda: file.exists() and file.read_text().startswith("ready\n"), what="the command's handlers")
+    return file.read_text().splitlines()[1:]
+
+
+def settled(signals: Path, count: int) -> list[str]:
+    """Return what was heard, so many signals at least, and some time for one more."""
+    eventually(lambda: len(heard(signals)) >= count, what=f"{count} signals")
+    time.sleep(0.3)
+    return heard(signals)
+
+
+def sleeping(program: Program) -> int:
+    """Return the id of the broker's command, `sleep`, once it is past its own exec; 0: not yet."""
+    for child in program.children():
+        file = Path(f"/proc/{child}/comm")
+        if file.exists() and file.read_text() == "sleep\n":
+            return child
+    return 0
