@@ -59,7 +59,7 @@ sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of creden
 lock: ## renew the hash-pinned locks (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/runtime.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/runtime.txt --group dev -o requirements/dev.txt pyproject.toml
-	for in in sdk_matrix/locks/*.in; do uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $$(case $$in in */aws-cli.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
+	for in in sdk_matrix/locks/*.in; do uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
 image: ## build the container image
 	buildah bud --tag sts-federation-broker --file Dockerfile .

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("a document's table is that of all clients and ways")
     clients = [client for client in CLIENTS if not options.client or client.name in options.client]
     ways = [way for way in Way if not options.way or way in options.way]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     began = time.monotonic()
     skipped = _install(clients)
     _tell(f"installed in {time.monotonic() - began:.0f} s")
@@ -111,9 +113,9 @@ def _about(cells: Sequence[Cell], generations: int) -> str:
     calls = sum(cell.counts.accepted + cell.counts.refused for cell in cells)
     refused = sum(cell.counts.refused for cell in cells)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {len(cells)} processes, {calls} calls ({refused} refused) over {generations} "
-        f"generations of {SESSION_LIFETIME.total_seconds():.0f} s; {os.cpu_count()} cores, {platform.system()} "
-        f"{platform.machine()}."
+        f"{datetime.now(UTC):%Y-%m-%d}, {len(cells)} processes, {calls} calls ({refused} refused, of clients that do "
+        f"not follow) over {generations} generations of {SESSION_LIFETIME.total_seconds():.0f} s; {os.cpu_count()} "
+        f"cores, {platform.system()} {platform.machine()}."
     )
 
 

@@ -67,7 +67,7 @@ class Venv:
         lock = lock_of(self.name)
         if is_ready(self.directory, lock):
             return
-        venv.create(self.directory, clear=True)
+        venv.create(self.directory, clear=True, symlinks=True)
         run([*_PIP, "--python", self.python, "install", *_PINNED, "-r", str(lock)])
         set_ready(self.directory, lock)
 

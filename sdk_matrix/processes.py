@@ -68,6 +68,10 @@ class Process:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
+    def terminate(self) -> None:
+        """Tell it to stop by SIGTERM, where it does not heed its input."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """Tell it to stop, and wait for the end; end it with all its children if it does not."""
         self.close_input()

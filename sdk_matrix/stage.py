@@ -104,6 +104,7 @@ class Stage:
             self._authority = self._box.sts._authority  # noqa: SLF001
             self._broker = self._start_broker()
             started.callback(self._broker.stop)
+            started.callback(self._broker.terminate)
             self._endpoint_url = self._wait_for_broker(needs_endpoint=needs_endpoint)
             self._cells: list[Cell] = []
             started.callback(self._stop_cells)
