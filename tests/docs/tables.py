@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from broker import errors
 from broker.errors import BrokerError
 from broker.metrics import SnapshotCollector
-from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, Settings
+from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
 from broker.status import Status
 from tests.support.fakes import FakeClock, make_profile
 
@@ -30,7 +30,12 @@ def settings_table() -> str:
         if key != "profiles":
             names = ", ".join(variables.get(key, []))
             rows.append(f"| `{key}` | {names} | {_default(key, field)} | {field.description} |")
-    rows.append("| `profiles` | | one, `default` | A list: `name`, and the keys from `role_arn` to `required`. |")
+    rows.append(
+        "| `profiles` | | one, `default` | A list: `name`, the keys from `role_arn` to `required`, and these: |"
+    )
+    for key, field in NamedProfile.model_fields.items():
+        if key not in ProfileKeys.model_fields and key != "name":
+            rows.append(f"| `profiles[].{key}` |  |  | {field.description} |")
     return _table("| YAML key | environment | default | meaning |", rows)
 
 

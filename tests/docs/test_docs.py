@@ -14,6 +14,7 @@ import yaml
 from broker import logs
 from broker.cli import main
 from broker.errors import EXIT_BUG, BrokerError
+from broker.model import ENDPOINT_TOKEN_FILE, Secret
 from broker.publish import FileSink
 from broker.schedule import Reason
 from broker.settings import load
@@ -53,6 +54,7 @@ def test_every_reason_has_something_to_do() -> None:
         Reason.REQUESTED,
         Reason.CLOCK_LEAPT_BACK,
         Reason.LAST_CHANCE,
+        Reason.SOURCE_RENEWED,
     ):
         assert f"`{reason.value}`" in OPERATIONS
 
@@ -64,9 +66,9 @@ def test_metrics_in_operations_exist() -> None:
 
 def test_files_table_names_the_files_that_are_published(tmp_path: Path) -> None:
     profile = make_profile("p")
-    sink = FileSink(load_publish(tmp_path), [profile], FakeClock())
+    sink = FileSink(load_publish(tmp_path), [profile], FakeClock(), Secret("token"))
     sink.publish([make_generation("p")])
-    named = re.findall(r"^\| `([\w<>.]+)` \|", README.split("## What readers get")[1].split("##")[0], re.MULTILINE)
+    named = re.findall(r"^\| `([\w<>.-]+)` \|", README.split("## What readers get")[1].split("##")[0], re.MULTILINE)
     assert {name.replace("<profile>", "p") for name in named} == {path.name for path in tmp_path.iterdir()}
 
 
@@ -96,7 +98,13 @@ def test_manifest_projects_the_token_that_the_broker_expects_into_the_broker_alo
     assert [mount["name"] for mount in app["volumeMounts"]] == ["aws"]
     assert app["volumeMounts"][0]["readOnly"]
     assert "subPath" not in app["volumeMounts"][0]
-    assert environment(app)["AWS_CONFIG_FILE"] == volumes_mount(app) + "/config"
+    configuration = load(environment(BROKER))
+    endpoint = f"http://{configuration.endpoint_host}:{configuration.endpoint_port}/v1/credentials"
+    assert environment(app) == {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint,
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{volumes_mount(app)}/{ENDPOINT_TOKEN_FILE}",
+        "AWS_REGION": environment(BROKER)["AWS_REGION"],
+    }
 
 
 def volumes_mount(container: dict[str, Any]) -> str:
@@ -107,14 +115,14 @@ def test_yaml_example_is_a_valid_configuration(tmp_path: Path) -> None:
     path = tmp_path / "broker.yaml"
     path.write_text(yaml.safe_dump(PROFILES))
     configuration = load({"BROKER_CONFIG": str(path)})
-    assert [profile.name for profile in configuration.profiles] == ["default", "reports", "extras"]
+    assert [profile.name for profile in configuration.profiles] == ["default", "reports", "partner"]
     assert configuration.publish.env
 
 
 def test_make_targets_that_documents_name_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in (README, OPERATIONS, ARCHITECTURE, (ROOT / "CONTRIBUTING.md").read_text()):
-        assert set(re.findall(r"(?:`|^)make ([a-z]+)", document, re.MULTILINE)) <= targets
+        assert set(re.findall(r"(?:`|^)make ([a-z-]+)", document, re.MULTILINE)) <= targets
 
 
 def test_tests_that_documents_name_exist() -> None:
