@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from broker import __version__, logs
 from broker.apart import load_configuration
-from broker.awaiting import Awaited
 from broker.clock import SystemClock
 from broker.endpoint import CredentialsApplication, Shelf, new_token
 from broker.errors import EXIT_BUG, ConfigurationError, PublishError
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
+    from broker.awaiting import Awaited
     from broker.clock import Clock
     from broker.events import Event
     from broker.listener import Application
@@ -86,6 +86,8 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     """
     configuration, inbox = _begin(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
+    from broker.awaiting import Awaited  # noqa: PLC0415 - `run` waits for nothing, and starts the sooner
+
     policy = replace(RefreshPolicy(), nap=IMPATIENT_NAP)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = FileSink(configuration.publish, configuration.profiles, clock)
