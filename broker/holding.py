@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.errors import SourceUnavailable
 from broker.model import Generation, ProfileSpec, SourceSession
 from broker.schedule import Decision, Failure, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
@@ -82,6 +83,11 @@ class Holding:
         if self.generation is None or self.generation.credentials.lapses_at <= now:
             return None
         return SourceSession(generation=self.generation)
+
+    def unavailable(self) -> SourceUnavailable:
+        """Return why chained roles must wait, where `session` is None."""
+        what = "whose credentials have expired" if self.generation else "which has no credentials yet"
+        return SourceUnavailable(f"Waits for its source, profile {self.spec.name}, {what}.")
 
     def phase(self, now: datetime, policy: RefreshPolicy) -> Phase:
         """Return where in their life the credentials in hand are."""

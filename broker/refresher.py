@@ -106,14 +106,14 @@ class Refresher:
         self._holdings = {}
 
         def hold(spec: ProfileSpec) -> Holding:
-            """Return the profile's holding; sources come before what is chained to them, in every turn too."""
+            """Return the profile's holding. Sources come before what is chained to them, in every turn too."""
             if spec.name not in self._holdings:
                 source = hold(specs[spec.chain.source]) if spec.chain else None
                 self._holdings[spec.name] = Holding(spec=spec, jitter=self.chance(), source=source)
             return self._holdings[spec.name]
 
-        for spec in self.profiles:
-            hold(spec)
+        for each in self.profiles:
+            hold(each)
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Turn until told to stop, or until `until()` holds after a turn."""
@@ -187,19 +187,17 @@ class Refresher:
 
     def _look_at_source(self, holding: Holding, source: Holding, at: Instant) -> SourceSession | SourceUnavailable:
         """Look at what the source holds, and tell if it is of no use, or is again."""
-        name, before = holding.spec.name, holding.seen
-        session = source.session(at.now)
-        if session is not None:
-            holding.seen = session.fingerprint
-            if before == SourceUnavailable.reason:
-                self.record(events.SourceObserved(at=at, profile=name))
-            return session
-        what = "whose credentials have expired" if source.credentials else "which has no credentials yet"
-        error = SourceUnavailable(f"Waits for its source, profile {source.spec.name}, {what}.")
-        holding.seen = error.reason
-        if holding.seen != before:
-            self.record(events.SourceUnfit(at=at, profile=name, error=error))
-        return error
+        before, session = holding.seen, source.session(at.now)
+        if session is None:
+            error = source.unavailable()
+            holding.seen = error.reason
+            if before != error.reason:
+                self.record(events.SourceUnfit(at=at, profile=holding.spec.name, error=error))
+            return error
+        holding.seen = session.fingerprint
+        if before == SourceUnavailable.reason:
+            self.record(events.SourceObserved(at=at, profile=holding.spec.name))
+        return session
 
     def _look_at_token(self, holding: Holding, at: Instant, looks: Looks) -> BoundToken | TokenError:
         """Read the token, and tell if it is not what it was."""

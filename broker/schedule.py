@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from tenacity.wait import wait_exponential
 
-from broker.errors import BrokerError, Disposition, SourceUnavailable, TokenError
+from broker.errors import Disposition, SourceUnavailable, TokenError
 from broker.model import BoundToken, Proof, SourceSession
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Reason(Enum):
     CLOCK_LEAPT_BACK = "clock_leapt_back"
     REFRESH_DUE = "refresh_due"
     LAST_CHANCE = "last_chance"
-    SOURCE_UNFIT = "source_unfit"
-    SOURCE_IN_FLIGHT = "source_in_flight"
+    SOURCE_AWAITED = "source_awaited"
     SOURCE_RENEWED = "source_renewed"
     NOT_DUE = "not_due"
 
@@ -223,10 +222,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if isinstance(reading, TokenError):
         look = policy.token_look.ceiling(situation.token_looks)
         return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([look, *naps]))  # 3
-    if isinstance(reading, BrokerError):
-        return decision(Action.WAIT, Reason.SOURCE_UNFIT, min([policy.nap, *naps]))  # 3
-    if situation.source_in_flight:
-        return decision(Action.WAIT, Reason.SOURCE_IN_FLIGHT, min([policy.nap, *naps]))  # 3
+    if isinstance(reading, SourceUnavailable) or situation.source_in_flight:
+        return decision(Action.WAIT, Reason.SOURCE_AWAITED, min(naps, default=policy.nap))  # 3
     if held is None or due_at is None:
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
@@ -243,10 +240,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if due_in <= ZERO:
         return decision(Action.EXCHANGE, Reason.REFRESH_DUE)  # 7
     naps.append(due_in)
-    if isinstance(reading, SourceSession):
-        if reading.fingerprint != situation.held_fingerprint:
-            return decision(Action.EXCHANGE, Reason.SOURCE_RENEWED)  # 8
-        return decision(Action.WAIT, Reason.NOT_DUE, min(naps))  # 9
+    if isinstance(reading, SourceSession) and reading.fingerprint != situation.held_fingerprint:
+        return decision(Action.EXCHANGE, Reason.SOURCE_RENEWED)  # 8
     overdue_at = rotation_overdue_at(reading, policy)
     if overdue_at is not None and reading.fingerprint != situation.spent_fingerprint:
         if overdue_at <= at.now:
@@ -267,12 +262,12 @@ def phase_of(held: TemporaryCredentials | None, now: datetime, policy: RefreshPo
     return Phase.ADVISORY if remaining <= policy.lead(held.lifetime, jitter) else Phase.FRESH
 
 
-def rotation_overdue_at(token: BoundToken, policy: RefreshPolicy) -> datetime | None:
-    """Return when the kubelet is late with this token's rotation; None where the token does not say its age."""
-    issued_at = token.claims.issued_at
-    if issued_at is None:
+def rotation_overdue_at(proof: Proof, policy: RefreshPolicy) -> datetime | None:
+    """Return when the kubelet is late with this token's rotation; None for no token, or one that hides its age."""
+    if isinstance(proof, SourceSession) or proof.claims.issued_at is None:
         return None
-    return issued_at + (token.claims.expires_at - issued_at) * policy.rotation_overdue_share
+    issued_at = proof.claims.issued_at
+    return issued_at + (proof.claims.expires_at - issued_at) * policy.rotation_overdue_share
 
 
 def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token: bool = False) -> timedelta:
@@ -295,11 +290,7 @@ def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token:
 
 
 def _left(
-    failure: Failure | None,
-    at: Instant,
-    phase: Phase,
-    policy: RefreshPolicy,
-    reading: Reading | None = None,
+    failure: Failure | None, at: Instant, phase: Phase, policy: RefreshPolicy, reading: Reading | None = None
 ) -> timedelta:
     """Return what is left of the backoff after `failure`; zero or less when it is over."""
     if failure is None:

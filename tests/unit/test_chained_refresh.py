@@ -54,12 +54,12 @@ def test_source_renewed_within_the_minimum_interval_waits_for_its_end() -> None:
 @pytest.mark.parametrize("age", [MINUTE * 5, MINUTE * 45, MINUTE * 70])
 def test_source_that_is_being_refreshed_is_waited_for(age: timedelta) -> None:
     decision = decide(situation(age, source_in_flight=True), make_session(number=1), POLICY, 0)
-    assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_IN_FLIGHT)
+    assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_AWAITED)
 
 
 def test_source_without_credentials_is_waited_for() -> None:
     decision = decide(situation(MINUTE * 45), SourceUnavailable("None yet."), POLICY, 0)
-    assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_UNFIT)
+    assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_AWAITED)
 
 
 def test_chained_role_is_asked_for_as_soon_as_its_source_is_there() -> None:
