@@ -9,6 +9,7 @@ It knows no bucket's content: a bucket is empty, an object is not there.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -78,8 +79,9 @@ class Recorder:
             identity = self._identify(canonical(request), judged_at(request, at))
         except Refusal as refused:
             refusal = refused
+        outcome = refusal.code if refusal else ACCEPTED
         with self._lock:
-            self._calls.append(Call(access_key_id=key, outcome=refusal.code if refusal else ACCEPTED))
+            self._calls.append(Call(at_seconds=time.monotonic(), access_key_id=key, outcome=outcome))
         if request.method == "POST":
             _answer_as_sts(wire, identity, refusal, at)
         else:

@@ -16,11 +16,13 @@ from sdk_matrix.verdicts import ACCEPTED, Call, Verdict, count, judge
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 
 
-def accepted(*keys: str) -> list[Call]:
-    return [Call(access_key_id=key, outcome=ACCEPTED) for key in keys]
+def accepted(*keys: str, pause_seconds: float = 5.0) -> list[Call]:
+    return [
+        Call(at_seconds=number * pause_seconds, access_key_id=key, outcome=ACCEPTED) for number, key in enumerate(keys)
+    ]
 
 
-REFUSED = Call(access_key_id="a", outcome="ExpiredToken")
+REFUSED = Call(at_seconds=10.0, access_key_id="a", outcome="ExpiredToken")
 
 
 @pytest.mark.parametrize(
@@ -30,22 +32,23 @@ REFUSED = Call(access_key_id="a", outcome="ExpiredToken")
         (accepted("a", "b"), 0, True, Verdict.FRESH_ONLY),
         (accepted("a", "b"), 0, False, Verdict.FAILS),
         ([*accepted("a"), REFUSED], 1, True, Verdict.FRESH_ONLY),
-        ([*accepted("a", "b", "c"), REFUSED], 0, True, Verdict.AFTER_REFUSALS),
-        (accepted("a", "b", "c"), 1, True, Verdict.AFTER_REFUSALS),
+        ([*accepted("a", "b", "c"), REFUSED], 0, True, Verdict.AFTER_FAILURES),
+        (accepted("a", "b", "c"), 1, True, Verdict.AFTER_FAILURES),
+        (accepted("a", "b", "c", pause_seconds=15.1), 0, True, Verdict.AFTER_FAILURES),
         ([REFUSED, REFUSED, REFUSED], 3, False, Verdict.FAILS),
         ([], 0, False, Verdict.FAILS),
         ([], 3, False, Verdict.NOT_SUPPORTED),
         ([], 3, True, Verdict.FRESH_ONLY),
     ],
 )
-def test_only_three_generations_without_a_refused_or_failed_call_count_as_following(
+def test_only_three_generations_without_a_refused_or_failed_call_or_a_silence_count_as_following(
     calls: list[Call], failed: int, fresh: bool, verdict: Verdict
 ) -> None:
     assert judge(count(calls, failed), fresh_process_works=fresh) is verdict
 
 
 def test_a_generation_counts_by_its_accepted_calls_alone() -> None:
-    refused = Call(access_key_id="b", outcome="ExpiredToken")
+    refused = Call(at_seconds=10.0, access_key_id="b", outcome="ExpiredToken")
     counts = count([*accepted("a", "a"), refused], failed=2)
     assert (counts.generations, counts.accepted, counts.refused, counts.failed) == (1, 2, 1, 2)
     assert counts.is_settled
@@ -177,7 +180,7 @@ def test_refused_calls_are_recorded_with_the_code_and_refused_in_the_words_of_th
     assert (status, "<Code>ExpiredToken</Code>" in body) == (403, True)
     status, body = ask(refusing, "GET", "/bucket?list-type=2")
     assert (status, "<Code>ExpiredToken</Code>" in body) == (400, True)
-    assert refusing.calls == (Call(access_key_id="ASIA1", outcome="ExpiredToken"),) * 2
+    assert [(call.access_key_id, call.outcome) for call in refusing.calls] == [("ASIA1", "ExpiredToken")] * 2
 
 
 @pytest.mark.parametrize(
@@ -195,4 +198,4 @@ def test_accepted_calls_are_recorded_and_answered(
 ) -> None:
     answered, body = ask(accepting, method, path)
     assert (answered, word in body) == (status, True)
-    assert accepting.calls == (Call(access_key_id="ASIA1", outcome=ACCEPTED),)
+    assert [(call.access_key_id, call.outcome) for call in accepting.calls] == [("ASIA1", ACCEPTED)]
