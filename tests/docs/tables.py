@@ -71,6 +71,8 @@ def reasons_table() -> str:
         does = doing[kind.disposition]
         if issubclass(kind, errors.TokenError):
             does = "looks again in 1 s, doubling to 15 s"
+        if kind is errors.SourceUnavailable:
+            does = "asks for it as soon as the source is there"
         if kind is errors.ConfigurationError:
             does = "ends before anything starts"
         rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {does} | {kind.exit_code} |")
