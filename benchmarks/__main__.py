@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import execution, idle, many_profiles, memory, promptness, startup
+from benchmarks import endpoint, execution, idle, many_profiles, memory, promptness, startup
 from benchmarks.rows import table
 from benchmarks.runs import PIP_PYTHON, RUNTIME_PYTHON, BenchmarkError
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from benchmarks.rows import Row
 
-_FIGURES = {module.NAME: module.measure for module in (startup, execution, memory, idle, promptness, many_profiles)}
+_FIGURES = {
+    module.NAME: module.measure for module in (startup, execution, memory, idle, promptness, endpoint, many_profiles)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

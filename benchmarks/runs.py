@@ -140,6 +140,15 @@ class Workplace:
         assert process.stdout is not None
         return f"http://127.0.0.1:{int(process.stdout.readline())}"
 
+    def start_bare_server(self) -> tuple[subprocess.Popen[bytes], int, Path]:
+        """Start the bare server. Return it, its port, and a file with a token for it, which it does not look at."""
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_server"], cwd=ROOT, stdout=subprocess.PIPE)
+        self._started.append(process)
+        token = self._new_directory() / "endpoint-token"
+        token.write_text(secrets.token_urlsafe())
+        assert process.stdout is not None
+        return process, int(process.stdout.readline()), token
+
     def start_bare_script(self, endpoint: str) -> tuple[Running, Path]:
         """Start the bare script. Return it, and the file that it is going to write."""
         target = self._new_directory() / "credentials.json"

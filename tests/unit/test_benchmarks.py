@@ -1,16 +1,31 @@
 """The benchmarks' verdicts and their stand-in for STS: wrong ones would make the README lie."""
 
 import io
+import json
 import socket
 import threading
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
+from benchmarks.asking import Asker
 from benchmarks.lean_sts import LeanSts
 from benchmarks.rows import Row, table
+
+
+def credentials_answer(**changes: str) -> bytes:
+    """Return a right answer of the credentials endpoint, but for these fields."""
+    fields = {
+        "AccessKeyId": "ASIA1",
+        "SecretAccessKey": "secret",
+        "Token": "token",
+        "Expiration": "2099-01-01T00:00:00Z",
+        **changes,
+    }
+    return b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(fields).encode()
 
 
 def test_ratio_is_the_median_of_the_pairs() -> None:
@@ -41,3 +56,34 @@ def test_lean_sts_answers_for_the_role_that_was_asked_for() -> None:
     with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as answer:
         found = {element.tag.rpartition("}")[2]: element.text for _, element in ET.iterparse(io.BytesIO(answer.read()))}
     assert found["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/me"
+
+
+class TestAsking:
+    """What counts as a right answer of the credentials endpoint."""
+
+    def test_newer_generations_are_right_and_older_ones_wrong(self) -> None:
+        asker = Asker(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
+        for key in ("ASIA1", "ASIA1", "ASIA2"):
+            asker.take(credentials_answer(AccessKeyId=key))
+        assert (asker.answered, asker.wrong) == (3, [])
+        asker.take(credentials_answer(AccessKeyId="ASIA1"), newest="ASIA1")  # asked before ASIA2 was seen
+        assert (asker.answered, asker.wrong) == (4, [])
+        asker.take(credentials_answer(AccessKeyId="ASIA1"))
+        assert (asker.answered, len(asker.wrong)) == (4, 1)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n{}",
+            credentials_answer()[:-20],
+            credentials_answer(Token=""),
+            credentials_answer(Expiration="2026-11-23T12:00:00Z"),
+        ],
+    )
+    def test_what_is_lost_torn_blank_or_expired_is_wrong(self, answer: bytes) -> None:
+        asker = Asker(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
+        asker.take(answer)
+        assert (asker.answered, len(asker.wrong)) == (0, 1)
