@@ -1,4 +1,4 @@
-"""What tests let `broker exec` run: a command that writes down its signals, and one that only sleeps."""
+"""What tests let `broker exec` run, in which environment: a command that writes down its signals, one that sleeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tests.support.program import eventually
 
 if TYPE_CHECKING:
-    from tests.support.program import Program
+    from tests.process.pod import Pod
+    from tests.support.program import Ended, Program
 
 FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 LISTENER = f"""
@@ -24,6 +25,32 @@ while True:
     os.write(file, (signal.Signals(taken.si_signo).name + sender + "\\n").encode())
 """
 """A command that writes down each signal it gets, at once, and ends of none but SIGKILL."""
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIDOFOLD",
+    "AWS_SECRET_ACCESS_KEY": "old",
+    "AWS_SESSION_TOKEN": "old",
+    "AWS_SECURITY_TOKEN": "old",
+    "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
+}
+HIDING = {
+    **KEYS,
+    "AWS_PROFILE": "missing",
+    "AWS_DEFAULT_PROFILE": "missing",
+    "AWS_ROLE_SESSION_NAME": "from-exec",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/old",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "old",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/none/token",
+}
+
+
+def run_exec(pod: Pod, *arguments: str, stdin: str = "", **changes: str) -> Ended:
+    """Run `broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
+    pod.published.mkdir(exist_ok=True)
+    ended = pod.run("exec", *arguments, stdin=stdin, **changes)
+    assert list(pod.published.iterdir()) == []
+    return ended
 
 
 def heard(file: Path) -> list[str]:

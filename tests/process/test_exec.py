@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,64 +12,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Misbehaviour, faults
-from tests.process.commands import sleeping
+from tests.process.commands import HIDING, KEYS, run_exec, sleeping
 from tests.support.program import command, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sandbox import StsServer
     from tests.process.pod import Pod
-    from tests.support.program import Ended, Program
+    from tests.support.program import Program
 
 pytestmark = pytest.mark.process
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIDOFOLD",
-    "AWS_SECRET_ACCESS_KEY": "old",
-    "AWS_SESSION_TOKEN": "old",
-    "AWS_SECURITY_TOKEN": "old",
-    "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
-}
-HIDING = {
-    **KEYS,
-    "AWS_PROFILE": "missing",
-    "AWS_DEFAULT_PROFILE": "missing",
-    "AWS_ROLE_SESSION_NAME": "from-exec",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/old",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "old",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/none/token",
-}
-CALLER = """
-import boto3, sys, time
-session = boto3.Session()
-credentials = session.get_credentials()
-client = session.client("sts")
-seen, deadline = [], time.monotonic() + 60
-while len(seen) < int(sys.argv[1]) and time.monotonic() < deadline:
-    assert ":assumed-role/process-app/" in client.get_caller_identity()["Arn"]
-    key = credentials.get_frozen_credentials().access_key
-    if key not in seen:
-        seen.append(key)
-    time.sleep(0.2)
-print(credentials.method, *seen)
-"""
-
-
-def run_exec(pod: Pod, *arguments: str, stdin: str = "", **changes: str) -> Ended:
-    """Run `broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
-    pod.published.mkdir(exist_ok=True)
-    ended = pod.run("exec", *arguments, stdin=stdin, **changes)
-    assert list(pod.published.iterdir()) == []
-    return ended
 
 
 def start_exec(pod: Pod, *arguments: str) -> tuple[Program, int]:
     """Start `broker exec -- sleep 60`, with these arguments before. Return it, and the id of its command."""
+    pod.published.mkdir()
     program = pod.start("exec", *arguments, "--", "sleep", "60")
     program.wait_for("refreshed")
     return program, eventually(lambda: sleeping(program), what="the command")
+
+
+def end(program: Program) -> None:
+    """End a broker and its command."""
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 128 + signal.SIGTERM
 
 
 def environment_seen(pod: Pod, *arguments: str, **changes: str) -> dict[str, str]:
@@ -206,12 +171,14 @@ class TestEnvironment:
         for pid in (program.pid, child):
             for name in ("environ", "cmdline"):
                 assert pod.canaries().found_in(text_of(pid, name)) == set()
+        end(program)
 
     def test_keys_that_were_asked_for_are_in_the_commands_environment_alone(self, pod: Pod) -> None:
         program, child = start_exec(pod, "--env")
         assert len(pod.canaries().found_in(text_of(child, "environ"))) == 2
         for pid, name in ((program.pid, "environ"), (program.pid, "cmdline"), (child, "cmdline")):
             assert pod.canaries().found_in(text_of(pid, name)) == set()
+        end(program)
 
     def test_file_that_hides_the_endpoint_is_hidden_and_a_harmless_one_is_not(self, pod: Pod) -> None:
         home = pod.root / "home-of-old"
@@ -238,39 +205,6 @@ def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> 
 
 
 FILES = ("config", "credentials", "default.json", "endpoint-token")
-
-
-class TestSdk:
-    """An unmodified SDK in the command."""
-
-    def test_boto3_follows_three_generations(
-        self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
-    ) -> None:
-        sts = brief_sts(6)
-        pod = new_pod(sts)
-        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "3")
-        assert ended.code == 0, ended.err
-        method, *keys = ended.out.split()
-        assert method == "container-role"
-        assert len(keys) == 3
-        assert len([line for line in ended.lines if line["event"] == "refreshed"]) >= 3
-        assert {call.outcome for call in sts.calls} == {"Success"}
-
-    def test_boto3_is_not_led_astray_by_what_hides_the_endpoint(self, pod: Pod, tmp_path: Path) -> None:
-        home = tmp_path / "home-of-old"
-        (home / ".aws").mkdir(parents=True)
-        (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
-        (home / ".aws" / "config").write_text("[default]\ncredential_process = false\n")
-        (home / ".boto").write_text("[Credentials]\naws_access_key_id = AKIDOFOLD\n")
-        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "1", HOME=str(home), **HIDING)
-        assert ended.code == 0, ended.err
-        assert ended.out.startswith("container-role ")
-
-    def test_boto3_takes_the_config_file_too(self, pod: Pod) -> None:
-        script = f"AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec $0 -c '{CALLER}' 1"
-        ended = run_exec(pod, "--", "sh", "-c", script, sys.executable)
-        assert ended.code == 0, ended.err
-        assert ended.out.startswith("custom-process ")
 
 
 class TestStreams:

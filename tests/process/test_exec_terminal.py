@@ -67,6 +67,7 @@ class Terminal:
 @contextmanager
 def terminal(pod: Pod, *program: str) -> Iterator[Terminal]:
     """Run a program on a terminal, and end it with its children and theirs."""
+    pod.published.mkdir()  # what is killed leaves its directory there, and not in the machine's memory
     ours = Terminal(pod, *program)
     try:
         yield ours
