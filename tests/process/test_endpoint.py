@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.endpoint import PATH
 from sandbox import Misbehaviour, faults
@@ -241,6 +244,33 @@ class TestAbuse:
         assert statuses == [401, 401, 401, 403, 403, 403, 403, 401, 405, 413, 404, 404, 404, 404, 404, 431, 403, 400]
         assert pod.canaries().found_in(b"".join(answers).decode("latin-1")) == set()
         assert get(program, pod).status == 200
+
+    def test_no_bytes_get_a_secret_or_end_the_service(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        address, canaries = address_of(program), pod.canaries()
+        texts = st.text(st.characters(max_codepoint=255), max_size=30)
+
+        @settings(deadline=None, max_examples=300, database=None)
+        @given(
+            content=st.binary(max_size=300)
+            | st.builds(request, texts, host=texts | st.just("127.0.0.1"), authorization=texts)
+            | st.builds(
+                request,
+                st.just(PATH),
+                method=st.sampled_from(["GET", "POST", "HEAD"]),
+                authorization=texts,
+                headers=st.tuples(texts.map(lambda text: f"Transfer-Encoding: {text}")),
+            ),
+            cut=st.integers(min_value=0, max_value=300),
+        )
+        def besiege(content: bytes, cut: int) -> None:
+            answer = sent(address, content[: len(content) - cut], finish=True)
+            assert not answer or re.match(rb"HTTP/1\.[01] (400|401|403|405|413|431|501) ", answer)
+            assert canaries.found_in(answer.decode("latin-1")) == set()
+
+        besiege()
+        assert get(program, pod).status == 200
+        assert program.lines("library") == []
 
     def test_good_client_is_served_at_once_while_200_slow_ones_are_connected(self, pod: Pod) -> None:
         program = pod.start_and_publish()
