@@ -45,6 +45,7 @@ IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` and `exec` look at their deadline."""
 _MAXIMUM_READERS = 512
 """Connections to the credentials endpoint; with the health listener's, fewer descriptors than nodes allow a process."""
+_PORT_OF_ROLES_ANYWHERE = 9911
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -182,12 +183,17 @@ def _bound(variable: str, host: str, port: int) -> socket.socket:
     try:
         return open_socket(host, port)
     except OSError as error:
-        address = f"{host or '*'}:{port}"
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such address"
-        fault = f"{variable}: cannot listen on {address}: {why}"
-        if error.errno == errno.EADDRINUSE:
-            fault += "; something else in the pod has this port: set another one"
-        raise ConfigurationError((fault,)) from None
+        raise ConfigurationError((f"{variable}: {_why_no_socket(host, port, error)}",)) from None
+
+
+def _why_no_socket(host: str, port: int, error: OSError) -> str:
+    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such address"
+    text = f"cannot listen on {host or '*'}:{port}: {why}"
+    if error.errno == errno.EADDRINUSE:
+        text += "; something else in the pod has this port: set another one"
+        if port == _PORT_OF_ROLES_ANYWHERE:
+            text += " (the credential helper of IAM Roles Anywhere has 9911 too)"
+    return text
 
 
 def _prepare(sink: FileSink) -> None:

@@ -1,7 +1,8 @@
 """No secret leaves but by the published files: the broker is led through everything that can go wrong, and searched.
 
-Searched for is any 20 characters in a row of any secret key and session token that STS issued, and of any bound token
-that stood in the file. Every other test of this folder ends with the same search of what its brokers wrote.
+Searched for is any 20 characters in a row of any secret key and session token that STS issued, of any bound token that
+stood in the file, and of the endpoint's token. Every other test of this folder ends with the same search of what its
+brokers wrote.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
 from tests.process.pod import RUN_FILES
 from tests.support.program import children_of, eventually
+from tests.support.raw_http import request, sent
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 PLACES = ("/status", "/readyz", "/livez", "/metrics")
+
+
+def told_by(program: Program, when: str) -> dict[str, str]:
+    """Return what anybody can hear of the broker: all that the health listener says, and the endpoint to strangers."""
+    address = program.wait_for("listening", listener="credentials")
+    stranger = sent((address["host"], address["port"]), request(authorization="guess"))
+    assert stranger.startswith(b"HTTP/1.1 401 ")
+    texts = {f"{path} {when}": program.get(path).body for path in PLACES}
+    return {**texts, f"endpoint {when}": stranger.decode()}
 
 
 def proc_text(pid: int, name: str) -> str:
@@ -58,23 +69,23 @@ def test_no_secret_is_told_through_successes_and_every_scripted_fault(pod: Pod) 
         if isinstance(fault, faults.Hang):
             continue  # comes last
         meet(program, pod, fault)
-        texts |= {f"{path} after {name}": program.get(path).body for path in PLACES}
+        texts |= told_by(program, f"after {name}")
     for number, fault in enumerate(quotes_of(pod.tokens[-1])):
         meet(program, pod, fault)
-        texts |= {f"{path} after quote {number}": program.get(path).body for path in PLACES}
+        texts |= told_by(program, f"after quote {number}")
     for mode in Misbehaviour:
         asked = len(program.lines("refresh_requested"))
         pod.misbehave(mode)
         program.refresh()
         program.wait_for("refresh_requested", count=asked + 1)
-        texts |= {f"{path} after {mode.name}": program.get(path).body for path in PLACES}
+        texts |= told_by(program, f"after {mode.name}")
     pod.volume.heal()
     meet(program, pod, faults.Spoiled.NO_DATE)
     pod.sts.script(faults.Hang())
     calls = len(pod.sts.calls)
     program.refresh()
     pod.sts.wait_for_calls(calls + 1)
-    texts |= {f"{path} during Hang": program.get(path).body for path in PLACES}
+    texts |= told_by(program, "during Hang")
     texts["cmdline"] = proc_text(program.pid, "cmdline")
     assert children_of(program.pid) == []
     program.kill()
@@ -89,6 +100,7 @@ def test_no_secret_is_told_through_successes_and_every_scripted_fault(pod: Pod) 
     published = pod.contents()["default.json"].decode()
     assert len(canaries.found_in(published)) == 2, "secret access key and session token"
     assert canaries.found_in(pod.volume.path.read_text())
+    assert canaries.found_in(pod.contents()["endpoint-token"].decode()) == {"endpoint token 1"}
     signature = pod.tokens[0].rsplit(".", 1)[1]
     planted = texts["output"] + f'{{"event": "bug", "message": "sent {signature[100:125]}"}}\n'
     assert canaries.found_in_any({**texts, "output": planted}) == {"output": {"bound token 1"}}

@@ -38,6 +38,16 @@ def test_process_answer_round_trips(secret: str, token: str, expires_at: datetim
     assert datetime.fromisoformat(document["Expiration"]) == expires_at.replace(microsecond=0)
 
 
+@given(secret=keys, token=keys, expires_at=instants)
+def test_endpoint_and_process_answers_say_the_same(secret: str, token: str, expires_at: datetime) -> None:
+    credentials = make_credentials(secret_access_key=Secret(secret), session_token=Secret(token), expires_at=expires_at)
+    process = json.loads(formats.credential_process_json(credentials))
+    endpoint = json.loads(formats.container_credentials_json(credentials))
+    assert endpoint.pop("Token") == process.pop("SessionToken") == token
+    assert process.pop("Version") == 1
+    assert endpoint == process
+
+
 @given(secret=keys, token=keys, name=names)
 def test_what_was_published_as_json_gives_the_section_that_was_published(secret: str, token: str, name: str) -> None:
     credentials = make_credentials(secret_access_key=Secret(secret), session_token=Secret(token))

@@ -154,6 +154,11 @@ class TestSlowClients:
         assert len(listener._server._map) == 2, "the listening socket and the loop's pipe"
 
 
+def test_port_that_is_often_taken_is_told_by_whom() -> None:
+    text = daemon._why_no_socket("127.0.0.1", 9911, OSError(errno.EADDRINUSE, "in use"))
+    assert text.endswith("set another one (the credential helper of IAM Roles Anywhere has 9911 too)")
+
+
 class TestSocket:
     """Where it listens."""
 
@@ -202,6 +207,7 @@ class TestSocket:
                 with pytest.raises(ConfigurationError) as caught:
                     listen(configuration, greet)
                 faults += caught.value.faults
+        assert "Roles Anywhere" not in "".join(faults)
         told = f"cannot listen on 127.0.0.1:{port}: Address already in use; something else in the pod has this port"
         assert faults == [
             f"BROKER_HEALTH_ADDRESS: {told}: set another one",
