@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.endpoint import PATH
@@ -250,7 +250,7 @@ class TestAbuse:
         address, canaries = address_of(program), pod.canaries()
         texts = st.text(st.characters(max_codepoint=255), max_size=30)
 
-        @settings(deadline=None, max_examples=300, database=None)
+        @settings(deadline=None, max_examples=300, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(
             content=st.binary(max_size=300)
             | st.builds(request, texts, host=texts | st.just("127.0.0.1"), authorization=texts)

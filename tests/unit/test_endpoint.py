@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from broker.model import Generation
 
 REFUSED = re.compile(rb"HTTP/1\.[01] (400|401|403|404|405|413|431|501|503) ")
-no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 
 
 class Endpoint:
