@@ -182,6 +182,7 @@ class TestStatus:
             {
                 "profile": "default",
                 "role_arn": "arn:aws:iam::123456789012:role/app",
+                "source_profile": None,
                 "assumed_role_arn": generation.credentials.assumed_role_arn,
                 "required": True,
                 "ready": True,
