@@ -37,7 +37,7 @@ demo: $(VENV)/.ready ## the whole job on an AWS account in a box, live, for a mi
 test: $(VENV)/.ready ## all tests
 	$(RUN)pytest -n auto --dist loadgroup --cov --cov-report=
 	$(RUN)coverage report --fail-under=95
-	$(RUN)coverage report --fail-under=100 --include='broker/schedule.py,broker/model.py,broker/formats.py,broker/status.py,broker/errors.py,broker/events.py,broker/holding.py,broker/chains.py'
+	$(RUN)coverage report --fail-under=100 --include='broker/schedule.py,broker/model.py,broker/formats.py,broker/status.py,broker/errors.py,broker/events.py,broker/holding.py,broker/chains.py,broker/awaiting.py'
 
 check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
 	$(RUN)ruff format --check .
@@ -53,8 +53,8 @@ fix: $(VENV)/.ready ## apply what the linters can mend
 bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of the README
 	$(RUN)python -m benchmarks
 
-sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials, and print which of them follow
-	$(RUN)python -m sdk_matrix
+sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of the README must be theirs
+	$(RUN)python -m sdk_matrix --check README.md
 
 lock: ## renew the hash-pinned locks (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/runtime.txt pyproject.toml

@@ -23,6 +23,7 @@ from sdk_matrix.clients import CLIENTS, Client, Way
 from sdk_matrix.installs import Install, UnavailableError
 from sdk_matrix.stage import SESSION_LIFETIME, Cell, Stage, StageError
 from sdk_matrix.table import MarkersMissingError, Row, differences, render, rewritten
+from sdk_matrix.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,11 @@ def _about(cells: Sequence[Cell], generations: int) -> str:
 
 
 def _compare(options: argparse.Namespace, rows: Sequence[Row], about: str) -> int:
+    failed = [row.client for row in rows if Verdict.FAILS in row.verdicts.values()]
     try:
+        if options.write and failed:
+            _tell(f"{options.write} is left as it is, because these failed: {', '.join(failed)}")
+            return 1
         if options.write:
             options.write.write_text(rewritten(options.write.read_text(), rows, about))
         if not options.check:
