@@ -37,7 +37,10 @@ def printable(text: str) -> str:
 
 
 class Secret:
-    """Text that prints as `<redacted>`. `reveal()` is for `exchange`, `sts_client` and `formats`, and `denials` to cut it out."""
+    """Text that prints as `<redacted>`.
+
+    `reveal()` is for `exchange`, `sts_client` and `formats`, and for `denials` to cut it out.
+    """
 
     __slots__ = ("_text",)
 
