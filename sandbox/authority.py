@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from broker.trust_policy import Caller, Decision, PolicyMalformedError, evaluate, federated
 from sandbox.account import MotoAccount, Role, User, provider_arn, user_of
 from sandbox.answers import Refusal, Session
 from sandbox.chaining import check_authorized, check_source_identity
@@ -23,7 +24,6 @@ from sandbox.permissions import Permissions
 from sandbox.principals import Principal
 from sandbox.signature import Signature, is_signed_with, read_signature
 from sandbox.tokens import TokenVerifier
-from sandbox.trust import Caller, Decision, PolicyMalformedError, evaluate, federated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.trust_policy import PolicyMalformedError, evaluate
 from sandbox.answers import Refusal
 from sandbox.permissions import Needed
-from sandbox.trust import PolicyMalformedError, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broker.conditions import Context
+    from broker.trust_policy import Caller
     from sandbox.account import Role
-    from sandbox.conditions import Context
     from sandbox.exchange_request import ExchangeRequest
     from sandbox.principals import Principal
-    from sandbox.trust import Caller
 
 _ASSUME, _TAG, _SET_SOURCE_IDENTITY = "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"
 _TAG_KEYS = ("aws:RequestTag/", "aws:TagKeys", "sts:TransitiveTagKeys")

@@ -11,13 +11,14 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.conditions import NotUnderstood, matches_wildcard
-from sandbox.statements import Decision, PolicyMalformedError, decide, texts
+from broker.conditions import NotUnderstood, matches_wildcard
+from broker.policy_document import PolicyMalformedError
+from broker.statements import Decision, decide, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sandbox.conditions import Context
+    from broker.conditions import Context
 
 
 class Needed(enum.IntEnum):

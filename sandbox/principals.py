@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from broker.trust_policy import Caller
 from sandbox.session_tags import SessionTags
-from sandbox.trust import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.trust import Caller, Decision, PolicyMalformedError, evaluate, federated
+from broker.trust_policy import Caller, Decision, PolicyMalformedError, evaluate, federated
 
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/oidc.example/c"
 ACTION = "sts:AssumeRoleWithWebIdentity"

@@ -1,6 +1,6 @@
 """Evaluates a role's trust policy as IAM does, and says which statement or condition decided.
 
-Rules: those of `sandbox.statements`, and a statement is for whom its Principal names.
+Rules: those of `broker.statements`, and a statement is for whom its Principal names.
 It refuses to know tokens, HTTP and where policies are stored: a document and a context go in, a decision comes out.
 """
 
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.conditions import NotUnderstood
-from sandbox.statements import Decision, PolicyMalformedError, decide, texts
+from broker.conditions import NotUnderstood
+from broker.policy_document import PolicyMalformedError
+from broker.statements import Decision, decide, texts
 
 if TYPE_CHECKING:
-    from sandbox.conditions import Context
+    from broker.conditions import Context
 
-__all__ = ["Caller", "Decision", "PolicyMalformedError", "evaluate", "federated"]
+__all__ = ["Caller", "Decision", "PolicyMalformedError", "evaluate", "federated", "principal_mismatch"]
 
 _UNSUPPORTED_ELEMENTS = frozenset({"NotPrincipal", "Resource", "NotResource"})
 
@@ -42,14 +43,19 @@ def evaluate(policy: Mapping[str, Any] | str, *, caller: Caller, action: str, co
     """Decide whether `policy` lets `caller` do `action`; `context` and PolicyMalformedError are those of `decide`."""
 
     def mismatch(statement: Mapping[str, Any]) -> str | None:
-        unknown = sorted(_UNSUPPORTED_ELEMENTS & statement.keys())
-        if unknown:
-            raise NotUnderstood(f"{unknown[0]} is not supported in a trust policy here")
-        if not _names_caller(statement.get("Principal"), caller):
-            return f"Principal does not name {caller.kind} {caller.names[0]}"
-        return None
+        return principal_mismatch(statement, caller)
 
     return decide([policy], mismatch=mismatch, action=action, context=context)
+
+
+def principal_mismatch(statement: Mapping[str, Any], caller: Caller) -> str | None:
+    """Say why a statement is not about this caller, or None; NotUnderstood where that cannot be told."""
+    unknown = sorted(_UNSUPPORTED_ELEMENTS & statement.keys())
+    if unknown:
+        raise NotUnderstood(f"{unknown[0]} is not supported in a trust policy here")
+    if not _names_caller(statement.get("Principal"), caller):
+        return f"Principal does not name {caller.kind} {caller.names[0]}"
+    return None
 
 
 def _names_caller(principal: object, caller: Caller) -> bool:

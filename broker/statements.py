@@ -7,18 +7,18 @@ It refuses to know whom or what a statement is about: the caller of this module 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sandbox.conditions import Context, Failure, NotUnderstood, failures, matches_wildcard
+from broker.conditions import Context, Failure, NotUnderstood, failures, matches_wildcard
+from broker.policy_document import PolicyMalformedError, read_json
 
 Mismatch: TypeAlias = Callable[[Mapping[str, Any]], str | None]
 
-
-class PolicyMalformedError(ValueError):
-    """The document is no JSON object with statements."""
+_ELEMENTS = frozenset(
+    {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def decide(
     PolicyMalformedError: a document cannot be read at all.
     """
     results = tuple(
-        _evaluate(statement, name=_name(statement, place), mismatch=mismatch, action=action, context=context)
+        _evaluate(statement, name=name_of(statement, place), mismatch=mismatch, action=action, context=context)
         for policy in policies
         for place, statement in enumerate(statements_of(policy), start=1)
     )
@@ -71,11 +71,14 @@ def decide(
 
 
 def statements_of(policy: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
-    """Read the statements of a document, or raise PolicyMalformedError."""
-    try:
-        document = json.loads(policy) if isinstance(policy, str) else policy
-    except ValueError as error:
-        raise PolicyMalformedError(f"The policy is not JSON: {error}") from error
+    """Read the statements of a document, or raise PolicyMalformedError; a key that stands twice is malformed too."""
+    if isinstance(policy, str):
+        read = read_json(policy)
+        if read.duplicates:
+            raise PolicyMalformedError(f"The policy has the key {read.duplicates[0].key} twice in one object")
+        document = read.root.value
+    else:
+        document = policy
     if not isinstance(document, Mapping) or "Statement" not in document:
         raise PolicyMalformedError("The policy is not an object with a Statement")
     found = document["Statement"]
@@ -93,8 +96,25 @@ def texts(value: object, element: str) -> Sequence[str]:
     return [str(one) for one in values]
 
 
-def _name(statement: Mapping[str, Any], place: int) -> str:
+def name_of(statement: Mapping[str, Any], place: int) -> str:
+    """Name a statement: its Sid, or its place counted from 1."""
     return str(statement.get("Sid") or f"statement {place}")
+
+
+def unknown_elements(statement: Mapping[str, Any]) -> list[str]:
+    """Return what stands in a statement and is no element of the policy language; their names are case-sensitive."""
+    return sorted(statement.keys() - _ELEMENTS)
+
+
+def action_mismatch(statement: Mapping[str, Any], action: str) -> str | None:
+    """Say why a statement is not about this action, or None; NotUnderstood where that cannot be told."""
+    if "NotAction" in statement:
+        excluded = texts(statement["NotAction"], "NotAction")
+        matched = not any(matches_wildcard(pattern.lower(), action.lower()) for pattern in excluded)
+    else:
+        included = texts(statement.get("Action", []), "Action")
+        matched = any(matches_wildcard(pattern.lower(), action.lower()) for pattern in included)
+    return None if matched else f"Action does not cover {action}"
 
 
 def _evaluate(
@@ -105,7 +125,9 @@ def _evaluate(
         reason = f"Effect is {effect!r}, neither Allow nor Deny"
         return StatementResult(name=name, effect=effect, applies=True, reason=reason)
     try:
-        other = mismatch(statement) or _action_mismatch(statement, action)
+        if unknown := unknown_elements(statement):
+            raise NotUnderstood(f"{unknown[0]} is no element of a statement")  # noqa: TRY301 - told as the others are
+        other = mismatch(statement) or action_mismatch(statement, action)
         failed = () if other else failures(statement.get("Condition", {}), context)
     except NotUnderstood as error:
         # In an Allow, what is not understood grants nothing; in a Deny it has to be feared.
@@ -116,13 +138,3 @@ def _evaluate(
     if other:
         return StatementResult(name=name, effect=effect, applies=False, reason=other)
     return StatementResult(name=name, effect=effect, applies=True, reason="everything in it matches")
-
-
-def _action_mismatch(statement: Mapping[str, Any], action: str) -> str | None:
-    if "NotAction" in statement:
-        excluded = texts(statement["NotAction"], "NotAction")
-        matched = not any(matches_wildcard(pattern.lower(), action.lower()) for pattern in excluded)
-    else:
-        included = texts(statement.get("Action", []), "Action")
-        matched = any(matches_wildcard(pattern.lower(), action.lower()) for pattern in included)
-    return None if matched else f"Action does not cover {action}"

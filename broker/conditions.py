@@ -1,4 +1,4 @@
-"""Evaluates the Condition block of a policy statement: string and ARN operators and Null, with IAM's rules for absence.
+"""Evaluates the Condition block of a policy statement: texts, ARNs, Bool and Null, with IAM's rules for absence.
 
 Rules: operators and keys are AND-ed, the values of one key OR-ed (for a negated operator, none may match); key names
 ignore case; `*` and `?` are wildcards for StringLike, StringNotLike and ARNs only; an operator, value or
@@ -8,8 +8,6 @@ It refuses to know principals, actions and effects.
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,6 +16,7 @@ Context: TypeAlias = Mapping[str, Sequence[str]]
 
 _SET_PREFIXES = ("ForAnyValue:", "ForAllValues:")
 _IF_EXISTS = "IfExists"
+_TRUTHS = {"true", "false"}
 # `aws:` and `${*}`-like variables depend on the request; guessing at them could allow too much.
 _VARIABLE = "${"
 
@@ -47,15 +46,26 @@ class _Operator:
     is_negated: bool = False
 
 
-@functools.lru_cache(maxsize=1024)
-def _wildcard(pattern: str) -> re.Pattern[str]:
-    translated = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile(translated, re.DOTALL)
-
-
 def matches_wildcard(pattern: str, text: str) -> bool:
-    """Match `*` (any run of characters) and `?` (exactly one) and nothing else; case counts."""
-    return _wildcard(pattern).fullmatch(text) is not None
+    """Match `*` (any run of characters) and `?` (exactly one) and nothing else; case counts.
+
+    Only the last `*` is ever tried again, so that no pattern takes longer than its length times the text's.
+    """
+    at = place = 0  # in the text, and in the pattern
+    retry: tuple[int, int] | None = None  # after the last star: where in the pattern, and the text it spans up to
+    while at < len(text):
+        sign = pattern[place : place + 1]
+        if sign == "*":
+            place += 1
+            retry = (place, at)
+        elif sign in ("?", text[at]):
+            place, at = place + 1, at + 1
+        elif retry is not None:
+            place, at = retry[0], retry[1] + 1
+            retry = (place, at)
+        else:
+            return False
+    return not pattern[place:].strip("*")
 
 
 def _equals(expected: str, found: str) -> bool:
@@ -84,7 +94,34 @@ _OPERATORS = {
     "ArnLike": _Operator(compare=_matches_arn),
     "ArnNotEquals": _Operator(compare=_matches_arn, is_negated=True),
     "ArnNotLike": _Operator(compare=_matches_arn, is_negated=True),
+    "Bool": _Operator(compare=_equals_ignoring_case),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorName:
+    """An operator's name, taken apart: `set_prefix` is ForAnyValue:, ForAllValues: or empty."""
+
+    set_prefix: str
+    bare: str
+    if_exists: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this module evaluates it."""
+        return self.bare in _OPERATORS or (self.bare == "Null" and not self.set_prefix and not self.if_exists)
+
+    @property
+    def is_negated(self) -> bool:
+        """Whether it holds where nothing matches."""
+        return self.bare in _OPERATORS and _OPERATORS[self.bare].is_negated
+
+
+def parse_operator(name: str) -> OperatorName:
+    """Take an operator's name apart, whether it is known or not."""
+    prefix = next((prefix for prefix in _SET_PREFIXES if name.startswith(prefix)), "")
+    bare = name.removeprefix(prefix)
+    return OperatorName(set_prefix=prefix, bare=bare.removesuffix(_IF_EXISTS), if_exists=bare.endswith(_IF_EXISTS))
 
 
 def failures(condition: object, context: Context) -> tuple[Failure, ...]:
@@ -115,14 +152,16 @@ def _policy_values(operator: str, key: str, value: object) -> tuple[str, ...]:
 
 
 def _holds(name: str, expected: tuple[str, ...], found: tuple[str, ...] | None) -> bool:
-    if name == "Null":
-        return _null_holds(expected, is_absent=found is None)
-    prefix, bare, if_exists = _parse(name)
-    operator = _OPERATORS.get(bare)
-    if operator is None:
+    parsed = parse_operator(name)
+    if not parsed.is_known:
         raise NotUnderstood(f"The condition operator {name} is not supported here")
+    if parsed.bare == "Null":
+        return _null_holds(expected, is_absent=found is None)
+    operator, prefix = _OPERATORS[parsed.bare], parsed.set_prefix
+    if parsed.bare == "Bool" and not {one.lower() for one in expected} <= _TRUTHS:
+        raise NotUnderstood("Bool takes true or false only")
     if found is None:
-        return if_exists or prefix == "ForAllValues:" or (operator.is_negated and not prefix)
+        return parsed.if_exists or prefix == "ForAllValues:" or (operator.is_negated and not prefix)
     matched = [any(operator.compare(one, value) for one in expected) for value in found]
     accepted = [not match for match in matched] if operator.is_negated else matched
     # Without a prefix, several values in the context: a negated operator must hold for all, a plain one for any.
@@ -131,14 +170,8 @@ def _holds(name: str, expected: tuple[str, ...], found: tuple[str, ...] | None) 
     return any(accepted)
 
 
-def _parse(name: str) -> tuple[str, str, bool]:
-    prefix = next((prefix for prefix in _SET_PREFIXES if name.startswith(prefix)), "")
-    bare = name.removeprefix(prefix)
-    return prefix, bare.removesuffix(_IF_EXISTS), bare.endswith(_IF_EXISTS)
-
-
 def _null_holds(expected: tuple[str, ...], *, is_absent: bool) -> bool:
     wanted = {one.lower() for one in expected}
-    if not wanted <= {"true", "false"}:
+    if not wanted <= _TRUTHS:
         raise NotUnderstood("Null takes true or false only")
     return str(is_absent).lower() in wanted
