@@ -8,12 +8,10 @@ Knows no file but those whose readability it checks.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
 import string
-import unicodedata
 from datetime import date
 
 MAXIMUM_POLICY_LENGTH = 2048
@@ -102,6 +100,8 @@ def loopback_address(value: str) -> str:
     """Return `HOST:PORT` where the host is a loopback address, without brackets. Raises ValueError."""
     host, _, port = address(value).rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    import ipaddress  # noqa: PLC0415 - most settings say nothing of it
+
     try:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -143,7 +143,16 @@ def tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 def _is_tag_text(text: str) -> bool:
+    import unicodedata  # noqa: PLC0415 - most settings have no tags
+
     return all(sign in _TAG_SIGNS or unicodedata.category(sign)[0] in "LNZ" for sign in text)
+
+
+def external_id(text: str) -> str:
+    """Return an external id (botocore's STS model). Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_+=,.@:/-]{2,1224}", text):
+        raise ValueError("write 2 to 1,224 letters, digits and any of +=,.@:/_-")
+    return text
 
 
 def source_identity(text: str) -> str:

@@ -18,14 +18,13 @@ from broker.model import (
     DEFAULT_TOKEN_FILE,
 )
 
-_ROLE_ARN = r"^arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]{1,900}$"
+_ROLE_ARN = r"^arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]+$"
 FORMS = {
     "role_arn": "the ARN of a role, such as arn:aws:iam::123456789012:role/app",
     "region": "the name of a Region, such as eu-west-1",
     "role_session_name": "2 to 64 letters, digits and any of +=,.@_-",
     "name": "up to 64 letters, digits and any of ._-",
     "source_profile": "the name of another profile",
-    "external_id": "2 to 1,224 letters, digits and any of +=,.@:/_-",
     "source_identity": "2 to 64 letters, digits and any of +=,.@_-",
     "directory": "an absolute path of letters, digits and any of /._+=@-",
 }
@@ -34,16 +33,20 @@ _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _DIRECTORY = r"^/[A-Za-z0-9_./+@=-]*$"
-_EXTERNAL_ID = r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$"
 _LAST_GROUP = 2**32 - 2  # the number above it means "leave as it is" to chown
+
+
+# What is part of Settings is built with it, not each by itself: a quarter of what this module costs. So defaults are
+# constructed, for which nothing is built.
+_STRICT = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ProfileKeys(BaseModel):
     """What a profile may say; at the top of the file, or in the environment, it is the default for every profile."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
-    role_arn: str | None = Field(default=None, pattern=_ROLE_ARN, description="The role to assume.")
+    role_arn: str | None = Field(default=None, pattern=_ROLE_ARN, max_length=1024, description="The role to assume.")
     region: str | None = Field(
         default=None, pattern=_REGION, description="Region whose STS is called, and readers' default."
     )
@@ -80,8 +83,8 @@ class NamedProfile(ProfileKeys):
     source_profile: str | None = Field(
         default=None, pattern=_NAME, description="Profile whose credentials ask for this role: a chained role."
     )
-    external_id: str | None = Field(
-        default=None, pattern=_EXTERNAL_ID, description="Chained role: external id that its trust policy demands."
+    external_id: Annotated[str, AfterValidator(forms.external_id)] | None = Field(
+        default=None, description="Chained role: external id that its trust policy demands."
     )
     tags: Annotated[dict[str, str], AfterValidator(forms.tags)] = Field(
         default={}, description="Chained role: session tags, 50 at most."
@@ -104,7 +107,7 @@ class NamedProfile(ProfileKeys):
 class Publish(BaseModel):
     """`publish:`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
     directory: str = Field(
         default=DEFAULT_PUBLISH_DIRECTORY, pattern=_DIRECTORY, description="Where the files are published."
@@ -126,7 +129,7 @@ class Publish(BaseModel):
 class Health(BaseModel):
     """`health:`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
     address: Annotated[str, AfterValidator(forms.address)] = Field(
         default="*:9910", description="Address of the health listener."
@@ -136,7 +139,7 @@ class Health(BaseModel):
 class Endpoint(BaseModel):
     """`endpoint:`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
     address: Annotated[str, AfterValidator(forms.loopback_address)] = Field(
         default="127.0.0.1:9911", description="Address of the loopback endpoint that serves credentials."
@@ -146,7 +149,7 @@ class Endpoint(BaseModel):
 class Log(BaseModel):
     """`log:`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: console on a terminal, else JSON."
@@ -159,7 +162,7 @@ class Log(BaseModel):
 class Sts(BaseModel):
     """`sts:`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _STRICT
 
     endpoint_url: Annotated[str, AfterValidator(forms.plain_url)] | None = Field(
         default=None, description="STS at another address."
@@ -183,12 +186,14 @@ class Sts(BaseModel):
 class Settings(ProfileKeys):
     """The whole file."""
 
+    model_config = ConfigDict(extra="forbid", defer_build=False)
+
     profiles: tuple[NamedProfile, ...] = Field(default=(), description="One for each role; none: one named default.")
-    sts: Sts = Sts()
-    publish: Publish = Publish()
-    endpoint: Endpoint = Endpoint()
-    health: Health = Health()
-    log: Log = Log()
+    sts: Sts = Sts.model_construct()
+    publish: Publish = Publish.model_construct()
+    endpoint: Endpoint = Endpoint.model_construct()
+    health: Health = Health.model_construct()
+    log: Log = Log.model_construct()
     minimum_interval_seconds: int = Field(default=60, ge=1, le=3600, description="Least time between two exchanges.")
 
 
