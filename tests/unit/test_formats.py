@@ -91,6 +91,14 @@ def test_config_file_is_read_by_botocore_with_its_region_and_process(tmp_path: P
     }
 
 
+def test_config_file_names_the_command_that_was_set(tmp_path: Path) -> None:
+    command = "/bin/busybox cat {directory}/../{profile} {file}"
+    (tmp_path / "config").write_bytes(formats.config_ini([make_profile("audit")], "/var/run/aws", command))
+    parsed = botocore.configloader.load_config(str(tmp_path / "config"))
+    expected = "/bin/busybox cat /var/run/aws/../audit /var/run/aws/audit.json"
+    assert parsed["profiles"]["audit"]["credential_process"] == expected
+
+
 def test_botocore_fetches_credentials_through_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole contract with the SDK at once: config, cat, JSON; with an expiry, so that it asks again."""
     fresh = make_credentials(received_at=datetime.now(UTC))
