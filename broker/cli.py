@@ -1,4 +1,4 @@
-"""The verbs: run, once, exec, credentials, token, demo. Faults become exit codes here, and nowhere else.
+"""The verbs: run, once, exec, credentials, token, issuer, demo. Faults become exit codes here, and nowhere else.
 
 Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
 """
@@ -13,7 +13,7 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from broker import __version__
+from broker import __version__, issuer
 from broker.errors import EXIT_BUG, BrokerError, ConfigurationError, PublishError
 from broker.model import DEFAULT_PUBLISH_DIRECTORY, redacted
 
@@ -31,6 +31,7 @@ settings:
 exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
   5 publish: files could not be written; credentials: nothing usable is published
+  issuer check: 1 STS would refuse
   exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
 examples:
@@ -39,6 +40,7 @@ examples:
   broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
   broker credentials              # what is published, for credential_process
   broker token --json             # what the token in the file says
+  broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
 _VERBS = {
     "run": (
@@ -80,6 +82,14 @@ _VERBS = {
         (
             "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
             "verified: only STS does that. Exit code 3 where the token is not fit to be sent."
+        ),
+    ),
+    "issuer": (
+        "write and check an issuer's documents",
+        (
+            "For the one who sets up federation: `issuer render` writes what a self-hosted issuer has to serve,\n"
+            "`issuer check` says what STS would refuse of an issuer, and what to change.\n"
+            "docs/issuers.md has the procedures."
         ),
     ),
     "demo": (
@@ -157,14 +167,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     token.add_argument("--audience", default="", help="audience to expect (default: BROKER_AUDIENCE)")
     token.add_argument("--json", action="store_true", help="print one JSON object")
+    issuer.add_verbs(_add_verb(verbs, "issuer"))
     demo = _add_verb(verbs, "demo", _demo)
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="N", help="end after (default: 60)")
     return parser
 
 
 def _add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, call: Callable[[argparse.Namespace], int]
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    call: Callable[[argparse.Namespace], int] | None = None,
 ) -> argparse.ArgumentParser:
+    """Add a verb. `call` None: its own verbs say what is called."""
     summary, more = _VERBS[name]
     verb = verbs.add_parser(
         name,

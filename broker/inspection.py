@@ -35,7 +35,7 @@ def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str],
     path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
     audience = audience or environ.get("BROKER_AUDIENCE", "") or DEFAULT_AUDIENCE
     origin = "standard input" if path == "-" else path
-    token = parse_token(_from_standard_input() if path == "-" else read_token_text(path), origin=origin)
+    token = read_token(path)
     now = SystemClock().read().now
     fault = find_unfitness(token, audience=audience, now=now, origin=origin)
     if as_json:
@@ -43,6 +43,13 @@ def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str],
     else:
         output.writelines(f"{name:<12} {value}\n" for name, value in lines(token, fault, now, origin=origin))
     return 0 if fault is None else fault.exit_code
+
+
+def read_token(path: str) -> BoundToken:
+    """Return the token in the file, "-" being standard input, fit or not. Raises TokenUnavailable or TokenMalformed."""
+    if path == "-":
+        return parse_token(_from_standard_input(), origin="standard input")
+    return parse_token(read_token_text(path), origin=path)
 
 
 def rotates_at(token: BoundToken) -> datetime | None:

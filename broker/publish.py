@@ -137,29 +137,7 @@ class FileSink:
             self._replace(directory, name, content)
 
     def _replace(self, directory: int, name: str, content: bytes) -> None:
-        """Put `content` in place of the file `name`. The numbers are the order that makes it safe."""
-        temporary = f".{name}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory)  # 1. what a crash left behind, or somebody planted
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. readable by nobody else while it grows
-        try:
-            try:
-                view = memoryview(content)
-                while view:
-                    view = view[os.write(file, view) :]
-                if self._spec.group is not None:
-                    os.fchown(file, -1, self._spec.group)  # 3. group and mode, before anybody can see it
-                os.fchmod(file, self._spec.mode)
-                os.fsync(file)  # 4. content before name
-            finally:
-                os.close(file)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)  # 5. visible, all at once
-        except OSError as error:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=directory)
-            error.filename = name
-            raise
+        replace_file(directory, name, content, mode=self._spec.mode, group=self._spec.group)
 
     def _sections_left_by_a_predecessor(self, directory: int) -> dict[str, bytes]:
         """Return the sections of profiles whose files are still good, so that the combined file loses none of them."""
@@ -178,3 +156,29 @@ class FileSink:
                 if section is not None:
                     sections[name] = section
         return sections
+
+
+def replace_file(directory: int, name: str, content: bytes, *, mode: int, group: int | None = None) -> None:
+    """Put `content` in place of the file `name`. The numbers are the order that makes it safe. Raises OSError."""
+    temporary = f".{name}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=directory)  # 1. what a crash left behind, or somebody planted
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. readable by nobody else while it grows
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(file, view) :]
+            if group is not None:
+                os.fchown(file, -1, group)  # 3. group and mode, before anybody can see it
+            os.fchmod(file, mode)
+            os.fsync(file)  # 4. content before name
+        finally:
+            os.close(file)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)  # 5. visible, all at once
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
+        error.filename = name
+        raise

@@ -1,0 +1,196 @@
+"""One GET over https, as STS would do it: bounded in time and size, no redirect followed, the certificates kept.
+
+Rules: the time covers everything, name resolution too, so the work runs on a thread that is left behind when the time
+is over; no scheme but https is spoken; what cannot be verified is still fetched, marked, and believed by nobody, so
+that one run tells every fault. No exception leaves it.
+http.client and ssl rather than botocore's urllib3: docs/adr/0010-issuer-keys.md.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+import time
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from broker import __version__
+from broker.findings import quoted
+from broker.issuer_url import HTTPS_PORT, split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAXIMUM_BYTES = 262_144
+"""Of a document: 200 keys of 4096 bits are under half of it. AWS tells no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How servers are reached. `redirected` maps (host, port), "" or 0 for any, to another address, as curl does."""
+
+    timeout_seconds: float = 5.0
+    ca_bundle: str = ""
+    redirected: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server said. `distrust` says why its certificate was not verified; `via` names another way than DNS'."""
+
+    status: int
+    content_type: str
+    location: str
+    body: bytes
+    seconds: float
+    chain: tuple[bytes, ...]
+    distrust: ssl.SSLCertVerificationError | None
+    address: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Why there is no answer, and what to look at."""
+
+    found: str
+    remedy: str
+
+
+def get(url: str, route: Route) -> Answer | Silence:
+    """Fetch a URL that `issuer_url.split` takes; the answer has MAXIMUM_BYTES + 1 bytes at most."""
+    outcome: list[Answer | Silence] = []
+    thread = threading.Thread(target=lambda: outcome.append(_get(url, route)), daemon=True)
+    thread.start()
+    thread.join(route.timeout_seconds)
+    return outcome[0] if outcome else _late(route)
+
+
+def default_verification(ca_bundle: str) -> ssl.SSLContext:
+    """Return a context that trusts the bundle's CAs, or the system's. Raises OSError where it is no such file."""
+    return ssl.create_default_context(cafile=ca_bundle or None)
+
+
+def _get(url: str, route: Route) -> Answer | Silence:
+    began = time.monotonic()
+    try:
+        try:
+            return _exchange(url, route, default_verification(route.ca_bundle), None, began)
+        except ssl.SSLCertVerificationError as distrust:
+            unverified = ssl.create_default_context()
+            unverified.check_hostname = False
+            unverified.verify_mode = ssl.CERT_NONE
+            return _exchange(url, route, unverified, distrust, began)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return _late(route) if isinstance(error, TimeoutError) else _explained(error)
+
+
+def _exchange(
+    url: str, route: Route, context: ssl.SSLContext, distrust: ssl.SSLCertVerificationError | None, began: float
+) -> Answer:
+    parts = split(url)
+    assert parts is not None
+    host, port = parts.hostname or "", parts.port or HTTPS_PORT
+    connection, via = _connection(host, port, route)
+    try:
+        connection.connect()
+        address = str(connection.sock.getpeername()[0])
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+        chain = _chain(connection.sock)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(
+            "GET",
+            target,
+            headers={
+                "Accept": "application/json",
+                "Host": parts.netloc if port != HTTPS_PORT else host,
+                "User-Agent": f"sts-federation-broker/{__version__}",
+            },
+        )
+        response = connection.getresponse()
+        body = response.read(MAXIMUM_BYTES + 1)
+        if response.length and len(body) <= MAXIMUM_BYTES:
+            raise http.client.IncompleteRead(b"", response.length)
+    finally:
+        connection.close()
+    return Answer(
+        status=response.status,
+        content_type=response.headers.get("Content-Type", ""),
+        location=response.headers.get("Location", ""),
+        body=body,
+        seconds=time.monotonic() - began,
+        chain=chain,
+        distrust=distrust,
+        address=address,
+        via=via,
+    )
+
+
+def _connection(host: str, port: int, route: Route) -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection that is not yet open, and the way it takes where that is not DNS'.
+
+    A plain one: TLS with the host is put on top once the way is open, whichever way it is.
+    """
+    for wanted in ((host, port), (host, 0), ("", port), ("", 0)):
+        if wanted in route.redirected:
+            address, other = route.redirected[wanted]
+            address, other = address or host, other or port
+            plain = http.client.HTTPConnection(address, other, timeout=route.timeout_seconds)
+            return plain, f"{address}:{other} (--connect-to)"
+    proxy = "" if _is_bypassed(host, route.environ) else _variable(route.environ, "https_proxy")
+    if not proxy:
+        return http.client.HTTPConnection(host, port, timeout=route.timeout_seconds), ""
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError("HTTPS_PROXY is no http:// URL")
+    plain = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=route.timeout_seconds)
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+    plain.set_tunnel(host, port, headers)
+    return plain, f"the proxy {quoted(parts.hostname)}:{parts.port or 80} (HTTPS_PROXY)"
+
+
+def _is_bypassed(host: str, environ: Mapping[str, str]) -> bool:
+    entries = [entry.strip().lower() for entry in _variable(environ, "no_proxy").split(",")]
+    names = [entry.removeprefix("*").removeprefix(".") for entry in entries]
+    return "*" in entries or any(name and (host == name or host.endswith(f".{name}")) for name in names)
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    """Return the variable, in small letters first, as curl and botocore look for it."""
+    return environ.get(name) or environ.get(name.upper()) or ""
+
+
+def _chain(connection: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - an SSLSocket, of which the types know too little
+    """Return the certificates as the server sent them.
+
+    SSLSocket itself tells them from Python 3.13 on; before that, the object beneath it does.
+    """
+    if hasattr(connection, "get_unverified_chain"):
+        return tuple(connection.get_unverified_chain())
+    beneath: Any = getattr(connection, "_sslobj", None)
+    if not hasattr(beneath, "get_unverified_chain"):
+        return tuple(each for each in [connection.getpeercert(binary_form=True)] if each)
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in beneath.get_unverified_chain())
+
+
+def _late(route: Route) -> Silence:
+    return Silence(
+        found=f"no whole answer in {route.timeout_seconds:g} s",
+        remedy="STS gives up after about 5 s: look at the server's load, at firewalls, and at DNS.",
+    )
+
+
+def _explained(error: Exception) -> Silence:
+    said = quoted(str(error) or type(error).__name__)
+    if isinstance(error, ssl.SSLError):
+        return Silence(found=f"TLS failed: {said}", remedy="Look at the server's TLS: STS speaks 1.2 and above.")
+    if isinstance(error, OSError):
+        return Silence(found=said, remedy="STS comes from the internet: public DNS and an open port 443 are needed.")
+    return Silence(found=f"no HTTP answer: {said}", remedy="Look at what answers there.")
