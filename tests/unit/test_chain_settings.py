@@ -156,7 +156,8 @@ def test_what_a_chain_inherits_cannot_be_set_anew(faults: Callable[[str], tuple[
     tags: {{Team: red, stage: prod}}
     source_identity: him
 """
-    told = faults(chained(", tags: {team: blue, stage: test}, transitive_tag_keys: [team], source_identity: me") + last)
+    keys = ", tags: {cost: low, team: blue, stage: test}, transitive_tag_keys: [cost, team], source_identity: me"
+    told = faults(chained(keys) + last)
     identity, tag = told
     assert identity == "profile last: source_identity: profile other sets another, which goes on: drop this"
     assert tag.startswith(
