@@ -1,4 +1,4 @@
-"""The verbs: run, once, exec, credentials, token, issuer, demo. Faults become exit codes here, and nowhere else.
+"""The verbs: run, once, exec, credentials, token, issuer, trust, demo. Faults become exit codes here, and nowhere else.
 
 Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
 """
@@ -13,7 +13,7 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from broker import __version__, issuer
+from broker import __version__, issuer, trust_arguments
 from broker.errors import EXIT_BUG, BrokerError, ConfigurationError, PublishError
 from broker.model import DEFAULT_PUBLISH_DIRECTORY, redacted
 
@@ -31,7 +31,7 @@ settings:
 exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
   5 publish: files could not be written; credentials: nothing usable is published
-  issuer check: 1 STS would refuse
+  issuer check: 1 STS would refuse    trust lint: 1 findings    trust explain: 1 not let in
   exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
 examples:
@@ -41,6 +41,7 @@ examples:
   broker credentials              # what is published, for credential_process
   broker token --json             # what the token in the file says
   broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
+  broker trust lint trust.json    # what is weak in a trust policy
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
 _VERBS = {
     "run": (
@@ -90,6 +91,13 @@ _VERBS = {
             "For the one who sets up federation: `issuer render` writes what a self-hosted issuer has to serve,\n"
             "`issuer check` says what STS would refuse of an issuer, and what to change.\n"
             "docs/issuers.md has the procedures."
+        ),
+    ),
+    "trust": (
+        "judge trust policies before they are deployed",
+        (
+            "For infra teams: `trust lint` finds weaknesses, `trust explain` says what a policy says to a token and the\n"
+            "smallest change that lets it in, `trust render` prints a policy for a token. docs/trust.md has it all."
         ),
     ),
     "demo": (
@@ -168,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--audience", default="", help="audience to expect (default: BROKER_AUDIENCE)")
     token.add_argument("--json", action="store_true", help="print one JSON object")
     issuer.add_verbs(_add_verb(verbs, "issuer"))
+    trust_arguments.add_verbs(_add_verb(verbs, "trust"))
     demo = _add_verb(verbs, "demo", _demo)
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="N", help="end after (default: 60)")
     return parser

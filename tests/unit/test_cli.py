@@ -67,6 +67,7 @@ class TestArguments:
             "once",
             "credentials",
             "token",
+            "trust",
             "demo",
             "2 configuration",
             "3 token",
@@ -76,7 +77,7 @@ class TestArguments:
         ):
             assert word in text
 
-    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "demo"])
+    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "trust", "demo"])
     def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
         assert ended([verb, "--help"]) == 0
         assert len(capsys.readouterr().out) > 200

@@ -1,0 +1,140 @@
+"""`broker trust`: lint, explain, render. Judges trust policies before they are deployed, and a token against one."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.clock import SystemClock
+from broker.errors import ConfigurationError, TokenMalformed
+from broker.inspection import read_token
+from broker.model import DEFAULT_TOKEN_FILE, printable, redacted, session_name_for
+from broker.policy_document import PolicyMalformedError
+from broker.token_source import find_unfitness
+from broker.trust_answer import Answer, as_json, as_text
+from broker.trust_explain import Asker, explain
+from broker.trust_lint import Expected, lint
+from broker.trust_report import Reported, write_report
+from broker.trust_rules import RULES
+from broker.trust_sources import STANDARD_INPUT, find_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from broker.model import BoundToken
+    from broker.trust_sources import Source
+
+_FOUND, _REFUSED, _UNREADABLE = 1, 1, 2
+_ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/.+")
+
+
+def lint_files(files: Sequence[str], *, issuer: str, account: str, ignored: Collection[str], form: str) -> int:
+    """Print what is wrong with the policies in these files. Return 0 clean, 1 findings, 2 something is unreadable.
+
+    `issuer` and `account` "" stand for any; ConfigurationError: a rule to be ignored does not exist.
+    """
+    strangers = sorted(set(ignored) - RULES.keys())
+    if strangers:
+        raise ConfigurationError(tuple(f"--ignore {name}: there is no such rule" for name in strangers))
+    sources = find_sources(files)
+    faults, reported = list(sources.faults), list[Reported]()
+    for source in sources.policies:
+        expected = Expected(issuer=issuer.removeprefix("https://"), account=account or source.account)
+        try:
+            findings = lint(source.text, expected)
+        except PolicyMalformedError as error:
+            faults.append(f"{source.place}: {error}")
+        else:
+            reported += [Reported(source=source, finding=one) for one in findings if one.rule.id not in ignored]
+    write_report(reported, policies=len(sources.policies), form=form)
+    for line in (*sources.notes, *faults):
+        _complain(line)
+    if faults:
+        return _UNREADABLE
+    return _FOUND if reported else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `explain` was asked; "" stands for what the environment says. `token` and `policy` are files, or -."""
+
+    policy: str
+    token: str = ""
+    role_arn: str = ""
+    session_name: str = ""
+    as_json: bool = False
+
+
+def explain_token(question: Question, environ: Mapping[str, str]) -> int:
+    """Print what a policy says to a token. Return 0 let in, 1 not, 2 the policy is unreadable, 3 the token unusable.
+
+    Raises TokenError where there are no claims to ask with, ConfigurationError where the question makes no sense.
+    """
+    if question.policy == question.token == STANDARD_INPUT:
+        raise ConfigurationError(("--policy and --token are both -: standard input holds one of them",))
+    role = _role(question.role_arn or environ.get("AWS_ROLE_ARN", ""))
+    source = _only_policy(question.policy)
+    if source is None:
+        return _UNREADABLE
+    bound, origin = token_in(question.token, environ)
+    asker = Asker(
+        issuer=bound.claims.issuer,
+        subject=bound.claims.subject,
+        audiences=bound.claims.audiences,
+        session_name=question.session_name
+        or environ.get("AWS_ROLE_SESSION_NAME", "")
+        or session_name_for(bound.claims),
+        role=role,
+    )
+    try:
+        explanation = explain(source.text, asker)
+    except PolicyMalformedError as error:
+        _complain(f"{source.place}: {error}")
+        return _UNREADABLE
+    now = SystemClock().read().now
+    unfit = find_unfitness(bound, audience=explanation.audience, now=now, origin=origin)
+    answer = Answer(source=source, token=bound, origin=origin, asker=asker, explanation=explanation, unfit=unfit)
+    sys.stdout.write(json.dumps(as_json(answer), indent=2) + "\n" if question.as_json else as_text(answer))
+    if unfit is not None:
+        return unfit.exit_code
+    return 0 if explanation.allowed else _REFUSED
+
+
+def token_in(path: str, environ: Mapping[str, str]) -> tuple[BoundToken, str]:
+    """Return the token in a file, or where the broker looks for it; and where that is. Raises TokenError."""
+    path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
+    origin = "standard input" if path == STANDARD_INPUT else path
+    token = read_token(path)
+    if not token.claims.audiences:
+        raise TokenMalformed(f"The token in {origin} has no audience; expected one.", "STS refuses such a token.")
+    return token, origin
+
+
+def _role(arn: str) -> tuple[str, str] | None:
+    """Return partition and account of a role. Raises ConfigurationError."""
+    if not arn:
+        return None
+    found = _ROLE.fullmatch(arn)
+    if found is None:
+        raise ConfigurationError((f"--role-arn {arn}: expected arn:aws:iam::ACCOUNT:role/NAME",))
+    return found[1], found[2]
+
+
+def _only_policy(path: str) -> Source | None:
+    """Return the one policy in a file; None, and why on standard error, where there is none or several."""
+    sources = find_sources([path])
+    for fault in sources.faults:
+        _complain(fault)
+    if len(sources.policies) == 1:
+        return sources.policies[0]
+    if not sources.faults:
+        found = ", ".join(source.address for source in sources.policies) or "none"
+        _complain(f"{path}: one trust policy was expected, found {found}")
+    return None
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"broker: {redacted(printable(line))}\n")

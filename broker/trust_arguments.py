@@ -1,0 +1,124 @@
+"""The command line of `broker trust`: its verbs, their options and help texts.
+
+What the verbs do is imported when one is called: this much is built at every start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_VERBS = {
+    "lint": (
+        "find weaknesses in trust policies",
+        (
+            "Reads policies as JSON, and Terraform plans as JSON (terraform show -json), where it finds the trust\n"
+            "policy of every aws_iam_role, in modules too. Nothing is sent anywhere. The rules are in docs/trust.md."
+        ),
+        (
+            "exit codes:\n"
+            "  0 clean    1 findings    2 something could not be read (all of it is told)\n\n"
+            "examples:\n"
+            "  broker trust lint trust.json\n"
+            "  terraform show -json plan.out | broker trust lint --issuer https://oidc.example/cluster -\n"
+            "  broker trust lint --format sarif policies/*.json > trust.sarif"
+        ),
+    ),
+    "explain": (
+        "say whether a token is let in by a trust policy, and if not, why",
+        (
+            "For each statement: the conditions that fail, what they expect, what the token has, the smallest change.\n"
+            "The token is not sent, verified or printed: STS also checks its signature, its age and the provider."
+        ),
+        (
+            "exit codes:\n"
+            "  0 let in    1 not let in    2 the policy could not be read    3 the token cannot be used\n\n"
+            "examples:\n"
+            "  broker trust explain --policy trust.json\n"
+            "  broker trust explain --policy trust.json --token token.jwt --json\n"
+            "  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | \\\n"
+            "    broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
+        ),
+    ),
+}
+
+
+def add_verbs(trust: argparse.ArgumentParser) -> None:
+    """Add lint and explain to the verb."""
+    verbs = trust.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_lint(_add(verbs, "lint", _lint))
+    _add_explain(_add(verbs, "explain", _explain))
+
+
+def _add(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, call: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    summary, more, epilog = _VERBS[name]
+    verb = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary}\n\n{more}",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.set_defaults(verb=call)
+    return verb
+
+
+def _add_lint(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("files", nargs="+", metavar="FILE", help="a policy or a plan, or - for standard input")
+    verb.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="how to tell (default: text)")
+    verb.add_argument("--issuer", default="", metavar="URL", help="the one issuer expected (default: any)")
+    verb.add_argument(
+        "--account", default="", metavar="ID", help="the roles' account (default: the OIDC provider's, or the plan's)"
+    )
+    verb.add_argument(
+        "--ignore", action="append", default=[], metavar="RULE", help="leave out a rule; may be given several times"
+    )
+
+
+def _add_explain(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--policy", required=True, metavar="FILE", help="the trust policy, or - for standard input")
+    _add_token(verb)
+    verb.add_argument(
+        "--role-arn", default="", metavar="ARN", help="whose policy it is (default: AWS_ROLE_ARN, if set)"
+    )
+    verb.add_argument(
+        "--session-name", default="", metavar="NAME", help="(default: as the broker makes it of the token)"
+    )
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_token(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--token",
+        default="",
+        metavar="FILE",
+        help="the token's file, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
+    )
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from broker import trust  # noqa: PLC0415
+
+    return trust.lint_files(
+        options.files, issuer=options.issuer, account=options.account, ignored=options.ignore, form=options.format
+    )
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from broker import trust  # noqa: PLC0415
+
+    question = trust.Question(
+        policy=options.policy,
+        token=options.token,
+        role_arn=options.role_arn,
+        session_name=options.session_name,
+        as_json=options.json,
+    )
+    return trust.explain_token(question, os.environ)
