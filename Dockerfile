@@ -51,6 +51,7 @@ RUN python image/reduce_botocore.py /site/botocore/data
 
 COPY pyproject.toml README.md LICENSE ./
 COPY broker/ broker/
+COPY iam-policies/ iam-policies/
 ARG VERSION
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
     && if [ -n "${VERSION}" ]; then ls "/dist/sts_federation_broker-${VERSION}-py3-none-any.whl"; fi \

@@ -96,8 +96,8 @@ _VERBS = {
     "trust": (
         "judge trust policies before they are deployed",
         (
-            "For infra teams: `trust lint` finds weaknesses, `trust explain` says what a policy says to a token and the\n"
-            "smallest change that lets it in, `trust render` prints a policy for a token. docs/trust.md has it all."
+            "For infra teams: `trust lint` finds weaknesses, `trust explain` says what a policy says to a token and\n"
+            "what would let it in, `trust render` prints a policy for a token. docs/trust.md has it all."
         ),
     ),
     "demo": (

@@ -17,7 +17,9 @@ from broker.token_source import find_unfitness
 from broker.trust_answer import Answer, as_json, as_text
 from broker.trust_explain import Asker, explain
 from broker.trust_lint import Expected, lint
+from broker.trust_render import render
 from broker.trust_report import Reported, write_report
+from broker.trust_request import Wanted, trusted_for
 from broker.trust_rules import RULES
 from broker.trust_sources import STANDARD_INPUT, find_sources
 
@@ -101,6 +103,17 @@ def explain_token(question: Question, environ: Mapping[str, str]) -> int:
     if unfit is not None:
         return unfit.exit_code
     return 0 if explanation.allowed else _REFUSED
+
+
+def render_policy(wanted: Wanted, environ: Mapping[str, str]) -> int:
+    """Print the trust policy for a token, or for what the options say of one. Return 0.
+
+    Raises ConfigurationError where no good policy comes of it, TokenError where the token is needed and unreadable.
+    """
+    role = _role(environ.get("AWS_ROLE_ARN", "")) if not (wanted.account and wanted.partition) else None
+    trusted = trusted_for(wanted, role=role, claims_of=lambda path: token_in(path, environ)[0].claims)
+    sys.stdout.write(render(trusted))
+    return 0
 
 
 def token_in(path: str, environ: Mapping[str, str]) -> tuple[BoundToken, str]:

@@ -44,14 +44,31 @@ _VERBS = {
             "    broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
         ),
     ),
+    "render": (
+        "print the trust policy for a token, or for service accounts",
+        (
+            "Issuer, audience and subject come from the options, or from the token. The text is that of\n"
+            "iam-policies/, which the Terraform modules use too. What `trust lint` finds fault with is not printed."
+        ),
+        (
+            "exit codes:\n"
+            "  0 printed    2 no good policy comes of these options    3 the token is needed and cannot be read\n\n"
+            "examples:\n"
+            "  broker trust render --account 123456789012                    # for the pod's own token\n"
+            "  broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
+            "    --namespace shop --service-account cart --service-account till\n"
+            "  broker trust render --account 123456789012 --token token.jwt | broker trust lint -"
+        ),
+    ),
 }
 
 
 def add_verbs(trust: argparse.ArgumentParser) -> None:
-    """Add lint and explain to the verb."""
+    """Add lint, explain and render to the verb."""
     verbs = trust.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_lint(_add(verbs, "lint", _lint))
     _add_explain(_add(verbs, "explain", _explain))
+    _add_render(_add(verbs, "render", _render))
 
 
 def _add(
@@ -94,6 +111,21 @@ def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _add_render(verb: argparse.ArgumentParser) -> None:
+    _add_token(verb)
+    verb.add_argument("--account", default="", metavar="ID", help="the role's account (default: that of AWS_ROLE_ARN)")
+    verb.add_argument("--partition", default="", metavar="P", help="(default: that of AWS_ROLE_ARN, or aws)")
+    verb.add_argument("--issuer", default="", metavar="URL", help="(default: the token's)")
+    verb.add_argument(
+        "--audience", action="append", default=[], metavar="A", help="(default: sts.amazonaws.com, if the token has it)"
+    )
+    verb.add_argument(
+        "--subject", action="append", default=[], metavar="S", help="in full; may be given several times, as all these:"
+    )
+    verb.add_argument("--namespace", action="append", default=[], metavar="N", help="one for each, or for all …")
+    verb.add_argument("--service-account", action="append", default=[], metavar="NAME", help="… service accounts")
+
+
 def _add_token(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--token",
@@ -122,3 +154,20 @@ def _explain(options: argparse.Namespace) -> int:
         as_json=options.json,
     )
     return trust.explain_token(question, os.environ)
+
+
+def _render(options: argparse.Namespace) -> int:
+    from broker import trust  # noqa: PLC0415
+    from broker.trust_request import Wanted  # noqa: PLC0415
+
+    wanted = Wanted(
+        token=options.token,
+        issuer=options.issuer,
+        audiences=tuple(options.audience),
+        subjects=tuple(options.subject),
+        namespaces=tuple(options.namespace),
+        service_accounts=tuple(options.service_account),
+        account=options.account,
+        partition=options.partition,
+    )
+    return trust.render_policy(wanted, os.environ)

@@ -105,9 +105,9 @@ def test_build_context_has_neither_sandbox_nor_tests() -> None:
     patterns = [pattern for pattern in patterns if pattern and not pattern.startswith("#")]
     assert patterns[0] == "*"
     let_in = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
-    assert let_in == {"LICENSE", "README.md", "broker", "image", "pyproject.toml", "requirements"}
+    assert let_in == {"LICENSE", "README.md", "broker", "iam-policies", "image", "pyproject.toml", "requirements"}
     copied = {i.argument.split()[0] for i in instructions() if i.word == "COPY" and "--from" not in i.argument}
-    assert copied == {"requirements/", "image/", "pyproject.toml", "broker/"}
+    assert copied == {"requirements/", "image/", "pyproject.toml", "broker/", "iam-policies/"}
     assert "sandbox" not in " ".join(instruction.argument for instruction in instructions())
 
 
