@@ -188,7 +188,7 @@ def _late(route: Route) -> Silence:
 
 
 def _explained(error: Exception) -> Silence:
-    said = quoted(str(error) or type(error).__name__)
+    said = quoted((isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__)
     if isinstance(error, ssl.SSLError):
         return Silence(found=f"TLS failed: {said}", remedy="Look at the server's TLS: STS speaks 1.2 and above.")
     if isinstance(error, OSError):

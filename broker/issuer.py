@@ -127,7 +127,7 @@ def _render(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from broker.clock import SystemClock  # noqa: PLC0415
     from broker.findings import is_accepted  # noqa: PLC0415
-    from broker.https_get import Route, default_verification  # noqa: PLC0415
+    from broker.https_get import Route, default_verification, get  # noqa: PLC0415
     from broker.issuer_check import IssuerCheck  # noqa: PLC0415
 
     try:
@@ -141,8 +141,13 @@ def _check(options: argparse.Namespace) -> int:
         redirected=dict(options.connect_to),
         environ=os.environ,
     )
-    token, now = _token(options.token), SystemClock().read().now
-    report = IssuerCheck(options.url, token=token, route=route, now=now).run()
+    report = IssuerCheck(
+        options.url,
+        token=_token(options.token),
+        fetch=lambda url: get(url, route),
+        trusted_by=options.ca_bundle or "the system's CAs",
+        now=SystemClock().read().now,
+    ).run()
     if options.json:
         sys.stdout.write(json.dumps(_document(options.url, report), indent=2) + "\n")
     else:

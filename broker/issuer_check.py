@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from broker import certificates, issuer_url, key_sets, token_signature
 from broker.findings import failed, ok, quoted, warning
-from broker.https_get import MAXIMUM_BYTES, Answer, Silence, get
+from broker.https_get import MAXIMUM_BYTES, Answer, Silence
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from broker.certificates import Certificate
     from broker.findings import Finding
-    from broker.https_get import Route
     from broker.model import BoundToken
     from broker.public_keys import PublicKey
 
@@ -49,12 +48,21 @@ class Report:
 
 
 class IssuerCheck:
-    """Looks at one issuer, once."""
+    """Looks at one issuer, once. `fetch` gets a URL; `trusted_by` names whose CAs it goes by."""
 
-    def __init__(self, url: str, *, token: BoundToken | None, route: Route, now: datetime) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: BoundToken | None,
+        fetch: Callable[[str], Answer | Silence],
+        trusted_by: str,
+        now: datetime,
+    ) -> None:
         self._url = url
         self._token = token
-        self._route = route
+        self._get = fetch
+        self._trusted_by = trusted_by
         self._now = now
         self._findings: list[Finding] = []
         self._chains: dict[str, tuple[Certificate, ...]] = {}
@@ -100,11 +108,11 @@ class IssuerCheck:
         )
 
     def _fetch(self, check: str, url: str) -> dict[str, Any] | None:
-        answer = get(url, self._route)
+        answer = self._get(url)
         if isinstance(answer, Silence):
             self._findings.append(failed(check, f"{quoted(url)}: {answer.found}.", answer.remedy))
             return None
-        host = self._check_way(check, url, answer)
+        host = self._check_way(url, answer)
         self._check_certificates(host, answer)
         fault = _fault_of(answer)
         if fault is not None:
@@ -127,7 +135,7 @@ class IssuerCheck:
             said = f"Its content type is {quoted(kind) or 'missing'}; expected application/json."
             self._findings.append(warning(check, said, "Upload it with --content-type application/json."))
 
-    def _check_way(self, check: str, url: str, answer: Answer) -> str:
+    def _check_way(self, url: str, answer: Answer) -> str:
         parts = issuer_url.split(url)
         host = (parts.hostname if parts else None) or ""
         if answer.via:
@@ -135,7 +143,7 @@ class IssuerCheck:
             self._add_once(warning("route", said, "Run this check from the internet as well."))
         elif not ipaddress.ip_address(answer.address.split("%")[0]).is_global:
             said = f"{host} is {answer.address} here, which is no public address; STS may not find it."
-            self._add_once(warning(check, said, "Run this check from the internet as well."))
+            self._add_once(warning("route", said, "Run this check from the internet as well."))
         return host
 
     def _check_certificates(self, host: str, answer: Answer) -> None:
@@ -150,7 +158,7 @@ class IssuerCheck:
             said = f"{host}'s certificate is trusted; it could not be read here."
             self._findings.append(warning("certificate", said, "Look at it with openssl s_client."))
             return
-        told = f"{_described(host, chain)} Trusted by {quoted(self._route.ca_bundle) or 'the system'}'s CAs."
+        told = f"{_described(host, chain)} Trusted by {quoted(self._trusted_by)}."
         if chain[0].not_after - self._now < EXPIRY_WARNING:
             self._findings.append(warning("certificate", told, "Renew it; it is over in less than 30 days."))
         else:

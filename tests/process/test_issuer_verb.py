@@ -1,0 +1,436 @@
+"""`broker issuer` as a user starts it: what `render` writes, and one sentence of `check` for each misconfiguration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import urllib.request
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+import botocore.exceptions
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sandbox import Sandbox
+from sandbox.loopback import LoopbackServer
+from tests.process.issuer_faults import MISCONFIGURATIONS, OTHER, PRIVATE, discovery, jwk, keys, token
+from tests.sandbox.asking import unsigned_client
+from tests.support.issuer_site import DISCOVERY, HOST, ISSUER, KEYS, Authority, Proxy, Site, reply
+from tests.support.program import run_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sandbox.loopback import Request, Wire
+    from tests.process.issuer_faults import Misconfiguration
+    from tests.support.issuer_site import Steps
+    from tests.support.program import Ended
+
+    Run = Callable[..., Ended]
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `broker issuer` with an environment that has nothing but the path."""
+
+    def start(*arguments: str, stdin: str = "", **environment: str) -> Ended:
+        ended = run_to_end(
+            "issuer",
+            *arguments,
+            environment={"PATH": os.environ["PATH"], **environment},
+            directory=tmp_path,
+            stdin=stdin,
+        )
+        assert "Traceback" not in ended.err
+        return ended
+
+    return start
+
+
+def failures(ended: Ended) -> list[tuple[str, str]]:
+    return [(each["check"], each["found"]) for each in findings(ended, "failed")]
+
+
+def findings(ended: Ended, verdict: str) -> list[dict[str, Any]]:
+    document = json.loads(ended.out)
+    return [each for each in document["findings"] if each["verdict"] == verdict]
+
+
+def pem(key: Any) -> str:  # noqa: ANN401 - any private key
+    encoded: bytes = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded.decode()
+
+
+class TestCheck:
+    """What is told of an issuer."""
+
+    @pytest.mark.parametrize("case", MISCONFIGURATIONS, ids=lambda case: case.name)
+    def test_misconfiguration_alone_is_told_with_what_to_do(
+        self, run: Run, authority: Authority, tmp_path: Path, case: Misconfiguration
+    ) -> None:
+        arguments = ["check", case.url, "--json", "--timeout", case.timeout, "--ca-bundle", str(authority.bundle)]
+        if case.token:
+            (tmp_path / "token").write_text(case.token)
+            arguments += ["--token", str(tmp_path / "token")]
+        with Site(authority.server(**case.server), {DISCOVERY: case.discovery, KEYS: case.keys}) as site:
+            ended = run(*arguments, *site.arguments)
+        assert ended.code == 1, ended.err
+        ((check, said),) = failures(ended)
+        assert check == case.check
+        assert case.said in said
+        assert findings(ended, "failed")[0]["remedy"]
+        assert [each["check"] for each in findings(ended, "warning")] in ([], ["route"])
+        assert ended.seconds < 8
+        if case.token:
+            assert case.token not in ended.out
+        assert "c2VjcmV0" not in ended.out
+
+    def test_good_issuer_is_accepted_and_described(self, run: Run, authority: Authority, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text(token())
+        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site:
+            ended = run(
+                "check",
+                ISSUER,
+                "--ca-bundle",
+                str(authority.bundle),
+                "--token",
+                str(tmp_path / "token"),
+                *site.arguments,
+            )
+            assert [path for path, _ in site.requests] == [DISCOVERY, KEYS]
+            assert f"\r\nHost: {HOST}\r\n" in site.requests[0][1]
+        assert (ended.code, ended.err) == (0, "")
+        thumbprint = hashlib.sha1(authority.intermediate_der).hexdigest()
+        for part in (
+            f"ok       url          {ISSUER} is an issuer that IAM takes.",
+            "ok       token        The token's iss is this issuer.",
+            f"CN={HOST} < CN=Test Intermediate < CN=Test Root; valid to ",
+            f"thumbprint for IAM {thumbprint}.",
+            "ok       issuer       The document's issuer is this URL, to the byte.",
+            "ok       keys         1 key: key-1 (RS256, 2048 bits)",
+            "ok       token        The token is signed by the published key key-1.",
+            "warning  route        ",
+        ):
+            assert part in ended.out
+        assert "failed" not in ended.out
+
+    def test_good_issuer_for_programs(self, run: Run, authority: Authority) -> None:
+        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site:
+            ended = run("check", ISSUER, "--json", *site.arguments, SSL_CERT_FILE=str(authority.bundle))
+        document = json.loads(ended.out)
+        assert (ended.code, document["accepted"], document["issuer"]) == (0, True, ISSUER)
+        assert document["keys"] == [{"kid": "key-1", "algorithm": "RS256"}]
+        assert document["thumbprints"] == {HOST: hashlib.sha1(authority.intermediate_der).hexdigest()}
+        assert [each["subject"] for each in document["certificates"][HOST]] == [f"CN={HOST}", "CN=Test Intermediate"]
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"discovery": discovery(response_types_supported=None)}, "has no list response_types_supported"),
+            (
+                {"discovery": discovery(id_token_signing_alg_values_supported=["ES256"])},
+                "lists ES256; the keys are RS256",
+            ),
+            ({"discovery": discovery(jwks_uri=f"https://{HOST}:6443/cluster/keys.json")}, "jwks_uri has port 6443"),
+            ({"keys": keys(jwk(alg=None))}, "has no alg"),
+            ({"keys": keys(jwk(use=None))}, "has no use"),
+            (
+                {"keys": reply({"keys": [jwk()]}, content_type="binary/octet-stream")},
+                "content type is binary/octet-stream",
+            ),
+            ({"keys": reply({"keys": [jwk()]}, content_type="")}, "content type is missing"),
+            ({"server": {"ends": timedelta(days=20)}}, "it is over in less than 30 days"),
+        ],
+        ids=["types", "algorithms", "port", "alg", "use", "octets", "no-type", "expiry"],
+    )
+    def test_what_aws_leaves_open_is_a_warning(
+        self, run: Run, authority: Authority, changes: dict[str, Any], said: str
+    ) -> None:
+        site = {"server": {}, "discovery": discovery(), "keys": keys(jwk()), **changes}
+        with Site(authority.server(**site["server"]), {DISCOVERY: site["discovery"], KEYS: site["keys"]}) as served:
+            ended = run("check", ISSUER, "--json", "--ca-bundle", str(authority.bundle), *served.arguments)
+        warnings = [each for each in findings(ended, "warning") if each["check"] != "route"]
+        assert (ended.code, failures(ended), len(warnings)) == (0, [], 1)
+        assert said in f"{warnings[0]['found']} {warnings[0]['remedy']}"
+
+    def test_several_faults_are_told_at_once(self, run: Run, authority: Authority, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text(token(iss="https://a.example"))
+        replies = {DISCOVERY: discovery(issuer="https://b.example"), KEYS: keys(jwk(kid="key-2"))}
+        with Site(authority.server(is_self_signed=True), replies) as site:
+            ended = run("check", ISSUER, "--json", "--token", str(tmp_path / "token"), *site.arguments)
+        assert [check for check, _ in failures(ended)] == ["token", "certificate", "issuer", "token"]
+
+    def test_what_a_server_writes_cannot_move_the_cursor(self, run: Run, authority: Authority) -> None:
+        replies = {DISCOVERY: discovery(issuer="\x1b[2J" + token()), KEYS: keys(jwk(kid="\x1b[31m" + "k" * 500))}
+        with Site(authority.server(), replies) as site:
+            ended = run("check", ISSUER, "--ca-bundle", str(authority.bundle), *site.arguments)
+        assert ended.code == 1
+        assert "\x1b" not in ended.out
+        assert "eyJ" not in ended.out
+        assert max(len(line) for line in ended.out.splitlines()) < 400
+
+    def test_signature_is_told_to_be_unchecked_without_cryptography(
+        self, run: Run, authority: Authority, tmp_path: Path
+    ) -> None:
+        (tmp_path / "none/cryptography").mkdir(parents=True)
+        (tmp_path / "none/cryptography/__init__.py").write_text("raise ModuleNotFoundError(name='cryptography')")
+        arguments = ["check", ISSUER, "--json", "--token", "-", "--ca-bundle", str(authority.bundle)]
+        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site:
+            ended = run(*arguments, *site.arguments, stdin=token(), PYTHONPATH=str(tmp_path / "none"))
+        assert (ended.code, failures(ended)) == (0, [])
+        said = "The token's key key-1 is published. Its signature is unchecked: cryptography is not here."
+        assert said in [each["found"] for each in findings(ended, "warning")]
+
+    def test_token_comes_from_standard_input_too(self, run: Run, authority: Authority) -> None:
+        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site:
+            arguments = ["check", ISSUER, "--token", "-", "--ca-bundle", str(authority.bundle), *site.arguments]
+            assert run(*arguments, stdin=token()).code == 0
+            assert run(*arguments, stdin="no token").code == 3
+            assert run(*arguments[:2], "--token", "/nowhere").code == 3
+
+    def test_closed_port_is_told(self, run: Run, authority: Authority) -> None:
+        with Site(authority.server(), {}) as site:
+            pass
+        ended = run("check", ISSUER, "--json", *site.arguments)
+        ((check, said),) = failures(ended)
+        assert (ended.code, check) == (1, "discovery")
+        assert "Connection refused" in said
+
+    def test_proxy_is_used_and_told(self, run: Run, authority: Authority) -> None:
+        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site, Proxy(site.port) as proxy:
+            ended = run(
+                "check",
+                ISSUER,
+                "--json",
+                "--ca-bundle",
+                str(authority.bundle),
+                HTTPS_PROXY=f"http://me:se%20cret@127.0.0.1:{proxy.port}",
+            )
+        assert ended.code == 0, ended.out
+        assert proxy.asked == [(f"{HOST}:443", "Basic bWU6c2UgY3JldA==")] * 2
+        (route,) = findings(ended, "warning")
+        assert f"by the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY)" in route["found"]
+        assert "cret" not in ended.out
+
+    @pytest.mark.parametrize("value", [HOST, ".company.example", "a, company.example", "*"])
+    def test_no_proxy_keeps_the_check_from_it(self, run: Run, authority: Authority, value: str) -> None:
+        with Site(authority.server(), {}) as site, Proxy(site.port) as proxy:
+            run("check", ISSUER, HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}", NO_PROXY=value)
+        assert proxy.asked == []
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["check"],
+            ["check", ISSUER, "--timeout", "0"],
+            ["check", ISSUER, "--timeout", "61"],
+            ["check", ISSUER, "--connect-to", "127.0.0.1:8443"],
+            ["check", ISSUER, "--ca-bundle", "/nowhere"],
+            ["check", ISSUER, "--ca-bundle", "/dev/null"],
+            ["render"],
+            ["render", "--issuer", ISSUER, "--output", "site"],
+        ],
+    )
+    def test_what_is_not_understood_is_exit_code_2(self, run: Run, arguments: list[str]) -> None:
+        ended = run(*arguments)
+        assert ended.code == 2
+        assert ended.out == ""
+
+
+class TestRender:
+    """What is written, and that `check` and STS take it."""
+
+    def test_documents_are_those_that_api_servers_write(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "a.pem").write_text(pem(PRIVATE))
+        ended = run("render", "--issuer", ISSUER, "--output", "site/x", "--public-key", "a.pem")
+        assert (ended.code, ended.err) == (0, "")
+        document = json.loads((tmp_path / "site/x/.well-known/openid-configuration").read_text())
+        assert document == {
+            "issuer": ISSUER,
+            "jwks_uri": f"{ISSUER}/keys.json",
+            "authorization_endpoint": "urn:kubernetes:programmatic_authorization",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "claims_supported": ["aud", "exp", "iat", "iss", "sub"],
+        }
+        (key,) = json.loads((tmp_path / "site/x/keys.json").read_text())["keys"]
+        assert key == jwk(kid=key["kid"])
+        assert f"  {key['kid']} RS256, 2048 bits\n" in ended.out
+        assert ended.out.endswith(f"broker issuer check {ISSUER}\n")
+
+    def test_same_keys_in_any_order_give_the_same_bytes(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "a.pem").write_text(pem(PRIVATE))
+        (tmp_path / "b.pem").write_text(pem(OTHER) + pem(ec.generate_private_key(ec.SECP384R1())))
+        run("render", "--issuer", ISSUER, "--output", "one", "--public-key", "a.pem", "--public-key", "b.pem")
+        again = run(
+            *("render", "--issuer", ISSUER, "--output", "two", "--public-key", "b.pem", "--public-key", "a.pem"),
+            *("--jwks", "one/keys.json", "--jwks", "-"),
+            stdin=(tmp_path / "one/keys.json").read_text(),
+        )
+        assert again.code == 0
+        for name in ("keys.json", ".well-known/openid-configuration"):
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        assert len(json.loads((tmp_path / "two/keys.json").read_text())["keys"]) == 3
+
+    def test_every_fault_is_told_and_nothing_written(self, run: Run, tmp_path: Path) -> None:
+        private = PRIVATE.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (tmp_path / "private.pem").write_bytes(private)
+        (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk(d="c2VjcmV0"), jwk(kid="b", alg="HS256")]}))
+        (tmp_path / "html.json").write_text("<html>")
+        ended = run(
+            *("render", "--issuer", "http://kubernetes.default.svc:6443/", "--output", "site", "--jwks", "jwks.json"),
+            *("--jwks", "html.json", "--jwks", "none.json", "--public-key", "private.pem", "--public-key", "html.json"),
+        )
+        assert (ended.code, ended.out) == (2, "")
+        for part in (
+            "the configuration has 9 faults",
+            "begins with http://",
+            "has a port",
+            "ends in a slash",
+            "Write https://kubernetes.default.svc ",
+            "jwks.json: PRIVATE KEY PUBLISHED: Key key-1 has d.",
+            "jwks.json: Key b has alg HS256",
+            "html.json: it is no JSON",
+            "none.json cannot be read: No such file or directory.",
+            "private.pem holds a private key",
+            "html.json has no PEM block",
+        ):
+            assert part in ended.err
+        assert private.decode().splitlines()[1] not in ended.err
+        assert "c2VjcmV0" not in ended.err
+        assert not (tmp_path / "site").exists()
+
+    def test_two_keys_of_one_kid_are_refused(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text(json.dumps({"keys": [jwk()]}))
+        (tmp_path / "b.json").write_text(json.dumps({"keys": [jwk(OTHER)]}))
+        ended = run("render", "--issuer", ISSUER, "--output", "site", "--jwks", "a.json", "--jwks", "b.json")
+        assert ended.code == 2
+        assert "Two different keys have the kid key-1." in ended.err
+
+    def test_directory_that_cannot_be_written_is_exit_code_5(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "a.pem").write_text(pem(PRIVATE))
+        (tmp_path / "file").write_text("")
+        ended = run("render", "--issuer", ISSUER, "--output", "file", "--public-key", "a.pem")
+        assert ended.code == 5
+        assert "Cannot write file/keys.json: " in ended.err
+
+    @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+    def test_elliptic_keys_are_accepted_by_check(
+        self, run: Run, authority: Authority, tmp_path: Path, curve: ec.EllipticCurve
+    ) -> None:
+        key = ec.generate_private_key(curve)
+        (tmp_path / "a.pem").write_text(pem(key))
+        run("render", "--issuer", ISSUER, "--output", "site", "--public-key", "a.pem")
+        (published,) = json.loads((tmp_path / "site/keys.json").read_text())["keys"]
+        (tmp_path / "token").write_text(token(key, kid=published["kid"], algorithm=published["alg"]))
+        with Site(authority.server(), served(tmp_path / "site")) as site:
+            ended = run(
+                "check", ISSUER, "--json", "--token", "token", "--ca-bundle", str(authority.bundle), *site.arguments
+            )
+        assert (ended.code, failures(ended)) == (0, [])
+        assert f"signed by the published key {published['kid']}" in ended.out
+
+
+class TestRotation:
+    """render, check and STS agree on every step of a rotation of the signing key."""
+
+    def test_overlap_keeps_every_token_accepted(self, run: Run, authority: Authority, tmp_path: Path) -> None:
+        with Rotation(run, authority, tmp_path) as rotation:
+            old, old_keys = rotation.mint(), rotation.cluster_keys("old.json")
+            rotation.publish("--jwks", old_keys)
+            assert rotation.verdicts(old) == (0, "accepted")
+
+            rotation.box.issuer.add_key()  # which signs from now on
+            new, both = rotation.mint(), rotation.cluster_keys("both.json")
+            assert rotation.verdicts(new) == (1, "InvalidIdentityToken")  # published too late
+
+            rotation.publish("--jwks", both, "--jwks", old_keys)
+            assert rotation.verdicts(old) == (0, "accepted")
+            assert rotation.verdicts(new) == (0, "accepted")
+
+            rotation.box.issuer.retire_key(rotation.box.issuer.key_ids[0])
+            rotation.publish("--jwks", rotation.cluster_keys("new.json"))
+            assert rotation.verdicts(old) == (1, "InvalidIdentityToken")  # taken out too early
+            assert rotation.verdicts(new) == (0, "accepted")
+
+            rotation.publish("--jwks", both)  # the way back
+            assert rotation.verdicts(old) == (0, "accepted")
+
+
+def served(directory: Path) -> dict[str, Steps]:
+    """Return the rendered files as a web server gives them below the issuer's path."""
+    return {
+        DISCOVERY: reply((directory / ".well-known/openid-configuration").read_bytes()),
+        KEYS: reply((directory / "keys.json").read_bytes()),
+    }
+
+
+class Rotation:
+    """A sandbox whose issuer's documents are not its own, but what `broker issuer render` last wrote."""
+
+    def __init__(self, run: Run, authority: Authority, directory: Path) -> None:
+        self._run, self._authority, self._directory = run, authority, directory
+        self.box = Sandbox(issuer=ISSUER)
+        self._static = LoopbackServer(answer=self._answer)
+        self.box.addresses[ISSUER] = self._static.url
+        self._client = unsigned_client(self.box)
+        self._role = self.box.create_role("rotation-app")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._static.stop()
+        self.box.stop()
+
+    def mint(self) -> str:
+        """Return a token by the key that signs now."""
+        return self.box.issuer.mint()
+
+    def cluster_keys(self, name: str) -> str:
+        """Save what `kubectl get --raw /openid/v1/jwks` would print."""
+        with urllib.request.urlopen(self.box.issuer.jwks_url) as response:
+            (self._directory / name).write_bytes(response.read())
+        return name
+
+    def publish(self, *arguments: str) -> None:
+        """Render anew; both servers serve it at once."""
+        ended = self._run("render", "--issuer", ISSUER, "--output", "site", *arguments)
+        assert ended.code == 0, ended.err
+
+    def verdicts(self, token: str) -> tuple[int, str]:
+        """Return the exit code of the check, and what STS says."""
+        (self._directory / "token").write_text(token)
+        with Site(self._authority.server(), served(self._directory / "site")) as site:
+            checked = self._run(
+                *("check", ISSUER, "--token", "token", "--ca-bundle", str(self._authority.bundle), *site.arguments)
+            )
+        try:
+            self._client.assume_role_with_web_identity(
+                RoleArn=self._role, RoleSessionName="rotation", WebIdentityToken=token
+            )
+        except botocore.exceptions.ClientError as error:
+            return checked.code, str(error.response["Error"]["Code"])
+        return checked.code, "accepted"
+
+    def _answer(self, request: Request, wire: Wire) -> None:
+        file = self._directory / "site" / request.path.lstrip("/")
+        wire.send(200, {"Content-Type": "application/json"}, file.read_bytes())
