@@ -40,11 +40,11 @@ def variables(directory: Path) -> list[Variable]:
     """Read the variables of a module, as they stand in the file."""
     return [
         Variable(
-            name=_plain(name),
+            name=plain(name),
             type=_expression(body.get("type", "")),
-            description=_plain(body.get("description", "")),
+            description=plain(body.get("description", "")),
             default=_value(body["default"]) if "default" in body else None,
-            messages=tuple(_plain(one["error_message"]) for one in body.get("validation", [])),
+            messages=tuple(plain(one["error_message"]) for one in body.get("validation", [])),
         )
         for block in blocks(directory, "variable")
         for name, body in _named(block)
@@ -55,8 +55,8 @@ def outputs(directory: Path) -> list[Output]:
     """Read the outputs of a module, as they stand in the file."""
     return [
         Output(
-            name=_plain(name),
-            description=_plain(body.get("description", "")),
+            name=plain(name),
+            description=plain(body.get("description", "")),
             is_sensitive=body.get("sensitive", False) is True,
         )
         for block in blocks(directory, "output")
@@ -68,7 +68,8 @@ def _named(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, body) for name, body in block.items() if isinstance(body, dict)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Take the quotes off a text that was written in HCL."""
     return text.removeprefix('"').removesuffix('"').replace('\\"', '"')
 
 

@@ -22,8 +22,10 @@ API = {"namespace": "payments", "name": "api"}
 APP = "arn:aws:iam::123456789012:role/app"
 CHAIN = {"role_arns": [APP]}
 KEY = {"kty": "RSA", "kid": "a", "alg": "RS256", "n": "xjlCRBqkYU", "e": "AQAB"}
+DOMAIN = {"name": "oidc.example.com", "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"}
 GOOD: dict[str, dict[str, Any]] = {
     "oidc-provider": {"issuer_url": ISSUER},
+    "self-hosted-issuer": {"bucket_name": "issuer-blue", "access": "public", "signing_keys": [KEY]},
     "workload-role": {"name": "app", "region": "eu-west-1", "clusters": {"blue": BLUE}, "service_accounts": [API]},
 }
 
@@ -56,6 +58,21 @@ BAD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("oidc-provider", "thumbprints", 0, {"thumbprints": ["99:0F"]}),
     ("oidc-provider", "thumbprints", 0, {"thumbprints": [f"{number:040x}" for number in range(6)]}),
     ("oidc-provider", "tags", 0, {"tags": {"aws:team": "blue"}}),
+    ("self-hosted-issuer", "bucket_name", 0, {"bucket_name": "issuer.example"}),
+    ("self-hosted-issuer", "access", 0, {"access": "private"}),
+    ("self-hosted-issuer", "signing_keys", 0, {"signing_keys": []}),
+    ("self-hosted-issuer", "signing_keys", 1, {"signing_keys": [{**KEY, "d": "secret"}]}),
+    ("self-hosted-issuer", "signing_keys", 1, {"signing_keys": [KEY, {**KEY, "kid": "b", "k": "secret"}]}),
+    ("self-hosted-issuer", "signing_keys", 2, {"signing_keys": [{**KEY, "alg": "HS256"}]}),
+    ("self-hosted-issuer", "signing_keys", 2, {"signing_keys": [{**KEY, "use": "enc"}]}),
+    ("self-hosted-issuer", "signing_keys", 2, {"signing_keys": [{**KEY, "kid": ""}]}),
+    ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**KEY, "kty": "EC"}]}),
+    ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**KEY, "kty": "OKP"}]}),
+    ("self-hosted-issuer", "signing_keys", 4, {"signing_keys": [KEY, KEY]}),
+    ("self-hosted-issuer", "domain", 0, {"access": "cloudfront", "domain": {"name": "x", "certificate_arn": "y"}}),
+    ("self-hosted-issuer", "domain", 1, {"domain": DOMAIN}),
+    ("self-hosted-issuer", "cache_seconds", 0, {"cache_seconds": 86400}),
+    ("self-hosted-issuer", "tags", 0, {"tags": {"AWS:team": "blue"}}),
     ("workload-role", "name", 0, {"name": "a b"}),
     ("workload-role", "clusters", 0, {"clusters": {"blue-1": BLUE}}),
     ("workload-role", "clusters", 1, {"clusters": {"blue": BLUE, "green": BLUE}}),
@@ -122,7 +139,7 @@ def variables_alone(tree: Path) -> dict[str, Workspace]:
     for module in MODULES:
         directory = tree / "terraform/modules" / f"{module.name}-variables"
         directory.mkdir()
-        for name in ("variables.tf", "trust.tf"):
+        for name in ("variables.tf", "trust.tf", "documents.tf"):
             if (module / name).exists():
                 shutil.copy(module / name, directory)
         if (module / "trust.tf").exists():

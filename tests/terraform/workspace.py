@@ -34,7 +34,7 @@ one_at_a_time = pytest.mark.xdist_group("terraform")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A terraform command that has ended; `text` is all that it wrote, on one line, so that wrapping does not matter."""
+    """A terraform command that has ended; `text` is all that it wrote, on one line: wrapping does not matter."""
 
     code: int
     out: str

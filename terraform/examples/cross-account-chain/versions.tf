@@ -1,0 +1,22 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.81, < 7.0"
+    }
+  }
+}
+
+# The account of the cluster.
+provider "aws" {
+  region = var.region
+}
+
+# The partner's account: by a profile of yours, or what else gives you its IAM.
+provider "aws" {
+  alias   = "partner"
+  region  = var.region
+  profile = var.partner_profile
+}

@@ -1,0 +1,14 @@
+output "broker_environment" {
+  description = "Environment of the broker's container."
+  value       = module.role.broker_environment
+}
+
+output "broker_profile" {
+  description = "The same as a profile of the broker's settings file."
+  value       = module.role.broker_profile
+}
+
+output "trust_policies" {
+  description = "The trust policies by role."
+  value       = { payments-api = module.role.trust_policy }
+}

@@ -1,0 +1,26 @@
+# A cluster that serves no issuer to the outside: its documents in a bucket, a provider for it, and a role.
+
+module "issuer" {
+  source = "../../modules/self-hosted-issuer"
+
+  bucket_name  = var.bucket_name
+  access       = var.access
+  signing_keys = jsondecode(file(var.jwks_file)).keys
+}
+
+module "cluster" {
+  source = "../../modules/oidc-provider"
+
+  issuer_url = module.issuer.issuer_url
+  audiences  = ["openshift", "sts.amazonaws.com"] # the first is the cluster's own operators'
+}
+
+module "role" {
+  source = "../../modules/workload-role"
+
+  name             = "payments-api"
+  path             = "/workload/"
+  region           = var.region
+  clusters         = { main = module.cluster.cluster }
+  service_accounts = [{ namespace = "payments", name = "api" }]
+}

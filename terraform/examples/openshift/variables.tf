@@ -1,0 +1,21 @@
+variable "region" {
+  description = "Region of the workload, whose STS the broker calls."
+  type        = string
+  default     = "eu-west-1"
+}
+
+variable "bucket_name" {
+  description = "Name of the issuer's bucket."
+  type        = string
+}
+
+variable "jwks_file" {
+  description = "File with the cluster's public keys: `oc get --raw /openid/v1/jwks > jwks.json`."
+  type        = string
+}
+
+variable "access" {
+  description = "`public`, or `cloudfront` where public buckets are forbidden."
+  type        = string
+  default     = "cloudfront"
+}

@@ -1,0 +1,137 @@
+# The real provider plans; it calls nobody, as there is nothing to read.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+provider "aws" {
+  alias                       = "govcloud"
+  region                      = "us-gov-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  bucket_name = "issuer-blue"
+  signing_keys = [
+    { kty = "RSA", kid = "old", alg = "RS256", use = "sig", n = "xjlCRBqkYU", e = "AQAB" },
+    { kty = "EC", kid = "new", alg = "ES256", crv = "P-256", x = "f83OJ3D2xF1B", y = "x_FEzRu9m36H" },
+  ]
+}
+
+run "public_documents" {
+  command = plan
+
+  override_resource {
+    target          = aws_s3_bucket.issuer
+    override_during = plan
+    values          = { arn = "arn:aws:s3:::issuer-blue", id = "issuer-blue" }
+  }
+
+  variables {
+    access = "public"
+  }
+
+  assert {
+    condition     = output.issuer_url == "https://issuer-blue.s3.eu-west-1.amazonaws.com"
+    error_message = "The issuer must be the bucket's own address."
+  }
+
+  assert {
+    condition     = [for key in jsondecode(aws_s3_object.keys.content).keys : key.kid] == ["old", "new"] && [for key in jsondecode(aws_s3_object.keys.content).keys : key.use] == ["sig", "sig"]
+    error_message = "Keys old and new must both be published while they overlap."
+  }
+
+  assert {
+    condition     = jsondecode(aws_s3_object.discovery.content).jwks_uri == output.keys_url && jsondecode(aws_s3_object.discovery.content).id_token_signing_alg_values_supported == ["ES256", "RS256"]
+    error_message = "The discovery document must name the keys and their algorithms."
+  }
+
+  assert {
+    condition     = jsondecode(aws_s3_bucket_policy.issuer.policy).Statement[0].Resource == ["arn:aws:s3:::issuer-blue/.well-known/openid-configuration", "arn:aws:s3:::issuer-blue/keys.json"]
+    error_message = "Nothing but the two documents may be public."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_public_access_block.issuer.block_public_acls && aws_s3_bucket_public_access_block.issuer.ignore_public_acls && !aws_s3_bucket_public_access_block.issuer.block_public_policy
+    error_message = "The policy alone may make anything public."
+  }
+}
+
+run "private_bucket_behind_cloudfront" {
+  command = plan
+
+  override_resource {
+    target          = aws_cloudfront_distribution.issuer
+    override_during = plan
+    values          = { arn = "arn:aws:cloudfront::123456789012:distribution/E1", domain_name = "d1.cloudfront.net", id = "E1" }
+  }
+
+  override_resource {
+    target          = aws_s3_bucket.issuer
+    override_during = plan
+    values          = { arn = "arn:aws:s3:::issuer-blue", id = "issuer-blue" }
+  }
+
+  variables {
+    access = "cloudfront"
+  }
+
+  assert {
+    condition     = output.issuer_url == "https://d1.cloudfront.net" && output.distribution_id == "E1"
+    error_message = "The issuer must be the distribution's address."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_public_access_block.issuer.block_public_policy && aws_s3_bucket_public_access_block.issuer.restrict_public_buckets
+    error_message = "The bucket must be private."
+  }
+
+  assert {
+    condition = jsondecode(aws_s3_bucket_policy.issuer.policy).Statement[0].Condition == {
+      StringEquals = { "aws:SourceArn" = "arn:aws:cloudfront::123456789012:distribution/E1" }
+    }
+    error_message = "No other distribution may read the bucket."
+  }
+}
+
+run "own_domain" {
+  command = plan
+
+  variables {
+    access = "cloudfront"
+    domain = { name = "oidc.example.com", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1" }
+  }
+
+  assert {
+    condition     = output.issuer_url == "https://oidc.example.com"
+    error_message = "The issuer must be the domain that was given."
+  }
+
+  assert {
+    condition     = one(aws_cloudfront_distribution.issuer[0].viewer_certificate).minimum_protocol_version == "TLSv1.2_2021"
+    error_message = "Old TLS must be refused where it can be."
+  }
+}
+
+run "cloudfront_outside_of_its_partition" {
+  command = plan
+
+  providers = {
+    aws = aws.govcloud
+  }
+
+  variables {
+    access = "cloudfront"
+  }
+
+  expect_failures = [aws_cloudfront_distribution.issuer[0]]
+}

@@ -1,0 +1,124 @@
+"""Every module and example: formatted, valid, its own tests pass, and its files and README say the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.terraform import on_moto, sources
+from tests.terraform.tables import with_tables
+from tests.terraform.workspace import (
+    EXAMPLES,
+    MODULES,
+    ROOT,
+    Workspace,
+    needs_provider,
+    needs_terraform,
+    one_at_a_time,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = one_at_a_time
+ROOTS = [*MODULES, *EXAMPLES]
+each_root = pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.name)
+each_module = pytest.mark.parametrize("root", MODULES, ids=lambda path: path.name)
+RANGE = ">= 5.81, < 7.0"
+
+
+@needs_terraform
+def test_everything_is_formatted(tree: Path) -> None:
+    Workspace(directory=tree).must("fmt", "-check", "-diff", "-recursive", "terraform")
+
+
+@needs_provider
+@each_root
+def test_own_tests_pass_with_the_real_provider(tree: Path, root: Path) -> None:
+    workspace = Workspace(directory=tree / root.relative_to(ROOT))
+    workspace.init()
+    workspace.must("validate", "-no-color")
+    assert "0 failed" in workspace.must("test", "-no-color").text
+
+
+@each_root
+def test_files_are_those_of_a_module(root: Path) -> None:
+    there = {path.name for path in root.iterdir()}
+    assert there >= {"README.md", "main.tf", "outputs.tf", "tests", "variables.tf", "versions.tf"}
+    assert list((root / "tests").glob("*.tftest.hcl"))
+
+
+@each_root
+def test_tables_of_the_readme_are_the_code(root: Path) -> None:
+    assert (root / "README.md").read_text() == with_tables(root), "run python -m tests.terraform.tables"
+    assert "<!-- inputs -->" in with_tables(root)
+    assert "<!-- outputs -->" in with_tables(root)
+
+
+@each_root
+def test_no_other_provider_is_needed(root: Path) -> None:
+    (settings,) = sources.blocks(root, "terraform")
+    (providers,) = settings["required_providers"]
+    assert {name for name in providers if not name.startswith("__")} == {"aws"}
+    assert sources.plain(providers["aws"]["source"]) == "hashicorp/aws"
+    assert sources.plain(providers["aws"]["version"]) == RANGE
+    resources = [*sources.blocks(root, "resource"), *sources.blocks(root, "data")]
+    assert all(sources.plain(kind).startswith("aws_") for block in resources for kind in block)
+
+
+@each_root
+def test_every_variable_is_typed_and_described_and_every_output_described(root: Path) -> None:
+    for variable in sources.variables(root):
+        assert variable.type, variable.name
+        assert variable.description.endswith((".", "`")), variable.name
+    for output in sources.outputs(root):
+        assert output.description.endswith("."), output.name
+
+
+@each_module
+def test_every_variable_of_a_module_is_validated_and_told_what_to_write(root: Path) -> None:
+    for variable in sources.variables(root):
+        assert variable.messages, variable.name
+        for message in variable.messages:
+            assert message.split()[0].rstrip(":,") == variable.name
+            assert re.search(r"\. (Write|Take|Serve|If|Choose|Make|With|Give|Leave|Or) ", message), message
+
+
+@each_root
+def test_nothing_of_a_run_is_left_in_the_tree(root: Path) -> None:
+    assert not [path for path in root.rglob("*") if path.name.startswith(".terraform") or ".tfstate" in path.name]
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [*(ROOT / "terraform").rglob("*.md"), *(ROOT / "iam-policies").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+@needs_provider
+def test_modules_readmes_work_together_as_they_stand(tree: Path) -> None:
+    """The snippets of the three READMEs, in one root module."""
+    directory = tree / "terraform/examples/readmes"
+    directory.mkdir()
+    snippets = [block for one in MODULES for block in hcl_blocks(one)]
+    assert len(snippets) == len(MODULES)
+    (directory / "main.tf").write_text("\n".join(snippets))
+    shutil.copy(ROOT / "terraform/examples/openshift/tests/jwks.json", directory / "jwks.json")
+    (directory / "provider.tf").write_text('provider "aws" {\n  region = "eu-west-1"\n}\n')
+    workspace = Workspace(directory=directory)
+    on_moto.point(workspace, "http://127.0.0.1:9")  # nobody is there, and nobody is asked
+    workspace.init()
+    assert "to add, 0 to change, 0 to destroy" in workspace.must("plan", "-no-color", "-input=false").text
+
+
+def hcl_blocks(module: Path) -> list[str]:
+    return re.findall(r"```hcl\n(.*?)```", (module / "README.md").read_text(), re.DOTALL)
+
+
+def test_git_knows_no_lock_and_no_state() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    assert not [name for name in listed if ".terraform" in name or ".tfstate" in name]
