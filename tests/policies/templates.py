@@ -1,0 +1,71 @@
+"""Reads the policy templates of iam-policies/ and puts values into them, by their rule: plain substitution of JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path for path in (ROOT / "iam-policies").iterdir() if path.is_dir())
+TEMPLATES = sorted((ROOT / "iam-policies").rglob("*.json.tftpl"))
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+ROLE = "arn:aws:iam::123456789012:role/workload/app"
+PARTNER = "arn:aws:iam::210987654321:role/partner"
+BUCKET = "arn:aws:s3:::reports"
+EXAMPLE: dict[str, Any] = {
+    "absent_keys": {"oidc.example/blue:sub": "true", "oidc.example/green:sub": "true"},
+    "all_arns": [BUCKET, f"{BUCKET}/*"],
+    "allowed_actions": ["kms:Decrypt", "s3:*", "sqs:*"],
+    "audience_key": "oidc.example/blue:aud",
+    "audiences": ["sts.amazonaws.com"],
+    "bucket_arn": BUCKET,
+    "chainable_role_arns": ["arn:aws:iam::210987654321:role/partner*"],
+    "conditions": {"StringEquals": {"sts:ExternalId": "example-7f3d"}},
+    "distribution_arn": "arn:aws:cloudfront::123456789012:distribution/E1",
+    "document_arns": [f"{BUCKET}/keys.json"],
+    "guarded_role_arns": ["arn:aws:iam::*:role/workload/*"],
+    "infra_role_arns": ["arn:aws:iam::*:role/infra/deploy"],
+    "key_arns": ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"],
+    "listed_prefixes": ["payments/*"],
+    "object_arns": [f"{BUCKET}/payments/*"],
+    "organization_id": "o-example123",
+    "own_provider_arns": ["arn:aws:iam::*:oidc-provider/oidc.example/*"],
+    "partner_account_ids": ["210987654321"],
+    "principals": [ROLE],
+    "provider_arn": "arn:aws:iam::123456789012:oidc-provider/oidc.example/blue",
+    "queue_arns": ["arn:aws:sqs:eu-west-1:123456789012:orders"],
+    "role_arns": [PARTNER],
+    "services": ["s3.eu-west-1.amazonaws.com"],
+    "session_names": ["payments.*"],
+    "sid": "TrustClusterBlue",
+    "source_identities": ["app"],
+    "subject_key": "oidc.example/blue:sub",
+    "subject_operator": "StringEquals",
+    "subjects": ["system:serviceaccount:payments:api"],
+    "tag_keys": ["team"],
+}
+"""A value for each placeholder."""
+
+
+def template(name: str) -> Path:
+    """Find a template by folder and name: `permissions/s3-prefix`."""
+    return ROOT / f"iam-policies/{name}.json.tftpl"
+
+
+def rendered(path: Path, **values: object) -> str:
+    """Put values into a template; those of EXAMPLE where none is given."""
+    return PLACEHOLDER.sub(lambda found: json.dumps({**EXAMPLE, **values}[found[1]]), path.read_text())
+
+
+def policy(path: Path, **values: object) -> dict[str, Any]:
+    """Return a template as a whole policy: a single statement is put into one."""
+    document: dict[str, Any] = json.loads(rendered(path, **values), object_pairs_hook=_without_doubles)
+    return document if "Statement" in document else {"Version": "2012-10-17", "Statement": [document]}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len({key for key, _ in pairs}) == len(pairs), f"a key is there twice: {pairs}"
+    return dict(pairs)

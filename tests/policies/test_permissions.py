@@ -1,0 +1,257 @@
+"""The policy texts of iam-policies/: written one way, explained, known to AWS, and meaning what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from policy_sentry.querying.actions import get_actions_for_service
+from policy_sentry.querying.all import get_all_service_prefixes
+
+from broker.conditions import failures
+from sandbox.permissions import Needed, Permissions
+from tests.policies.templates import (
+    BUCKET,
+    EXAMPLE,
+    FOLDERS,
+    PARTNER,
+    PLACEHOLDER,
+    ROLE,
+    TEMPLATES,
+    policy,
+    rendered,
+    template,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name.removesuffix(".json.tftpl"))
+each_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+IDENTITY = [path for path in TEMPLATES if path.parent.name in ("permissions", "boundaries")]
+MOST_CHARACTERS = {"boundaries": 6144, "guardrails": 5120, "issuer": 20_480, "permissions": 10_240, "trust": 2048}
+
+BY_NATURE = {"RESOURCE_STAR"}
+"""A boundary grants nothing: it names services, and leaves resources to the roles' policies."""
+
+
+def sids(path: Path) -> list[str]:
+    return [statement["Sid"] for statement in policy(path, sid="`sid`")["Statement"]]
+
+
+@each_template
+def test_template_is_plain_and_written_one_way(path: Path) -> None:
+    text = path.read_text()
+    assert "%{" not in text
+    assert "$${" not in text
+    assert text.count("${") == len(PLACEHOLDER.findall(text))
+    names = PLACEHOLDER.sub(lambda found: json.dumps(found[1]), text)
+    assert names == json.dumps(json.loads(names), indent=2, ensure_ascii=False) + "\n"
+
+
+@each_template
+def test_template_gives_a_policy_of_a_size_that_aws_takes(path: Path) -> None:
+    document = policy(path)
+    assert document["Version"] == "2012-10-17"
+    assert len(json.dumps(document, separators=(",", ":"))) <= MOST_CHARACTERS[path.parent.name]
+
+
+@each_folder
+def test_readme_explains_each_statement_and_no_other(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    sections = {part.split("\n", 1)[0].strip("`"): part for part in text.split("\n## ")[1:]}
+    there = {sid.strip("`") for path in folder.glob("*.tftpl") for sid in sids(path)}
+    assert set(sections) == there
+    for sid, section in sections.items():
+        assert "**Why.**" in section, sid
+        assert "**Change it**" in section, sid
+
+
+@each_folder
+def test_readme_lists_each_file_with_its_placeholders(folder: Path) -> None:
+    rows = re.findall(r"^\| `([\w.-]+)` \|(.*)\|$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert {name for name, _ in rows} == {path.name for path in folder.glob("*.tftpl")}
+    before: set[str] = set()
+    for name, row in rows:
+        named = {word for word in re.findall(r"`(\w+)`", row) if word in EXAMPLE}
+        without = set(re.findall(r"without `(\w+)`", row))
+        inherited = before - without if "as above" in row else set()
+        assert (named - without) | inherited == set(PLACEHOLDER.findall((folder / name).read_text())), name
+        before = (named - without) | inherited
+
+
+@each_folder
+def test_json_in_the_readme_is_json(folder: Path) -> None:
+    for text in re.findall(r"`([\[{][^`]*[\]}])`", (folder / "README.md").read_text()):
+        json.loads(text)
+
+
+@each_template
+def test_every_action_exists(path: Path) -> None:
+    for statement in policy(path)["Statement"]:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            service, name = action.split(":")
+            known = {one.lower() for one in get_actions_for_service(service)}
+            assert service in get_all_service_prefixes(), action
+            assert name == "*" or action.lower() in known, action
+
+
+@pytest.mark.parametrize("path", IDENTITY, ids=lambda path: path.name.removesuffix(".json.tftpl"))
+def test_parliament_finds_nothing_in_what_identities_get(path: Path) -> None:
+    findings = {finding.issue for finding in analyze(rendered(path)).findings}
+    assert findings <= (BY_NATURE if path.parent.name == "boundaries" else set())
+
+
+def analyze(text: str) -> Any:  # noqa: ANN401 - parliament has no types
+    """Let parliament look at a policy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it leaves files open, and imports what is going to go
+        import parliament  # noqa: PLC0415 - with warnings off
+
+        return parliament.analyze_policy_string(text, ignore_private_auditors=True)
+
+
+def test_parliament_would_have_found_something() -> None:
+    text = rendered(template("permissions/s3-prefix")).replace("s3:GetObject", "s3:GetObjekt")
+    assert [finding.issue for finding in analyze(text).findings] == ["UNKNOWN_ACTION"]
+
+
+def may(name: str, action: str, resource: str, **context: str) -> bool:
+    """Say whether a role with this one policy may do it."""
+    held = Permissions(identity=(rendered(template(name)),))
+    return held.refusal(Needed.ALLOW, action=action, resource=resource, context=keys(context)) is None
+
+
+def keys(context: dict[str, str]) -> dict[str, list[str]]:
+    """Make condition keys of keyword arguments: `s3__prefix` is `s3:prefix`."""
+    return {key.replace("__", ":"): [value] for key, value in context.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "resource", "context", "allowed"),
+    [
+        ("s3-prefix", "s3:GetObject", f"{BUCKET}/payments/a", {}, True),
+        ("s3-prefix", "s3:GetObject", f"{BUCKET}/payroll/a", {}, False),
+        ("s3-prefix", "s3:GetObject", f"{BUCKET}/payments", {}, False),
+        ("s3-prefix", "s3:PutObjectAcl", f"{BUCKET}/payments/a", {}, False),
+        ("s3-prefix", "s3:ListBucket", BUCKET, {"s3__prefix": "payments/"}, True),
+        ("s3-prefix", "s3:ListBucket", BUCKET, {"s3__prefix": "payroll/"}, False),
+        ("s3-prefix", "s3:ListBucket", BUCKET, {}, False),
+        ("sqs-consumer", "sqs:ReceiveMessage", EXAMPLE["queue_arns"][0], {}, True),
+        ("sqs-consumer", "sqs:ReceiveMessage", f"{EXAMPLE['queue_arns'][0]}-dead", {}, False),
+        ("sqs-consumer", "sqs:SendMessage", EXAMPLE["queue_arns"][0], {}, False),
+        ("kms-decrypt", "kms:Decrypt", EXAMPLE["key_arns"][0], {"kms__ViaService": "s3.eu-west-1.amazonaws.com"}, True),
+        (
+            "kms-decrypt",
+            "kms:Decrypt",
+            EXAMPLE["key_arns"][0],
+            {"kms__ViaService": "s3.us-east-1.amazonaws.com"},
+            False,
+        ),
+        ("kms-decrypt", "kms:Decrypt", EXAMPLE["key_arns"][0], {}, False),
+        ("cross-account-assume", "sts:AssumeRole", PARTNER, {}, True),
+        ("cross-account-assume", "sts:TagSession", PARTNER, {}, True),
+        ("cross-account-assume", "sts:AssumeRole", f"{PARTNER}2", {}, False),
+    ],
+)
+def test_permission_reaches_as_far_as_it_says(
+    name: str, action: str, resource: str, context: dict[str, str], allowed: bool
+) -> None:
+    assert may(f"permissions/{name}", action, resource, **context) is allowed
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "allowed"),
+    [
+        ("s3:GetObject", f"{BUCKET}/a", True),
+        ("ec2:RunInstances", "*", False),
+        ("iam:CreateRole", ROLE, False),
+        ("sts:AssumeRole", PARTNER, True),
+        ("sts:AssumeRole", "arn:aws:iam::999999999999:role/partner", False),
+        ("sts:GetSessionToken", "*", False),
+    ],
+)
+def test_boundary_bounds_a_role_that_may_do_everything(action: str, resource: str, allowed: bool) -> None:
+    everything = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    held = Permissions(identity=(everything,), boundary=(rendered(template("boundaries/broker-role")),))
+    assert (held.refusal(Needed.ALLOW, action=action, resource=resource, context={}) is None) is allowed
+
+
+def test_boundary_holds_where_a_trust_policy_names_the_session_itself() -> None:
+    held = Permissions(boundary=(rendered(template("boundaries/broker-role")),))
+    elsewhere = "arn:aws:iam::123456789012:role/admin"
+    refusal = held.refusal(Needed.NO_DENY, action="sts:AssumeRole", resource=elsewhere, context={})
+    assert refusal is not None
+    assert "DenyChainingElsewhere" in refusal
+
+
+def denied(name: str, action: str, resource: str, **context: str) -> bool:
+    """Say whether a guardrail denies what all else allows."""
+    text = rendered(template(f"guardrails/{name}"))
+    held = Permissions(identity=('{"Statement": []}',), session=(text,))
+    refusal = held.refusal(Needed.NO_DENY, action=action, resource=resource, context=keys(context))
+    return refusal is not None
+
+
+INFRA, SOMEBODY = "arn:aws:iam::123456789012:role/infra/deploy", "arn:aws:iam::123456789012:role/dev"
+PROVIDERS = "arn:aws:iam::123456789012:oidc-provider"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "principal", "refused"),
+    [
+        ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", INFRA, False),
+        ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", SOMEBODY, True),
+        ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example.evil/blue", INFRA, True),
+        ("iam:AddClientIDToOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", SOMEBODY, True),
+        ("iam:UpdateAssumeRolePolicy", ROLE, INFRA, False),
+        ("iam:UpdateAssumeRolePolicy", ROLE, SOMEBODY, True),
+        ("iam:UpdateAssumeRolePolicy", ROLE, "arn:aws:iam::123456789012:role/infra/deploy2", True),
+        ("iam:UpdateAssumeRolePolicy", "arn:aws:iam::123456789012:role/own", SOMEBODY, False),
+        ("iam:GetRole", ROLE, SOMEBODY, False),
+    ],
+)
+def test_service_control_policy_leaves_trust_to_the_infra_role(
+    action: str, resource: str, principal: str, refused: bool
+) -> None:
+    assert denied("scp-trust", action, resource, aws__PrincipalArn=principal) is refused
+
+
+@pytest.mark.parametrize(
+    ("context", "refused"),
+    [
+        ({"oidc.example/blue:sub": ["system:serviceaccount:a:b"]}, False),
+        ({"oidc.example/green:sub": ["system:serviceaccount:a:b"]}, False),
+        ({"oidc.example/red:sub": ["system:serviceaccount:a:b"]}, True),
+        ({"oidc.example/blue/evil:sub": ["system:serviceaccount:a:b"]}, True),
+        ({}, True),
+    ],
+)
+def test_resource_control_policy_lets_in_tokens_of_own_issuers_only(
+    context: dict[str, list[str]], refused: bool
+) -> None:
+    tokens, _ = policy(template("guardrails/rcp-issuers"))["Statement"]
+    assert (failures(tokens["Condition"], context) == ()) is refused
+
+
+@pytest.mark.parametrize(
+    ("organization", "account", "refused"),
+    [
+        ("o-example123", "123456789012", False),
+        ("o-stranger99", "999999999999", True),
+        ("o-stranger99", "210987654321", False),
+        ("", "999999999999", True),
+    ],
+)
+def test_resource_control_policy_lets_in_organisation_and_partners_only(
+    organization: str, account: str, refused: bool
+) -> None:
+    _, strangers = policy(template("guardrails/rcp-issuers"))["Statement"]
+    context = {"aws:PrincipalOrgID": [organization] if organization else [], "aws:PrincipalAccount": [account]}
+    operators = {name: block for name, block in strangers["Condition"].items() if name != "BoolIfExists"}
+    assert (failures(operators, context) == ()) is refused
+    assert strangers["Condition"]["BoolIfExists"] == {"aws:PrincipalIsAWSService": "false"}
