@@ -230,7 +230,7 @@ _BY_QUOTE = {
     "Incorrect token audience": "Add {audience} to the client ids of the IAM OIDC provider for {issuer}.",
     "verification key": (
         "STS could not fetch the keys of {issuer}: its discovery document and JWKS must be public and answer within "
-        "5 s. This often passes by itself."
+        "5 s. This often passes by itself; if not, `broker issuer check {issuer}` says why."
     ),
     "MaxSessionDuration": _DURATION_REMEDY,
 }
