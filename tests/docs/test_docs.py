@@ -147,7 +147,7 @@ def test_commands_table_is_the_command_line(capsys: pytest.CaptureFixture[str]) 
 def test_exit_codes_table_is_the_taxonomy() -> None:
     section = README.split("| exit code | meaning |")[1].split("## Settings")[0]
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
-    assert listed == {0, EXIT_BUG, *(kind.exit_code for kind in tables.leaves(BrokerError))}
+    assert listed == {0, 1, EXIT_BUG, *(kind.exit_code for kind in tables.leaves(BrokerError))}
 
 
 def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
