@@ -23,6 +23,7 @@ from broker.issuer_url import HTTPS_PORT, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
 MAXIMUM_BYTES = 262_144
 """Of a document: 200 keys of 4096 bits are under half of it. AWS tells no limit."""
@@ -49,6 +50,7 @@ class Answer:
     seconds: float
     chain: tuple[bytes, ...]
     distrust: ssl.SSLCertVerificationError | None
+    needs_tls_13: bool
     address: str
     via: str
 
@@ -71,89 +73,127 @@ def get(url: str, route: Route) -> Answer | Silence:
 
 
 def default_verification(ca_bundle: str) -> ssl.SSLContext:
-    """Return a context that trusts the bundle's CAs, or the system's. Raises OSError where it is no such file."""
-    return ssl.create_default_context(cafile=ca_bundle or None)
+    """Return a context that trusts the bundle's CAs, or the system's. Raises OSError where it is no such file.
+
+    Without what Python 3.13 demands beyond OpenSSL's own rules: AWS tells of no such demand.
+    """
+    context = ssl.create_default_context(cafile=ca_bundle or None)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def _get(url: str, route: Route) -> Answer | Silence:
-    began = time.monotonic()
+    parts = split(url)
+    assert parts is not None
     try:
-        try:
-            return _exchange(url, route, default_verification(route.ca_bundle), None, began)
-        except ssl.SSLCertVerificationError as distrust:
-            unverified = ssl.create_default_context()
-            unverified.check_hostname = False
-            unverified.verify_mode = ssl.CERT_NONE
-            return _exchange(url, route, unverified, distrust, began)
+        way = _way(parts.hostname or "", parts.port or HTTPS_PORT, route)
+    except ValueError as error:
+        return Silence(found=str(error), remedy="Write HTTPS_PROXY=http://HOST:PORT, or unset it.")
+    try:
+        return _tried(parts, way, route)
+    except TimeoutError:
+        return _late(route)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return _late(route) if isinstance(error, TimeoutError) else _explained(error)
+        return _explained(error, way)
+
+
+def _tried(parts: SplitResult, way: _Way, route: Route) -> Answer:
+    """Return the answer, at the third try at the latest: with TLS 1.3 if it must be, unverified if it must be."""
+    began = time.monotonic()
+    distrust: ssl.SSLCertVerificationError | None = None
+    needs_tls_13 = False
+    while True:
+        context = default_verification(route.ca_bundle)
+        if distrust is not None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if not needs_tls_13:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            response, body, chain, address = _exchange(parts, way, context, route.timeout_seconds)
+        except ssl.SSLCertVerificationError as error:
+            distrust = error
+        except ssl.SSLError:
+            if needs_tls_13:
+                raise
+            needs_tls_13 = True
+        else:
+            return Answer(
+                status=response.status,
+                content_type=response.headers.get("Content-Type", ""),
+                location=response.headers.get("Location", ""),
+                body=body,
+                seconds=time.monotonic() - began,
+                chain=chain,
+                distrust=distrust,
+                needs_tls_13=needs_tls_13,
+                address=address,
+                via=way.via,
+            )
 
 
 def _exchange(
-    url: str, route: Route, context: ssl.SSLContext, distrust: ssl.SSLCertVerificationError | None, began: float
-) -> Answer:
-    parts = split(url)
-    assert parts is not None
+    parts: SplitResult, way: _Way, context: ssl.SSLContext, timeout_seconds: float
+) -> tuple[http.client.HTTPResponse, bytes, tuple[bytes, ...], str]:
+    """Return the response with its body, and the server's certificates and address.
+
+    The connection is plain until TLS with the host itself is put on top, whichever way leads to it.
+    """
     host, port = parts.hostname or "", parts.port or HTTPS_PORT
-    connection, via = _connection(host, port, route)
+    connection = http.client.HTTPConnection(way.address, way.port, timeout=timeout_seconds)
+    if way.proxy_headers is not None:
+        connection.set_tunnel(host, port, dict(way.proxy_headers))
     try:
         connection.connect()
         address = str(connection.sock.getpeername()[0])
         connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
         chain = _chain(connection.sock)
+        headers = {
+            "Accept": "application/json",
+            "Host": parts.netloc if port != HTTPS_PORT else host,
+            "User-Agent": f"sts-federation-broker/{__version__}",
+        }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request(
-            "GET",
-            target,
-            headers={
-                "Accept": "application/json",
-                "Host": parts.netloc if port != HTTPS_PORT else host,
-                "User-Agent": f"sts-federation-broker/{__version__}",
-            },
-        )
+        connection.request("GET", target, headers=headers)
         response = connection.getresponse()
         body = response.read(MAXIMUM_BYTES + 1)
         if response.length and len(body) <= MAXIMUM_BYTES:
             raise http.client.IncompleteRead(b"", response.length)
     finally:
         connection.close()
-    return Answer(
-        status=response.status,
-        content_type=response.headers.get("Content-Type", ""),
-        location=response.headers.get("Location", ""),
-        body=body,
-        seconds=time.monotonic() - began,
-        chain=chain,
-        distrust=distrust,
-        address=address,
-        via=via,
-    )
+    return response, body, chain, address
 
 
-def _connection(host: str, port: int, route: Route) -> tuple[http.client.HTTPConnection, str]:
-    """Return a connection that is not yet open, and the way it takes where that is not DNS'.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """Where to connect to. `proxy_headers` None: no proxy; `via` tells of a way that is not DNS'."""
 
-    A plain one: TLS with the host is put on top once the way is open, whichever way it is.
-    """
+    address: str
+    port: int
+    proxy_headers: Mapping[str, str] | None = None
+    via: str = ""
+
+
+def _way(host: str, port: int, route: Route) -> _Way:
+    """Return the way to a host. Raises ValueError where the proxy is none that can be used."""
     for wanted in ((host, port), (host, 0), ("", port), ("", 0)):
         if wanted in route.redirected:
             address, other = route.redirected[wanted]
             address, other = address or host, other or port
-            plain = http.client.HTTPConnection(address, other, timeout=route.timeout_seconds)
-            return plain, f"{address}:{other} (--connect-to)"
+            return _Way(address=address, port=other, via=f"{address}:{other} (--connect-to)")
     proxy = "" if _is_bypassed(host, route.environ) else _variable(route.environ, "https_proxy")
     if not proxy:
-        return http.client.HTTPConnection(host, port, timeout=route.timeout_seconds), ""
+        return _Way(address=host, port=port)
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError("HTTPS_PROXY is no http:// URL")
-    plain = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=route.timeout_seconds)
     headers = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-    plain.set_tunnel(host, port, headers)
-    return plain, f"the proxy {quoted(parts.hostname)}:{parts.port or 80} (HTTPS_PROXY)"
+    address, other = parts.hostname, parts.port or 80
+    via = f"the proxy {quoted(address)}:{other} (HTTPS_PROXY)"
+    return _Way(address=address, port=other, proxy_headers=headers, via=via)
 
 
 def _is_bypassed(host: str, environ: Mapping[str, str]) -> bool:
@@ -187,10 +227,14 @@ def _late(route: Route) -> Silence:
     )
 
 
-def _explained(error: Exception) -> Silence:
+def _explained(error: Exception, way: _Way) -> Silence:
     said = quoted((isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__)
+    where = f"by {way.via}: " if way.via else ""
     if isinstance(error, ssl.SSLError):
-        return Silence(found=f"TLS failed: {said}", remedy="Look at the server's TLS: STS speaks 1.2 and above.")
+        return Silence(
+            found=f"{where}TLS failed: {said}", remedy="Look at the server's TLS: 1.2 and 1.3 are spoken here."
+        )
     if isinstance(error, OSError):
-        return Silence(found=said, remedy="STS comes from the internet: public DNS and an open port 443 are needed.")
-    return Silence(found=f"no HTTP answer: {said}", remedy="Look at what answers there.")
+        remedy = "STS comes from the internet: public DNS and an open port 443 are needed."
+        return Silence(found=f"{where}{said}", remedy=remedy if not way.via else "Look at that way first.")
+    return Silence(found=f"{where}no HTTP answer: {said}", remedy="Look at what answers there.")

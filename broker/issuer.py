@@ -7,7 +7,6 @@ Rules: a line for each finding, the verdict first; nothing that a server wrote r
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED = 1
 _LONGEST_TIMEOUT_SECONDS = 60
+_HIGHEST_PORT = 65_535
 _CONNECT_TO = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):(\d{0,5}):(\[[^\[\]]*\]|[^:\[\]]*):(\d{0,5})")
 _RENDER = (
     "Writes OUTPUT/keys.json and OUTPUT/.well-known/openid-configuration, to be served at the issuer's URL.\n"
@@ -104,8 +104,11 @@ def _redirection(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
     match = _CONNECT_TO.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text}: write HOST1:PORT1:HOST2:PORT2, for example ::127.0.0.1:8443")
-    host, port, other_host, other_port = match.groups()
-    return (host.strip("[]").lower(), int(port or 0)), (other_host.strip("[]"), int(other_port or 0))
+    host, other_host = match[1].strip("[]").lower(), match[3].strip("[]")
+    port, other_port = int(match[2] or 0), int(match[4] or 0)
+    if max(port, other_port) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text}: write ports up to {_HIGHEST_PORT}")
+    return (host, port), (other_host, other_port)
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -149,7 +152,7 @@ def _check(options: argparse.Namespace) -> int:
         now=SystemClock().read().now,
     ).run()
     if options.json:
-        sys.stdout.write(json.dumps(_document(options.url, report), indent=2) + "\n")
+        sys.stdout.write(_json(options.url, report))
     else:
         sys.stdout.writelines(_lines(report))
     return 0 if is_accepted(report.findings) else EXIT_REFUSED
@@ -172,11 +175,13 @@ def _lines(report: Report) -> list[str]:
     return lines
 
 
-def _document(url: str, report: Report) -> dict[str, object]:
+def _json(url: str, report: Report) -> str:
+    import json  # noqa: PLC0415 - at every start otherwise
+
     from broker.findings import is_accepted  # noqa: PLC0415
     from broker.formats import timestamp  # noqa: PLC0415
 
-    return {
+    document = {
         "issuer": url,
         "accepted": is_accepted(report.findings),
         "findings": [
@@ -204,3 +209,4 @@ def _document(url: str, report: Report) -> dict[str, object]:
         },
         "thumbprints": {host: chain[-1].sha1 for host, chain in report.chains.items() if chain},
     }
+    return json.dumps(document, indent=2) + "\n"

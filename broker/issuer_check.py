@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import certificates, issuer_url, key_sets, token_signature
 from broker.findings import failed, ok, quoted, warning
+from broker.formats import timestamp
 from broker.https_get import MAXIMUM_BYTES, Answer, Silence
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class IssuerCheck:
         self._check_algorithms(discovery)
         if self._token is not None:
             self._check_token(self._token)
+            self._check_expiry(self._token.claims.expires_at)
 
     def _compare_issuers(self) -> None:
         if self._token is None:
@@ -163,6 +165,11 @@ class IssuerCheck:
             self._findings.append(warning("certificate", told, "Renew it; it is over in less than 30 days."))
         else:
             self._findings.append(ok("certificate", told))
+        if answer.needs_tls_13:
+            said = f"{host} speaks TLS 1.3 only; AWS then goes by the provider's thumbprints (IAM User Guide)."
+            self._findings.append(
+                warning("certificate", said, f"Allow TLS 1.2 too, or list {chain[-1].sha1} in the provider.")
+            )
 
     def _check_discovery(self, document: Mapping[str, Any]) -> None:
         issuer = document.get("issuer")
@@ -226,6 +233,11 @@ class IssuerCheck:
             self._findings.append(failed("token", said, "Publish the key with the algorithm that the cluster uses."))
         else:
             self._findings.append(token_signature.examine(token, key))
+
+    def _check_expiry(self, expires_at: datetime) -> None:
+        if expires_at <= self._now:
+            said = f"The token expired at {timestamp(expires_at)}: STS refuses it, whatever its issuer publishes."
+            self._findings.append(warning("token", said, "Check with the token that the pod has now."))
 
     def _add_once(self, finding: Finding) -> None:
         if finding not in self._findings:

@@ -75,8 +75,8 @@ def _examine_key(given: object, number: int) -> tuple[PublicKey | None, list[Fin
         return None, [
             failed(
                 "key",
-                f"PRIVATE KEY PUBLISHED: {name} has {', '.join(private)}. Whoever has read it can sign tokens.",
-                "Take the document away now, make a new signing key, and publish public halves only.",
+                f"PRIVATE KEY: {name} has {', '.join(private)}. Whoever reads this document can sign tokens.",
+                "Publish public halves only. If this was published, take it away now, and make a new signing key.",
             )
         ]
     if given.get("kty") not in ("RSA", "EC"):

@@ -221,7 +221,7 @@ MISCONFIGURATIONS = [
         name="shared-secret",
         keys=keys(jwk(), {"kty": "oct", "kid": "b", "alg": "HS256", "k": "c2VjcmV0"}),
         check="key",
-        said="PRIVATE KEY PUBLISHED: Key b has k",
+        said="PRIVATE KEY: Key b has k",
     ),
     Misconfiguration(
         name="ed25519",
@@ -237,7 +237,7 @@ MISCONFIGURATIONS = [
         name="private",
         keys=keys(jwk(d="c2VjcmV0LWtleQ", p="cA", q="cQ")),
         check="key",
-        said="PRIVATE KEY PUBLISHED: Key key-1 has d, p, q",
+        said="PRIVATE KEY: Key key-1 has d, p, q",
     ),
     Misconfiguration(
         name="wrong-host", server={"host": "other.company.example"}, check="certificate", said=f"is not {HOST}'s"

@@ -153,15 +153,18 @@ class TestCheck:
             ),
             ({"keys": reply({"keys": [jwk()]}, content_type="")}, "content type is missing"),
             ({"server": {"ends": timedelta(days=20)}}, "it is over in less than 30 days"),
+            ({"server": {"is_modern": True}}, "speaks TLS 1.3 only; AWS then goes by the provider's thumbprints"),
+            ({"token": token(exp=1_700_000_000)}, "The token expired at 2023-11-14T22:13:20Z: STS refuses it"),
         ],
-        ids=["types", "algorithms", "port", "alg", "use", "octets", "no-type", "expiry"],
+        ids=["types", "algorithms", "port", "alg", "use", "octets", "no-type", "expiry", "TLS-1.3", "expired-token"],
     )
     def test_what_aws_leaves_open_is_a_warning(
         self, run: Run, authority: Authority, changes: dict[str, Any], said: str
     ) -> None:
-        site = {"server": {}, "discovery": discovery(), "keys": keys(jwk()), **changes}
+        site = {"server": {}, "discovery": discovery(), "keys": keys(jwk()), "token": token(), **changes}
         with Site(authority.server(**site["server"]), {DISCOVERY: site["discovery"], KEYS: site["keys"]}) as served:
-            ended = run("check", ISSUER, "--json", "--ca-bundle", str(authority.bundle), *served.arguments)
+            arguments = ["check", ISSUER, "--json", "--token", "-", "--ca-bundle", str(authority.bundle)]
+            ended = run(*arguments, *served.arguments, stdin=site["token"])
         warnings = [each for each in findings(ended, "warning") if each["check"] != "route"]
         assert (ended.code, failures(ended), len(warnings)) == (0, [], 1)
         assert said in f"{warnings[0]['found']} {warnings[0]['remedy']}"
@@ -209,6 +212,14 @@ class TestCheck:
         assert (ended.code, check) == (1, "discovery")
         assert "Connection refused" in said
 
+    def test_proxy_that_is_not_there_is_named(self, run: Run) -> None:
+        with Proxy(0) as proxy:
+            pass
+        ended = run("check", ISSUER, "--json", HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
+        ((check, said),) = failures(ended)
+        assert (ended.code, check) == (1, "discovery")
+        assert f"by the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY): Connection refused" in said
+
     def test_proxy_is_used_and_told(self, run: Run, authority: Authority) -> None:
         with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site, Proxy(site.port) as proxy:
             ended = run(
@@ -239,6 +250,7 @@ class TestCheck:
             ["check", ISSUER, "--timeout", "0"],
             ["check", ISSUER, "--timeout", "61"],
             ["check", ISSUER, "--connect-to", "127.0.0.1:8443"],
+            ["check", ISSUER, "--connect-to", "::127.0.0.1:65536"],
             ["check", ISSUER, "--ca-bundle", "/nowhere"],
             ["check", ISSUER, "--ca-bundle", "/dev/null"],
             ["render"],
@@ -305,7 +317,7 @@ class TestRender:
             "has a port",
             "ends in a slash",
             "Write https://kubernetes.default.svc ",
-            "jwks.json: PRIVATE KEY PUBLISHED: Key key-1 has d.",
+            "jwks.json: PRIVATE KEY: Key key-1 has d.",
             "jwks.json: Key b has alg HS256",
             "html.json: it is no JSON",
             "none.json cannot be read: No such file or directory.",

@@ -29,6 +29,10 @@ ISSUER = f"https://{HOST}/cluster"
 DISCOVERY = "/cluster/.well-known/openid-configuration"
 KEYS = "/cluster/keys.json"
 
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 Steps = list[bytes | float]
 
 
@@ -78,7 +82,7 @@ class Authority:
         """The certificate whose thumbprint IAM takes."""
         return self._intermediate[0].public_bytes(serialization.Encoding.DER)
 
-    def server(
+    def server(  # noqa: PLR0913 - what can be wrong with a certificate, all by keyword
         self,
         host: str = HOST,
         *,
@@ -86,6 +90,7 @@ class Authority:
         ends: timedelta = timedelta(days=90),
         is_self_signed: bool = False,
         sends_intermediate: bool = True,
+        is_modern: bool = False,
     ) -> ssl.SSLContext:
         """Return the context of a server that has a certificate for `host`."""
         signer = None if is_self_signed else self._intermediate
@@ -98,6 +103,8 @@ class Authority:
         file.write_bytes(private + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
+        if is_modern:
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context
 
     def _make(
@@ -127,6 +134,8 @@ class Authority:
                 critical=False,
             )
         )
+        usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": is_ca, "digital_signature": not is_ca}
+        builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
         if not is_ca:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         return builder.sign(issuer_key, hashes.SHA256()), key

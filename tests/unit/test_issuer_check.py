@@ -26,6 +26,7 @@ def answer(**changes: Any) -> Answer:  # noqa: ANN401 - any field
         "seconds": 0.1,
         "chain": (),
         "distrust": None,
+        "needs_tls_13": False,
         "address": "8.8.8.8",
         "via": "",
     }

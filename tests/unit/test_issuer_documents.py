@@ -273,7 +273,7 @@ class TestKeySets:
     @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
     def test_private_member_is_told_by_its_name_alone(self, member: str) -> None:
         (said,) = refusals({"keys": [{**RFC_7517_EC, member: "c2VjcmV0"}]})
-        assert said.startswith(f"PRIVATE KEY PUBLISHED: Key 1 has {member}.")
+        assert said.startswith(f"PRIVATE KEY: Key 1 has {member}.")
         assert "c2VjcmV0" not in said
 
 
