@@ -39,7 +39,8 @@ def printable(text: str) -> str:
 class Secret:
     """Text that prints as `<redacted>`.
 
-    `reveal()` is for `exchange`, `sts_client` and `formats`, for `denials` to cut it out, `token_signature` to check it.
+    `reveal()` is for `exchange`, `sts_client` and `formats`, for `denials` to cut it out, and for
+    `token_signature` to check it.
     """
 
     __slots__ = ("_text",)
