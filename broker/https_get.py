@@ -73,11 +73,16 @@ def get(url: str, route: Route) -> Answer | Silence:
 
 
 def default_verification(ca_bundle: str) -> ssl.SSLContext:
-    """Return a context that trusts the bundle's CAs, or the system's. Raises OSError where it is no such file.
+    """Return a context that trusts the bundle's CAs, or the system's. Raises ValueError where it is no such file.
 
     Without what Python 3.13 demands beyond OpenSSL's own rules: AWS tells of no such demand.
     """
-    context = ssl.create_default_context(cafile=ca_bundle or None)
+    try:
+        context = ssl.create_default_context(cafile=ca_bundle or None)
+    except ssl.SSLError:
+        raise ValueError("it holds no CA certificates") from None
+    except OSError as error:
+        raise ValueError(error.strerror or "it cannot be read") from None
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 

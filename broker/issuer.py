@@ -118,9 +118,11 @@ def _render(options: argparse.Namespace) -> int:
         options.refuse("say which keys to publish: --jwks FILE, --public-key FILE, or both")
     keys, faults = issuer_documents.gather(options.jwks, options.public_key, sys.stdin.buffer)
     documents = issuer_documents.render(options.issuer, keys, faults)
+    taken_out = issuer_documents.taken_out(options.output, documents)
     keys_path, discovery_path = issuer_documents.write(options.output, documents)
     sys.stdout.write(f"{keys_path}\n")
     sys.stdout.writelines(f"  {key.kid} {key.description}\n" for key in documents.published)
+    sys.stdout.writelines(f"  taken out: {kid}; STS will refuse tokens that it signed\n" for kid in taken_out)
     sys.stdout.write(f"{discovery_path}\n  {options.issuer}\n")
     sys.stdout.write("Upload both as application/json, the keys first. Then: ")
     sys.stdout.write(f"broker issuer check {options.issuer}\n")
@@ -135,9 +137,8 @@ def _check(options: argparse.Namespace) -> int:
 
     try:
         default_verification(options.ca_bundle)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and not error.strerror else "it holds no CA certificates"
-        raise ConfigurationError((f"--ca-bundle {options.ca_bundle} cannot be used: {reason}.",)) from None
+    except ValueError as error:
+        raise ConfigurationError((f"--ca-bundle {options.ca_bundle} cannot be used: {error}.",)) from None
     route = Route(
         timeout_seconds=options.timeout,
         ca_bundle=options.ca_bundle,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from broker.public_keys import PublicKey
 
 EXPIRY_WARNING = timedelta(days=30)
+_STS_PATIENCE_SECONDS = 5.0
+"""AWS re:Post on InvalidIdentityToken; --timeout may be longer, to see how slow a server is."""
 _REQUIRED = ("response_types_supported", "subject_types_supported", "id_token_signing_alg_values_supported")
 _EXPIRED, _NOT_YET, _HOST_MISMATCH = 10, 9, 62
 """X509_V_ERR_… of OpenSSL's x509_vfy.h."""
@@ -127,7 +129,13 @@ class IssuerCheck:
             said = f"{quoted(url)} gives {kind}, and {error}."
             self._findings.append(failed(check, said, "Serve the JSON document itself, to everybody, at this address."))
             return None
-        self._findings.append(ok(check, f"{quoted(url)}: {len(answer.body):,} bytes in {answer.seconds:.2f} s."))
+        told = f"{quoted(url)}: {len(answer.body):,} bytes in {answer.seconds:.2f} s"
+        if answer.seconds > _STS_PATIENCE_SECONDS:
+            self._findings.append(
+                failed(check, f"{told}; STS gives up after about 5 s.", "Serve it faster, from a cache.")
+            )
+        else:
+            self._findings.append(ok(check, f"{told}."))
         self._check_content_type(check, answer)
         return document
 

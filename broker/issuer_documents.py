@@ -80,6 +80,17 @@ def render(issuer: str, keys: Sequence[PublicKey], faults: Sequence[str] = ()) -
     return Documents(discovery=_discovery(issuer, in_order), keys=_encoded(document), published=in_order)
 
 
+def taken_out(directory: str, documents: Documents) -> list[str]:
+    """Return the ids of keys that the directory's key document has and the new one has not."""
+    path = os.path.join(directory, issuer_url.KEYS_PATH.lstrip("/"))  # noqa: PTH118 - one way to write in this package
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - likewise
+            before = key_sets.examine(key_sets.parse(file.read(MAXIMUM_BYTES)))[0]
+    except (OSError, ValueError):
+        return []
+    return sorted({key.kid for key in before} - {key.kid for key in documents.published})
+
+
 def write(directory: str, documents: Documents) -> tuple[str, str]:
     """Write both documents under the directory, the keys first. Return their paths. Raises PublishError."""
     keys = os.path.join(directory, issuer_url.KEYS_PATH.lstrip("/"))  # noqa: PTH118 - one way to write in this package

@@ -185,6 +185,12 @@ MISCONFIGURATIONS = [
         check="discovery",
         said="no HTTP answer",
     ),
+    Misconfiguration(
+        name="many-headers",
+        discovery=reply("{}", headers=["A: b"] * 200),
+        check="discovery",
+        said="no HTTP answer: got more than 100 headers",
+    ),
     Misconfiguration(name="no-http", discovery=[b"SSH-2.0-x\r\n"], check="discovery", said="no HTTP answer"),
     Misconfiguration(name="hang-up", discovery=[], check="discovery", said="without response"),
     Misconfiguration(name="no-jwks-uri", discovery=discovery(jwks_uri=None), check="jwks_uri", said="is missing"),

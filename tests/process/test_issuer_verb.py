@@ -243,6 +243,19 @@ class TestCheck:
         assert proxy.asked == []
 
     @pytest.mark.parametrize(
+        ("file", "said"),
+        [
+            ("/nowhere", "No such file or directory"),
+            ("/dev/null", "it holds no CA certificates"),
+            ("/", "Is a directory"),
+        ],
+    )
+    def test_bundle_that_is_none_is_exit_code_2(self, run: Run, file: str, said: str) -> None:
+        ended = run("check", ISSUER, "--ca-bundle", file)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"--ca-bundle {file} cannot be used: {said}." in ended.err
+
+    @pytest.mark.parametrize(
         "arguments",
         [
             [],
@@ -251,8 +264,6 @@ class TestCheck:
             ["check", ISSUER, "--timeout", "61"],
             ["check", ISSUER, "--connect-to", "127.0.0.1:8443"],
             ["check", ISSUER, "--connect-to", "::127.0.0.1:65536"],
-            ["check", ISSUER, "--ca-bundle", "/nowhere"],
-            ["check", ISSUER, "--ca-bundle", "/dev/null"],
             ["render"],
             ["render", "--issuer", ISSUER, "--output", "site"],
         ],
@@ -335,6 +346,14 @@ class TestRender:
         ended = run("render", "--issuer", ISSUER, "--output", "site", "--jwks", "a.json", "--jwks", "b.json")
         assert ended.code == 2
         assert "Two different keys have the kid key-1." in ended.err
+
+    def test_key_that_goes_is_told(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text(json.dumps({"keys": [jwk(), jwk(OTHER, kid="key-2")]}))
+        (tmp_path / "b.json").write_text(json.dumps({"keys": [jwk(OTHER, kid="key-2")]}))
+        render = ("render", "--issuer", ISSUER, "--output", "site", "--jwks")
+        assert "taken out" not in run(*render, "b.json").out
+        assert "taken out" not in run(*render, "a.json").out
+        assert "  taken out: key-1; STS will refuse tokens that it signed\n" in run(*render, "b.json").out
 
     def test_directory_that_cannot_be_written_is_exit_code_5(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "a.pem").write_text(pem(PRIVATE))

@@ -59,6 +59,12 @@ def test_certificate_that_cannot_be_read_is_a_warning() -> None:
     assert finding.found == "oidc.company.example's certificate is trusted; it could not be read here."
 
 
+def test_answer_that_sts_would_not_wait_for_is_refused_whatever_the_timeout() -> None:
+    (finding,) = (each for each in said(answer(seconds=5.01), Verdict.FAILED) if each.check == "discovery")
+    assert finding.found.endswith("bytes in 5.01 s; STS gives up after about 5 s.")
+    assert [each.check for each in said(answer(seconds=4.99), Verdict.FAILED)] == ["jwks_uri"]
+
+
 def test_silence_is_told_with_its_remedy() -> None:
     (finding,) = said(Silence(found="no route", remedy="Look."), Verdict.FAILED)
     assert (finding.check, finding.remedy) == ("discovery", "Look.")
