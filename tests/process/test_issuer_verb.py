@@ -6,14 +6,19 @@ import hashlib
 import json
 import os
 import urllib.request
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import botocore.exceptions
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from broker.findings import is_accepted
+from broker.https_get import Route, get
+from broker.issuer_check import IssuerCheck
 from sandbox import Sandbox
 from sandbox.loopback import LoopbackServer
 from tests.process.issuer_faults import MISCONFIGURATIONS, OTHER, PRIVATE, discovery, jwk, keys, token
@@ -22,7 +27,7 @@ from tests.support.issuer_site import DISCOVERY, HOST, ISSUER, KEYS, Authority, 
 from tests.support.program import run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sandbox.loopback import Request, Wire
@@ -38,6 +43,12 @@ pytestmark = pytest.mark.process
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def site(authority: Authority) -> Iterator[Site]:
+    with Site(authority.server(), {}) as site:
+        yield site
 
 
 @pytest.fixture
@@ -272,6 +283,35 @@ class TestCheck:
         ended = run(*arguments)
         assert ended.code == 2
         assert ended.out == ""
+
+
+class TestHostileServers:
+    """Whatever a server sends, there is a report."""
+
+    @given(
+        st.binary(max_size=300)
+        | st.builds(
+            lambda status, header, body: b"HTTP/1.1 " + status + b"\r\n" + header + b"\r\n\r\n" + body,
+            st.sampled_from([b"200 OK", b"200", b"99 ?", b"100 Continue", b"304 Not Modified", b"302 Found", b"-1 a"]),
+            st.sampled_from(
+                [b"Transfer-Encoding: chunked", b"Content-Length: -5", b"Content-Length: 99999999999999999"]
+            )
+            | st.binary(max_size=60),
+            st.binary(max_size=200) | st.text(alphabet='{}[]":,0\\ue', max_size=60).map(str.encode),
+        )
+    )
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_any_bytes_end_in_a_report(self, authority: Authority, site: Site, answer: bytes) -> None:
+        site.replies[DISCOVERY] = [answer]
+        route = Route(
+            timeout_seconds=5, ca_bundle=str(authority.bundle), redirected={("", 0): ("127.0.0.1", site.port)}
+        )
+        check = IssuerCheck(
+            ISSUER, token=None, fetch=lambda url: get(url, route), trusted_by="it", now=datetime.now(UTC)
+        )
+        report = check.run()
+        assert not is_accepted(report.findings)
+        assert all(finding.found.isprintable() for finding in report.findings)
 
 
 class TestRender:

@@ -142,12 +142,13 @@ class Authority:
 
 
 class Site:
-    """Serves steps by path, from construction until `stop`; 404 elsewhere. `requests` has what was asked."""
+    """Serves steps by path until it is left; 404 elsewhere. `requests` has what was asked; `replies` may be changed."""
 
     def __init__(self, context: ssl.SSLContext, replies: Mapping[str, Steps]) -> None:
         self.requests: list[tuple[str, str]] = []
+        self.replies = dict(replies)
         self._stopping = threading.Event()
-        self._server = _Server(context, dict(replies), self.requests, self._stopping)
+        self._server = _Server(context, self.replies, self.requests, self._stopping)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import io
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -40,6 +41,19 @@ RFC_7517_EC = {
     "use": "sig",
     "kid": "1",
 }
+
+
+def make_certificate() -> bytes:
+    parts = ((x509.NameOID.COMMON_NAME, "a"), (x509.NameOID.ORGANIZATION_NAME, "b"))
+    name = x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEYS[1].public_key())
+    builder = builder.serial_number(5).not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+    builder = builder.not_valid_after(datetime(2060, 1, 1, tzinfo=UTC))
+    return builder.sign(KEYS[1], hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+CERTIFICATE = make_certificate()
+"""With a name of two parts, and a date after 2049, which is written another way."""
 
 
 def encoded(key: Any, form: serialization.PublicFormat = serialization.PublicFormat.SubjectPublicKeyInfo) -> bytes:  # noqa: ANN401 - any private key
@@ -187,6 +201,13 @@ class TestStrictness:
         with pytest.raises(ValueError, match=r"\w"):
             certificates.read(content)
 
+    @given(st.integers(0, 2000), st.integers(0, 255), st.booleans())
+    def test_mutated_certificate_is_read_or_a_value_error(self, place: int, value: int, is_inserted: bool) -> None:
+        content = bytearray(CERTIFICATE)
+        place %= len(content)
+        content[place : place + (not is_inserted)] = bytes([value])
+        assert len(certificates.read_all([bytes(content)])) <= 1
+
     @given(st.binary(max_size=200))
     def test_random_bytes_are_a_json_object_or_a_value_error(self, content: bytes) -> None:
         said, document = "", {}
@@ -318,6 +339,13 @@ class TestCertificates:
             assert found.subject == each.subject.rfc4514_string()
             assert found.issuer == each.issuer.rfc4514_string()
             assert (found.not_before, found.not_after) == (each.not_valid_before_utc, each.not_valid_after_utc)
+
+    def test_dates_after_2049_and_names_of_several_parts_are_read(self) -> None:
+        (found,) = certificates.read_all([CERTIFICATE])
+        assert found.not_before == datetime(2026, 1, 1, tzinfo=UTC)
+        assert found.not_after == datetime(2060, 1, 1, tzinfo=UTC)
+        assert found.subject == found.issuer == "CN=a, O=b"
+        assert found.sha1 == hashlib.sha1(CERTIFICATE).hexdigest()
 
     def test_unreadable_certificate_is_left_out(self) -> None:
         assert certificates.read_all([b"", b"\x30\x00"]) == []
