@@ -223,6 +223,16 @@ class TestCheck:
         assert (ended.code, check) == (1, "discovery")
         assert "Connection refused" in said
 
+    def test_server_without_tls_is_told(self, run: Run) -> None:
+        server = LoopbackServer(answer=lambda _, wire: wire.send(200, {}, b"{}"))
+        try:
+            ended = run("check", ISSUER, "--json", "--connect-to", f"{HOST}:443:127.0.0.1:{server.port}")
+        finally:
+            server.stop()
+        ((check, said),) = failures(ended)
+        assert (ended.code, check) == (1, "discovery")
+        assert f"by 127.0.0.1:{server.port} (--connect-to): TLS failed: " in said
+
     def test_proxy_that_is_not_there_is_named(self, run: Run) -> None:
         with Proxy(0) as proxy:
             pass
@@ -272,6 +282,7 @@ class TestCheck:
             [],
             ["check"],
             ["check", ISSUER, "--timeout", "0"],
+            ["check", ISSUER, "--timeout", "soon"],
             ["check", ISSUER, "--timeout", "61"],
             ["check", ISSUER, "--connect-to", "127.0.0.1:8443"],
             ["check", ISSUER, "--connect-to", "::127.0.0.1:65536"],

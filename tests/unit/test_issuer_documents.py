@@ -248,6 +248,13 @@ class TestStrictness:
                 der.DerReader(content).natural()
         assert der.DerReader(b"\x02\x02\x00\x80").natural() == 128
 
+    def test_tags_and_ends_are_looked_at(self) -> None:
+        for content in (b"\x1f\x01\x00", b"\x30", b"\x30\x82\x01", b"\x30\x81\x80", b"\x02\x01\x00"):
+            with pytest.raises(ValueError, match=r"\w"):
+                der.DerReader(content).reader(der.SEQUENCE).finish()
+        with pytest.raises(ValueError, match="several bytes"):
+            der.DerReader(b"\x1f\x01\x00").take_any()
+
     def test_bits_that_are_no_whole_bytes_are_refused(self) -> None:
         for content in (b"\x03\x00", b"\x03\x02\x01\x80"):
             with pytest.raises(ValueError, match="whole bytes"):
@@ -281,6 +288,22 @@ class TestKeySets:
     def test_algorithm_of_another_curve_is_refused(self) -> None:
         said = refusals({"keys": [{**RFC_7517_EC, "alg": "ES384"}]})
         assert said == ["Key 1 is on P-256 and has alg ES384; expected ES256."]
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"e": "AQ"}, "its numbers are no RSA key's"),
+            ({"e": "AQAC"}, "its numbers are no RSA key's"),
+            ({"e": "gAAAAAE"}, "its numbers are no RSA key's"),
+            ({"n": RFC_7638_N[:-1] + "Q"}, ""),
+            ({"n": RFC_7638_N[:-2] + "AA"}, "its numbers are no RSA key's"),
+            ({"n": "A"}, "n is no base64url without padding"),
+            ({"n": RFC_7638_N[:100]}, "it has 600 bits; expected 2048 or more"),
+        ],
+    )
+    def test_numbers_that_are_no_key_are_told(self, changes: dict[str, str], said: str) -> None:
+        key = {"kty": "RSA", "n": RFC_7638_N, "e": "AQAB", "alg": "RS256", "kid": "a", "use": "sig", **changes}
+        assert refusals({"keys": [key]}) == ([f"Key a: {said}."] if said else [])
 
     @pytest.mark.parametrize("changes", [{"crv": "P-192"}, {"crv": None}, {"x": None}, {"y": 5}, {"x": "é"}])
     def test_member_that_is_none_is_told(self, changes: dict[str, Any]) -> None:
