@@ -13,9 +13,11 @@ _SERVICES = ("cloudfront", "iam", "s3", "sts")
 _KEYS = {"aws_access_key_id": "sandbox", "aws_secret_access_key": "sandbox"}
 
 
-def point(workspace: Workspace, url: str, *, partner: Mapping[str, str] | None = None) -> None:
-    """Write the override. `partner` are keys for the provider `aws.partner`, where there is one."""
-    blocks = [_provider(url, _KEYS)]
+def point(
+    workspace: Workspace, url: str, keys: Mapping[str, str] = _KEYS, *, partner: Mapping[str, str] | None = None
+) -> None:
+    """Write the override; `keys` say whose account. `partner` are those of `aws.partner`, where there is one."""
+    blocks = [_provider(url, keys)]
     if partner is not None:
         blocks.append(_provider(url, partner, alias="partner"))
     (workspace.directory / "sandbox_override.tf").write_text("\n".join(blocks))

@@ -21,12 +21,12 @@ MODULES = sorted(path for path in (ROOT / "terraform/modules").iterdir() if path
 EXAMPLES = sorted(path for path in (ROOT / "terraform/examples").iterdir() if path.is_dir())
 _COPIED = ("terraform", "iam-policies")
 _SECONDS = 120
-_PROGRAM = shutil.which("terraform") or ""
-_PLUGINS = next((str(path) for level in ("", "*/", "*/*/") for path in Path("/").glob(f"{level}tf-plugins")), "")
+PROGRAM = shutil.which("terraform") or ""
+PLUGINS = next((str(path) for level in ("", "*/", "*/*/") for path in Path("/").glob(f"{level}tf-plugins")), "")
 
-needs_terraform = pytest.mark.skipif(not _PROGRAM, reason="SKIPPED: there is no terraform on this machine")
+needs_terraform = pytest.mark.skipif(not PROGRAM, reason="SKIPPED: there is no terraform on this machine")
 needs_provider = pytest.mark.skipif(
-    not (_PROGRAM and _PLUGINS),
+    not (PROGRAM and PLUGINS),
     reason="SKIPPED: no terraform, or no folder tf-plugins with hashicorp/aws, on this machine",
 )
 one_at_a_time = pytest.mark.xdist_group("terraform")
@@ -51,7 +51,7 @@ class Workspace:
         """Run terraform to its end."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_"))}
         done = subprocess.run(
-            [_PROGRAM, *arguments],
+            [PROGRAM, *arguments],
             cwd=self.directory,
             env={
                 **environment,
@@ -75,7 +75,7 @@ class Workspace:
 
     def init(self) -> None:
         """Install the provider and the modules, from this machine."""
-        self.must("init", "-input=false", "-no-color", f"-plugin-dir={_PLUGINS}")
+        self.must("init", "-input=false", "-no-color", f"-plugin-dir={PLUGINS}")
 
     def give(self, variables: dict[str, Any]) -> None:
         """Set variables, in place of what was set before."""

@@ -1,0 +1,95 @@
+"""An example, applied by its README's own commands to the sandbox's AWS account, and the broker that uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sandbox.account import act_in
+from tests.support.program import Ended, run_to_end
+from tests.terraform import on_moto
+from tests.terraform.readme_shell import Shell
+from tests.terraform.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sandbox import Sandbox
+
+ACCOUNT = "123456789012"
+PARTNER_ACCOUNT = "210987654321"
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployed:
+    """The sandbox, and the root module in which the example was applied."""
+
+    box: Sandbox
+    workspace: Workspace
+    printed: str = ""
+    _pods: int = field(default=0)
+
+    def once(
+        self, environment: Mapping[str, str], token: str | None = None, *, service_account: str = "payments:api"
+    ) -> Ended:
+        """Let the real broker exchange a token of this service account, or this token, in a new pod."""
+        self._pods += 1
+        pod = self.workspace.directory / f"pod-{self._pods}"
+        namespace, name = service_account.split(":", 1)
+        volume = self.box.projected_token(pod / "token", namespace=namespace, service_account=name)
+        token_file = volume.path
+        if token is not None:
+            token_file = pod / "given"
+            token_file.write_text(token)
+        given = {
+            "PATH": os.environ["PATH"],
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file),
+            "AWS_ENDPOINT_URL_STS": self.box.sts.url,
+            "BROKER_PUBLISH_DIRECTORY": str(pod / "published"),
+            **environment,
+        }
+        return run_to_end("once", "--timeout", "1", environment=given, directory=pod)
+
+    def second_plan(self) -> Path:
+        """Plan again what is applied: nothing may be left to do. Return the plan as JSON."""
+        self.workspace.must("plan", "-detailed-exitcode", "-input=false", "-no-color", "-out=second", *self._arguments)
+        plan = self.workspace.directory / "second.json"
+        plan.write_text(self.workspace.must("show", "-json", "second").out)
+        return plan
+
+    def apply(self) -> None:
+        """Apply again, as at first."""
+        self.workspace.must("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments)
+
+    def destroy(self) -> None:
+        """Destroy everything: nothing may be left."""
+        self.workspace.must("destroy", "-auto-approve", "-input=false", "-no-color", *self._arguments)
+        assert self.workspace.must("state", "list").out == ""
+
+    @property
+    def _arguments(self) -> list[str]:
+        return (self.workspace.directory / "applied.arguments").read_text().splitlines()
+
+    @property
+    def published(self) -> Path:
+        """Where the last broker published."""
+        return self.workspace.directory / f"pod-{self._pods}" / "published"
+
+
+def deploy(
+    tree: Path, example: str, box: Sandbox, programs: Mapping[str, str] | None = None, *, account: str = ACCOUNT
+) -> Deployed:
+    """Run the commands of an example's README against an account of the box."""
+    workspace = Workspace(directory=tree / "terraform/examples" / example)
+    has_partner = "partner" in (workspace.directory / "versions.tf").read_text()
+    partner = act_in(PARTNER_ACCOUNT) if has_partner else None
+    on_moto.point(workspace, box.moto_url, act_in(account), partner=partner)
+    commands = Shell(workspace=workspace)
+    commands.files()
+    # The box registers its issuer by itself; here it is the example that does.
+    with contextlib.suppress(box.iam.exceptions.NoSuchEntityException):
+        box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=box.provider_arn)
+    return Deployed(box=box, workspace=workspace, printed=commands.run(programs))

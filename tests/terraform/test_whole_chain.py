@@ -1,0 +1,282 @@
+"""The whole way, by the examples' own commands: terraform applies, a pod's token is exchanged, and no other is.
+
+The account is moto's, the STS the sandbox's, which evaluates what was applied; terraform and broker are real.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from sandbox import Issuer, Sandbox
+from sandbox.account import act_in
+from tests.terraform.bucket_site import BucketSite
+from tests.terraform.deployed import ACCOUNT, PARTNER_ACCOUNT, Deployed, deploy
+from tests.terraform.workspace import copy_tree, needs_provider, one_at_a_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.program import Ended
+
+pytestmark = [one_at_a_time, needs_provider]
+ISSUER = "https://oidc.example/blue"
+APP = "arn:aws:iam::123456789012:role/workload/payments-api"
+PARTNER = f"arn:aws:iam::{PARTNER_ACCOUNT}:role/workload/payments-partner"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the tree again: here overrides lead to moto."""
+    return copy_tree(tmp_path_factory.mktemp("applied"))
+
+
+@pytest.fixture(scope="module")
+def chain(tree: Path) -> Iterator[Deployed]:
+    with Sandbox(issuer=ISSUER) as box:
+        yield deploy(tree, "cross-account-chain", box)
+
+
+def lint(*files: Path) -> subprocess.CompletedProcess[str]:
+    """Let `broker trust lint` look."""
+    return subprocess.run(
+        [sys.executable, "-m", "broker", "trust", "lint", *map(str, files)],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_lint_is_content(told: Deployed) -> None:
+    """Look at what was applied: the policies by themselves."""
+    files = []
+    for role, text in told.workspace.outputs()["trust_policies"].items():
+        files.append(told.workspace.directory / f"{role}.trust.json")
+        files[-1].write_text(text)
+    linted = lint(*files)
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def settings(chain: Deployed, **changes: Any) -> dict[str, str]:  # noqa: ANN401 - values of the profile
+    """Give the README's `broker.yaml` to the broker; `changes` are for the chained profile."""
+    document = yaml.safe_load((chain.workspace.directory / "broker.yaml").read_text())
+    default, partner = document["profiles"]
+    changed = {name: value for name, value in {**partner, **changes}.items() if value is not None}
+    file = chain.workspace.directory / "changed.yaml"
+    file.write_text(yaml.safe_dump({"profiles": [default, changed]}))
+    return {"BROKER_CONFIG": str(file)}
+
+
+def reasons(ended: Ended) -> set[str]:
+    return {line["reason"] for line in ended.lines if "reason" in line}
+
+
+def test_pod_gets_both_roles_by_what_the_readme_says(chain: Deployed) -> None:
+    ended = chain.once({"BROKER_CONFIG": str(chain.workspace.directory / "broker.yaml")})
+    assert ended.code == 0, ended.err
+    accounts = {file.stem: json.loads(file.read_text())["AccountId"] for file in sorted(chain.published.glob("*.json"))}
+    assert accounts == {"default": "123456789012", "partner": PARTNER_ACCOUNT}
+    assert [call.role_arn for call in chain.box.sts.calls][-2:] == [APP, PARTNER]
+
+
+@pytest.mark.parametrize(
+    "service_account",
+    [
+        "payments2:api",
+        "payment:api",
+        "demo:api",
+        "Payments:api",
+        "payments:api2",
+        "payments:ap",
+        "payments:default",
+        "payments:API",
+        "payments:api:x",
+        "payments:*",
+        "*:api",
+        "api:payments",
+    ],
+)
+def test_other_namespace_or_service_account_is_refused(chain: Deployed, service_account: str) -> None:
+    namespace, name = service_account.split(":", 1)
+    token = chain.box.issuer.mint(namespace=namespace, service_account=name)
+    ended = chain.once({"AWS_ROLE_ARN": APP, "AWS_REGION": "eu-west-1"}, token)
+    assert ended.code == 4
+    assert "role_denied" in reasons(ended)
+
+
+@pytest.mark.parametrize("audience", ["sts.amazonaws.com.cn", "STS.amazonaws.com", "openshift"])
+@pytest.mark.parametrize("is_registered", [False, True], ids=["unknown", "registered"])
+def test_other_audience_is_refused_registered_or_not(chain: Deployed, audience: str, *, is_registered: bool) -> None:
+    given = {"AWS_ROLE_ARN": APP, "AWS_REGION": "eu-west-1", "BROKER_AUDIENCE": audience}
+    with contextlib.ExitStack() as undoing:
+        if is_registered:
+            chain.box.register_provider(chain.box.issuer, ("sts.amazonaws.com", audience))
+            undoing.callback(chain.box.register_provider, chain.box.issuer)
+        ended = chain.once(given, chain.box.issuer.mint(namespace="payments", service_account="api", audience=audience))
+    assert ended.code == 4
+    assert ("role_denied" if is_registered else "token_rejected") in reasons(ended)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://oidc.example/blue2", "https://oidc.example/blu", "https://oidc.example.evil.example/blue"],
+)
+@pytest.mark.parametrize("is_registered", [False, True], ids=["unknown", "registered"])
+def test_other_issuer_is_refused_registered_or_not(chain: Deployed, issuer: str, *, is_registered: bool) -> None:
+    with Issuer(issuer=issuer) as other, contextlib.ExitStack() as undoing:
+        if is_registered:
+            arn = chain.box.register_provider(other)
+            undoing.callback(chain.box.iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=arn)
+        token = other.mint(namespace="payments", service_account="api")
+        ended = chain.once({"AWS_ROLE_ARN": APP, "AWS_REGION": "eu-west-1"}, token)
+    assert ended.code == 4
+    assert ("role_denied" if is_registered else "token_rejected") in reasons(ended)
+
+
+def test_issuer_of_the_same_name_with_other_keys_is_refused(chain: Deployed) -> None:
+    with Issuer(issuer=ISSUER) as impostor:
+        token = impostor.mint(namespace="payments", service_account="api")
+        ended = chain.once({"AWS_ROLE_ARN": APP, "AWS_REGION": "eu-west-1"}, token)
+    assert ended.code == 4
+    assert "token_rejected" in reasons(ended)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"external_id": "example-7f3e"},
+        {"external_id": None},
+        {"tags": {"team": "red"}},
+        {"tags": None},
+        {"tags": {"team": "blue", "secret": "x"}},
+        {"source_identity": "payments-api2"},
+        {"role_arn": f"arn:aws:iam::{PARTNER_ACCOUNT}:role/workload/payments-partner2"},
+    ],
+)
+def test_chain_that_gives_anything_else_is_refused_and_leaves_its_source_alone(
+    chain: Deployed, changes: dict[str, Any]
+) -> None:
+    ended = chain.once(settings(chain, **changes))
+    assert ended.code == 4
+    assert "role_denied" in reasons(ended)
+    assert (chain.published / "default.json").exists()
+    assert not (chain.published / "partner.json").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"tags": {"team": "blue", "stage": "test"}}, {"source_identity": None}])
+def test_chain_that_gives_what_is_demanded_and_allowed_is_let_in(chain: Deployed, changes: dict[str, Any]) -> None:
+    ended = chain.once(settings(chain, **changes))
+    assert ended.code == 0, ended.err
+
+
+def test_other_role_of_the_account_cannot_chain(chain: Deployed) -> None:
+    other = chain.box.create_role("stranger", subjects=["system:serviceaccount:payments:api"], may_assume=["*"])
+    given = settings(chain)
+    document = yaml.safe_load((chain.workspace.directory / "changed.yaml").read_text())
+    document["profiles"][0]["role_arn"] = other
+    (chain.workspace.directory / "changed.yaml").write_text(yaml.safe_dump(document))
+    ended = chain.once(given)
+    assert ended.code == 4
+    assert "role_denied" in reasons(ended)
+
+
+def test_second_plan_is_empty_lint_is_content_and_destroy_leaves_nothing(chain: Deployed) -> None:
+    chain.second_plan()
+    assert_lint_is_content(chain)
+    chain.destroy()
+    with chain.box.iam_of(PARTNER_ACCOUNT) as partner:
+        for iam in (chain.box.iam, partner):
+            assert not iam.list_roles(PathPrefix="/workload/")["Roles"]
+    providers = chain.box.iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    assert not [one for one in providers if one["Arn"].endswith("oidc.example/blue")]
+
+
+def test_lint_would_have_found_a_wildcard(tmp_path: Path) -> None:
+    wide = {"StringLike": {"oidc.example/blue:sub": "system:serviceaccount:*:api"}}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "arn:aws:iam::123456789012:oidc-provider/oidc.example/blue"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": wide,
+    }
+    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    assert lint(tmp_path / "trust.json").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("example", "account", "issuer", "service_account"),
+    [
+        ("eks", "222222222222", "https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF", "payments:api"),
+        ("multi-cluster", "333333333333", "https://oidc.example/green", "orders:retry"),
+    ],
+    ids=["eks", "multi-cluster"],
+)
+def test_readmes_commands_of_the_other_examples_do_what_they_say(
+    tree: Path, example: str, account: str, issuer: str, service_account: str
+) -> None:
+    """Each in an account of its own, which ends with the process: destroying takes long, and is tried above."""
+    with Sandbox(issuer=issuer) as box:
+        told = deploy(tree, example, box, {"aws": f"#!/bin/sh\necho {issuer}\n"}, account=account)
+        environment = told.workspace.outputs()["broker_environment"]
+        assert environment["AWS_ROLE_ARN"] in told.printed
+        assert told.once(environment, service_account=service_account).code == 0
+        assert told.once(environment, service_account=f"{service_account}2").code == 4
+        assert_lint_is_content(told)
+
+
+def test_self_hosted_issuer_carries_a_key_rotation(tree: Path) -> None:
+    bucket = "issuer-blue-123456789012"
+    issuer = f"https://{bucket}.s3.eu-west-1.amazonaws.com"
+    # moto takes a Deny for one without its conditions, and would refuse everybody; the plan's tests have the real text.
+    _leave_only_allow(tree / "iam-policies/issuer/bucket-public.json.tftpl")
+    (tree / "terraform/examples/openshift/terraform.tfvars.json").write_text('{"access": "public"}')
+    with (
+        Sandbox(issuer=issuer) as box,
+        contextlib.closing(box.boto3_client("s3", **act_in(ACCOUNT))) as s3,
+        BucketSite(s3, bucket) as site,
+    ):
+        old, before = box.issuer.key_ids[0], box.issuer.mint(namespace="payments", service_account="api")
+        box.issuer.add_key()
+        cluster = _oc(box, tree)
+        told = deploy(tree, "openshift", box, {"oc": cluster})
+        box.addresses[issuer] = site.url
+        patch = json.loads((told.workspace.directory / "patched").read_text())
+        assert patch == {"spec": {"serviceAccountIssuer": issuer}}
+        environment = told.workspace.outputs()["broker_environment"]
+        assert told.once(environment, before).code == 0
+        assert told.once(environment).code == 0
+        operators = box.issuer.mint(namespace="payments", service_account="api", audience="openshift")
+        assert "role_denied" in reasons(told.once({**environment, "BROKER_AUDIENCE": "openshift"}, operators))
+        told.second_plan()
+        assert_lint_is_content(told)
+        box.issuer.retire_key(old)
+        _oc(box, tree)
+        told.apply()
+        assert "token_rejected" in reasons(told.once(environment, before))
+        assert told.once(environment).code == 0
+        told.destroy()
+
+
+def _oc(box: Sandbox, tree: Path) -> str:
+    """Write a cluster's key document, and return a program that prints it, and takes a patch."""
+    keys = {"keys": [key.public_document() for key in box.issuer._keys]}
+    example = tree / "terraform/examples/openshift"
+    (example / "cluster.json").write_text(json.dumps(keys))
+    if (example / "jwks.json").exists():
+        (example / "jwks.json").write_text(json.dumps(keys))
+    return '#!/bin/sh\ncase $1 in get) cat cluster.json ;; patch) shift 5; echo "$1" > patched ;; esac\n'
+
+
+def _leave_only_allow(path: Path) -> None:
+    document, separator = path.read_text(), ',\n    {\n      "Sid": "DenyPlainHttp"'
+    allowed, _, _ = document.partition(separator)
+    path.write_text(f"{allowed}\n  ]\n}}\n")
