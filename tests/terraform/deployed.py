@@ -11,7 +11,7 @@ from sandbox.account import act_in
 from tests.support.program import Ended, run_to_end
 from tests.terraform import on_moto
 from tests.terraform.readme_shell import Shell
-from tests.terraform.workspace import Workspace
+from tests.terraform.workspace import Ran, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +60,9 @@ class Deployed:
         plan.write_text(self.workspace.must("show", "-json", "second").out)
         return plan
 
-    def apply(self) -> None:
+    def apply(self) -> Ran:
         """Apply again, as at first."""
-        self.workspace.must("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments)
+        return self.workspace.must("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments)
 
     def destroy(self) -> None:
         """Destroy everything: nothing may be left."""

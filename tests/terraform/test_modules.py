@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
+from sandbox.account import MotoAccount, act_in
+from tests.policies.templates import policy, template
 from tests.terraform import on_moto, sources
 from tests.terraform.tables import with_tables
 from tests.terraform.workspace import (
@@ -28,6 +33,7 @@ pytestmark = one_at_a_time
 ROOTS = [*MODULES, *EXAMPLES]
 each_root = pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.name)
 each_module = pytest.mark.parametrize("root", MODULES, ids=lambda path: path.name)
+ACCOUNT = "123456789012"
 RANGE = ">= 5.81, < 7.0"
 
 
@@ -111,9 +117,26 @@ def test_modules_readmes_work_together_as_they_stand(tree: Path) -> None:
     shutil.copy(ROOT / "terraform/examples/openshift/tests/jwks.json", directory / "jwks.json")
     (directory / "provider.tf").write_text('provider "aws" {\n  region = "eu-west-1"\n}\n')
     workspace = Workspace(directory=directory)
-    on_moto.point(workspace, "http://127.0.0.1:9")  # nobody is there, and nobody is asked
-    workspace.init()
-    assert "to add, 0 to change, 0 to destroy" in workspace.must("plan", "-no-color", "-input=false").text
+    account = MotoAccount()
+    try:
+        on_moto.point(workspace, account.url, act_in(ACCOUNT))
+        workspace.init()
+        before = workspace.must("plan", "-no-color", "-input=false").text
+        create_provider(account)
+        (command,) = re.findall(r"^terraform import (.*)$", (MODULES[0] / "README.md").read_text(), re.MULTILINE)
+        workspace.must("import", "-no-color", "-input=false", *command.split())
+        after = workspace.must("plan", "-no-color", "-input=false").text
+    finally:
+        account.stop()
+    assert "Plan: 12 to add, 0 to change, 0 to destroy" in before
+    assert "Plan: 11 to add, 0 to change, 0 to destroy" in after
+
+
+def create_provider(account: MotoAccount) -> None:
+    """Make the provider of the snippets, as somebody else may have done before."""
+    keys = act_in(ACCOUNT)
+    with contextlib.closing(boto3.client("iam", endpoint_url=account.url, region_name="eu-west-1", **keys)) as iam:
+        iam.create_open_id_connect_provider(Url="https://oidc.example/blue", ClientIDList=["sts.amazonaws.com"])
 
 
 def hcl_blocks(module: Path) -> list[str]:
@@ -123,3 +146,23 @@ def hcl_blocks(module: Path) -> list[str]:
 def test_git_knows_no_lock_and_no_state() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     assert not [name for name in listed if ".terraform" in name or ".tfstate" in name]
+
+
+def test_readme_says_how_many_clusters_fit_a_trust_policy() -> None:
+    text = (ROOT / "terraform/modules/workload-role/README.md").read_text()
+    issuer = f"oidc.eks.eu-west-1.amazonaws.com/id/{'0' * 32}"
+    provider = f"arn:aws:iam::123456789012:oidc-provider/{issuer}"
+    statement = policy(
+        template("trust/statement"),
+        provider_arn=provider,
+        audience_key=f"{issuer}:aud",
+        subject_key=f"{issuer}:sub",
+        sid="TrustClusterBlue",
+    )["Statement"][0]
+
+    def fits(clusters: int) -> bool:
+        document = {"Version": "2012-10-17", "Statement": [statement] * clusters}
+        return len(json.dumps(document, separators=(",", ":"))) <= 2048
+
+    count = max(number for number in range(1, 20) if fits(number))
+    assert f"({count} EKS clusters with one service account each)" in " ".join(text.split())

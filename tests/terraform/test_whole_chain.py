@@ -256,14 +256,41 @@ def test_self_hosted_issuer_carries_a_key_rotation(tree: Path) -> None:
         assert told.once(environment).code == 0
         operators = box.issuer.mint(namespace="payments", service_account="api", audience="openshift")
         assert "role_denied" in reasons(told.once({**environment, "BROKER_AUDIENCE": "openshift"}, operators))
-        told.second_plan()
         assert_lint_is_content(told)
+        assert documents(s3, bucket) == rendered_by_broker(told, issuer)
         box.issuer.retire_key(old)
         _oc(box, tree)
-        told.apply()
+        assert "0 added, 1 changed, 0 destroyed" in told.apply().text
+        assert documents(s3, bucket) == rendered_by_broker(told, issuer)
         assert "token_rejected" in reasons(told.once(environment, before))
         assert told.once(environment).code == 0
         told.destroy()
+
+
+def documents(s3: Any, bucket: str) -> dict[str, Any]:  # noqa: ANN401 - a boto3 client
+    """Return what is published."""
+    listed = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    return {key: in_order(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())) for key in listed}
+
+
+def rendered_by_broker(told: Deployed, issuer: str) -> dict[str, Any]:
+    """Return what `broker issuer render` would have published."""
+    directory = told.workspace.directory / "site"
+    arguments = ["--issuer", issuer, "--output", str(directory), "--jwks", "jwks.json"]
+    subprocess.run(
+        [sys.executable, "-m", "broker", "issuer", "render", *arguments],
+        cwd=told.workspace.directory,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): in_order(json.loads(path.read_text())) for path in files}
+
+
+def in_order(document: dict[str, Any]) -> dict[str, Any]:
+    """Put keys in one order."""
+    return {**document, "keys": sorted(document.get("keys", []), key=lambda key: str(key["kid"]))}
 
 
 def _oc(box: Sandbox, tree: Path) -> str:

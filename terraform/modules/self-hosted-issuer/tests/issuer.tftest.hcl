@@ -10,6 +10,16 @@ provider "aws" {
 }
 
 provider "aws" {
+  alias                       = "china"
+  region                      = "cn-north-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+provider "aws" {
   alias                       = "govcloud"
   region                      = "us-gov-west-1"
   access_key                  = "none"
@@ -134,4 +144,38 @@ run "cloudfront_outside_of_its_partition" {
   }
 
   expect_failures = [aws_cloudfront_distribution.issuer[0]]
+}
+
+run "public_documents_in_china" {
+  command = plan
+
+  providers = {
+    aws = aws.china
+  }
+
+  variables {
+    access = "public"
+  }
+
+  assert {
+    condition     = output.issuer_url == "https://issuer-blue.s3.cn-north-1.amazonaws.com.cn"
+    error_message = "The issuer must be of the partition."
+  }
+}
+
+run "public_documents_in_govcloud" {
+  command = plan
+
+  providers = {
+    aws = aws.govcloud
+  }
+
+  variables {
+    access = "public"
+  }
+
+  assert {
+    condition     = output.issuer_url == "https://issuer-blue.s3.us-gov-west-1.amazonaws.com"
+    error_message = "The issuer must be of the partition."
+  }
 }
