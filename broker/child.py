@@ -49,11 +49,13 @@ class CommandUnusable(Exception):
 class Child:
     """One command, from before its start until after its end.
 
-    `when_over` is called once, on the thread of `obey`, when there is nothing more to wait for.
+    `when_over` is called once, on the thread of `obey`, when there is nothing more to wait for. `ignored` are signals
+    that whoever started us wants ignored: they do not forestall the command, which inherits that.
     """
 
-    def __init__(self, when_over: Callable[[], None]) -> None:
+    def __init__(self, when_over: Callable[[], None], *, ignored: Collection[int] = ()) -> None:
         self._when_over = when_over
+        self._ignored = {signal.SIGWINCH, *ignored}
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._exit_code: int | None = None
@@ -69,6 +71,8 @@ class Child:
         with self._lock:
             if self._exit_code is not None:
                 return
+            if not command[0]:  # Python takes it for a mistake of ours; a shell that finds none says this
+                raise _unusable("''", OSError(errno.ENOENT, ""))
             try:
                 self._pid = os.posix_spawnp(
                     command[0], list(command), environment, setsigmask=mask, setsigdef=_IGNORED_BY_PYTHON
@@ -92,7 +96,7 @@ class Child:
                 self.take(taken.si_signo, from_kernel=taken.si_code == _SENT_BY_THE_KERNEL)
 
     def take(self, number: int, *, from_kernel: bool) -> None:
-        """Pass a signal on to the command; before there is one, be over, but for a mere change of the window's size."""
+        """Pass a signal on to the command; before there is one, be over, but for one that is ignored."""
         with self._lock:
             if self._exit_code is not None:
                 return
@@ -101,7 +105,7 @@ class Child:
                     if not (from_kernel and _has_reached(self._pid, number)):
                         os.kill(self._pid, number)
                 return
-            if number == signal.SIGWINCH:
+            if number in self._ignored:
                 return
             self._exit_code = EXIT_SIGNAL_BASE + number
         self._be_over()

@@ -119,6 +119,7 @@ start-up's CPU."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the verb that the arguments name. Return the exit code."""
     gc.set_threshold(_GARBAGE_THRESHOLD)
+    _open_what_is_closed()
     options = _parser().parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb
     try:
@@ -139,6 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain_of_a_bug()
         return EXIT_BUG
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Give Python somewhere to write where whoever started us closed that, as `>&-` does: it has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as we run
 
 
 def _parser() -> argparse.ArgumentParser:

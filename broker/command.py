@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from broker import daemon, logs
 from broker.apart import load_configuration
 from broker.awaiting import Awaited
-from broker.child import TAKEN, Child, CommandUnusable
+from broker.child import FORWARDED, TAKEN, Child, CommandUnusable
 from broker.clock import SystemClock
 from broker.endpoint import PATH, CredentialsApplication, Shelf, new_token
 from broker.errors import ConfigurationError
@@ -66,7 +66,8 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
     configuration = load_configuration(environ)
     profile = _chosen(configuration, spec.profile)
     inbox: SimpleQueue[Message] = SimpleQueue()
-    child = Child(lambda: inbox.put(Stop()))
+    ignored = {number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN}  # by nohup, for one
+    child = Child(lambda: inbox.put(Stop()), ignored=ignored)
     threading.Thread(target=child.obey, name="signals", daemon=True).start()
     with private_directory((configuration.publish.directory, _MEMORY_BACKED)) as directory:
         # The command is of this user: nobody else has a use for the files.
@@ -142,7 +143,8 @@ def _environment(job: _Job, url: str, credentials: TemporaryCredentials | None) 
     kept = {
         name: value
         for name, value in job.environ.items()
-        if name not in VARIABLES
+        if name  # a program can be given what nobody can give on
+        and name not in VARIABLES
         and (not name.startswith("BROKER_") or SERVICE_LINK.fullmatch(name))
         and not (name == "LC_CTYPE" and _is_of_python(name))
     }

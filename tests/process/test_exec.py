@@ -160,6 +160,11 @@ class TestEnvironment:
             "BROKER_PUBLISH_DIRECTORY": directory,
         }
 
+    def test_variable_without_a_name_is_dropped(self, pod: Pod) -> None:
+        """No program can be given one on purpose; `env` can."""
+        ended = pod.run("exec", "--", "sh", "-c", "exit 3", wrapper=("env", "=nameless"))
+        assert ended.code == 3, ended.err
+
     def test_keys_are_in_it_only_where_that_was_asked_for(self, pod: Pod) -> None:
         seen = environment_seen(pod, "--env", **KEYS)
         assert {name for name in KEYS if name in seen} == set(KEYS) - {"AWS_SECURITY_TOKEN"}
@@ -224,6 +229,11 @@ class TestStreams:
             timeout=30,
         )
         assert (done.returncode, done.stdout) == (0, content)
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_closed_ones_keep_nothing_from_running(self, pod: Pod, closed: str) -> None:
+        ended = pod.run("exec", "--", "sh", "-c", "exit 3", wrapper=("sh", "-c", f'exec "$@" {closed}', "sh"))
+        assert ended.code == 3, ended.err
 
     def test_the_brokers_own_lines_are_on_standard_error(self, pod: Pod) -> None:
         ended = run_exec(pod, "--", "sh", "-c", "echo told; echo complained >&2", BROKER_LOG_LEVEL="warning")

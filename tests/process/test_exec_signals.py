@@ -34,6 +34,7 @@ ORPHAN = """
 (sleep 0.3 & echo $! > {file})
 sleep 1.5
 if [ -e /proc/$(cat {file}) ]; then exit 9; fi
+exit 7
 """
 WITH_A_BUG = """
 import sys
@@ -88,12 +89,21 @@ def test_signal_that_ends_the_command_is_the_brokers_exit_code(pod: Pod, name: s
 def test_signal_before_the_command_keeps_it_from_running(pod: Pod, name: str) -> None:
     pod.published.mkdir()
     pod.sts.always(faults.Hang())
-    program = pod.start("exec", "--", "touch", str(pod.root / "ran"))
+    program = pod.start("exec", "--", "touch", str(pod.root / "ran"), wrapper=("env", "--default-signal"))
     pod.sts.wait_for_calls(1)
     program.signal(signal.Signals[name])
     assert program.wait() == 128 + signal.Signals[name]
     assert not (pod.root / "ran").exists()
     assert list(pod.published.iterdir()) == []
+
+
+def test_ignored_signal_before_the_command_keeps_nothing_from_running(pod: Pod) -> None:
+    pod.sts.script(faults.Latency(seconds=1.5))
+    program = pod.start("exec", "--", "touch", str(pod.root / "ran"), wrapper=("env", "--ignore-signal=HUP"))
+    pod.sts.wait_for_calls(1)
+    program.signal(signal.SIGHUP)
+    assert program.wait() == 0
+    assert (pod.root / "ran").exists()
 
 
 def test_command_begins_with_no_signal_blocked_and_none_of_pythons_ignored(pod: Pod) -> None:
@@ -102,6 +112,11 @@ def test_command_begins_with_no_signal_blocked_and_none_of_pythons_ignored(pod: 
     assert masks["SigBlk"] == 0
     assert not masks["SigIgn"] >> (signal.SIGPIPE - 1) & 1
     assert not masks["SigIgn"] >> (signal.SIGXFSZ - 1) & 1
+
+
+def test_command_begins_with_what_whoever_started_us_had_blocked(pod: Pod) -> None:
+    ended = pod.run("exec", "--", "grep", "^SigBlk", "/proc/self/status", wrapper=("env", "--block-signal=USR1"))
+    assert int(ended.out.split()[1], 16) == 1 << (signal.SIGUSR1 - 1)
 
 
 def test_broker_whose_parent_ignores_the_end_of_children_waits_for_its_own(pod: Pod) -> None:
@@ -114,7 +129,7 @@ def test_broker_whose_parent_ignores_the_end_of_children_waits_for_its_own(pod: 
 def test_orphan_is_reaped(pod: Pod) -> None:
     script = ORPHAN.format(file=pod.root / "pid")
     ended = pod.run("exec", "--", "sh", "-c", script, wrapper=AS_SUBREAPER)
-    assert ended.code == 0, ended.err
+    assert ended.code == 7, ended.err
 
 
 def test_process_1_reaps_orphans_and_passes_signals_on(pod: Pod) -> None:
@@ -122,7 +137,7 @@ def test_process_1_reaps_orphans_and_passes_signals_on(pod: Pod) -> None:
     if probe.returncode != 0:
         pytest.skip(f"no new pid namespace for this user: process 1 is not tested ({probe.stderr.strip()})")
     script = ORPHAN.format(file=pod.root / "pid")
-    assert pod.run("exec", "--", "sh", "-c", script, wrapper=AS_PID_1).code == 0
+    assert pod.run("exec", "--", "sh", "-c", script, wrapper=AS_PID_1).code == 7
     program = pod.start("exec", "--", "sleep", "60", wrapper=AS_PID_1)
     (broker,) = eventually(program.children, what="process 1")
     eventually(lambda: children_of(broker) and program.lines("refreshed"), what="the command")

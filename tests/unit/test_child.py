@@ -55,6 +55,12 @@ class TestUnusableCommand:
         assert fault.exit_code == 126
         assert "Permission denied. Make it executable" in str(fault)
 
+    def test_name_that_is_empty_is_127(self) -> None:
+        """As of a variable that a script has not set."""
+        with pytest.raises(CommandUnusable, match=r"^Cannot run '': No such file or directory[.]") as caught:
+            Child(lambda: None).start([""], os.environ, mask=())
+        assert caught.value.exit_code == 127
+
     def test_directory_is_126(self, tmp_path: Path) -> None:
         assert refused(str(tmp_path)).exit_code == 126
 
@@ -89,6 +95,14 @@ class TestSignalBeforeTheCommand:
         assert child.exit_code == 128 + number, "the first counts"
         assert told == ["over"]
         assert not (tmp_path / "ran").exists()
+
+    def test_signal_that_whoever_started_us_ignores_ends_nothing(self) -> None:
+        """As with nohup: the command inherits that it is ignored."""
+        child = Child(lambda: None, ignored={signal.SIGHUP})
+        child.take(signal.SIGHUP, from_kernel=False)
+        assert child.exit_code is None
+        child.take(signal.SIGTERM, from_kernel=False)
+        assert child.exit_code == 128 + signal.SIGTERM
 
     def test_window_that_changes_its_size_ends_nothing(self) -> None:
         child = Child(lambda: None)
