@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from broker.formats import timestamp
-from broker.status import is_live, unready_profiles, why_unready
+from broker.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,12 +70,13 @@ class HealthApplication:
 
 def status_document(snapshot: Snapshot, now: datetime) -> dict[str, object]:
     """Return the snapshot as JSON values; times as `YYYY-MM-DDTHH:MM:SSZ`, null where there is none."""
-    unready = unready_profiles(snapshot, now)
     skew = snapshot.clock_skew
     return {
-        "ready": not unready,
+        "ready": is_ready(snapshot, now),
         "clock_skew_seconds": None if skew is None else round(skew.total_seconds(), 1),
-        "profiles": [_profile_document(profile, ready=profile.profile not in unready) for profile in snapshot.profiles],
+        "profiles": [
+            _profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
+        ],
     }
 
 

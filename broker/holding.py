@@ -7,6 +7,7 @@ streak; each new generation draws its own jitter. Does no I/O and decides nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker.errors import SourceUnavailable
@@ -14,11 +15,14 @@ from broker.model import Generation, ProfileSpec, SourceSession
 from broker.schedule import Decision, Failure, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from broker.clock import Instant
     from broker.errors import BrokerError
     from broker.model import Proof, TemporaryCredentials
+
+_ON_THE_WAY = timedelta(seconds=5)
+"""A call may be under way for so long before STS looks at what it was signed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,8 +83,8 @@ class Holding:
         return self.flight is not None or (self.source is not None and self.source.in_flight)
 
     def session(self, now: datetime) -> SourceSession | None:
-        """Return what chained roles are asked for with; None where there is nothing unexpired."""
-        if self.generation is None or self.generation.credentials.lapses_at <= now:
+        """Return what chained roles are asked for with; None where there is nothing that will reach STS unexpired."""
+        if self.generation is None or self.generation.credentials.lapses_at <= now + _ON_THE_WAY:
             return None
         return SourceSession(generation=self.generation)
 

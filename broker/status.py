@@ -156,12 +156,15 @@ def is_live(snapshot: Snapshot, monotonic: timedelta) -> bool:
     return snapshot.turned_at is not None and monotonic - snapshot.turned_at < LIVE_WITHIN
 
 
+def has_readers_served(profile: ProfileStatus, now: datetime) -> bool:
+    """Return whether the profile's readers have unexpired credentials."""
+    return profile.published_usable_until is not None and profile.published_usable_until > now
+
+
 def unready_profiles(snapshot: Snapshot, now: datetime) -> tuple[str, ...]:
     """Return the required profiles whose readers have no unexpired credentials."""
     return tuple(
-        profile.profile
-        for profile in snapshot.profiles
-        if profile.required and (profile.published_usable_until is None or profile.published_usable_until <= now)
+        profile.profile for profile in snapshot.profiles if profile.required and not has_readers_served(profile, now)
     )
 
 

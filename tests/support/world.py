@@ -139,8 +139,10 @@ class World:
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
         """Answer one call, having checked that the broker was right to make it."""
         self.calls.append((self.clock.read(), profile.name))
-        ends_at = proof.claims.expires_at if isinstance(proof, BoundToken) else proof.generation.credentials.expires_at
-        self.expired_proofs_sent += ends_at <= self.clock.now
+        if isinstance(proof, BoundToken):  # which may expire on its way
+            self.expired_proofs_sent += proof.claims.expires_at <= self.clock.now - self.answer_after
+        else:
+            self.expired_proofs_sent += proof.generation.credentials.expires_at <= self.clock.now
         if isinstance(proof, SourceSession):
             self.sources_used.setdefault(profile.name, []).append(proof.generation)
         if self.sts_fault is not None and self.denied_profile in {"", profile.name}:

@@ -9,9 +9,10 @@ import pytest
 
 from broker import events
 from broker.clock import Instant
-from broker.errors import ExchangeUnavailable, RoleDenied, SourceUnavailable
+from broker.errors import ExchangeUnavailable, RoleDenied, SourceRejected, SourceUnavailable
+from broker.holding import Holding
 from broker.refresher import RefreshNow
-from broker.schedule import Action, Reason, RefreshPolicy, Situation, decide
+from broker.schedule import Action, Failure, Reason, RefreshPolicy, Situation, decide
 from tests.support.fakes import EPOCH, make_chained, make_credentials, make_profile, make_session
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
 
@@ -60,6 +61,30 @@ def test_source_that_is_being_refreshed_is_waited_for(age: timedelta) -> None:
 def test_source_without_credentials_is_waited_for() -> None:
     decision = decide(situation(MINUTE * 45), SourceUnavailable("None yet."), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_AWAITED)
+
+
+def test_source_is_not_used_in_its_last_seconds() -> None:
+    """A call is some time on its way: the source must not expire meanwhile."""
+    ahead = {"expires_at": EPOCH + HOUR * 2}  # by STS's clock, of which this node's is an hour behind
+    holding = Holding(spec=make_profile(), jitter=0, generation=make_session(**ahead).generation)
+    end = EPOCH + HOUR
+    assert holding.session(end - timedelta(seconds=6)) is not None
+    assert holding.session(end - timedelta(seconds=4)) is None
+
+
+@pytest.mark.parametrize(("number", "action"), [(1, Action.WAIT), (2, Action.EXCHANGE)])
+def test_backoff_after_a_rejected_source_is_short_where_it_has_been_renewed(number: int, action: Action) -> None:
+    now = situation().at.monotonic
+    rejected = Failure(
+        reason=SourceRejected.reason,
+        at=now - timedelta(seconds=5),
+        disposition=SourceRejected.disposition,
+        attempts=POLICY.soon_attempts + 2,
+        streak=POLICY.soon_attempts + 2,
+        jitter=0,
+        fingerprint="default-1",
+    )
+    assert decide(situation(exchange_failure=rejected), make_session(number=number), POLICY, 0).action is action
 
 
 def test_chained_role_is_asked_for_as_soon_as_its_source_is_there() -> None:
@@ -142,7 +167,7 @@ def test_start_tells_once_that_the_chain_waits() -> None:
     (told,) = [event for event in world.events if isinstance(event, events.SourceUnfit)]
     assert (told.profile, told.error.reason) == ("other", "source_unavailable")
     world.token_absent = False
-    world.live(MINUTE)
+    world.live(HOUR * 2)
     assert [event.profile for event in world.events if isinstance(event, events.SourceObserved)] == ["other"]
 
 

@@ -162,6 +162,15 @@ class TestStatus:
         (profile,) = document["profiles"]
         assert (profile["expires_at"], profile["fault"], profile["generation"]) == (None, None, 0)
 
+    def test_profile_that_need_not_be_ready_is_ready_only_where_it_is(self) -> None:
+        """Else a chain that is denied would look well to whoever made it optional."""
+        health = Health(make_profile("app"), make_profile("extra", required=False))
+        health.publish(make_generation("app"))
+        document = json.loads(health.get("/status")[1])
+        assert document["ready"]
+        assert [profile["ready"] for profile in document["profiles"]] == [True, False]
+        health.listener.close()
+
     def test_status_tells_everything_but_secrets(self, health: Health) -> None:
         generation, token, at = make_generation(clock_skew=timedelta(seconds=2.5)), make_token(), health.clock.read()
         decision = Decision(
