@@ -194,6 +194,8 @@ class TestToken:
         program = pod.start(wrapper=wrapper)
         failed = program.wait_for("publish_failed")
         assert "No space left on device. Raise sizeLimit of the emptyDir" in failed["message"]
+        told = [line["event"] for line in program.lines() if line["event"] in {"publish_failed", "listening"}]
+        assert told[0] == "publish_failed", "the token comes before anybody can ask"
         assert ask(address_of(program), authorization="x").status == 401
         assert program.get("/livez").status == 200
         Path(f"/proc/{program.pid}/root{pod.published}/filler").unlink()

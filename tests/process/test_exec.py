@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,13 @@ def environment_seen(pod: Pod, *arguments: str, **changes: str) -> dict[str, str
     pod.outputs.remove(ended.out + ended.err)  # with --env it has secrets
     entries = [entry.split("=", 1) for entry in ended.out.split("\0") if entry]
     return {name: value for name, value in entries if not name.startswith("COVERAGE_PROCESS")}
+
+
+def test_port_of_its_endpoint_is_any_free_one(pod: Pod) -> None:
+    """The one that is set is that of a sidecar, which may be there too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert run_exec(pod, "--", "true", BROKER_ENDPOINT_ADDRESS=address).code == 0
 
 
 class TestExitCode:

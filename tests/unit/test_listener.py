@@ -101,6 +101,8 @@ class TestSlowClients:
             channels = listener._server.active_channels
             while not any(channel.request for channel in channels.values()):
                 assert get(listener) == 200
+            for channel in channels.values():
+                channel.last_activity += CLIENT_PATIENCE_SECONDS  # as if a byte came then
             listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS - 1)
             assert not any(channel.will_close for channel in channels.values() if channel.request)
             listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS + 1)
