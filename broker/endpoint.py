@@ -36,7 +36,8 @@ RETRY_AFTER_SECONDS = 1
 _TOKEN_BYTES = 32
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _LOOPBACK_HOST = re.compile(rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])(?::[0-9]{{1,5}})?", re.IGNORECASE)
-_SIGNS_OF_A_PROXY = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA")
+_SIGNS_OF_A_PROXY = ("HTTP_X_FORWARDED_", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
+"""How headers begin that proxies add."""
 
 
 def new_token() -> Secret:
@@ -107,11 +108,11 @@ class CredentialsApplication:
     def _answer(self, environ: dict[str, Any]) -> _Answer:
         if _LOOPBACK_HOST.fullmatch(environ.get("HTTP_HOST", "")) is None:
             return _error(HTTPStatus.FORBIDDEN, "Ask by a loopback name: one Host header, such as 127.0.0.1.")
-        if any(sign in environ for sign in _SIGNS_OF_A_PROXY):
+        if any(name.startswith(_SIGNS_OF_A_PROXY) for name in environ):
             return _error(HTTPStatus.FORBIDDEN, "Ask without a proxy: this request was forwarded.")
         if environ["REQUEST_METHOD"] != "GET":
             return _error(HTTPStatus.METHOD_NOT_ALLOWED, "GET is all there is.", ("Allow", "GET"))
-        given = environ.get("HTTP_AUTHORIZATION", "").encode(errors="backslashreplace")
+        given = environ.get("HTTP_AUTHORIZATION", "").encode()
         if not hmac.compare_digest(given, self._token):
             return _error(
                 HTTPStatus.UNAUTHORIZED,

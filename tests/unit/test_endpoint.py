@@ -322,7 +322,16 @@ class TestRefusals:
         assert endpoint.get(headers=("Host: 127.0.0.1",)).status == 403
 
     @pytest.mark.parametrize(
-        "header", ["X-Forwarded-For: 127.0.0.1", "x-forwarded-for:", "Forwarded: for=127.0.0.1", "Via: 1.1 proxy"]
+        "header",
+        [
+            "X-Forwarded-For: 127.0.0.1",
+            "x-forwarded-for:",
+            "X-Forwarded-Host: example.com",
+            "X-Forwarded-Proto: https",
+            "X-Real-IP: 127.0.0.1",
+            "Forwarded: for=127.0.0.1",
+            "Via: 1.1 proxy",
+        ],
     )
     def test_forwarded_requests_are_403_whatever_they_know(self, endpoint: Endpoint, header: str) -> None:
         assert endpoint.get(headers=(header,)).status == 403
