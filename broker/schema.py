@@ -29,6 +29,13 @@ FORMS = {
     "directory": "an absolute path of letters, digits and any of /._+=@-",
 }
 """What to write where a pattern of this module does not match, by key."""
+TYPES = {
+    "string_type": "write text, in quotes where YAML takes it for something else",
+    "tuple_type": "write a list",
+    "dict_type": "write keys with their values",
+    "model_type": "write keys with their values",
+}
+"""What to write where YAML has a value of another type, by pydantic's name for that fault."""
 _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -18,7 +18,7 @@ from broker.errors import ConfigurationError
 from broker.forms import MAXIMUM_POLICY_LENGTH, policy_text
 from broker.model import SERVICE_LINK, ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec
 from broker.schedule import RefreshPolicy
-from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, NamedProfile, ProfileKeys, Settings
+from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, TYPES, NamedProfile, ProfileKeys, Settings
 from broker.yaml_file import read_mapping
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _told(error: ValidationError, names: Mapping[tuple[str, ...], str], path: st
     for fault in error.errors():
         place = tuple(str(part) for part in fault["loc"])
         name = names.get(place, f"{path}: {'.'.join(place)}" if path else ".".join(place))
-        message = fault["msg"].removeprefix("Value error, ")
+        message = TYPES.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         if fault["type"] == "string_pattern_mismatch":
             message = f"write {FORMS[place[-1]]}"
         if fault["type"] == "extra_forbidden":

@@ -95,8 +95,10 @@ def test_chained_role_takes_other_defaults(configured: Callable[[str], Configura
         (", audience: a", "profile other: audience: for a profile without source_profile alone: drop one of the two"),
         (", external_id: x", "write 2 to 1,224 letters, digits and any of +=,.@:/_-; found 'x'"),
         (", source_identity: a b", "write 2 to 64 letters, digits and any of +=,.@_-; found 'a b'"),
-        (", tags: {a: [1]}", "Input should be a valid string"),
-        (", tags: {a: 1}", "Input should be a valid string; found '1'"),
+        (", tags: {a: [1]}", "tags.a: write text"),
+        (", tags: {a: 1}", "tags.a: write text, in quotes where YAML takes it for something else; found '1'"),
+        (", tags: [a]", "tags: write keys with their values"),
+        (", tags: {a: b}, transitive_tag_keys: a", "transitive_tag_keys: write a list; found 'a'"),
         (
             ", tags: {'aws:a': b}",
             "'aws:a': a key is 1 to 128 letters, digits, spaces and any of _.:/=+-@, not beginning",
