@@ -65,8 +65,8 @@ def test_source_without_credentials_is_waited_for() -> None:
 
 def test_source_is_not_used_in_its_last_seconds() -> None:
     """A call is some time on its way: the source must not expire meanwhile."""
-    ahead = {"expires_at": EPOCH + HOUR * 2}  # by STS's clock, of which this node's is an hour behind
-    holding = Holding(spec=make_profile(), jitter=0, generation=make_session(**ahead).generation)
+    session = make_session(expires_at=EPOCH + HOUR * 2)  # by STS's clock, of which this node's is an hour behind
+    holding = Holding(spec=make_profile(), jitter=0, generation=session.generation)
     end = EPOCH + HOUR
     assert holding.session(end - timedelta(seconds=6)) is not None
     assert holding.session(end - timedelta(seconds=4)) is None
