@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.terraform.workspace import PLUGINS, PROGRAM, ROOT
+from tests.terraform.workspace import PLUGINS, PROGRAM, ROOT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Shell:
         done = subprocess.run(
             ["bash", "-euc", block],
             cwd=self.workspace.directory,
-            env={**kept, "CHECKPOINT_DISABLE": "1", "PATH": f"{folder}:{os.environ['PATH']}", **environment},
+            env={**kept, **SETTINGS, "PATH": f"{folder}:{os.environ['PATH']}", **environment},
             capture_output=True,
             text=True,
             timeout=120,

@@ -23,6 +23,8 @@ _COPIED = ("terraform", "iam-policies")
 _SECONDS = 120
 PROGRAM = shutil.which("terraform") or ""
 PLUGINS = next((str(path) for level in ("", "*/", "*/*/") for path in Path("/").glob(f"{level}tf-plugins")), "")
+SETTINGS = {"CHECKPOINT_DISABLE": "1", "AWS_EC2_METADATA_DISABLED": "true", "GOGC": "400"}
+"""Calls nobody, and collects less garbage, which takes a quarter of the provider's time."""
 
 needs_terraform = pytest.mark.skipif(not PROGRAM, reason="SKIPPED: there is no terraform on this machine")
 needs_provider = pytest.mark.skipif(
