@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import boto3
+import hcl2
 import pytest
 
 from sandbox.account import MotoAccount, act_in
@@ -165,3 +166,18 @@ def test_readme_says_how_many_clusters_fit_a_trust_policy() -> None:
 
     count = max(number for number in range(1, 20) if fits(number))
     assert f"({count} EKS clusters with one service account each)" in " ".join(text.split())
+
+
+def test_modules_in_the_documents_are_given_what_they_take() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "terraform").rglob("README.md")]
+    blocks = [block for one in documents for block in re.findall(r"```hcl\n(.*?)```", one.read_text(), re.DOTALL)]
+    calls = [body for block in blocks for call in hcl2.loads(block).get("module", []) for body in call.values()]
+    seen = set()
+    for call in (body for body in calls if isinstance(body, dict)):
+        module = ROOT / "terraform/modules" / sources.plain(call["source"]).rpartition("/")[2]
+        taken = sources.variables(module)
+        given = {name for name in call if not name.startswith("__")} - {"source", "providers"}
+        assert given <= {one.name for one in taken}
+        assert given >= {one.name for one in taken if one.default is None}
+        seen.add(module.name)
+    assert seen == {one.name for one in MODULES}
