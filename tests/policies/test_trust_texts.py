@@ -1,0 +1,82 @@
+"""The trust statements of iam-policies/, judged by the evaluator: whom they let in, and who only looks alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker.trust_policy import Caller, evaluate, federated
+from tests.policies.templates import EXAMPLE, ROLE, policy, template
+
+PROVIDER, AUDIENCE, SUBJECT = EXAMPLE["provider_arn"], "sts.amazonaws.com", "system:serviceaccount:payments:api"
+EXACT, NAMED = template("trust/statement"), template("trust/statement-session-name")
+WHOLE = {"subject_operator": "StringLike", "subjects": ["system:serviceaccount:payments:*"]}
+
+
+def lets_in(document: dict[str, Any], provider: str = PROVIDER, **context: str | None) -> bool:
+    """Say whether a token gets the role; `context` replaces what the right one brings."""
+    brought = {"aud": AUDIENCE, "sub": SUBJECT, "name": "payments.api-1", **context}
+    keys = {"aud": "oidc.example/blue:aud", "sub": "oidc.example/blue:sub", "name": "sts:RoleSessionName"}
+    found = {keys[short]: [value] for short, value in brought.items() if value is not None}
+    return evaluate(document, caller=federated(provider), action="sts:AssumeRoleWithWebIdentity", context=found).allowed
+
+
+@pytest.mark.parametrize(
+    "document", [policy(EXACT), policy(NAMED), policy(EXACT, **WHOLE)], ids=["exact", "named", "whole"]
+)
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, True),
+        ({"aud": "sts.amazonaws.com.cn"}, False),
+        ({"aud": None}, False),
+        ({"sub": None}, False),
+        ({"sub": "system:serviceaccount:payments2:api"}, False),
+        ({"sub": "system:serviceaccount:demo:api"}, False),
+        ({"sub": "system:serviceaccount:Payments:api"}, False),
+        ({"provider": f"{PROVIDER}2"}, False),
+        ({"provider": PROVIDER.replace("oidc.example", "oidc.example.evil")}, False),
+    ],
+)
+def test_cluster_statement_pins_issuer_audience_and_subject(
+    document: dict[str, Any], changes: dict[str, Any], *, allowed: bool
+) -> None:
+    assert lets_in(document, **changes) is allowed
+
+
+def test_service_account_is_one_unless_the_whole_namespace_is_meant() -> None:
+    for name in ("api2", "ap", "default", "api:x", "*"):
+        subject = f"system:serviceaccount:payments:{name}"
+        assert not lets_in(policy(EXACT), sub=subject)
+        assert not lets_in(policy(NAMED), sub=subject)
+        assert lets_in(policy(EXACT, **WHOLE), sub=subject)
+
+
+def test_session_name_must_match_where_a_pattern_is_set() -> None:
+    assert lets_in(policy(EXACT), name="anything")
+    assert not lets_in(policy(NAMED), name="anything")
+    assert not lets_in(policy(NAMED), name="payments2.api-1")
+    assert not lets_in(policy(NAMED), name=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "context", "allowed"),
+    [
+        ("chained-assume", "sts:AssumeRole", {"sts:ExternalId": ["example-7f3d"]}, True),
+        ("chained-assume", "sts:AssumeRole", {"sts:ExternalId": ["example-7f3e"]}, False),
+        ("chained-assume", "sts:AssumeRole", {}, False),
+        ("chained-assume", "sts:TagSession", {"sts:ExternalId": ["example-7f3d"]}, False),
+        ("chained-tag", "sts:TagSession", {"aws:TagKeys": ["team"]}, True),
+        ("chained-tag", "sts:TagSession", {"aws:TagKeys": ["team", "secret"]}, False),
+        ("chained-source-identity", "sts:SetSourceIdentity", {"sts:SourceIdentity": ["app"]}, True),
+        ("chained-source-identity", "sts:SetSourceIdentity", {"sts:SourceIdentity": ["app2"]}, False),
+    ],
+)
+def test_chained_statement_allows_one_action_by_its_own_keys(
+    name: str, action: str, context: dict[str, list[str]], *, allowed: bool
+) -> None:
+    document = policy(template(f"trust/{name}"))
+    for caller, is_right in ((ROLE, True), (f"{ROLE}2", False)):
+        decision = evaluate(document, caller=Caller(kind="AWS", names=(caller,)), action=action, context=context)
+        assert decision.allowed is (allowed and is_right)
