@@ -63,7 +63,7 @@ class Deployed:
 
     def destroy(self) -> None:
         """Destroy everything: nothing may be left."""
-        self.workspace.must("destroy", "-auto-approve", "-input=false", "-no-color", *self._arguments)
+        self.workspace.must("destroy", "-auto-approve", "-refresh=false", "-input=false", "-no-color", *self._arguments)
         assert self.workspace.must("state", "list").out == ""
 
     @property
