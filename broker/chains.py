@@ -67,10 +67,12 @@ def _inheritance_faults(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -
 
 def _sources(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> list[ProfileSpec]:
     """Return the chained profiles that this one hangs on, nearest first; a circle is gone round once."""
-    way = [profile]
-    while (chain := way[-1].chain) is not None and chain.source in by_name and by_name[chain.source] not in way:
-        way.append(by_name[chain.source])
-    return [source for source in way[1:] if source.chain is not None]
+    way, seen, last = [], {profile.name}, profile
+    while (chain := last.chain) is not None and chain.source in by_name and chain.source not in seen:
+        last = by_name[chain.source]
+        way.append(last)
+        seen.add(last.name)
+    return [source for source in way if source.chain is not None]
 
 
 def _cycle(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> list[str]:

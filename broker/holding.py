@@ -80,7 +80,10 @@ class Holding:
     @property
     def in_flight(self) -> bool:
         """Whether this profile is being refreshed, or what it hangs on."""
-        return self.flight is not None or (self.source is not None and self.source.in_flight)
+        holding: Holding | None = self
+        while holding is not None and holding.flight is None:
+            holding = holding.source
+        return holding is not None
 
     def session(self, now: datetime) -> SourceSession | None:
         """Return what chained roles are asked for with; None where there is nothing that will reach STS unexpired."""

@@ -104,16 +104,14 @@ class Refresher:
         """Begin with nothing in hand."""
         specs = {spec.name: spec for spec in self.profiles}
         self._holdings = {}
-
-        def hold(spec: ProfileSpec) -> Holding:
-            """Return the profile's holding. Sources come before what is chained to them, in every turn too."""
-            if spec.name not in self._holdings:
-                source = hold(specs[spec.chain.source]) if spec.chain else None
-                self._holdings[spec.name] = Holding(spec=spec, jitter=self.chance(), source=source)
-            return self._holdings[spec.name]
-
         for each in self.profiles:
-            hold(each)
+            way = [each]
+            while (chain := way[-1].chain) is not None and chain.source not in self._holdings:
+                way.append(specs[chain.source])
+            for spec in reversed(way):  # sources come before what is chained to them, in every turn too
+                if spec.name not in self._holdings:
+                    source = self._holdings[spec.chain.source] if spec.chain else None
+                    self._holdings[spec.name] = Holding(spec=spec, jitter=self.chance(), source=source)
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Turn until told to stop, or until `until()` holds after a turn."""

@@ -167,6 +167,13 @@ def test_what_a_chain_inherits_cannot_be_set_anew(faults: Callable[[str], tuple[
     )
 
 
+def test_identity_that_a_chain_inherits_may_be_said_again(configured: Callable[[str], Configuration]) -> None:
+    last = f'  - {{name: last, role_arn: "{OTHER_ROLE}", source_profile: other, source_identity: me}}\n'
+    *_, profile = configured(BASE + chained(", source_identity: me") + last).profiles
+    assert profile.chain is not None
+    assert profile.chain.source_identity == "me"
+
+
 def test_all_faults_of_chains_come_with_all_others(faults: Callable[[str], tuple[str, ...]]) -> None:
     told = faults(
         chained(", external_id: x").replace("source_profile: default", "source_profile: nobody") + "nope: 1\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from broker import events
+from broker import chains, events
 from broker.clock import Instant
 from broker.errors import ExchangeUnavailable, RoleDenied, SourceRejected, SourceUnavailable
 from broker.holding import Holding
@@ -100,6 +101,17 @@ def test_chain_of_three_comes_about_in_order_however_it_is_written() -> None:
     world.live(MINUTE)
     assert [name for _, name in world.calls] == ["default", "second", "third"]
     assert [profile.profile for profile in world.status.snapshot().profiles] == ["third", "second", "default"]
+
+
+def test_chain_may_be_deeper_than_python_recurses() -> None:
+    names = ["default", *(f"link-{number}" for number in range(1100))]
+    links = [make_chained(name, source) for source, name in itertools.pairwise(names)]
+    profiles = (*reversed(links), make_profile())
+    assert list(chains.find_faults(profiles)) == []
+    world = World(profiles=profiles)
+    world.live(timedelta(seconds=1))
+    assert [name for _, name in world.calls] == names[: len(world.calls)]
+    assert len(world.calls) > 3
 
 
 def test_each_renewal_goes_down_the_whole_chain_once() -> None:
