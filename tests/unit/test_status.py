@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from broker import events
 from broker.clock import Instant
-from broker.errors import ExchangeUnavailable, PublishError, RoleDenied, TokenUnavailable
+from broker.errors import ExchangeUnavailable, PublishError, RoleDenied, SourceUnavailable, TokenUnavailable
 from broker.schedule import Action, Decision, Phase, Reason
 from broker.status import (
     DURATION_BUCKETS_SECONDS,
@@ -82,6 +82,16 @@ def test_only_required_profiles_hold_readiness_back() -> None:
     assert unready_profiles(status.snapshot(), EPOCH) == ("b",)
     status.record(published("b"))
     assert is_ready(status.snapshot(), EPOCH)
+
+
+def test_source_without_credentials_is_the_fault_to_mend_first() -> None:
+    status = Status([make_profile()])
+    status.record(exchange_failed(AT))
+    waiting = events.SourceUnfit(at=LATER, profile="default", error=SourceUnavailable("Waits."))
+    status.record(waiting)
+    fault = only(status).fault
+    assert fault is not None
+    assert fault.error is waiting.error
 
 
 def test_fault_that_lasts_keeps_its_beginning_and_counts() -> None:
