@@ -1,0 +1,191 @@
+"""The component in a kustomization of somebody else, and what deploy/README.md says of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from broker.schema import ENVIRONMENT
+from tests.deploy.rendering import DEPLOY, EXAMPLES, WORKLOADS, Rendered, example, kustomize, mounts, needs_kubectl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (DEPLOY / "README.md").read_text()
+LABELS = {"app": "x"}
+NAMES = {
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_REGION",
+}
+
+
+def workload(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
+    """Return a valid workload of a kind with this pod."""
+    template = {"metadata": {"labels": LABELS}, "spec": pod}
+    spec: dict[str, Any] = {"template": template}
+    if kind in {"Job", "CronJob"}:
+        pod["restartPolicy"] = "OnFailure"
+    else:
+        spec["selector"] = {"matchLabels": LABELS}
+    if kind == "StatefulSet":
+        spec["serviceName"] = "x"
+    if kind == "CronJob":
+        spec = {"schedule": "0 0 * * *", "jobTemplate": {"spec": spec}}
+    version = "batch/v1" if kind in {"Job", "CronJob"} else "apps/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": f"x-{kind.lower()}"}, "spec": spec}
+
+
+def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered:  # noqa: ANN401 - kustomize's own keys
+    """Return these workloads with the component, by the three lines of the README."""
+    shutil.copytree(DEPLOY / "component", directory / "component")
+    root = directory / "a" / "b"
+    root.mkdir(parents=True)
+    (root / "app.yaml").write_text(yaml.safe_dump_all(workloads))
+    (lines,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (root / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": ["app.yaml"], **yaml.safe_load(lines), **more})
+    )
+    return Rendered(documents=tuple(kustomize(root)))
+
+
+def bare() -> dict[str, Any]:
+    return {"containers": [{"name": "x", "image": "x"}]}
+
+
+def busy() -> dict[str, Any]:
+    """Return a pod that has some of all that the component adds to."""
+    return {
+        "securityContext": {"fsGroup": 1000, "runAsUser": 1000},
+        "initContainers": [{"name": "migrate", "image": "m"}],
+        "containers": [
+            {
+                "name": "x",
+                "image": "x",
+                "env": [{"name": "OWN", "value": "1"}, {"name": "AWS_REGION", "value": "us-east-1"}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            },
+            {"name": "second", "image": "y"},
+        ],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }
+
+
+@needs_kubectl
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_each_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
+    rendered = render(tmp_path, workload(kind, bare()))
+    for document in rendered.documents:
+        kubernetes_validate.validate(document, "1.29", strict=True)
+    spec = {key: value for key, value in rendered.pod.spec.items() if key != "restartPolicy"}
+    expected = dict(example("self-managed").pod.spec)
+    del expected["serviceAccountName"]
+    assert spec.pop("containers")[0].keys() == {"name", "image", "env", "volumeMounts"}
+    expected.pop("containers")
+    assert spec == expected
+    assert {variable["name"] for variable in rendered.pod.app["env"]} == NAMES
+
+
+@needs_kubectl
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_what_the_pod_has_of_its_own_stays(kind: str, tmp_path: Path) -> None:
+    pod = render(tmp_path, workload(kind, busy())).pod
+    assert [container["name"] for container in pod.containers] == ["broker", "migrate", "x", "second"]
+    assert pod.volumes.keys() == {"aws", "aws-token", "data"}
+    assert pod.spec["securityContext"] == {"fsGroup": 65532, "runAsUser": 1000}
+    assert mounts(pod.app).keys() == {"aws", "data"}
+    assert pod.environment(pod.app)["OWN"] == "1"
+    assert pod.spec["containers"][1] == {"name": "second", "image": "y"}
+    assert pod.spec["initContainers"][1] == {"name": "migrate", "image": "m"}
+
+
+@needs_kubectl
+def test_region_that_the_app_had_gives_way_to_that_of_the_broker(tmp_path: Path) -> None:
+    pod = render(tmp_path, workload("Deployment", busy())).pod
+    (region,) = (variable for variable in pod.app["env"] if variable["name"] == "AWS_REGION")
+    assert region.keys() == {"name", "valueFrom"}
+    assert pod.environment(pod.app)["AWS_REGION"] == pod.environment(pod.brokers[0])["AWS_REGION"] == "eu-west-1"
+
+
+@needs_kubectl
+def test_all_workloads_of_a_kustomization_are_served_under_its_prefix_and_registry(tmp_path: Path) -> None:
+    images = [{"name": "sts-federation-broker", "newName": "registry.example/sts-federation-broker"}]
+    rendered = render(tmp_path, *(workload(kind, bare()) for kind in WORKLOADS), namePrefix="p-", images=images)
+    assert len(rendered.pods) == len(WORKLOADS)
+    for pod in rendered.pods:
+        broker = pod.spec["initContainers"][0]
+        assert broker["image"].startswith("registry.example/sts-federation-broker:")
+        assert broker["envFrom"][0]["configMapRef"]["name"].startswith("p-sts-federation-broker-")
+        assert pod.environment(pod.app).keys() == NAMES
+
+
+@needs_kubectl
+def test_patch_of_the_kustomization_itself_can_set_the_group_back(tmp_path: Path) -> None:
+    back = {"op": "replace", "path": "/spec/template/spec/securityContext/fsGroup", "value": 1000}
+    patches = [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([back])}]
+    pod = render(tmp_path, workload("Deployment", busy()), patches=patches).pod
+    assert pod.spec["securityContext"]["fsGroup"] == 1000
+
+
+@needs_kubectl
+def test_changed_setting_rolls_the_pods(tmp_path: Path) -> None:
+    names = set()
+    for region in ("eu-west-1", "eu-north-1"):
+        directory = tmp_path / region
+        literals = ["AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app", f"AWS_REGION={region}"]
+        generator = [{"name": "sts-federation-broker", "literals": literals}]
+        pod = render(directory, workload("Deployment", bare()), configMapGenerator=generator).pod
+        names.add(pod.brokers[0]["envFrom"][0]["configMapRef"]["name"])
+    assert len(names) == 2
+
+
+def test_patch_of_cronjobs_is_the_others_a_level_deeper() -> None:
+    template = yaml.safe_load((DEPLOY / "component/pod-template.yaml").read_text())["spec"]
+    cronjob = yaml.safe_load((DEPLOY / "component/cronjob.yaml").read_text())["spec"]
+    assert cronjob == {"jobTemplate": {"spec": template}}
+
+
+def test_lines_of_the_readme_are_those_of_the_smallest_example() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert len(block.splitlines()) == 3
+    written = yaml.safe_load((DEPLOY / "examples/self-managed/kustomization.yaml").read_text())
+    assert yaml.safe_load(block).items() <= written.items()
+    assert written.keys() == {"apiVersion", "kind", "resources", "components", "configMapGenerator"}
+
+
+def test_readme_has_a_line_for_each_example() -> None:
+    assert sorted(re.findall(r"^\| \[([a-z-]+)\]\(examples/\1/\) \|", README, re.MULTILINE)) == EXAMPLES
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    root = DEPLOY.parent / "README.md"
+    headings = re.findall(r"^#+ (.*)", root.read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        path, _, anchor = target.partition("#")
+        assert (DEPLOY / path).exists(), target
+        if anchor:
+            assert (DEPLOY / path).resolve() == root
+            assert anchor in anchors, target
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_literals_of_the_examples_are_settings(name: str) -> None:
+    written = yaml.safe_load((DEPLOY / "examples" / name / "kustomization.yaml").read_text())
+    known = {variable.name for variable in ENVIRONMENT} | {"BROKER_CONFIG"}
+    for generator in written.get("configMapGenerator", ()):
+        for literal in generator.get("literals", ()):
+            assert literal.partition("=")[0] in known
+
+
+def test_only_invented_accounts_and_registries_are_named() -> None:
+    for path in DEPLOY.rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert set(re.findall(r"arn:aws:iam::(\d+)", text)) <= {"123456789012", "210987654321"}
+            assert not re.search(r"/(?:root|home|work)/", text)

@@ -1,0 +1,285 @@
+"""Every example, as `kubectl kustomize` renders it: what a schema sees, and what it misses."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+from kubernetes_validate.utils import all_versions
+
+from broker import __version__
+from broker.hiding import VARIABLES
+from broker.model import ENDPOINT_TOKEN_FILE, Configuration
+from broker.settings import load
+from tests.deploy.rendering import DEPLOY, EXAMPLES, Document, Pod, example, mounts, needs_kubectl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = needs_kubectl
+
+VERSIONS = sorted({version for version in all_versions() if int(version.split(".")[1]) >= 29})
+BEFORE = "before-native-sidecars"
+CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+VALUES = {
+    "accessModes": {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"},
+    "concurrencyPolicy": {"Allow", "Forbid", "Replace"},
+    "drop": {"ALL"},
+    "fsGroupChangePolicy": {"OnRootMismatch", "Always"},
+    "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
+    "medium": {"", "Memory"},
+    "policyTypes": {"Ingress", "Egress"},
+    "protocol": {"TCP", "UDP", "SCTP"},
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+    "scheme": {"HTTP", "HTTPS"},
+    "terminationMessagePolicy": {"File", "FallbackToLogsOnError"},
+    "type": {"RuntimeDefault", "Localhost", "Unconfined"},
+}
+"""What the API server takes; `type` is seccomp's, since nothing else here has one."""
+
+
+def fields(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - whatever YAML holds
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from fields(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from fields(inner)
+
+
+def configuration(pod: Pod, broker: Document, directory: Path) -> Configuration:
+    """Return what the broker makes of the container's environment, and of the file that it names."""
+    environment = pod.environment(broker)
+    path = environment.get("BROKER_CONFIG")
+    if path:
+        folder, _, name = path.rpartition("/")
+        (volume,) = (mount["name"] for mount in broker["volumeMounts"] if mount["mountPath"] == folder)
+        file = directory / name
+        file.write_text(pod.rendered.config_map(pod.volumes[volume]["configMap"]["name"])[name])
+        environment["BROKER_CONFIG"] = str(file)
+    return load(environment)
+
+
+@pytest.fixture(params=EXAMPLES)
+def pod(request: pytest.FixtureRequest) -> Pod:
+    return example(request.param).pod
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_document_is_valid_for_each_version_with_native_sidecars(name: str, version: str) -> None:
+    for document in example(name).documents:
+        assert kubernetes_validate.validate(document, version, strict=True) == version.removesuffix(".0")
+
+
+def test_versions_reach_from_the_first_with_native_sidecars_to_the_newest() -> None:
+    assert VERSIONS[0].startswith("1.29")
+    assert VERSIONS[-1] == kubernetes_validate.latest_version()
+    assert len(VERSIONS) >= 9
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_enumerated_fields_have_values_that_the_api_server_takes(name: str) -> None:
+    seen = set()
+    for document in example(name).documents:
+        for key, value in fields({k: v for k, v in document.items() if k != "data"}):
+            if key in VALUES:
+                seen.add(key)
+                assert set(value if isinstance(value, list) else [value]) <= VALUES[key], key
+    assert {"drop", "medium", "terminationMessagePolicy", "type"} <= seen
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_names_are_unique_and_refer_to_what_is_there(name: str) -> None:
+    rendered = example(name)
+    pod = rendered.pod
+    for named in (pod.containers, pod.spec["volumes"]):
+        names = [each["name"] for each in named]
+        assert len(set(names)) == len(names)
+    (account,) = rendered.of_kind("ServiceAccount")
+    assert pod.spec["serviceAccountName"] == account["metadata"]["name"]
+    assert account["automountServiceAccountToken"] is False
+    for workload in rendered.of_kind("Deployment", "StatefulSet"):
+        assert workload["spec"]["selector"]["matchLabels"].items() <= pod.template["metadata"]["labels"].items()
+    assert {document["kind"] for document in rendered.documents} <= {
+        *("ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "Service", "ServiceAccount", "StatefulSet")
+    }
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_mount_has_its_volume_whole(name: str) -> None:
+    rendered = example(name)
+    claimed = {
+        claim["metadata"]["name"]
+        for workload in rendered.of_kind("StatefulSet")
+        for claim in workload["spec"]["volumeClaimTemplates"]
+    }
+    used = set()
+    for container in rendered.pod.containers:
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert len(set(paths)) == len(paths)
+        for mount in container["volumeMounts"]:
+            assert not {"subPath", "subPathExpr"} & mount.keys()
+            used.add(mount["name"])
+    assert used == rendered.pod.volumes.keys() | claimed
+
+
+def test_token_is_in_the_broker_alone_and_as_it_expects(pod: Pod, tmp_path: Path) -> None:
+    (source,) = pod.volumes["aws-token"]["projected"]["sources"]
+    token = source["serviceAccountToken"]
+    assert 600 <= token["expirationSeconds"] == 3600
+    for container in pod.containers:
+        assert ("aws-token" in mounts(container)) == (container in pod.brokers)
+    for broker in pod.brokers:
+        mount = mounts(broker)["aws-token"]
+        assert mount["readOnly"] is True
+        for profile in configuration(pod, broker, tmp_path).profiles:
+            if profile.chain is None:
+                assert profile.token_file == f"{mount['mountPath']}/{token['path']}"
+                assert profile.audience == token["audience"]
+
+
+def test_publish_directory_is_in_memory_bounded_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
+    assert pod.volumes["aws"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Mi"}
+    for broker in pod.brokers:
+        mount = mounts(broker)["aws"]
+        assert mount["mountPath"] == configuration(pod, broker, tmp_path).publish.directory
+        assert not mount.get("readOnly", False)
+    for container in pod.containers:
+        if container not in pod.brokers and "aws" in mounts(container):
+            assert mounts(container)["aws"]["readOnly"] is True
+    assert mounts(pod.app)["aws"]["mountPath"] == mounts(pod.brokers[0])["aws"]["mountPath"]
+
+
+def test_app_finds_the_endpoint_and_nothing_that_hides_it(pod: Pod, tmp_path: Path) -> None:
+    settings = configuration(pod, pod.brokers[-1], tmp_path)
+    environment = pod.environment(pod.app)
+    endpoint = f"http://{settings.endpoint_host}:{settings.endpoint_port}/v1/credentials"
+    assert environment[CONTAINER_URI] == endpoint
+    assert environment[CONTAINER_TOKEN_FILE] == f"{settings.publish.directory}/{ENDPOINT_TOKEN_FILE}"
+    assert environment["AWS_REGION"] == settings.profiles[0].region
+    hiding = {name for name in VARIABLES if environment.get(name)}
+    assert hiding == {CONTAINER_URI, CONTAINER_TOKEN_FILE}
+    assert [profile.name for profile in settings.profiles if profile.name == "default"], "the endpoint has no other"
+
+
+def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_path: Path) -> None:
+    port = configuration(pod, pod.brokers[-1], tmp_path).health_port
+    probes = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+    for broker in pod.brokers:
+        for name, page in probes.items():
+            if name in broker:
+                assert broker[name]["httpGet"] == {"path": page, "port": port}
+        if "ports" in broker:
+            assert broker["ports"] == [{"name": "broker-health", "containerPort": port}]
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != BEFORE])
+def test_broker_is_one_native_sidecar_that_starts_first(name: str) -> None:
+    pod = example(name).pod
+    (broker,) = pod.brokers
+    assert broker is pod.spec["initContainers"][0]
+    assert broker["restartPolicy"] == "Always"
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= broker.keys()
+    assert "args" not in broker
+
+
+def test_before_native_sidecars_once_is_followed_by_run_beside_the_app(tmp_path: Path) -> None:
+    pod = example(BEFORE).pod
+    once, run = pod.brokers
+    assert pod.spec["initContainers"] == [once]
+    assert pod.spec["containers"][1:] == [run]
+    assert once["args"][0] == "once"
+    assert not {"restartPolicy", "startupProbe", "readinessProbe", "livenessProbe"} & once.keys()
+    assert {"restartPolicy", "startupProbe", "args"} & run.keys() == set()
+    alike = {"name", "args", "ports", "readinessProbe", "livenessProbe"}
+    assert {k: v for k, v in once.items() if k not in alike} == {k: v for k, v in run.items() if k not in alike}
+    assert configuration(pod, once, tmp_path) == configuration(pod, run, tmp_path)
+    assert pod.environment(pod.app)["AWS_CONFIG_FILE"] == f"{mounts(pod.app)['aws']['mountPath']}/config"
+
+
+def test_before_native_sidecars_run_is_the_broker_of_the_component() -> None:
+    sidecar = example("self-managed").pod.brokers[0]
+    run = example(BEFORE).pod.brokers[-1]
+    assert {k: v for k, v in sidecar.items() if k not in {"restartPolicy", "startupProbe"}} == run
+
+
+def test_image_is_of_the_version_of_the_package(pod: Pod) -> None:
+    assert pod.brokers
+    assert {broker["image"] for broker in pod.brokers} == {f"sts-federation-broker:{__version__}"}
+
+
+def test_broker_is_confined_and_bounded(pod: Pod) -> None:
+    for broker in pod.brokers:
+        assert broker["securityContext"] == {
+            "runAsNonRoot": True,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}}
+
+
+def test_memory_request_holds_what_was_measured() -> None:
+    rows = re.findall(
+        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB", (DEPLOY.parent / "README.md").read_text(), re.MULTILINE
+    )
+    assert rows
+    assert max(map(float, rows)) <= 40
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "openshift"])
+def test_files_are_shared_by_the_group_of_the_pod(name: str) -> None:
+    assert example(name).pod.spec["securityContext"]["fsGroup"] == 65532
+
+
+def test_openshift_is_left_to_choose_user_and_group() -> None:
+    pod = example("openshift").pod
+    chosen = {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"}
+    for context in (pod.spec.get("securityContext", {}), *(each.get("securityContext", {}) for each in pod.containers)):
+        assert not chosen & context.keys()
+
+
+def test_eks_webhook_adds_nothing_to_app_or_broker() -> None:
+    pod = example("eks").pod
+    (account,) = example("eks").of_kind("ServiceAccount")
+    environment = pod.environment(pod.brokers[0])
+    assert environment["AWS_ROLE_ARN"] == account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+    skipped = pod.template["metadata"]["annotations"]["eks.amazonaws.com/skip-containers"].split(",")
+    assert set(skipped) == {container["name"] for container in pod.containers}
+    app = pod.environment(pod.app)
+    assert app["AWS_ROLE_ARN"] == app["AWS_WEB_IDENTITY_TOKEN_FILE"] == ""
+
+
+def test_several_profiles_are_those_of_the_mounted_file(tmp_path: Path) -> None:
+    pod = example("several-profiles").pod
+    profiles = {profile.name: profile for profile in configuration(pod, pod.brokers[0], tmp_path).profiles}
+    assert list(profiles) == ["default", "reports", "partner"]
+    assert profiles["partner"].chain is not None
+    assert not profiles["reports"].required
+
+
+def test_jobs_end_with_their_app() -> None:
+    for name in ("job", "cronjob"):
+        assert example(name).pod.spec["restartPolicy"] == "Never"
+
+
+def test_network_policy_lets_through_dns_https_and_scrapes(tmp_path: Path) -> None:
+    rendered = example("network-policy")
+    (policy,) = (each["spec"] for each in rendered.of_kind("NetworkPolicy"))
+    pod = rendered.pod
+    assert policy["podSelector"]["matchLabels"].items() <= pod.template["metadata"]["labels"].items()
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    health = configuration(pod, pod.brokers[0], tmp_path).health_port
+    let_in = [(port["protocol"], port["port"]) for rule in policy["ingress"] for port in rule["ports"]]
+    let_out = [(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]]
+    assert let_in == [("TCP", health)]
+    assert let_out == [("UDP", 53), ("TCP", 53), ("TCP", 443)]
+    assert all(rule["from"] for rule in policy["ingress"])
+    assert all(rule["to"] for rule in policy["egress"])
