@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
-from broker import __version__
+from broker import __version__, health
 from broker.hiding import VARIABLES
 from broker.model import ENDPOINT_TOKEN_FILE, Configuration
 from broker.settings import load
@@ -75,6 +75,12 @@ def pod(request: pytest.FixtureRequest) -> Pod:
 def test_every_document_is_valid_for_each_version_with_native_sidecars(name: str, version: str) -> None:
     for document in example(name).documents:
         assert kubernetes_validate.validate(document, version, strict=True) == version.removesuffix(".0")
+
+
+@pytest.mark.parametrize("version", ["1.27", "1.28"])
+def test_before_native_sidecars_is_valid_there(version: str) -> None:
+    for document in example(BEFORE).documents:
+        assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
 def test_versions_reach_from_the_first_with_native_sidecars_to_the_newest() -> None:
@@ -170,6 +176,7 @@ def test_app_finds_the_endpoint_and_nothing_that_hides_it(pod: Pod, tmp_path: Pa
 
 def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_path: Path) -> None:
     port = configuration(pod, pod.brokers[-1], tmp_path).health_port
+    assert set(health._INDEX.split()) >= {"/readyz", "/livez"}
     probes = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
     for broker in pod.brokers:
         for name, page in probes.items():
