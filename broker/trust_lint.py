@@ -26,7 +26,9 @@ Found: TypeAlias = tuple[str, str]
 """The id of a rule, and what was found."""
 _VERSION = "2012-10-17"
 _MAXIMUM_LENGTH = 2048
-"""IAM's default quota for a role's trust policy (it can be raised to 8,192)."""
+"""IAM's default quota for a role's trust policy, in characters that are no white space (it can be raised to 8,192)."""
+_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\xff]")
+"""IAM's name requirements (reference_iam-quotas) leave policies these characters only."""
 _SID = re.compile(r"[A-Za-z0-9]+")
 _ACTIONS = frozenset(
     {
@@ -84,6 +86,12 @@ def _of_document(document: Document, text: str, statements: Sequence[Statement])
     length = length_without_space(text)
     if length > _MAXIMUM_LENGTH:
         yield "too-long", f"{length:,} characters without white space"
+    strange = sorted(set(_FORBIDDEN.findall(text)))
+    if strange:
+        yield (
+            "malformed",
+            f"characters that IAM takes in no policy: {', '.join(f'U+{ord(one):04X}' for one in strange)}",
+        )
     for element in sorted(policy.keys() - _DOCUMENT_ELEMENTS):
         yield "unknown-element", f"{element} beside Version and Statement"
     if not any(statement.allows for statement in statements):

@@ -108,7 +108,7 @@ def _of_plan(root: Node, name: str) -> Iterator[Source]:
             _keep(roles, values["assume_role_policy"], address, name)
         elif kind == "aws_iam_policy_document" and "json" in values and _is_trust(values["json"].value):
             _keep(documents, values["json"], address, name)
-    texts = {_canonical(role.text) for role in roles.values()}
+    texts = [_canonical(role.text) for role in roles.values()]
     apart = [document for document in documents.values() if _canonical(document.text) not in texts]
     yield from (replace(source, account=account) for source in (*roles.values(), *apart))
 

@@ -1,0 +1,349 @@
+"""Each rule of the linter: a policy that breaks it, and what was wrong; good policies break none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from broker.policy_document import PolicyMalformedError
+from broker.policy_texts import fill
+from broker.trust_lint import Expected, lint
+from broker.trust_rules import RULES, Severity
+
+ISSUER = "oidc.example/c"
+PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}"
+SUB, AUD = f"{ISSUER}:sub", f"{ISSUER}:aud"
+APP = "system:serviceaccount:demo:app"
+WEB = "sts:AssumeRoleWithWebIdentity"
+PINNED = {SUB: APP, AUD: "sts.amazonaws.com"}
+ROLE = "arn:aws:iam::123456789012:role/base"
+STRANGER = "arn:aws:iam::210987654321:role/base"
+GONE = "AROAJQABLZS4A3QDU576Q"
+
+
+def web(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"Federated": PROVIDER},
+        "Action": WEB,
+        "Condition": {"StringEquals": PINNED},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def chained(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ROLE},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "agreed"}},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Return a statement whose conditions are these, beside those that pin subject and audience."""
+    return web(
+        Condition={"StringEquals": PINNED, **{name.replace("__", ":"): block for name, block in operators.items()}}
+    )
+
+
+def equals(**changes: object) -> dict[str, Any]:
+    """Return a statement whose subject or audience is another."""
+    named = {SUB: changes.get("sub", APP), AUD: changes.get("aud", "sts.amazonaws.com")}
+    return web(Condition={"StringEquals": {key: value for key, value in named.items() if value is not None}})
+
+
+def like(subject: object = APP, audience: object = "sts.amazonaws.com") -> dict[str, Any]:
+    return web(Condition={"StringLike": {SUB: subject}, "StringEquals": {AUD: audience}})
+
+
+def found(*statements: dict[str, Any], expected: Expected = Expected(), **document: object) -> set[str]:  # noqa: B008 - frozen
+    policy = {"Version": "2012-10-17", **document, "Statement": list(statements)}
+    return {finding.rule.id for finding in lint(json.dumps(policy), expected)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        web(Sid="TrustCluster"),
+        web(Action=[WEB]),
+        web(Action="STS:assumerolewithwebidentity"),
+        equals(sub=[APP, "system:serviceaccount:kube-system:a.b-c"], aud=["sts.amazonaws.com", "vault"]),
+        where(StringLike={"sts:RoleSessionName": "demo.*"}),
+        where(IpAddress={"aws:SourceIp": "10.0.0.0/8"}),
+        where(Null={SUB: "false"}),
+        where(DateLessThan={"aws:CurrentTime": "2030-01-01T00:00:00Z"}),
+        web(Condition={"StringLike": {**PINNED, "sts:RoleSessionName": "demo.*"}}),
+        web(Condition={"StringEquals": {key.upper(): value for key, value in PINNED.items()}}),
+        chained(),
+        chained(Principal={"AWS": [ROLE, STRANGER]}),
+        chained(Action=["sts:AssumeRole", "sts:TagSession"], Condition={"StringLike": {"aws:RequestTag/team": "a*"}}),
+        chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": ROLE[:-4] + "*"}}),
+        chained(Principal={"AWS": STRANGER}, Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        chained(Action="sts:TagSession", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}),
+        chained(Action="sts:SetSourceIdentity", Condition={"StringLike": {"sts:SourceIdentity": "a*"}}),
+        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+)
+def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:
+    assert found(statement, expected=Expected(account="123456789012")) == set()
+
+
+@pytest.mark.parametrize(
+    "deny",
+    [
+        {"Effect": "Deny", "Principal": "*", "Action": "sts:*"},
+        web(Effect="Deny", Condition={"StringNotEquals": {SUB: [APP, "system:serviceaccount:demo:b"]}}),
+        web(Effect="Deny", Condition={"StringLikeIfExists": {SUB: "system:serviceaccount:kube-*"}}),
+        web(Effect="Deny", Condition={"ForAllValues:StringNotLike": {SUB: "system:*"}}),
+    ],
+)
+def test_deny_statement_may_be_as_wide_as_it_likes(deny: dict[str, Any]) -> None:
+    assert found(web(), deny) == set()
+
+
+BROKEN: list[tuple[str, dict[str, Any]]] = [
+    ("unknown-element", web(Conditions={})),
+    ("unknown-element", web(Resource="*")),
+    ("unknown-element", web(effect="Allow")),
+    ("malformed", web(Effect="allow")),
+    ("malformed", web(Sid=7)),
+    ("malformed", web(Action=None)),
+    ("malformed", web(Action=7)),
+    ("malformed", web(Principal=None)),
+    ("malformed", web(Principal="me")),
+    ("malformed", web(Principal={"Cluster": PROVIDER})),
+    ("malformed", web(Condition="yes")),
+    ("malformed", where(StringLike="x")),
+    ("malformed", equals(sub=[])),
+    ("malformed", equals(sub=[APP, 7])),
+    ("malformed", equals(aud="")),
+    ("malformed", where(Null={SUB: "maybe"})),
+    ("sid", web(Sid="trust the cluster")),
+    ("negated-element", web(Action=None, NotAction="sts:TagSession")),
+    ("negated-element", web(Principal=None, NotPrincipal={"AWS": ROLE})),
+    ("negated-element", web(NotResource="*")),
+    ("any-principal", web(Principal="*")),
+    ("any-principal", web(Principal={"Federated": "*"})),
+    ("any-principal", chained(Principal={"AWS": [ROLE, "*"]})),
+    ("other-principal", web(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp"})),
+    ("other-principal", web(Principal={"Federated": "accounts.google.com"})),
+    ("other-principal", web(Principal={"AWS": ROLE})),
+    ("other-principal", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
+    ("several-providers", web(Principal={"Federated": [PROVIDER, PROVIDER + "2"]})),
+    ("several-providers", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER.replace(ISSUER, f"https://{ISSUER}")})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER + "/"})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER.replace("/c", ":8443/c")})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER + "*"})),
+    ("provider-spelling", where(StringLike={f"https://{ISSUER}:sub": "system:*"})),
+    ("provider-spelling", where(StringEquals={**PINNED, f"{ISSUER}/:aud": "x"})),
+    ("provider-spelling", where(StringEquals={**PINNED, "oidc.example:443/c:aud": "x"})),
+    ("provider-spelling", web(Effect="Deny", Condition={"StringEquals": {f"https://{ISSUER}:sub": APP}})),
+    ("principal-spelling", chained(Principal={"AWS": "arn:aws:iam::123456789012:role/*"})),
+    ("principal-spelling", chained(Principal={"AWS": GONE})),
+    ("wide-action", web(Action="*")),
+    ("wide-action", web(Action="sts:*")),
+    ("wide-action", web(Action=["sts:AssumeRoleWith*"])),
+    ("wide-action", chained(Action="sts:Assume*")),
+    ("needless-action", web(Action=[WEB, "sts:AssumeRole"])),
+    ("needless-action", web(Action=[WEB, "sts:TagSession"])),
+    ("action-mismatch", web(Action="sts:AssumeRole")),
+    ("action-mismatch", web(Action=[])),
+    ("action-mismatch", web(Action=[WEB, "sts:GetCallerIdentity"])),
+    ("action-mismatch", chained(Action="sts:AssumeRoleWithSAML")),
+    ("no-condition", web(Condition=None)),
+    ("no-condition", web(Condition={})),
+    ("no-condition", web(Condition={"StringEquals": {}})),
+    ("missing-subject", equals(sub=None)),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, StringEqualsIfExists={SUB: APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, ForAllValues__StringEquals={SUB: APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com", "oidc.example/d:sub": APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, Null={SUB: "false"})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, StringNotEquals={SUB: "x"})),
+    ("wildcard-subject", like("*")),
+    ("wildcard-subject", like("system:serviceaccount:*:app")),
+    ("wildcard-subject", like("system:serviceaccount:demo*")),
+    ("wildcard-subject", like([APP, "system:serviceaccount:dem?:app"])),
+    ("namespace-subject", like("system:serviceaccount:demo:*")),
+    ("namespace-subject", like("system:serviceaccount:demo:app-?")),
+    ("missing-audience", equals(aud=None)),
+    ("wildcard-audience", web(Condition={"StringLike": {**PINNED, AUD: "sts.*"}})),
+    ("needless-like", like()),
+    ("needless-like", chained(Condition={"StringLike": {"sts:ExternalId": "agreed"}})),
+    ("literal-wildcard", equals(sub="system:serviceaccount:demo:*")),
+    ("literal-wildcard", equals(aud="sts.?")),
+    ("literal-wildcard", web(Effect="Deny", Condition={"StringNotEquals": {SUB: "system:*"}})),
+    ("literal-wildcard", chained(Condition={"StringEquals": {"sts:ExternalId": "agreed*"}})),
+    ("if-exists", where(StringEqualsIfExists={"sts:RoleSessionName": "x"})),
+    ("if-exists", chained(Condition={"StringEqualsIfExists": {"sts:ExternalId": "agreed"}})),
+    ("for-all-values", where(ForAllValues__StringEquals={"sts:RoleSessionName": "x"})),
+    ("for-any-value", where(ForAnyValue__StringEquals={SUB: APP})),
+    ("negated-operator", where(StringNotEquals={SUB: "system:serviceaccount:demo:b"})),
+    ("negated-operator", where(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"})),
+    ("negated-operator", chained(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}})),
+    ("ignores-case", where(StringEqualsIgnoreCase={SUB: APP})),
+    ("issuer-mismatch", where(StringEquals={**PINNED, "oidc.example/d:sub": APP})),
+    ("unknown-key", where(StringEquals={**PINNED, f"{ISSUER}:namespace": "demo"})),
+    ("unknown-key", where(StringEquals={**PINNED, f"{ISSUER}:amr": "x"})),
+    ("unknown-key", where(StringEquals={**PINNED, "aws:PrincipalOrgID": "o-1"})),
+    ("unknown-key", where(StringEquals={**PINNED, "aws:RequestTag/team": "a"})),
+    ("unknown-key", where(StringEquals={**PINNED, "sts:ExternalId": "a"})),
+    ("unknown-key", where(StringEquals={**PINNED, "sub": APP})),
+    ("unknown-key", chained(Condition={"StringEquals": {SUB: APP}})),
+    ("unknown-operator", where(stringequals={SUB: APP})),
+    ("unknown-operator", where(StringMatches={SUB: APP})),
+    ("unknown-operator", where(NullIfExists={SUB: "true"})),
+    ("unknown-operator", where(NumericEquals={SUB: "1"})),
+    ("unknown-operator", where(ArnLike={SUB: "arn:*"})),
+    ("unknown-operator", web(Effect="Deny", Condition={"stringLike": {SUB: APP}})),
+    ("subject-form", equals(sub="demo:app")),
+    ("subject-form", equals(sub="system:serviceaccount:demo")),
+    ("subject-form", equals(sub="system:serviceaccount:demo:")),
+    ("subject-form", equals(sub="system:serviceaccount::app")),
+    ("subject-form", equals(sub="system:serviceaccount:Demo:app")),
+    ("subject-form", equals(sub="system:serviceaccounts:demo:app")),
+    ("subject-form", equals(sub=[APP, f"{APP} "])),
+    ("subject-form", equals(sub=f"{APP}\n")),
+    ("subject-form", web(Effect="Deny", Condition={"StringEquals": {SUB: "demo/app"}})),
+    ("policy-variable", equals(sub="system:serviceaccount:${aws:PrincipalTag/ns}:app")),
+    ("key-not-of-action", chained(Action=["sts:AssumeRole", "sts:TagSession"])),
+    ("key-not-of-action", chained(Action=["sts:AssumeRole", "sts:SetSourceIdentity"])),
+    ("key-not-of-action", chained(Action="sts:TagSession", Condition={"StringLike": {"sts:RoleSessionName": "a*"}})),
+    ("account-root", chained(Principal={"AWS": "arn:aws:iam::123456789012:root"})),
+    ("account-root", chained(Principal={"AWS": "210987654321"})),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition=None)),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "*"}})),
+    (
+        "cross-account",
+        chained(Principal={"AWS": STRANGER}, Condition={"StringEqualsIfExists": {"sts:ExternalId": "a"}}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "statement"), BROKEN)
+def test_broken_rule_is_found(rule: str, statement: dict[str, Any]) -> None:
+    assert rule in found(statement, expected=Expected(account="123456789012"))
+
+
+def test_every_rule_is_tried_here() -> None:
+    elsewhere = {"duplicate-key", "version", "too-long", "no-allow", "other-issuer"}
+    assert {rule for rule, _ in BROKEN} | elsewhere == set(RULES)
+
+
+def test_version_is_asked_for() -> None:
+    assert found(web(), Version="2008-10-17") == {"version"}
+    assert {one.rule.id for one in lint(json.dumps({"Statement": web()}), Expected())} == {"version"}
+
+
+def test_element_beside_version_and_statement_is_told() -> None:
+    assert found(web(), Statements=[]) == {"unknown-element"}
+    assert found(web(), Id="policy") == set()
+
+
+def test_policy_that_allows_nothing_is_told() -> None:
+    assert found() == {"no-allow"}
+    assert found(web(Effect="Deny")) == {"no-allow"}
+
+
+def test_length_is_told_from_2049_characters_without_white_space() -> None:
+    subject = "system:serviceaccount:demo:"
+    text = json.dumps({"Version": "2012-10-17", "Statement": equals(sub=subject)}, separators=(",", ":"))
+    for length, rules in ((2048, set()), (2049, {"too-long"})):
+        names = [f"{subject}{'a' * 60}"] * ((length - len(text)) // 100)
+        policy = {"Version": "2012-10-17", "Statement": equals(sub=[*names, subject])}
+        missing = length - len(json.dumps(policy, separators=(",", ":")))
+        policy["Statement"] = equals(sub=[*names, subject + ("a." * missing)[: missing - 1] + "a"])
+        assert len(json.dumps(policy, separators=(",", ":"))) == length
+        found_rules = {one.rule.id for one in lint(json.dumps(policy, indent=4), Expected())}
+        assert found_rules == rules
+
+
+def test_characters_that_iam_refuses_are_told() -> None:
+    text = json.dumps({"Version": "2012-10-17", "Statement": [web(Sid="A"), web(Sid="B\u2013")]}, ensure_ascii=False)
+    details = [one.detail for one in lint(text, Expected()) if one.rule.id == "malformed"]
+    assert details == ["characters that IAM takes in no policy: U+2013"]
+
+
+def test_key_that_stands_twice_is_told_with_its_line() -> None:
+    text = json.dumps({"Version": "2012-10-17", "Statement": web()}, indent=1)
+    twice = text.replace(f'"{SUB}"', f'"{SUB}": "x",\n"{SUB}"')
+    (finding,) = lint(twice, Expected())
+    assert (finding.rule.id, finding.detail) == ("duplicate-key", f"{SUB} stands twice")
+    assert f'"{SUB}": "{APP}"' in twice.splitlines()[finding.line - 1]
+
+
+def test_statement_is_named_with_its_line() -> None:
+    text = json.dumps(
+        {"Version": "2012-10-17", "Statement": [web(), web(Sid="Bad", Condition={}), web(Action="*")]}, indent=1
+    )
+    findings = lint(text, Expected())
+    assert [(one.statement, one.rule.id) for one in findings] == [
+        ("Bad", "no-condition"),
+        ("statement 3", "wide-action"),
+    ]
+    starts = [number for number, line in enumerate(text.splitlines(), start=1) if line == "  {"]
+    assert [one.line for one in findings] == starts[1:]
+
+
+def test_sids_have_to_be_unique() -> None:
+    assert found(web(Sid="A"), web(Sid="A")) == {"sid"}
+
+
+def test_expected_issuer_is_the_only_one() -> None:
+    assert found(web(), expected=Expected(issuer=ISSUER)) == set()
+    assert found(web(), expected=Expected(issuer="oidc.example/d")) == {"other-issuer"}
+
+
+def test_account_is_known_from_the_provider_or_has_to_be_told() -> None:
+    bare = chained(Condition=None)
+    assert found(web(), bare) == set()
+    assert found(web(), chained(Principal={"AWS": STRANGER}, Condition={})) == {"cross-account"}
+    assert found(bare) == {"cross-account"}
+    assert found(bare, expected=Expected(account="123456789012")) == set()
+
+
+def test_single_statement_needs_no_list() -> None:
+    text = json.dumps({"Version": "2012-10-17", "Statement": web(Condition={})})
+    assert [one.rule.id for one in lint(text, Expected())] == ["no-condition"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"Statement": 7}', '{"Statement": ["x"]}', "null"])
+def test_what_is_no_policy_is_malformed(text: str) -> None:
+    with pytest.raises(PolicyMalformedError):
+        lint(text, Expected())
+
+
+def test_texts_of_the_house_have_no_findings() -> None:
+    tagged = {"principals": [ROLE], "tag_keys": ["team"]}
+    cluster = {
+        "sid": "TrustCluster",
+        "provider_arn": PROVIDER,
+        "audience_key": AUD,
+        "audiences": ["sts.amazonaws.com"],
+        "subject_operator": "StringEquals",
+        "subject_key": SUB,
+        "subjects": [APP],
+        "session_names": ["demo.*"],
+    }
+    statements = [
+        fill("trust/statement.json.tftpl", cluster),
+        fill("trust/chained-tag.json.tftpl", tagged),
+        fill("trust/chained-assume.json.tftpl", {**tagged, "conditions": {"StringEquals": {"sts:ExternalId": "a"}}}),
+        fill("trust/chained-source-identity.json.tftpl", {**tagged, "source_identities": ["app"]}),
+    ]
+    assert found(*statements) == set()
+    assert found(fill("trust/statement-session-name.json.tftpl", cluster)) == set()
+
+
+def test_rules_say_what_they_are() -> None:
+    for name, rule in RULES.items():
+        assert name == rule.id
+        assert rule.severity in Severity
+        assert rule.title[0].isupper() or rule.title[0] == "*"
+        assert not rule.title.endswith(".")
+        assert rule.why.endswith(".")
+        assert rule.mend.endswith(".")
