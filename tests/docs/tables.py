@@ -11,6 +11,7 @@ from broker.errors import BrokerError
 from broker.metrics import SnapshotCollector
 from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
 from broker.status import Status
+from broker.trust_rules import RULES
 from tests.support.fakes import FakeClock, make_profile
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def reasons_table() -> str:
     return _table("| reason | meaning | the loop | exit code of `once` |", rows)
 
 
+def trust_rules_table() -> str:
+    """Return a row for each rule of `broker trust lint`: id, severity, what is wrong, why it matters, the mend."""
+    rows = [
+        f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.mend} |" for rule in RULES.values()
+    ]
+    return _table("| rule | severity | what is wrong | why it matters | mend |", rows)
+
+
 def _table(head: str, rows: list[str]) -> str:
     rule = "|" + " --- |" * (head.count("|") - 1)
     return "\n".join([head, rule, *rows])
@@ -114,4 +123,4 @@ def leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{settings_table()}\n\n{metrics_table()}\n\n{reasons_table()}\n")
+    sys.stdout.write(f"{settings_table()}\n\n{metrics_table()}\n\n{reasons_table()}\n\n{trust_rules_table()}\n")

@@ -127,7 +127,7 @@ def test_rule_can_be_ignored_but_must_exist(pod: Pod, weak: str) -> None:
 
 
 def test_account_is_handed_on(pod: Pod) -> None:
-    bare = {"Principal": {"AWS": ROLE}, "Action": "sts:AssumeRole", "Condition": {}}
+    bare: dict[str, Any] = {"Principal": {"AWS": ROLE}, "Action": "sts:AssumeRole", "Condition": {}}
     path = save(pod, "chained.json", policy(**bare))
     assert pod.run("trust", "lint", path).code == 1
     assert pod.run("trust", "lint", "--account", ACCOUNT, path).code == 0
