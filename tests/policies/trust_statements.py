@@ -1,0 +1,172 @@
+"""Statements of trust policies, good ones and one for each thing that can be wrong with one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ISSUER = "oidc.example/c"
+PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}"
+SUB, AUD = f"{ISSUER}:sub", f"{ISSUER}:aud"
+APP = "system:serviceaccount:demo:app"
+WEB = "sts:AssumeRoleWithWebIdentity"
+PINNED = {SUB: APP, AUD: "sts.amazonaws.com"}
+ROLE = "arn:aws:iam::123456789012:role/base"
+STRANGER = "arn:aws:iam::210987654321:role/base"
+GONE = "AROAJQABLZS4A3QDU576Q"
+
+
+def web(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"Federated": PROVIDER},
+        "Action": WEB,
+        "Condition": {"StringEquals": PINNED},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def chained(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ROLE},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "agreed"}},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Return a statement whose conditions are these, beside those that pin subject and audience."""
+    return web(
+        Condition={"StringEquals": PINNED, **{name.replace("__", ":"): block for name, block in operators.items()}}
+    )
+
+
+def equals(**changes: object) -> dict[str, Any]:
+    """Return a statement whose subject or audience is another."""
+    named = {SUB: changes.get("sub", APP), AUD: changes.get("aud", "sts.amazonaws.com")}
+    return web(Condition={"StringEquals": {key: value for key, value in named.items() if value is not None}})
+
+
+def like(subject: object = APP, audience: object = "sts.amazonaws.com") -> dict[str, Any]:
+    return web(Condition={"StringLike": {SUB: subject}, "StringEquals": {AUD: audience}})
+
+
+BROKEN: list[tuple[str, dict[str, Any]]] = [
+    ("unknown-element", web(Conditions={})),
+    ("unknown-element", web(Resource="*")),
+    ("unknown-element", web(effect="Allow")),
+    ("malformed", web(Effect="allow")),
+    ("malformed", web(Sid=7)),
+    ("malformed", web(Action=None)),
+    ("malformed", web(Action=7)),
+    ("malformed", web(Principal=None)),
+    ("malformed", web(Principal="me")),
+    ("malformed", web(Principal={"Cluster": PROVIDER})),
+    ("malformed", web(Condition="yes")),
+    ("malformed", where(StringLike="x")),
+    ("malformed", equals(sub=[])),
+    ("malformed", equals(sub=[APP, 7])),
+    ("malformed", equals(aud="")),
+    ("malformed", where(Null={SUB: "maybe"})),
+    ("sid", web(Sid="trust the cluster")),
+    ("negated-element", web(Action=None, NotAction="sts:TagSession")),
+    ("negated-element", web(Principal=None, NotPrincipal={"AWS": ROLE})),
+    ("negated-element", web(NotResource="*")),
+    ("any-principal", web(Principal="*")),
+    ("any-principal", web(Principal={"Federated": "*"})),
+    ("any-principal", chained(Principal={"AWS": [ROLE, "*"]})),
+    ("other-principal", web(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp"})),
+    ("other-principal", web(Principal={"Federated": "accounts.google.com"})),
+    ("other-principal", web(Principal={"AWS": ROLE})),
+    ("other-principal", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
+    ("several-providers", web(Principal={"Federated": [PROVIDER, PROVIDER + "2"]})),
+    ("several-providers", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER.replace(ISSUER, f"https://{ISSUER}")})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER + "/"})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER.replace("/c", ":8443/c")})),
+    ("provider-spelling", web(Principal={"Federated": PROVIDER + "*"})),
+    ("provider-spelling", where(StringLike={f"https://{ISSUER}:sub": "system:*"})),
+    ("provider-spelling", where(StringEquals={**PINNED, f"{ISSUER}/:aud": "x"})),
+    ("provider-spelling", where(StringEquals={**PINNED, "oidc.example:443/c:aud": "x"})),
+    ("provider-spelling", web(Effect="Deny", Condition={"StringEquals": {f"https://{ISSUER}:sub": APP}})),
+    ("principal-spelling", chained(Principal={"AWS": "arn:aws:iam::123456789012:role/*"})),
+    ("principal-spelling", chained(Principal={"AWS": GONE})),
+    ("wide-action", web(Action="*")),
+    ("wide-action", web(Action="sts:*")),
+    ("wide-action", web(Action=["sts:AssumeRoleWith*"])),
+    ("wide-action", chained(Action="sts:Assume*")),
+    ("needless-action", web(Action=[WEB, "sts:AssumeRole"])),
+    ("needless-action", web(Action=[WEB, "sts:TagSession"])),
+    ("action-mismatch", web(Action="sts:AssumeRole")),
+    ("action-mismatch", web(Action=[])),
+    ("action-mismatch", web(Action=[WEB, "sts:GetCallerIdentity"])),
+    ("action-mismatch", chained(Action="sts:AssumeRoleWithSAML")),
+    ("no-condition", web(Condition=None)),
+    ("no-condition", web(Condition={})),
+    ("no-condition", web(Condition={"StringEquals": {}})),
+    ("missing-subject", equals(sub=None)),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, StringEqualsIfExists={SUB: APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, ForAllValues__StringEquals={SUB: APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com", "oidc.example/d:sub": APP})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, Null={SUB: "false"})),
+    ("missing-subject", where(StringEquals={AUD: "sts.amazonaws.com"}, StringNotEquals={SUB: "x"})),
+    ("wildcard-subject", like("*")),
+    ("wildcard-subject", like("system:serviceaccount:*:app")),
+    ("wildcard-subject", like("system:serviceaccount:demo*")),
+    ("wildcard-subject", like([APP, "system:serviceaccount:dem?:app"])),
+    ("namespace-subject", like("system:serviceaccount:demo:*")),
+    ("namespace-subject", like("system:serviceaccount:demo:app-?")),
+    ("missing-audience", equals(aud=None)),
+    ("wildcard-audience", web(Condition={"StringLike": {**PINNED, AUD: "sts.*"}})),
+    ("needless-like", like()),
+    ("needless-like", chained(Condition={"StringLike": {"sts:ExternalId": "agreed"}})),
+    ("literal-wildcard", equals(sub="system:serviceaccount:demo:*")),
+    ("literal-wildcard", equals(aud="sts.?")),
+    ("literal-wildcard", web(Effect="Deny", Condition={"StringNotEquals": {SUB: "system:*"}})),
+    ("literal-wildcard", chained(Condition={"StringEquals": {"sts:ExternalId": "agreed*"}})),
+    ("if-exists", where(StringEqualsIfExists={"sts:RoleSessionName": "x"})),
+    ("if-exists", chained(Condition={"StringEqualsIfExists": {"sts:ExternalId": "agreed"}})),
+    ("for-all-values", where(ForAllValues__StringEquals={"sts:RoleSessionName": "x"})),
+    ("for-any-value", where(ForAnyValue__StringEquals={SUB: APP})),
+    ("negated-operator", where(StringNotEquals={SUB: "system:serviceaccount:demo:b"})),
+    ("negated-operator", where(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"})),
+    ("negated-operator", chained(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}})),
+    ("ignores-case", where(StringEqualsIgnoreCase={SUB: APP})),
+    ("issuer-mismatch", where(StringEquals={**PINNED, "oidc.example/d:sub": APP})),
+    ("unknown-key", where(StringEquals={**PINNED, f"{ISSUER}:namespace": "demo"})),
+    ("unknown-key", where(StringEquals={**PINNED, f"{ISSUER}:amr": "x"})),
+    ("unknown-key", where(StringEquals={**PINNED, "aws:PrincipalOrgID": "o-1"})),
+    ("unknown-key", where(StringEquals={**PINNED, "aws:RequestTag/team": "a"})),
+    ("unknown-key", where(StringEquals={**PINNED, "sts:ExternalId": "a"})),
+    ("unknown-key", where(StringEquals={**PINNED, "sub": APP})),
+    ("unknown-key", chained(Condition={"StringEquals": {SUB: APP}})),
+    ("unknown-operator", where(stringequals={SUB: APP})),
+    ("unknown-operator", where(StringMatches={SUB: APP})),
+    ("unknown-operator", where(NullIfExists={SUB: "true"})),
+    ("unknown-operator", where(NumericEquals={SUB: "1"})),
+    ("unknown-operator", where(ArnLike={SUB: "arn:*"})),
+    ("unknown-operator", web(Effect="Deny", Condition={"stringLike": {SUB: APP}})),
+    ("subject-form", equals(sub="demo:app")),
+    ("subject-form", equals(sub="system:serviceaccount:demo")),
+    ("subject-form", equals(sub="system:serviceaccount:demo:")),
+    ("subject-form", equals(sub="system:serviceaccount::app")),
+    ("subject-form", equals(sub="system:serviceaccount:Demo:app")),
+    ("subject-form", equals(sub="system:serviceaccounts:demo:app")),
+    ("subject-form", equals(sub=[APP, f"{APP} "])),
+    ("subject-form", equals(sub=f"{APP}\n")),
+    ("subject-form", web(Effect="Deny", Condition={"StringEquals": {SUB: "demo/app"}})),
+    ("policy-variable", equals(sub="system:serviceaccount:${aws:PrincipalTag/ns}:app")),
+    ("key-not-of-action", chained(Action=["sts:AssumeRole", "sts:TagSession"])),
+    ("key-not-of-action", chained(Action=["sts:AssumeRole", "sts:SetSourceIdentity"])),
+    ("key-not-of-action", chained(Action="sts:TagSession", Condition={"StringLike": {"sts:RoleSessionName": "a*"}})),
+    ("account-root", chained(Principal={"AWS": "arn:aws:iam::123456789012:root"})),
+    ("account-root", chained(Principal={"AWS": "210987654321"})),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition=None)),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "*"}})),
+    (
+        "cross-account",
+        chained(Principal={"AWS": STRANGER}, Condition={"StringEqualsIfExists": {"sts:ExternalId": "a"}}),
+    ),
+]
+"""The id of a rule, and a statement that breaks it, and maybe others."""
