@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.conditions import Failure, NotUnderstood, failures, matches_wildcard, parse_operator
+from broker.conditions import Failure, failures, matches_wildcard, parse_operator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from broker.conditions import Context
     from broker.trust_statement import Condition
 
@@ -54,7 +52,12 @@ def change_for(failure: Failure, context: Context) -> Change | None:
 
 
 def change_against(condition: Condition, context: Context) -> Change | None:
-    """Return how to keep a Deny statement's condition from holding; None where nothing was found that it holds for."""
+    """Return how to keep a Deny statement's condition from holding; None where it is not what makes the Deny apply.
+
+    Raises NotUnderstood where that cannot be told.
+    """
+    if failures({condition.operator: {condition.key: list(condition.values)}}, context):
+        return None
     values = {key.lower(): tuple(values) for key, values in context.items()}.get(condition.key.lower())
     if not values or condition.parsed.bare in ("Null", "Bool"):
         return None
@@ -70,12 +73,7 @@ def _for_absent(failure: Failure, context: Context) -> Change | None:
     right = next((key for key in context if key.rpartition(":")[2] == claim and claim in _CLAIMS), "")
     if not right:
         return _remove(f"AWS gives no {failure.key} of a cluster's token")
-    block: Mapping[str, object] = {failure.operator: {right: list(failure.expected)}}
-    try:
-        remaining = failures(block, context)
-    except NotUnderstood:
-        return None
-    if not remaining:
+    if not failures({failure.operator: {right: list(failure.expected)}}, context):
         return Change(action="rename-key", key=right, sentence=f"write {right} in place of {failure.key}")
     found = context[right][0]
     told = f'write {right} in place of {failure.key}, with the value "{found}"'

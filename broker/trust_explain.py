@@ -190,14 +190,14 @@ def _against(statement: Statement, result: StatementResult, context: Context) ->
                     operator=condition.operator,
                     key=condition.key,
                     expected=condition.values,
-                    found=failures_found(condition.key, context),
+                    found=_found(condition.key, context),
                     change=change,
                 ),
             )
     return (Obstacle(part="statement", reason=result.reason),)
 
 
-def failures_found(key: str, context: Context) -> tuple[str, ...] | None:
+def _found(key: str, context: Context) -> tuple[str, ...] | None:
     """Return what the context has for a key, whatever its case; None where it is absent."""
     found = {one.lower(): tuple(values) for one, values in context.items()}
     return found.get(key.lower())

@@ -40,11 +40,6 @@ class Condition:
         plain = not self.parsed.is_negated and not self.parsed.if_exists
         return plain and self.parsed.set_prefix != "ForAllValues:" and self.parsed.bare not in ("Null", "Bool")
 
-    @property
-    def is_pattern(self) -> bool:
-        """Whether `*` and `?` are wildcards under its operator."""
-        return self.parsed.bare.endswith("Like") or self.parsed.bare.startswith("Arn")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:

@@ -101,3 +101,14 @@ def test_principal_of_aws_is_matched_as_documented(principal: str, *, allowed: b
     statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
     decision = evaluate({"Statement": statement}, caller=caller, action="sts:AssumeRole", context={})
     assert decision.allowed is allowed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"Conditions": {}}, {"Condition": {"Bool": {SUB: "maybe"}}}, {"Condition": {"Bool": {SUB: ["true", "x"]}}}],
+)
+def test_what_iam_would_refuse_allows_nothing_and_is_feared_in_a_deny(changes: dict[str, Any]) -> None:
+    good = {"Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": ACTION}
+    for statements in ([{**good, **changes}], [good, {**good, "Effect": "Deny", **changes}]):
+        decision = evaluate({"Statement": statements}, caller=federated(PROVIDER), action=ACTION, context=TOKEN)
+        assert not decision.allowed

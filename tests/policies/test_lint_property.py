@@ -104,8 +104,8 @@ def good_statements(draw: st.DrawFn) -> dict[str, Any]:
 def statements(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a good statement, and change it at up to three places."""
     statement: dict[str, Any] = draw(good_statements())
-    for _ in range(draw(st.integers(0, 3))):
-        draw(st.sampled_from([change_element, change_conditions, change_block]))(draw, statement)
+    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2, 3]))):
+        draw(st.sampled_from([change_element, change_conditions, change_block, loosen, loosen]))(draw, statement)
     return statement
 
 
@@ -142,6 +142,32 @@ def change_block(draw: st.DrawFn, statement: dict[str, Any]) -> None:
             block[draw(keys)] = block.pop(key)
         else:
             block[key] = draw(st.one_of(near_values, st.lists(near_values, max_size=3)))
+
+
+def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
+    """Open a good statement at one place, as people do."""
+    block = statement.get("Condition", {}).pop("StringEquals", None)
+    if not block:
+        return
+    key = draw(st.sampled_from(sorted(block)))
+    value = block.pop(key)
+    wild = draw(
+        st.sampled_from(["*", "s*", "system:serviceaccount:demo:*", "system:serviceaccount:*:app", "*.com", "vaul?"])
+    )
+    beside = draw(
+        st.sampled_from(
+            [
+                {},
+                {"StringLike": {key: wild}},
+                {"StringEqualsIfExists": {draw(keys): value}},
+                {"ForAllValues:StringEquals": {draw(keys): value}},
+                {"StringNotEquals": {key: "x"}},
+                {"StringEqualsIgnoreCase": {key: value}},
+                {"Null": {key: "false"}},
+            ]
+        )
+    )
+    statement["Condition"] |= {"StringEquals": block, **beside}
 
 
 @st.composite

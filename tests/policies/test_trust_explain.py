@@ -205,6 +205,8 @@ def test_what_only_sts_knows_is_said_so() -> None:
         ({"StringLike": {SUB: "system:*"}}, "remove-condition"),
         ({"Null": {SUB: "false"}}, None),
         ({}, None),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {SUB: OTHER}}, None),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {SUB: [APP, OTHER]}}, "remove-values"),
     ],
 )
 def test_deny_that_applies_says_what_would_keep_it_from_it(condition: dict[str, Any], change: str | None) -> None:

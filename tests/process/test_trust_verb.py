@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.account import provider_arn
+from tests.support.fakes import make_jwt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +194,22 @@ def test_expired_token_is_explained_and_3(pod: Pod, good: str) -> None:
     assert ended.code == 3
     assert ended.out.startswith("yes: Trust lets it in\nbut the token cannot be used: ")
     assert "[token_expired]" in ended.out
+
+
+def test_token_without_an_audience_is_3(pod: Pod, good: str) -> None:
+    ended = explain(pod, good, "--token", save(pod, "token", make_jwt(audience=[])))
+    assert (ended.code, ended.out) == (3, "")
+    assert "has no audience" in ended.err
+
+
+def test_key_that_only_sts_knows_is_said_to_people(pod: Pod) -> None:
+    named = {f"{ISSUER}:pod": "x", "aws:RequestedRegion": "eu-west-1"}
+    principal = {"Federated": PROVIDER.replace("cluster", "other")}
+    ended = explain(pod, save(pod, "known.json", policy(Condition={"StringEquals": named}, Principal=principal)))
+    assert ended.code == 1
+    assert "    found     nothing: only STS knows this key, so it counts as absent here\n" in ended.out
+    assert "    found     nothing\n" in ended.out
+    assert f"  principal: Principal does not name Federated {PROVIDER}\n" in ended.out
 
 
 def test_unreadable_policy_is_2(pod: Pod) -> None:
