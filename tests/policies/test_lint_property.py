@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -145,7 +146,7 @@ def change_block(draw: st.DrawFn, statement: dict[str, Any]) -> None:
 
 
 def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
-    """Open a good statement at one place, as people do."""
+    """Open a good statement at one place, or close it for good, as people do."""
     block = statement.get("Condition", {}).pop("StringEquals", None)
     if not block:
         return
@@ -159,6 +160,8 @@ def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
             [
                 {},
                 {"StringLike": {key: wild}},
+                {"StringEquals": {**block, key: wild}},
+                {"StringEquals": {**block, draw(keys): value}},
                 {"StringEqualsIfExists": {draw(keys): value}},
                 {"ForAllValues:StringEquals": {draw(keys): value}},
                 {"StringNotEquals": {key: "x"}},
@@ -206,6 +209,14 @@ def names(statement: dict[str, Any], issuer: str, subject: str, audience: str) -
     return provider(issuer) in named and subject in said["sub"] and audience in said["aud"]
 
 
+GRID = list(
+    itertools.product(
+        ISSUERS, [*SUBJECTS, SUBJECTS[0].upper(), "system:serviceaccount:demo2:other", ""], [*AUDIENCES, "Vault", "x"]
+    )
+)
+"""Everybody that a policy may have been meant for, with everything that another was meant for."""
+
+
 def let_in(text: str, issuer: str, subject: str, audience: str) -> bool:
     context = {
         f"{issuer}:sub": [subject],
@@ -229,7 +240,7 @@ def test_policy_without_findings_lets_in_nothing_that_it_does_not_name(
         event("findings")
         return
     event("clean")
-    for issuer, subject, audience in asked:
+    for issuer, subject, audience in [*GRID, *asked]:
         if let_in(text, issuer, subject, audience):
             allowing = [one for one in policy if one["Effect"] == "Allow"]
             assert any(names(one, issuer, subject, audience) for one in allowing)
