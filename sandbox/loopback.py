@@ -171,7 +171,7 @@ class LoopbackServer:
         """Bind and listen; raises OSError when the port is taken."""
         self._server = _Server(self.port, self.answer)
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     @property
