@@ -37,6 +37,11 @@ class ProfileGauge:
 
 PROFILE_GAUGES = (
     ProfileGauge(
+        name="broker_credentials_issued_timestamp_seconds",
+        help="When the credentials that readers have came from STS.",
+        value=lambda profile: profile.published_received_at,
+    ),
+    ProfileGauge(
         name="broker_credentials_expiry_timestamp_seconds",
         help="When the credentials that readers have stop being usable.",
         value=lambda profile: profile.published_usable_until,

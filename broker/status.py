@@ -78,6 +78,7 @@ class ProfileStatus:
     generation: int = 0
     expires_at: datetime | None = None
     published_generation: int = 0
+    published_received_at: datetime | None = None
     published_usable_until: datetime | None = None
     assumed_role_arn: str = ""
     refresh_at: datetime | None = None
@@ -231,11 +232,12 @@ def _after(  # noqa: PLR0911 - one for each event
             profile = replace(profile, exchange_fault=_lasting(profile.exchange_fault, event.error, event.at))
             return _counted(profile, FAILURE, event.error.reason)
         case PublishedLost():
-            return replace(profile, published_usable_until=None)
+            return replace(profile, published_received_at=None, published_usable_until=None)
         case Published(generation=generation):
             profile = replace(
                 profile,
                 published_generation=generation.number,
+                published_received_at=generation.credentials.received_at,
                 published_usable_until=generation.credentials.usable_until,
                 refresh_at=event.refresh_at,
                 publish_fault=None,

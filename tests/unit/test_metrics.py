@@ -81,6 +81,7 @@ NAMES = {
     "broker_build_info",
     "broker_clock_skew_seconds",
     "broker_credentials_expiry_timestamp_seconds",
+    "broker_credentials_issued_timestamp_seconds",
     "broker_exchange_duration_seconds_bucket",
     "broker_exchange_duration_seconds_count",
     "broker_exchange_duration_seconds_sum",
@@ -112,6 +113,7 @@ def test_nothing_is_claimed_before_anything_happened(scraped: Scraped) -> None:
     """An expiry of 0 would be an alert about 1970."""
     names = {name for name, _ in scraped.samples()}
     assert "broker_credentials_expiry_timestamp_seconds" not in names
+    assert "broker_credentials_issued_timestamp_seconds" not in names
     assert "broker_token_expiry_timestamp_seconds" not in names
     assert "broker_next_refresh_timestamp_seconds" not in names
     assert "broker_clock_skew_seconds" not in names
@@ -132,9 +134,19 @@ def test_expiry_is_that_of_what_readers_have_not_of_what_is_held(scraped: Scrape
     scraped.published()
     expiry = scraped.value("broker_credentials_expiry_timestamp_seconds", profile="default")
     assert expiry == (EPOCH + timedelta(hours=1)).timestamp()
+    assert scraped.value("broker_credentials_issued_timestamp_seconds", profile="default") == EPOCH.timestamp()
     assert scraped.value("broker_generation", profile="default") == 1
     next_refresh = scraped.value("broker_next_refresh_timestamp_seconds", profile="default")
     assert next_refresh == (EPOCH + timedelta(minutes=30)).timestamp()
+
+
+def test_files_that_somebody_removed_are_no_credentials_that_readers_have(scraped: Scraped) -> None:
+    scraped.exchanged()
+    scraped.published()
+    scraped.status.record(events.PublishedLost(at=scraped.clock.read(), profile="default"))
+    assert scraped.value("broker_ready") == 0
+    assert scraped.value("broker_credentials_expiry_timestamp_seconds", profile="default") is None
+    assert scraped.value("broker_credentials_issued_timestamp_seconds", profile="default") is None
 
 
 def test_ready_ends_with_the_credentials(scraped: Scraped) -> None:
