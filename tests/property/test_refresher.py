@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -185,13 +185,16 @@ def test_full_disk_causes_no_exchange(jitter: float) -> None:
     assert not full.published
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(seed=seeds, age=st.integers(min_value=60, max_value=1700), leap=st.integers(min_value=-30_000, max_value=30_000))
+@example(seed=303, age=1452, leap=-31)
 def test_leap_of_any_size_is_absorbed_in_one_nap(seed: int, age: int, leap: int) -> None:
+    """Or, where it comes right after a refresh, as soon as the least time between two of them is over."""
     world = World(seed=seed)
     world.live(timedelta(seconds=age))
+    since_refresh = world.clock.monotonic - world.calls[-1][0].monotonic
     world.clock.leap(timedelta(seconds=leap))
-    world.live(POLICY.nap + GRACE)
+    world.live(max(POLICY.nap, POLICY.minimum_interval - since_refresh) + GRACE)
     credentials = world.published["default"].credentials
     assert credentials.received_at <= world.clock.now
     assert credentials.lapses_at - world.clock.now >= timedelta(minutes=30) - GRACE
