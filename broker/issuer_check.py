@@ -2,7 +2,7 @@
 
 Rules: every fault that can be seen is told in one run, each as one line; after a fault that hides what comes behind it
 nothing is guessed; what AWS leaves open is a warning, unless docs/issuers.md says why not. The signature of a token is
-checked where `cryptography` is there, and is told to be unchecked elsewhere.
+checked by `token_signature`, which tells where it cannot.
 Sources: docs/issuers.md has a table of what STS demands and where AWS says so.
 """
 

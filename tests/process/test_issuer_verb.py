@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import botocore.exceptions
+import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -196,16 +197,29 @@ class TestCheck:
         assert "eyJ" not in ended.out
         assert max(len(line) for line in ended.out.splitlines()) < 400
 
-    def test_signature_is_told_to_be_unchecked_without_cryptography(
+    def test_without_cryptography_rsa_is_checked_and_a_curve_is_told_to_be_unchecked(
         self, run: Run, authority: Authority, tmp_path: Path
     ) -> None:
         (tmp_path / "none/cryptography").mkdir(parents=True)
         (tmp_path / "none/cryptography/__init__.py").write_text("raise ModuleNotFoundError(name='cryptography')")
         arguments = ["check", ISSUER, "--json", "--token", "-", "--ca-bundle", str(authority.bundle)]
-        with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site:
-            ended = run(*arguments, *site.arguments, stdin=token(), PYTHONPATH=str(tmp_path / "none"))
+        curve = ec.generate_private_key(ec.SECP256R1())
+        point = jwt.algorithms.ECAlgorithm.to_jwk(curve.public_key(), as_dict=True)
+        published = keys(jwk(), {**point, "use": "sig", "kid": "key-2", "alg": "ES256"})
+
+        def check(text: str) -> Ended:
+            with Site(authority.server(), {DISCOVERY: discovery(), KEYS: published}) as site:
+                return run(*arguments, *site.arguments, stdin=text, PYTHONPATH=str(tmp_path / "none"))
+
+        ended = check(token())
         assert (ended.code, failures(ended)) == (0, [])
-        said = "The token's key key-1 is published. Its signature is unchecked: cryptography is not here."
+        assert "The token is signed by the published key key-1." in [each["found"] for each in findings(ended, "ok")]
+        assert failures(check(token(OTHER))) == [
+            ("token", "The token's signature is not by the published key key-1."),
+        ]
+        ended = check(token(curve, kid="key-2", algorithm="ES256"))
+        assert (ended.code, failures(ended)) == (0, [])
+        said = "The token's key key-2 is published. Its signature is unchecked: ES256 needs cryptography."
         assert said in [each["found"] for each in findings(ended, "warning")]
 
     def test_token_comes_from_standard_input_too(self, run: Run, authority: Authority) -> None:
