@@ -50,6 +50,15 @@ def find_slips(condition: Condition) -> Iterator[tuple[str, str]]:
         yield "malformed", f"{place}: {' | '.join(condition.values)} is neither true nor false"
 
 
+def find_doubles(conditions: Sequence[Condition]) -> Iterator[tuple[str, str]]:
+    """Yield the keys that an operator has a second time, in other letters."""
+    first: dict[tuple[str, str], str] = {}
+    for one in conditions:
+        before = first.setdefault((one.operator, one.key.lower()), one.key)
+        if before != one.key:
+            yield "duplicate-key", f"{one.operator} has {before} and {one.key}: the case of keys does not count"
+
+
 def find_openings(condition: Condition) -> Iterator[tuple[str, str]]:
     """Yield what this condition of an Allow statement lets in without naming it."""
     place = f"{condition.operator} {condition.key}"

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from broker import chained_trust, web_identity_trust
+from broker import chained_trust, condition_lint, web_identity_trust
 from broker.policy_document import length_without_space, read_json
 from broker.statements import unknown_elements
 from broker.trust_rules import RULES, Finding
@@ -94,8 +94,26 @@ def _of_document(document: Document, text: str, statements: Sequence[Statement])
         )
     for element in sorted(policy.keys() - _DOCUMENT_ELEMENTS):
         yield "unknown-element", f"{element} beside Version and Statement"
-    if not any(statement.allows for statement in statements):
+    yield from _of_allows(statements)
+
+
+def _of_allows(statements: Sequence[Statement]) -> Iterator[Found]:
+    allows = [statement for statement in statements if statement.allows]
+    undoing = {deny.name for allow in allows for deny in statements if _undoes(deny, allow)}
+    if not allows:
         yield "no-allow", "there is no statement with Effect Allow"
+    elif all(any(_undoes(deny, allow) for deny in statements) for allow in allows):
+        yield "no-allow", f"{' and '.join(sorted(undoing))} denies, without a condition, all that is allowed"
+
+
+def _undoes(deny: Statement, allow: Statement) -> bool:
+    """Say whether a Deny without conditions keeps out everybody whom an Allow lets in."""
+    if deny.raw.get("Effect") != "Deny" or deny.raw.get("Condition", {}) != {} or not allow.principals:
+        return False
+    named = ((kind, name) for kind, names in allow.principals.items() for name in names)
+    is_for_all = "*" in deny.principals.get("AWS", ())
+    keeps_out = all(is_for_all or {name, "*"} & set(deny.principals.get(kind, ())) for kind, name in named)
+    return keeps_out and bool(allow.actions) and all(map(deny.covers, allow.actions))
 
 
 def _of_statement(statement: Statement, statements: Sequence[Statement], issuer: str, account: str) -> Iterator[Found]:
@@ -106,6 +124,7 @@ def _of_statement(statement: Statement, statements: Sequence[Statement], issuer:
         yield "sid", f"{statement.name} has other characters than letters and digits"
     for fault in statement.faults:
         yield "malformed", fault
+    yield from condition_lint.find_doubles(statement.conditions)
     if not statement.allows:
         yield from web_identity_trust.find_slips(statement)
         return

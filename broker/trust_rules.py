@@ -50,7 +50,7 @@ def _warning(name: str, title: str, why: str, mend: str) -> Rule:
 _DOCUMENT = (
     _error(
         "duplicate-key",
-        "A key stands twice in one object",
+        "A key stands twice in one object, or in one condition but for its case",
         "Readers differ in which of the two counts: the condition that a person reads may not be the one IAM keeps.",
         "Keep one of them; several values of one key are a list.",
     ),
@@ -70,7 +70,7 @@ _DOCUMENT = (
         "no-allow",
         "No statement allows anything",
         "Nobody can have this role.",
-        "Add an Allow statement for the one who is to have it.",
+        "Add an Allow statement for the one who is to have it, or a condition to the Deny that undoes it.",
     ),
     _error(
         "unknown-element",
@@ -257,6 +257,12 @@ _CONDITION = (
         "A subject that no service account has",
         "It never matches: subjects are system:serviceaccount:NAMESPACE:NAME, in lower case.",
         "Write system:serviceaccount:NAMESPACE:NAME as `broker token` shows it.",
+    ),
+    _error(
+        "audience-form",
+        "An audience with blanks, or with characters beyond ASCII",
+        "It never matches, or is another one than it looks like.",
+        "Write the audience as `broker token` shows it, letter by letter: sts.amazonaws.com.",
     ),
     _error(
         "policy-variable",

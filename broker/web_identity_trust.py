@@ -23,6 +23,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PREFIX = rf"system:serviceaccount:{_LABEL}:"
 _SUBJECT = re.compile(rf"{_PREFIX}(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 """Namespaces are DNS labels, service accounts DNS subdomains."""
+_AUDIENCE = re.compile(r"[!-~]+")
 _OF_ONE_NAMESPACE = re.compile(rf"{_PREFIX}[^:]*")
 _ABSENT_GLOBAL_KEYS = (
     "aws:principal",
@@ -33,6 +34,8 @@ _ABSENT_GLOBAL_KEYS = (
     "aws:username",
 )
 """Nobody has signed the request, and a cluster's token carries neither tags nor a source identity."""
+_FORMS = ("subject-form", "audience-form", "policy-variable")
+"""What is wrong with a value in any statement."""
 _SESSION_NAME = "sts:rolesessionname"
 _TEXT_OPERATORS = ("StringEquals", "StringLike", "StringEqualsIgnoreCase")
 
@@ -62,7 +65,7 @@ def find_slips(statement: Statement) -> Iterator[tuple[str, str]]:
         yield from condition_lint.find_slips(condition)
         if _claim_of(condition.key) in ("sub", "aud"):
             yield from _of_spelling(condition)
-            yield from (found for found in _of_values(condition) if found[0] in ("subject-form", "policy-variable"))
+            yield from (found for found in _of_values(condition) if found[0] in _FORMS)
 
 
 def _of_principals(statement: Statement, issuer: str) -> Iterator[tuple[str, str]]:
@@ -109,6 +112,8 @@ def _of_key(condition: Condition, statement: Statement) -> Iterator[tuple[str, s
         yield "unknown-key", f"{place}: AWS gives sub and aud of a cluster's tokens, and nothing else"
     elif condition.parsed.bare not in (*_TEXT_OPERATORS, "Null") and not condition.parsed.is_negated:
         yield "unknown-operator", f"{place}: it does not compare texts"
+    elif condition.parsed.bare == "Null" and "true" in map(str.lower, condition.values):
+        yield "negated-operator", f"{place}: true is for tokens without it, and there are none"
     elif "IgnoreCase" in condition.parsed.bare:
         yield "ignores-case", place
 
@@ -124,15 +129,16 @@ def _of_values(condition: Condition) -> Iterator[tuple[str, str]]:
         return
     for value in condition.values:
         place = f"{condition.operator} {condition.key}: {value}"
+        exactly = f"{condition.operator} {condition.key}: {value!a}"  # blanks and look-alikes are to be seen
         if "${" in value:
             yield "policy-variable", place
         elif has_wildcard(value):
             if bare == "StringLike":
                 yield _wildcard_rule(claim, value), place
         elif claim == "sub" and not _SUBJECT.fullmatch(value):
-            yield "subject-form", place
-        elif not value:
-            yield "malformed", f"{place}an audience of no characters"
+            yield "subject-form", exactly
+        elif claim == "aud" and not _AUDIENCE.fullmatch(value):
+            yield "audience-form", exactly
 
 
 def _wildcard_rule(claim: str, value: str) -> str:

@@ -64,7 +64,15 @@ def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "deny",
     [
-        {"Effect": "Deny", "Principal": "*", "Action": "sts:*"},
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sts:*",
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        {"Effect": "Deny", "Principal": "*", "Action": "sts:TagSession"},
+        {"Effect": "Deny", "Principal": {"Federated": f"{PROVIDER}2"}, "Action": "sts:*"},
+        web(Effect="Deny", Condition={"Null": {SUB: "true"}}),
         web(Effect="Deny", Condition={"StringNotEquals": {SUB: [APP, "system:serviceaccount:demo:b"]}}),
         web(Effect="Deny", Condition={"StringLikeIfExists": {SUB: "system:serviceaccount:kube-*"}}),
         web(Effect="Deny", Condition={"ForAllValues:StringNotLike": {SUB: "system:*"}}),
@@ -99,6 +107,22 @@ def test_policy_that_allows_nothing_is_told() -> None:
     assert found(web(Effect="Deny")) == {"no-allow"}
 
 
+@pytest.mark.parametrize(
+    "deny",
+    [
+        {"Principal": "*", "Action": "sts:*"},
+        {"Principal": {"AWS": "*"}, "Action": WEB, "Condition": {}},
+        {"Principal": {"Federated": [f"{PROVIDER}2", PROVIDER]}, "Action": [WEB.upper()]},
+        {"Principal": "*", "NotAction": "s3:*"},
+    ],
+)
+def test_allow_that_a_deny_undoes_allows_nothing(deny: dict[str, Any]) -> None:
+    policy = {"Version": "2012-10-17", "Statement": [web(Sid="A"), {"Sid": "D", "Effect": "Deny", **deny}]}
+    details = [one.detail for one in lint(json.dumps(policy), Expected()) if one.rule.id == "no-allow"]
+    assert details == ["D denies, without a condition, all that is allowed"]
+    assert "no-allow" not in found(web(), chained(), {"Effect": "Deny", **deny, "Principal": {"Federated": PROVIDER}})
+
+
 def test_length_is_told_from_2049_characters_without_white_space() -> None:
     subject = "system:serviceaccount:demo:"
     text = json.dumps({"Version": "2012-10-17", "Statement": equals(sub=subject)}, separators=(",", ":"))
@@ -124,6 +148,18 @@ def test_key_that_stands_twice_is_told_with_its_line() -> None:
     (finding,) = lint(twice, Expected())
     assert (finding.rule.id, finding.detail) == ("duplicate-key", f"{SUB} stands twice")
     assert f'"{SUB}": "{APP}"' in twice.splitlines()[finding.line - 1]
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_condition_key_that_differs_by_case_only_stands_twice(effect: str) -> None:
+    twice = web(Effect=effect, Condition={"StringEquals": {**PINNED, SUB.upper(): "system:serviceaccount:demo:b"}})
+    (finding,) = lint(json.dumps({"Version": "2012-10-17", "Statement": [web(), twice]}), Expected())
+    assert (finding.rule.id, finding.statement) == ("duplicate-key", "statement 2")
+    assert finding.detail == f"StringEquals has {SUB} and {SUB.upper()}: the case of keys does not count"
+
+
+def test_key_under_two_operators_does_not_stand_twice() -> None:
+    assert found(where(StringLike={SUB: f"{APP}*"})) == {"namespace-subject"}
 
 
 def test_statement_is_named_with_its_line() -> None:

@@ -85,7 +85,7 @@ def test_what_is_printed_is_clean_and_lets_in_whom_it_was_made_for(
         ({"subjects": ()}, "has no values"),
         ({"audiences": ("sts.*",)}, "compares literally"),
         ({"subjects": tuple(f"system:serviceaccount:demo:app-{number}" for number in range(60))}, "IAM's quota"),
-        ({"subjects": ("system:\x1b[2J",)}, r"system:\?\[2J"),
+        ({"subjects": ("system:\x1b[2J",)}, r"system:\\x1b\[2J"),
     ],
 )
 def test_what_would_be_no_good_is_not_printed(changes: dict[str, object], fault: str) -> None:
