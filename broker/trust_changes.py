@@ -48,6 +48,8 @@ def change_for(failure: Failure, context: Context) -> Change | None:
             return _replace(value, found, f"{why}; StringLike would let in all that {value} stands for")
         if value.strip().lower() == found.lower():
             return _replace(value, found, "case and spaces count")
+    if failure.key.lower().endswith(":aud"):
+        return _let_audience_in(failure.expected, found)
     return _add(found)
 
 
@@ -91,6 +93,13 @@ def _remove_matching(operator: str, expected: tuple[str, ...], found: str) -> Ch
 
 def _add(value: str) -> Change:
     return Change(action="add-value", new=value, sentence=f'add "{value}" to its values')
+
+
+def _let_audience_in(expected: tuple[str, ...], found: str) -> Change:
+    """Add an audience, with the warning that whoever else such tokens are made for has them too."""
+    better = f"project a token for {' or '.join(expected)}; or, " if expected else ""
+    told = f'{better}where tokens made for {found} may have the role, add "{found}" to its values'
+    return Change(action="add-value", new=found, sentence=told)
 
 
 def _replace(old: str, new: str, why: str) -> Change:

@@ -194,7 +194,9 @@ def _against(statement: Statement, result: StatementResult, context: Context) ->
                     change=change,
                 ),
             )
-    return (Obstacle(part="statement", reason=result.reason),)
+    absent = [one for one in statement.conditions if _found(one.key, context) is None]
+    told = [f"{one.key} is absent, for which {one.operator} holds" for one in absent if one.parsed.is_known]
+    return (Obstacle(part="statement", reason="; ".join((result.reason, *told))),)
 
 
 def _found(key: str, context: Context) -> tuple[str, ...] | None:

@@ -53,14 +53,24 @@ def principal_mismatch(statement: Mapping[str, Any], caller: Caller) -> str | No
     unknown = sorted(_UNSUPPORTED_ELEMENTS & statement.keys())
     if unknown:
         raise NotUnderstood(f"{unknown[0]} is not supported in a trust policy here")
-    if not _names_caller(statement.get("Principal"), caller):
+    principal = statement.get("Principal")
+    if statement.get("Effect") == "Deny" and _names_everybody(principal, caller):
+        return None
+    if not _names_caller(principal, caller):
         return f"Principal does not name {caller.kind} {caller.names[0]}"
     return None
 
 
 def _names_caller(principal: object, caller: Caller) -> bool:
-    if principal == "*":  # IAM reads a bare star as {"AWS": "*"}: it never stands for a federated caller
+    if principal == "*":  # in an Allow it stands for no provider's tokens here: AWS might refuse them
         return caller.kind == "AWS" and "*" in caller.names
     if not isinstance(principal, Mapping):
         return False
     return any(name in caller.names for name in texts(principal.get(caller.kind, []), "Principal"))
+
+
+def _names_everybody(principal: object, caller: Caller) -> bool:
+    """Say whether a Deny is for all, however that is written: it may mean this caller, and so has to be feared."""
+    if isinstance(principal, Mapping):
+        return any("*" in texts(principal.get(kind, []), "Principal") for kind in ("AWS", caller.kind))
+    return principal == "*"

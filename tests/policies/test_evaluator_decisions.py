@@ -51,6 +51,11 @@ WHOLES = [
     ),
     Whole("Deny of another action", [{}, {**DENY, "Action": "sts:TagSession"}], IN, "EVALUATION"),
     Whole("Deny of another principal", [{}, {**DENY, "Principal": {"Federated": PROVIDER + "2"}}], IN, "EVALUATION"),
+    Whole("Deny of everybody", [{}, {**DENY, "Principal": "*"}], OUT, "PRINCIPAL: a wildcard is all principals"),
+    Whole("Deny of AWS *", [{}, {**DENY, "Principal": {"AWS": "*"}}], OUT, "ours: whom a Deny of * means is feared"),
+    Whole("Deny of Federated *", [{}, {**DENY, "Principal": {"Federated": ["*"]}}], OUT, "ours: likewise"),
+    Whole("Deny of Service *", [{}, {**DENY, "Principal": {"Service": "*"}}], IN, "PRINCIPAL: another kind"),
+    Whole("Allow of everybody", [{"Principal": "*"}], OUT, "ours: an Allow of * is no provider's"),
     Whole(
         "two Allows, one matches",
         [{"Condition": one("StringEquals", OTHER)}, {}],

@@ -219,6 +219,26 @@ def test_deny_that_applies_says_what_would_keep_it_from_it(condition: dict[str, 
     assert (found.change.action if found.change else None) == change
 
 
+def test_deny_of_an_absent_key_names_the_key() -> None:
+    deny = statement(
+        Sid="No", Effect="Deny", Principal="*", Condition={"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}
+    )
+    (found,) = ask(statement(), deny).statements[1].obstacles
+    assert (found.part, found.change) == ("statement", None)
+    assert found.reason == "everything in it matches; aws:PrincipalOrgID is absent, for which StringNotEquals holds"
+
+
+def test_token_for_another_audience_is_to_be_made_for_this_one() -> None:
+    asker = Asker(**{**as_fields(ASKER), "audiences": ("vault",)})
+    (found,) = only(ask(statement(), asker=asker)).obstacles
+    assert found.change is not None
+    assert (found.change.action, found.change.new) == ("add-value", "vault")
+    assert found.change.sentence == (
+        "project a token for sts.amazonaws.com; or, where tokens made for vault may have the role, "
+        'add "vault" to its values'
+    )
+
+
 def test_deny_that_does_not_apply_needs_no_mending() -> None:
     explanation = ask(statement(), statement(Effect="Deny", Condition={"StringEquals": {SUB: OTHER}}))
     assert explanation.allowed
