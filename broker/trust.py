@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from broker.clock import SystemClock
 from broker.errors import ConfigurationError, TokenMalformed
 from broker.inspection import read_token
+from broker.issuer_url import examine
 from broker.model import DEFAULT_TOKEN_FILE, printable, redacted, session_name_for
 from broker.policy_document import PolicyMalformedError
 from broker.token_source import find_unfitness
@@ -30,17 +31,23 @@ if TYPE_CHECKING:
     from broker.trust_sources import Source
 
 _FOUND, _REFUSED, _UNREADABLE = 1, 1, 2
+_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
+_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/.+")
 
 
 def lint_files(files: Sequence[str], *, issuer: str, account: str, ignored: Collection[str], form: str) -> int:
     """Print what is wrong with the policies in these files. Return 0 clean, 1 findings, 2 something is unreadable.
 
-    `issuer` and `account` "" stand for any; ConfigurationError: a rule to be ignored does not exist.
+    `issuer` and `account` "" stand for any; ConfigurationError: one of the options can mean nothing.
     """
-    strangers = sorted(set(ignored) - RULES.keys())
-    if strangers:
-        raise ConfigurationError(tuple(f"--ignore {name}: there is no such rule" for name in strangers))
+    options = [f"--ignore {name}: there is no such rule" for name in sorted(set(ignored) - RULES.keys())]
+    if account and not _ACCOUNT.fullmatch(account):
+        options.append(f"--account {account}: expected 12 digits")
+    if issuer:
+        options += [f"--issuer: {one.found} {one.remedy}" for one in examine(issuer)]
+    if options:
+        raise ConfigurationError(tuple(options))
     sources = find_sources(files)
     faults, reported = list(sources.faults), list[Reported]()
     for source in sources.policies:
@@ -81,6 +88,9 @@ def explain_token(question: Question, environ: Mapping[str, str]) -> int:
     source = _only_policy(question.policy)
     if source is None:
         return _UNREADABLE
+    if question.session_name and not _SESSION_NAME.fullmatch(question.session_name):
+        name = printable(question.session_name)
+        raise ConfigurationError((f"--session-name {name}: expected 2 to 64 letters, digits and any of +=,.@_-",))
     bound, origin = token_in(question.token, environ)
     asker = Asker(
         issuer=bound.claims.issuer,

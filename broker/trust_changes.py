@@ -48,9 +48,8 @@ def change_for(failure: Failure, context: Context) -> Change | None:
             return _replace(value, found, f"{why}; StringLike would let in all that {value} stands for")
         if value.strip().lower() == found.lower():
             return _replace(value, found, "case and spaces count")
-    if failure.key.lower().endswith(":aud"):
-        return _let_audience_in(failure.expected, found)
-    return _add(found)
+    is_audience = failure.key.lower().endswith(":aud")
+    return _let_audience_in(failure.expected, found) if is_audience else _add(found)
 
 
 def change_against(condition: Condition, context: Context) -> Change | None:

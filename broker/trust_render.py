@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 
 from broker.errors import ConfigurationError
+from broker.issuer_url import examine
 from broker.model import printable
 from broker.policy_texts import TRUST_STATEMENT, fill
 from broker.trust_lint import Expected, lint
 
 _SCHEME = "https://"
-_ACCOUNT = re.compile(r"\d{12}")
+_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _PARTITION = re.compile(r"aws(-[a-z]+)*")
 
 
@@ -58,9 +59,7 @@ def render(trusted: Trusted) -> str:
 
 
 def _faults(trusted: Trusted) -> tuple[str, ...]:
-    faults = []
-    if not trusted.issuer.startswith(_SCHEME):
-        faults.append(f"issuer {trusted.issuer!r}: expected a URL that begins with {_SCHEME}, as the token's iss does")
+    faults = [f"{one.found} {one.remedy}" for one in examine(trusted.issuer)]
     if not trusted.account:
         faults.append("no account: give --account, the 12 digits of the role's account, or set AWS_ROLE_ARN")
     elif not _ACCOUNT.fullmatch(trusted.account):

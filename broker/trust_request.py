@@ -55,7 +55,7 @@ def trusted_for(
     claims = None if wanted.issuer and subjects and not wanted.token else claims_of(wanted.token)
     return Trusted(
         issuer=wanted.issuer or (claims.issuer if claims else ""),
-        audiences=wanted.audiences or _audiences(claims),
+        audiences=tuple(dict.fromkeys(wanted.audiences)) or _audiences(claims),
         subjects=tuple(dict.fromkeys(subjects)) or ((claims.subject,) if claims else ()),
         account=wanted.account or account,
         partition=wanted.partition or partition,

@@ -6,6 +6,7 @@ plan is known by its resource's address. It refuses to judge policies.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 STANDARD_INPUT = "-"
-_MAXIMUM_CHARACTERS = 64_000_000
+_MAXIMUM_BYTES = 64_000_000
 _PLAN_KEYS = ("planned_values", "resource_changes", "prior_state", "values", "terraform_version")
 
 
@@ -59,24 +60,34 @@ def find_sources(paths: Iterable[str]) -> Sources:
             document = read_json(text)
         except PolicyMalformedError as error:
             found.faults.append(f"{name}: {error}")
-        except (OSError, ValueError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            found.faults.append(f"{name}: {os.strerror(number) if number else 'it is no UTF-8 text of a sane length'}")
+        except OSError as error:
+            found.faults.append(f"{name}: {os.strerror(error.errno or 0)}")
+        except ValueError as error:
+            found.faults.append(f"{name}: {error}")
         else:
             _sort_out(document, text, name, found)
     return found
 
 
 def _read(path: str) -> str:
-    """Read a file or standard input. OSError, or ValueError where it is no text, or endless."""
+    """Read a file or standard input. OSError, or ValueError with a sentence where it is no text, or endless."""
     if path == STANDARD_INPUT:
-        content = sys.stdin.buffer.read(_MAXIMUM_CHARACTERS + 1)
+        content = sys.stdin.buffer.read(_MAXIMUM_BYTES + 1)
     else:
         with open(path, "rb") as file:  # noqa: PTH123 - one way to read in this package
-            content = file.read(_MAXIMUM_CHARACTERS + 1)
-    if len(content) > _MAXIMUM_CHARACTERS:
-        raise ValueError("too long")
-    return content.decode("utf-8")
+            content = file.read(_MAXIMUM_BYTES + 1)
+    if len(content) > _MAXIMUM_BYTES:
+        raise ValueError(f"it has over {_MAXIMUM_BYTES:,} bytes")
+    if not content.strip():
+        raise ValueError("it is empty")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is UTF-16: save it as UTF-8")
+    if content.startswith(codecs.BOM_UTF8):
+        raise ValueError("it begins with a byte order mark: save it as UTF-8 without one")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("it is no UTF-8 text") from None
 
 
 def _sort_out(document: Document, text: str, name: str, found: Sources) -> None:
@@ -93,7 +104,10 @@ def _sort_out(document: Document, text: str, name: str, found: Sources) -> None:
         if not policies and not unknown:
             found.notes.append(f"{name}: there is no trust policy in it")
     else:
-        found.faults.append(f"{name}: neither a policy, which has a Statement, nor what `terraform show -json` prints")
+        told = "; of a role, take what --query Role.AssumeRolePolicyDocument prints" if "Role" in root.members else ""
+        found.faults.append(
+            f"{name}: neither a policy, which has a Statement, nor what `terraform show -json` prints{told}"
+        )
 
 
 def _of_plan(root: Node, name: str) -> Iterator[Source]:

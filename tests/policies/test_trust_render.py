@@ -35,7 +35,7 @@ CLAIMS = UnverifiedClaims(
     expires_at=EPOCH + timedelta(hours=1),
 )
 labels = st.text(alphabet=string.ascii_lowercase + string.digits, min_size=1, max_size=20)
-hosts = st.lists(labels, min_size=1, max_size=3).map(".".join)
+hosts = st.lists(labels, min_size=1, max_size=3).map(lambda parts: ".".join([*parts, "example"]))
 
 
 def changed(**changes: object) -> Trusted:
@@ -74,9 +74,14 @@ def test_what_is_printed_is_clean_and_lets_in_whom_it_was_made_for(
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"issuer": "oidc.example/c"}, "begins with https://"),
-        ({"issuer": "https://oidc.example/c/"}, "not spelled as IAM spells issuers"),
-        ({"issuer": "https://oidc.example:8443"}, "not spelled as IAM spells issuers"),
+        ({"issuer": "oidc.example/c"}, "no URL. Write https://HOST"),
+        ({"issuer": "https://oidc.example/c/"}, "ends in a slash.* Write https://oidc.example/c "),
+        ({"issuer": "https://oidc.example:8443"}, "has a port; IAM takes none"),
+        ({"issuer": "https://oidc.example/c/../d"}, "empty or dotted steps"),
+        ({"issuer": f"https://oidc.example/{'c' * 256}"}, "IAM takes 255 at most"),
+        ({"issuer": "https://kubernetes.default.svc"}, "exists inside the cluster only"),
+        ({"issuer": "https://"}, "no URL"),
+        ({"audiences": ("sts.amazonaws.com ",)}, "with blanks"),
         ({"account": ""}, "give --account"),
         ({"account": "1234"}, "expected 12 digits"),
         ({"partition": "china"}, "--partition china"),
@@ -106,7 +111,7 @@ def never(_: str) -> UnverifiedClaims:
 def test_token_fills_what_the_options_leave_open() -> None:
     assert trusted_for(Wanted(account=ACCOUNT), role=None, claims_of=lambda _: CLAIMS) == TRUSTED
     other = trusted_for(
-        Wanted(token="t", issuer="https://a.b", audiences=("x",)), role=None, claims_of=lambda _: CLAIMS
+        Wanted(token="t", issuer="https://a.b", audiences=("x", "x")), role=None, claims_of=lambda _: CLAIMS
     )
     assert (other.issuer, other.audiences, other.subjects) == ("https://a.b", ("x",), (APP,))
 

@@ -133,7 +133,17 @@ def test_state_is_read_like_a_plan(tmp_path: Path) -> None:
 
 
 def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
-    contents = {"broken": b"{", "binary": b"\xff\xfe", "other": b'{"a": 1}', "log": b"{}\n{}", "good": TRUST.encode()}
+    contents = {
+        "broken": b"{",
+        "binary": b"\x80",
+        "marked": b"\xef\xbb\xbf" + TRUST.encode(),
+        "wide": TRUST.encode("utf-16"),
+        "empty": b" \n",
+        "other": b'{"a": 1}',
+        "role": json.dumps({"Role": {"AssumeRolePolicyDocument": json.loads(TRUST)}}).encode(),
+        "log": b"{}\n{}",
+        "good": TRUST.encode(),
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     paths = [str(tmp_path / name) for name in ("none", ".", *contents)]
@@ -142,8 +152,13 @@ def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
         "none: No such file or directory",
         f"{tmp_path}: Is a directory",
         "broken: no JSON at line 1, column 2: a key in double quotes was expected",
-        "binary: it is no UTF-8 text of a sane length",
+        "binary: it is no UTF-8 text",
+        "marked: it begins with a byte order mark: save it as UTF-8 without one",
+        "wide: it is UTF-16: save it as UTF-8",
+        "empty: it is empty",
         "other: neither a policy, which has a Statement, nor what `terraform show -json` prints",
+        "role: neither a policy, which has a Statement, nor what `terraform show -json` prints; "
+        "of a role, take what --query Role.AssumeRolePolicyDocument prints",
         "log: no JSON at line 2, column 1: text after the end of the value",
     ]
     assert [source.text for source in sources.policies] == [TRUST]

@@ -127,6 +127,27 @@ def test_rule_can_be_ignored_but_must_exist(pod: Pod, weak: str) -> None:
     assert "--ignore wildcards: there is no such rule" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--account", "1234"], "--account 1234: expected 12 digits"),
+        (["--issuer", f"https://{ISSUER}/"], "--issuer: The issuer ends in a slash"),
+        (["--issuer", f"http://{ISSUER}"], "--issuer: The issuer begins with http://"),
+        (["--issuer", ISSUER], f"--issuer: '{ISSUER}' is no URL."),
+    ],
+)
+def test_option_that_nothing_could_match_is_2(pod: Pod, good: str, arguments: list[str], fault: str) -> None:
+    ended = pod.run("trust", "lint", *arguments, good)
+    assert (ended.code, ended.out) == (2, "")
+    assert fault in ended.err
+
+
+def test_session_name_that_sts_refuses_is_2(pod: Pod, good: str) -> None:
+    ended = explain(pod, good, "--session-name", "a b")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--session-name a b: expected 2 to 64 letters, digits and any of +=,.@_-" in ended.err
+
+
 def test_account_is_handed_on(pod: Pod) -> None:
     bare: dict[str, Any] = {"Principal": {"AWS": ROLE}, "Action": "sts:AssumeRole", "Condition": {}}
     path = save(pod, "chained.json", policy(**bare))
