@@ -157,8 +157,10 @@ def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
         "wide: it is UTF-16: save it as UTF-8",
         "empty: it is empty",
         "other: neither a policy, which has a Statement, nor what `terraform show -json` prints",
-        "role: neither a policy, which has a Statement, nor what `terraform show -json` prints; "
-        "of a role, take what --query Role.AssumeRolePolicyDocument prints",
+        (
+            "role: neither a policy, which has a Statement, nor what `terraform show -json` prints; "
+            "of a role, take what --query Role.AssumeRolePolicyDocument prints"
+        ),
         "log: no JSON at line 2, column 1: text after the end of the value",
     ]
     assert [source.text for source in sources.policies] == [TRUST]
