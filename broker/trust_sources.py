@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _MAXIMUM_BYTES = 64_000_000
-_PLAN_KEYS = ("planned_values", "resource_changes", "prior_state", "values", "terraform_version")
+_AFTERWARDS = ("planned_values", "resource_changes", "values")
+"""Where a plan, or a state, tells what there will be, or is."""
+_BEFORE = "prior_state"
+_PLAN_KEYS = (*_AFTERWARDS, _BEFORE, "terraform_version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ def _sort_out(document: Document, text: str, name: str, found: Sources) -> None:
     root = document.root
     if "Statement" in root.members:
         found.policies.append(Source(file=name, text=text))
+    elif "errored" in root.members and root.members["errored"].value is True:
+        found.faults.append(f"{name}: the plan has failed, and does not tell everything")
     elif any(key in root.members for key in _PLAN_KEYS):
         policies = list(_of_plan(root, name))
         unknown = sorted(_unknown_addresses(root))
@@ -133,11 +138,13 @@ def _keep(found: dict[str, Source], policy: Node, address: str, name: str) -> No
         found.setdefault(address, Source(file=name, text=policy.value, address=address, line=policy.line))
 
 
-def _resources(node: Node) -> Iterator[Node]:
-    """Yield everything in a plan that looks like a resource, in modules within modules, wherever it stands."""
-    for one in node.walk():
-        if "address" in one.members and "type" in one.members:
-            yield one
+def _resources(root: Node) -> Iterator[Node]:
+    """Yield the resources that there will be, in modules within modules; of what there is before, the data only."""
+    for part in (*_AFTERWARDS, _BEFORE):
+        for one in root.members[part].walk() if part in root.members else ():
+            is_resource = "address" in one.members and "type" in one.members
+            if is_resource and (part != _BEFORE or _text(one.members.get("mode")) == "data"):
+                yield one
 
 
 def _values(resource: Node) -> dict[str, Node]:

@@ -95,6 +95,31 @@ def test_role_that_goes_is_not_judged(tmp_path: Path) -> None:
     assert sources.policies == []
 
 
+def test_what_was_before_the_plan_is_not_judged(tmp_path: Path) -> None:
+    """Terraform tells what is there now too: of a role that goes, that changes, or that somebody else has changed."""
+    before = module(role("aws_iam_role.goes", TRUST), role("aws_iam_role.changes", TRUST))
+    content = plan(
+        module(),
+        resource_drift=[change("aws_iam_role.drifted", OTHER, TRUST)],
+        resource_changes=[
+            change("aws_iam_role.goes", TRUST, None),
+            change("aws_iam_role.changes", TRUST, None, unknown=True),
+        ],
+        prior_state={"values": {"root_module": before}},
+    )
+    sources = find(tmp_path, content)
+    assert sources.policies == []
+    assert [note.partition("policy of ")[2] for note in sources.notes] == [
+        "aws_iam_role.changes is not known before it is applied"
+    ]
+
+
+def test_plan_that_failed_is_a_fault(tmp_path: Path) -> None:
+    sources = find(tmp_path, plan(module(role("aws_iam_role.a", TRUST)), errored=True))
+    assert sources.policies == []
+    assert sources.faults == [f"{tmp_path / 'input.json'}: the plan has failed, and does not tell everything"]
+
+
 def test_policy_that_is_not_yet_known_is_noted(tmp_path: Path) -> None:
     content = plan(module(), resource_changes=[change("aws_iam_role.a", None, None, unknown=True)])
     sources = find(tmp_path, content)
