@@ -56,7 +56,7 @@ ARG VERSION
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
     && if [ -n "${VERSION}" ]; then ls "/dist/sts_federation_broker-${VERSION}-py3-none-any.whl"; fi \
     && pip install --no-compile --no-index --no-deps --target /site /dist/*.whl \
-    && python image/assemble.py /rootfs /site \
+    && python -m image.assemble /rootfs /site \
     && install --directory --mode=0755 /rootfs/var/run \
     && install --directory --mode=0770 /publish/aws \
     && touch --date="@${SOURCE_DATE_EPOCH}" /rootfs/var/run /rootfs/var /publish /publish/aws

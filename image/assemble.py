@@ -7,7 +7,8 @@ Runs in the build stage, on the Python that goes into the image. `assemble(root,
 3. the shared libraries that any of these needs, as `ldd` names them, and a loader cache that finds them;
 4. the CA bundle, and the few files of `/etc` that the C library reads;
 5. for each Debian package that a file came from, its status entry and its licence, where scanners look for them;
-6. bytecode for all of it, then fixed modes and times.
+6. a bill of materials of all that (`image/sbom.py`);
+7. bytecode, then fixed modes and times.
 
 There is no shell, package manager or setuid file, because nothing copies one. Two builds from the same inputs give the
 same bytes: bytecode is bound to nothing (`unchecked-hash`; a read-only image has no source that could change), every
@@ -27,6 +28,8 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from image.sbom import write_sbom
 
 USER_ID: Final = 65532
 LAUNCHER: Final = Path("/usr/local/bin/broker")
@@ -65,6 +68,7 @@ def assemble(root: Path, site: Path) -> None:
         (root / "etc" / name).write_text(text, encoding="utf-8")
     copy_file(Path("/etc/os-release"), root)
     record_debian_packages([*libraries, CA_BUNDLE], root)
+    write_sbom(root)
     precompile(root)
     fix_modes_and_times(root, int(os.environ["SOURCE_DATE_EPOCH"]))
 
@@ -198,8 +202,10 @@ def record_debian_packages(paths: Iterable[Path], root: Path) -> None:
         name = package.partition(":")[0]
         (status / name).write_text(run("dpkg-query", "--status", package), encoding="utf-8")
         licence = Path("/usr/share/doc", name, "copyright")
-        if licence.exists():
-            copy_file(licence, root)
+        if licence.exists():  # by the name where scanners look, though it may be a link to another package's
+            place = within(root, licence)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(licence, place)
 
 
 def owner_of(path: Path) -> str | None:
@@ -222,7 +228,7 @@ def owner_of(path: Path) -> str | None:
     raise SystemExit(f"{path} belongs to no Debian package, nor to /usr/local; where does it come from?")
 
 
-# 6. the same bytes every time
+# 7. the same bytes every time
 
 
 def precompile(root: Path) -> None:

@@ -62,9 +62,9 @@ class Ended:
         return log_lines(self.err)
 
 
-def command(*arguments: str) -> list[str]:
-    """Return the command that starts the broker in this interpreter."""
-    return [sys.executable, "-m", "broker", *arguments]
+def command(*arguments: str, program: Sequence[str] = ()) -> list[str]:
+    """Return the command that starts the broker: in this interpreter, or what `program` says."""
+    return [*(program or (sys.executable, "-m", "broker")), *arguments]
 
 
 def _measured(environment: Mapping[str, str]) -> dict[str, str]:
@@ -86,10 +86,11 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
-def run_to_end(
+def run_to_end(  # noqa: PLR0913 - what there is to say of a process, all by keyword
     *arguments: str,
     environment: Mapping[str, str],
     directory: Path,
+    program: Sequence[str] = (),
     wrapper: Sequence[str] = (),
     stdin: str = "",
     within: float = 30.0,
@@ -97,7 +98,7 @@ def run_to_end(
     """Start `broker ARGUMENTS…` in `directory` and wait for its end."""
     began = time.monotonic()
     done = subprocess.run(
-        [*wrapper, *command(*arguments)],
+        [*wrapper, *command(*arguments, program=program)],
         check=False,
         env=_measured(environment),
         cwd=directory,
@@ -110,21 +111,25 @@ def run_to_end(
 
 
 class Program:
-    """A running broker. `output` is a path without suffix: standard output and error go to `.out` and `.err`."""
+    """A running broker. `output` is a path without suffix: standard output and error go to `.out` and `.err`.
 
-    def __init__(
+    `program` is what to start in place of this interpreter's broker, a container for example.
+    """
+
+    def __init__(  # noqa: PLR0913 - likewise
         self,
         *arguments: str,
         environment: Mapping[str, str],
         directory: Path,
         output: Path,
+        program: Sequence[str] = (),
         wrapper: Sequence[str] = (),
         umask: int = -1,
     ) -> None:
         self._out, self._err = output.with_suffix(".out"), output.with_suffix(".err")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [*wrapper, *command(*arguments)],
+                [*wrapper, *command(*arguments, program=program)],
                 env=_measured(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,154 @@
+"""The image as a kubelet runs it: confined, under any user, short of CPU; ended; its files read by others."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.image.container_pod import FS_GROUP, PUBLISH_DIRECTORY, USER
+from tests.support.containers import SLOW
+from tests.support.program import eventually
+
+if TYPE_CHECKING:
+    from tests.image.container_pod import ContainerPod
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("image")]
+
+OPENSHIFT_USER = "1000700000:0"
+FIRST_CREDENTIALS_SECONDS = 15
+CREDENTIAL_FILES = ("config", "credentials", "default.json")
+
+
+def kernel_says_of(pid: int) -> dict[str, str]:
+    """Return what the kernel tells of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.parametrize("user", [USER, OPENSHIFT_USER])
+def test_confined_and_short_of_cpu_it_has_credentials_in_15_seconds(pod: ContainerPod, user: str) -> None:
+    began = time.monotonic()
+    program = pod.start(SLOW, user=user)
+    program.wait_for("listening", listener="health", within=FIRST_CREDENTIALS_SECONDS)
+    while program.get("/readyz").status != 200:  # asked every second, as a startup probe does
+        assert time.monotonic() - began < FIRST_CREDENTIALS_SECONDS, program.output()
+        time.sleep(1)
+    status = kernel_says_of(pod.tools.pid_of("broker"))
+    assert status["Uid"].split() == [user.partition(":")[0]] * 4
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == [0] * 5
+    assert {path.name for path in pod.published.iterdir()} == {*CREDENTIAL_FILES, "endpoint-token"}
+    assert {path.stat().st_gid for path in pod.published.iterdir()} == {FS_GROUP}
+    assert {path.stat().st_mode & 0o777 for path in pod.published.iterdir()} == {0o640}
+
+
+def test_first_process_ends_well_within_two_seconds_of_sigterm(pod: ContainerPod) -> None:
+    program = pod.start()
+    program.wait_for("refreshed")
+    pid = pod.tools.pid_of("broker")
+    assert kernel_says_of(pid)["NSpid"].split()[-1] == "1"
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
+    assert time.monotonic() - began < 2
+    assert program.wait() == 0
+
+
+def test_app_of_another_user_reads_the_files_if_it_is_in_the_group(pod: ContainerPod) -> None:
+    pod.start().wait_for("refreshed")
+    for name in CREDENTIAL_FILES:
+        path = f"{PUBLISH_DIRECTORY}/{name}"
+        inside = pod.app("cat", path, user="1000:1000", groups=(FS_GROUP,))
+        assert (inside.code, inside.out) == (0, (pod.published / name).read_text())
+        outside = pod.app("cat", path, user="1000:1000")
+        assert outside.code != 0
+        assert outside.out == ""
+        assert "Permission denied" in outside.err
+
+
+def test_refresh_reaches_the_container_as_a_signal(pod: ContainerPod) -> None:
+    program = pod.start(BROKER_MINIMUM_INTERVAL_SECONDS="1")
+    program.wait_for("refreshed")
+    before = (pod.published / "default.json").read_bytes()
+    program.refresh()
+    program.wait_for("refreshed", count=2)
+    assert (pod.published / "default.json").read_bytes() != before
+
+
+@pytest.mark.parametrize("user", [USER, OPENSHIFT_USER])
+def test_without_a_volume_it_publishes_in_the_image_itself(pod: ContainerPod, user: str) -> None:
+    code = "import os, sys; sys.stdout.write(' '.join(sorted(os.listdir('/var/run/aws'))))"
+    options = [
+        option for option in pod.options(user=user) if "/var/run/aws" not in option and "read-only" not in option
+    ]
+    name = "without-a-volume"
+    pod.tools.podman("create", "--pull=never", f"--name={name}", *options, pod.image, "once")
+    pod.tools.podman("start", "--attach", name)
+    kept = pod.tools.podman("commit", "--quiet", name, "localhost/without-a-volume").strip()
+    listing = ("--rm", "--network=none", f"--user={user}", "--entrypoint=/usr/local/bin/python3")
+    assert pod.tools.podman("run", *listing, kept, "-c", code).split() == sorted(CREDENTIAL_FILES)
+    pod.tools.podman("rm", name)
+
+
+def test_nothing_is_imported_from_the_working_directory_or_the_environment(pod: ContainerPod, tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    for name in ("botocore", "broker", "sitecustomize"):
+        (planted / f"{name}.py").write_text("raise SystemExit('planted')\n")
+    more = (f"--volume={planted}:/planted:ro", "--workdir=/planted", "--env=PYTHONPATH=/planted")
+    ended = pod.run("once", more=more)
+    assert (ended.code, ended.out) == (0, "")
+    assert (pod.published / "default.json").exists()
+
+
+class TestVerbs:
+    """What else an operator or an app's image runs in it."""
+
+    def test_every_verb_can_be_imported_and_explains_itself(self, pod: ContainerPod) -> None:
+        listed = pod.run("--help").out.partition("verbs:")[2].partition("settings:")[0]
+        verbs = re.findall(r"^    (\w+) ", listed, re.MULTILINE)
+        assert {"run", "once", "exec", "token", "trust"} <= set(verbs)
+        for verb in verbs:
+            ended = pod.run(verb, "--help")
+            assert ended.code == 0, ended.err
+            assert ended.out.startswith(f"usage: broker {verb} ")
+
+    def test_token_says_whom_it_is_for(self, pod: ContainerPod) -> None:
+        ended = pod.run("token", "--json")
+        assert ended.code == 0, ended.err
+        assert "system:serviceaccount:demo:app" in ended.out
+
+    def test_trust_policy_is_rendered_from_the_texts_in_the_image(self, pod: ContainerPod) -> None:
+        ended = pod.run("trust", "render")
+        assert ended.code == 0, ended.err
+        (statement,) = json.loads(ended.out)["Statement"]
+        assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+
+    def test_credentials_are_printed_to_a_reader_in_the_group(self, pod: ContainerPod) -> None:
+        assert pod.run("once").code == 0
+        ended = pod.run("credentials", user=f"1000:{FS_GROUP}")
+        assert json.loads(ended.out) == json.loads((pod.published / "default.json").read_text())
+
+    def test_command_of_exec_gets_credentials_that_are_gone_at_its_end(self, pod: ContainerPod) -> None:
+        code = (
+            "import json, os, urllib.request as u; e = os.environ;"
+            "t = open(e['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']).read();"
+            "r = u.Request(e['AWS_CONTAINER_CREDENTIALS_FULL_URI'], headers={'Authorization': t});"
+            "print(json.load(u.urlopen(r))['AccessKeyId'])"
+        )
+        ended = pod.run("exec", "--", "python3", "-c", code)
+        assert ended.code == 0, ended.err
+        assert re.fullmatch(r"ASIA\w{16}\n", ended.out)
+        assert list(pod.published.iterdir()) == []
+
+    def test_setting_that_is_missing_is_named(self, pod: ContainerPod) -> None:
+        ended = pod.run("once", AWS_ROLE_ARN="")
+        assert ended.code == 2
+        assert "AWS_ROLE_ARN" in ended.err

@@ -1,0 +1,154 @@
+"""Makes a stand-in for the Dockerfile's base, `python:3…-slim`, of the machine's own files: no registry is needed.
+
+It has what the build stage uses and nothing else: a Debian's shell, loader and package database, a CA bundle, and in
+/usr/local a Python, stripped as the official image's is, with pip. What a build takes over from it is recorded as
+Debian's own there too. Knows Debian machines only (`NotDebian`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PROGRAMS = ("sh", "bash", "awk", "cat", "dpkg-query", "install", "ldconfig", "ldd", "ls", "mkdir", "rm", "touch")
+_BESIDE_LIBC = (
+    *("libanl.so.1", "libdl.so.2", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libutil.so.1"),
+    *("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2"),
+)
+"""What wheels are linked to that Debian's own programs are not, and what is opened by name."""
+_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_DPKG = Path("/var/lib/dpkg")
+_LIBRARY_LEFT_OUT = (
+    "__pycache__",
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "config-*",
+    "_tkinter*",
+)
+_PIP = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+
+
+class NotDebian(Exception):
+    """This machine's files make no base for the image; says what is missing."""
+
+
+def lay_out_base(root: Path) -> None:
+    """Fill the empty directory `root` with the stand-in. Raises NotDebian."""
+    for path in (_DPKG / "status", _CA_BUNDLE, Path("/etc/os-release")):
+        if not path.exists():
+            raise NotDebian(f"no {path} to make a base image of (the machine must be a Debian with ca-certificates)")
+    for name in _PROGRAMS:
+        program = Path(shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") or f"no {name}")
+        lay_out_program(program.resolve(), root)
+        if not (place := root / "usr/bin" / name).exists():
+            place.symlink_to(program.resolve().name)
+    _lay_out_python(root / "usr/local")
+    _lay_out_records(root)
+    for name in ("tmp", "proc", "dev", "root"):
+        (root / name).mkdir(exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/ld.so.conf").write_text(
+        "/usr/local/lib\n" + "".join(f"{folder}\n" for folder in _library_folders(root))
+    )
+    subprocess.run(["ldconfig", "-r", str(root)], check=True, env={"PATH": "/usr/sbin:/sbin"})
+
+
+def lay_out_program(program: Path, root: Path) -> None:
+    """Copy a program, and the libraries that it needs, to their own places below `root`."""
+    _keep_merged_directories(root)
+    _copy(program, root)
+    for library in _libraries_of([program]):
+        _copy(library, root)
+
+
+def _lay_out_python(local: Path) -> None:
+    """Copy the Python that runs this to `local`, as if it had been built for it, with the pip that is in use."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    prefix = Path(sys.base_prefix)
+    library = local / "lib" / version
+    shutil.copytree(
+        prefix / "lib" / version, library, ignore=shutil.ignore_patterns(*_LIBRARY_LEFT_OUT), symlinks=False
+    )
+    (local / "bin").mkdir()
+    shutil.copy(prefix / "bin" / version, local / "bin")
+    for shared in prefix.glob(f"lib/lib{version}.so*"):
+        shutil.copy(shared, local / "lib", follow_symlinks=False)
+    for name in ("python3", "python"):
+        (local / "bin" / name).symlink_to(version)
+    (library / "site-packages").mkdir()
+    shutil.copytree(
+        Path(pip.__file__).parent, library / "site-packages/pip", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (local / "bin/pip").write_text(_PIP)
+    (local / "bin/pip").chmod(0o755)
+    objects = [path for path in local.rglob("*") if path.is_file() and not path.is_symlink() and _is_elf(path)]
+    root = local.parents[1]
+    # Asked of the originals: the copies do not yet find each other.
+    for needed in _libraries_of([prefix / "bin" / version, *prefix.glob(f"lib/{version}/lib-dynload/*.so")]):
+        if not needed.is_relative_to(prefix / "lib") or prefix == Path("/usr"):
+            _copy(needed, root)
+    for path in objects:
+        path.chmod(0o755)
+        subprocess.run(["strip", "--strip-all", str(path)], check=True)
+
+
+def _lay_out_records(root: Path) -> None:
+    """Copy what Debian knows of its packages, their licences, and the CA bundle."""
+    (root / "var/lib/dpkg/info").mkdir(parents=True)
+    for path in (_DPKG / "status", _DPKG / "info/format", *_DPKG.glob("info/*.list")):
+        shutil.copy(path, root / path.relative_to("/"))
+    for licence in Path("/usr/share/doc").glob("*/copyright"):
+        place = root / licence.relative_to("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(licence, place)
+    _copy(_CA_BUNDLE, root)
+    shutil.copyfile("/etc/os-release", root / "etc/os-release")
+
+
+def _keep_merged_directories(root: Path) -> None:
+    """Repeat the links by which /bin, /lib and their like lead into /usr."""
+    for folder in (*Path("/").glob("lib*"), Path("/bin"), Path("/sbin")):
+        if folder.is_symlink() and not (root / folder.name).is_symlink():
+            (root / folder.resolve().relative_to("/")).mkdir(parents=True, exist_ok=True)
+            (root / folder.name).symlink_to(folder.readlink())
+
+
+def _copy(path: Path, root: Path) -> None:
+    """Copy what `path` leads to, under its own name in its real directory."""
+    place = root / (path.parent.resolve() / path.name).relative_to("/")
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+
+
+def _libraries_of(objects: Iterable[Path]) -> list[Path]:
+    """Ask the loader which libraries these need, all in one go; and add what every Debian has beside them."""
+    answer = subprocess.run(["ldd", *map(str, objects)], check=False, capture_output=True, text=True).stdout
+    found = sorted({Path(name) for name in re.findall(r"(?:=> |^\s+)(/\S+) \(0x", answer, re.MULTILINE)})
+    folders = {path.parent for path in found}
+    return [*found, *(path for folder in folders for name in _BESIDE_LIBC if (path := folder / name).exists())]
+
+
+def _library_folders(root: Path) -> list[str]:
+    """Name the directories of `root` that have libraries."""
+    folders = {path.parent for path in (root / "usr/lib").rglob("*.so*")}
+    return sorted(f"/{os.path.relpath(folder, root)}" for folder in folders)
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
