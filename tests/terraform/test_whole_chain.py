@@ -59,13 +59,15 @@ def lint(*files: Path) -> subprocess.CompletedProcess[str]:
 
 
 def assert_lint_is_content(told: Deployed) -> None:
-    """Look at what was applied: the policies by themselves."""
-    files = []
+    """Look at what was applied: the policies by themselves, and the state that has them."""
+    files = [told.workspace.directory / "state.json"]
+    files[0].write_text(told.workspace.must("show", "-json").out)
     for role, text in told.workspace.outputs()["trust_policies"].items():
         files.append(told.workspace.directory / f"{role}.trust.json")
         files[-1].write_text(text)
     linted = lint(*files)
     assert linted.returncode == 0, linted.stdout + linted.stderr
+    assert linted.stdout == f"0 findings in {2 * len(files) - 2} trust policies\n"
 
 
 def settings(chain: Deployed, **changes: Any) -> dict[str, str]:  # noqa: ANN401 - values of the profile
