@@ -113,6 +113,7 @@ def _redirection(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
 
 def _render(options: argparse.Namespace) -> int:
     from broker import issuer_documents  # noqa: PLC0415
+    from broker.findings import quoted  # noqa: PLC0415
 
     if not options.jwks and not options.public_key:
         options.refuse("say which keys to publish: --jwks FILE, --public-key FILE, or both")
@@ -121,8 +122,8 @@ def _render(options: argparse.Namespace) -> int:
     taken_out = issuer_documents.taken_out(options.output, documents)
     keys_path, discovery_path = issuer_documents.write(options.output, documents)
     sys.stdout.write(f"{keys_path}\n")
-    sys.stdout.writelines(f"  {key.kid} {key.description}\n" for key in documents.published)
-    sys.stdout.writelines(f"  taken out: {kid}; STS will refuse tokens that it signed\n" for kid in taken_out)
+    sys.stdout.writelines(f"  {quoted(key.kid)} {key.description}\n" for key in documents.published)
+    sys.stdout.writelines(f"  taken out: {quoted(kid)}; STS will refuse tokens that it signed\n" for kid in taken_out)
     sys.stdout.write(f"{discovery_path}\n  {options.issuer}\n")
     sys.stdout.write("Upload both as application/json, the keys first. Then: ")
     sys.stdout.write(f"broker issuer check {options.issuer}\n")

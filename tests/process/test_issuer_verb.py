@@ -420,6 +420,14 @@ class TestRender:
         assert "taken out" not in run(*render, "a.json").out
         assert "  taken out: key-1; STS will refuse tokens that it signed\n" in run(*render, "b.json").out
 
+    def test_ids_of_keys_cannot_move_the_cursor(self, run: Run, tmp_path: Path) -> None:
+        for name, kid in (("a.json", "\x1b[2Jone\n"), ("b.json", "two")):
+            (tmp_path / name).write_text(json.dumps({"keys": [jwk(kid=kid)]}))
+        render = ("render", "--issuer", ISSUER, "--output", "site", "--jwks")
+        told = run(*render, "a.json").out + run(*render, "b.json").out
+        assert "\n  ?[2Jone? RS256, 2048 bits\n" in told
+        assert "\n  taken out: ?[2Jone?; STS" in told
+
     def test_directory_that_cannot_be_written_is_exit_code_5(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "a.pem").write_text(pem(PRIVATE))
         (tmp_path / "file").write_text("")
