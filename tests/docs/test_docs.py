@@ -47,7 +47,7 @@ def test_reasons_table_is_the_taxonomy() -> None:
 
 def test_every_reason_has_something_to_do() -> None:
     for row in tables.reasons_table().splitlines()[2:]:
-        assert f"- **{row.split('|')[1].strip()}**:" in OPERATIONS
+        assert f"\n### {row.split('`')[1]}\n\n" in OPERATIONS
     for reason in (
         Reason.NO_CREDENTIALS,
         Reason.REFRESH_DUE,
@@ -61,7 +61,7 @@ def test_every_reason_has_something_to_do() -> None:
 
 def test_metrics_in_operations_exist() -> None:
     known = set(re.findall(r"`(broker_\w+)`", tables.metrics_table()))
-    assert set(re.findall(r"broker_\w+", OPERATIONS)) <= known
+    assert set(re.findall(r"\bbroker_\w+", OPERATIONS)) <= known
 
 
 def test_files_table_names_the_files_that_are_published(tmp_path: Path) -> None:

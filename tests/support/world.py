@@ -79,6 +79,8 @@ class World:
     answer_after: timedelta = LATENCY
     granted_lifetime: timedelta | None = None
     """What sessions are granted for from now on, whatever was asked."""
+    clock_skew: timedelta = ZERO
+    """What the broker measures of STS's clock."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
     """Every exchange that reached STS: when, and for which profile."""
     expired_proofs_sent: int = 0
@@ -148,7 +150,9 @@ class World:
         if self.sts_fault is not None and self.denied_profile in {"", profile.name}:
             raise self.sts_fault()
         lifetime = self.granted_lifetime or profile.duration
-        return make_credentials(received_at=self.clock.now, lifetime=lifetime, serial=next(self._serial))
+        return make_credentials(
+            received_at=self.clock.now, lifetime=lifetime, serial=next(self._serial), clock_skew=self.clock_skew
+        )
 
     # The disk.
     def publish(self, generations: Sequence[Generation]) -> None:

@@ -1,0 +1,117 @@
+"""The alerts as promtool reads them, and what a fleet of the real loop would have given Prometheus to judge.
+
+promtool's tests begin at the epoch, so instants are told in seconds since the simulation's beginning. A series that is
+gone from a scrape ends with a stale marker, as Prometheus itself would write.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from broker.metrics import SnapshotCollector
+from tests.deploy.rendering import DEPLOY
+from tests.support.fakes import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.support.world import World
+
+MONITORING = DEPLOY / "monitoring"
+RULE = yaml.safe_load((MONITORING / "prometheus-rule.yaml").read_text())
+RULES: list[dict[str, Any]] = [rule for group in RULE["spec"]["groups"] for rule in group["rules"]]
+PROMTOOL = shutil.which("promtool") or ""
+SCRAPE = timedelta(seconds=30)
+FIRING = 'ALERTS{alertstate="firing"}'
+
+needs_promtool = pytest.mark.skipif(
+    not PROMTOOL, reason="SKIPPED: there is no promtool on this machine; Debian's package prometheus has it"
+)
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], list[str]]
+
+
+def promtool(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run promtool where alerts.yaml is the rules of the PrometheusRule."""
+    (directory / "alerts.yaml").write_text(yaml.safe_dump(RULE["spec"]))
+    return subprocess.run(
+        [PROMTOOL, *arguments], cwd=directory, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """Pods that live side by side, each a world of its own, and are scraped together."""
+
+    worlds: Sequence[World]
+    scrapes: int = 0
+    series: Series = field(default_factory=dict)
+
+    def live(self, duration: timedelta) -> None:
+        """Let time pass, with a scrape every 30 s."""
+        for _ in range(duration // SCRAPE):
+            for number, world in enumerate(self.worlds):
+                world.live(SCRAPE)
+                self._scrape(world, f"app-{number}")
+            self.scrapes += 1
+            for values in self.series.values():
+                if len(values) < self.scrapes:
+                    values.append("_" if values[-1] in {"_", "stale"} else "stale")
+
+    def all_worlds(self, change: Callable[[World], None]) -> None:
+        """Do something to every world."""
+        for world in self.worlds:
+            change(world)
+
+    def _scrape(self, world: World, pod: str) -> None:
+        target = {"job": "sts-federation-broker", "namespace": "demo", "pod": pod}
+        self._add("up", target, 1)
+        self._add("process_start_time_seconds", target, 0)
+        for family in SnapshotCollector(world.status.snapshot, world.clock).collect():
+            for sample in family.samples:
+                value = sample.value
+                if sample.name.endswith("_timestamp_seconds"):
+                    value -= EPOCH.timestamp()
+                self._add(sample.name, {**target, **sample.labels}, value)
+
+    def _add(self, name: str, labels: dict[str, str], value: float) -> None:
+        values = self.series.setdefault((name, frozenset(labels.items())), ["_"] * self.scrapes)
+        values.append(f"{value:.3f}".removesuffix(".000"))
+
+    def judge(self, expected: dict[timedelta, set[str]], directory: Path) -> None:
+        """Demand that until each of these times exactly these alerts have fired, in whatever pod."""
+        inputs = [
+            {"series": f"{name}{{{_labels(labels)}}}", "values": " ".join(values)}
+            for (name, labels), values in self.series.items()
+        ]
+        questions = [
+            {
+                "expr": f"group by (alertname) (last_over_time({FIRING}[{_seconds(at)}]))",
+                "eval_time": _seconds(at),
+                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)],
+            }
+            for at, alerts in expected.items()
+        ]
+        assert max(expected) <= SCRAPE * (self.scrapes - 1), "nothing was scraped then"
+        test = {"interval": _seconds(SCRAPE), "input_series": inputs, "promql_expr_test": questions}
+        document = {"rule_files": ["alerts.yaml"], "evaluation_interval": _seconds(SCRAPE), "tests": [test]}
+        (directory / "fleet.test.yaml").write_text(json.dumps(document))
+        done = promtool("test", "rules", "fleet.test.yaml", directory=directory)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _labels(labels: frozenset[tuple[str, str]]) -> str:
+    return ",".join(f'{name}="{value}"' for name, value in sorted(labels))
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.0f}s"

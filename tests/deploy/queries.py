@@ -1,0 +1,96 @@
+"""The PromQL of alerts, dashboard and documents: what it asks for, beside what a scrape of the broker has."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import promql_parser
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker.errors import ExchangeUnavailable
+from broker.metrics import MetricsPage
+from tests.deploy.alerting import MONITORING, RULES
+from tests.support.world import World, raising
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DASHBOARD_TEXT = (MONITORING / "dashboard.json").read_text()
+DASHBOARD: dict[str, Any] = json.loads(DASHBOARD_TEXT)
+TARGET_LABELS = {"namespace", "pod", "job"}
+"""What Prometheus adds to all that it scrapes by a PodMonitor."""
+
+
+@cache
+def scraped() -> dict[str, frozenset[str]]:
+    """Return the labels of every metric that a broker in trouble, which had good hours, has for Prometheus."""
+    world = World()
+    world.live(timedelta(minutes=40))
+    world.sts_fault = raising(ExchangeUnavailable)
+    world.live(timedelta(hours=1))
+    _, body = MetricsPage(world.status.snapshot, world.clock).render("")
+    found: dict[str, frozenset[str]] = {"up": frozenset(TARGET_LABELS)}
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            found[sample.name] = frozenset(TARGET_LABELS | sample.labels.keys())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A metric that a query asks for, with its matchers: label, value."""
+
+    metric: str
+    matchers: tuple[tuple[str, str], ...]
+
+
+def selected(query: str) -> list[Selected]:
+    """Return what a query asks for. Raises ValueError where it is no PromQL."""
+    return [
+        Selected(node.name or "", tuple((matcher.name, matcher.value) for matcher in node.matchers.matchers))
+        for node in _nodes(promql_parser.parse(query))
+        if isinstance(node, promql_parser.VectorSelector)
+    ]
+
+
+def grouped(query: str) -> set[str]:
+    """Return the labels that a query's aggregations and joins name."""
+    labels: set[str] = set()
+    for node in _nodes(promql_parser.parse(query)):
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
+            labels.update(node.modifier.labels)
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier is not None and node.modifier.matching:
+            labels.update(node.modifier.matching.labels)
+    return labels
+
+
+def _nodes(node: Any) -> Iterator[Any]:  # noqa: ANN401 - any kind of expression
+    yield node
+    for name in ("lhs", "rhs", "expr", "param", "vector_selector"):
+        below = getattr(node, name, None)
+        if below is not None:
+            yield from _nodes(below)
+    for below in getattr(node, "args", ()) or ():
+        yield from _nodes(below)
+
+
+def queries() -> dict[str, str]:
+    """Return every query of alerts and dashboard as Prometheus would see it, by where it stands."""
+    found = {f"alert {rule['alert']}": rule["expr"] for rule in RULES}
+    for rule in RULES:
+        templates = re.findall(r'printf "([^"]+)"', rule["annotations"]["description"])
+        found |= {f"text of {rule['alert']}": text.replace("%q", '"x"') for text in templates}
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            query = target["expr"].replace("$__rate_interval", "5m")
+            found[f"panel {panel['title']} {target['refId']}"] = query
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            (match,) = re.findall(r"^label_values\((.+), (\w+)\)$", variable["definition"])
+            found[f"variable {variable['name']}"] = f"group by ({match[1]}) ({match[0]})"
+    return found

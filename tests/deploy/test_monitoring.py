@@ -1,0 +1,224 @@
+"""PodMonitor, alerts and dashboard: well formed, asking for what the broker has, leading to where the documents say."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from broker import health
+from broker.errors import BrokerError
+from broker.status import FAILURE, SUCCESS
+from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, promtool
+from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected
+from tests.deploy.rendering import DEPLOY, EXAMPLES, KUBECTL, Rendered, example, kustomize, needs_kubectl
+from tests.docs.anchors import anchors
+from tests.docs.tables import leaves
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPERATIONS = (DEPLOY.parent / "docs/operations.md").read_text()
+README = (DEPLOY / "README.md").read_text()
+POD_MONITOR = yaml.safe_load((MONITORING / "pod-monitor.yaml").read_text())
+(ENDPOINT,) = POD_MONITOR["spec"]["podMetricsEndpoints"]
+REASONS = {kind.reason for kind in leaves(BrokerError)}
+QUERIES = queries()
+PANELS = DASHBOARD["panels"]
+
+
+def test_reader_of_queries_sees_all_that_they_ask_for() -> None:
+    query = 'max without (a) (x{b="1"}) / on (c) group_left (d) rate(y[5m]) > clamp_max(-z, 1)'
+    assert [each.metric for each in selected(query)] == ["x", "y", "z"]
+    assert selected(query)[0].matchers == (("b", "1"),)
+    assert grouped(query) == {"a", "c"}
+    with pytest.raises(ValueError, match="unclosed"):
+        selected("sum(")
+
+
+@pytest.mark.parametrize("where", QUERIES)
+def test_query_asks_for_metrics_and_labels_that_a_broker_has(where: str) -> None:
+    known = scraped()
+    labels: set[str] = set()
+    found = selected(QUERIES[where])
+    assert found
+    for each in found:
+        assert each.metric in known
+        assert {name for name, _ in each.matchers} <= known[each.metric]
+        labels |= known[each.metric]
+    assert grouped(QUERIES[where]) <= labels
+
+
+@pytest.mark.parametrize("where", QUERIES)
+def test_values_of_labels_in_queries_are_ones_that_a_broker_gives(where: str) -> None:
+    allowed = {
+        "reason": REASONS,
+        "outcome": {SUCCESS, FAILURE},
+        "job": {relabeling["replacement"] for relabeling in ENDPOINT["relabelings"]},
+        "namespace": {"$namespace", "x"},
+        "profile": {"$profile", "x"},
+        "pod": {"x"},
+    }
+    for each in selected(QUERIES[where]):
+        for name, value in each.matchers:
+            assert set(value.split("|")) <= allowed[name], name
+
+
+def test_every_metric_is_of_use_to_an_alert_or_a_panel() -> None:
+    asked = {each.metric for query in QUERIES.values() for each in selected(query)}
+    own = {name for name in scraped() if name.startswith("broker_")}
+    assert own - asked == {f"broker_exchange_duration_seconds_{part}" for part in ("count", "sum")}
+
+
+def test_alerts_have_severity_texts_and_a_chapter_in_the_operations_page() -> None:
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert rule["labels"] in ({"severity": "critical"}, {"severity": "warning"})
+        texts = rule["annotations"]
+        assert texts.keys() == {"summary", "description", "runbook_url"}
+        path, _, anchor = texts["runbook_url"].partition("#")
+        assert path == "docs/operations.md"
+        assert anchor == rule["alert"].lower()
+        assert f"\n### {rule['alert']}\n" in OPERATIONS
+        assert anchor in anchors(OPERATIONS)
+        for mentioned in re.findall(r"(docs/[\w.-]+)", texts["description"]):
+            assert (DEPLOY.parent / mentioned).exists()
+
+
+def test_operations_page_has_chapters_of_existing_alerts_only() -> None:
+    chapter = OPERATIONS.split("\n## The alerts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^### (\w+)$", chapter, re.MULTILINE) == [rule["alert"] for rule in RULES]
+    row = r"^\| \[(\w+)\]\(#(\w+)\) \| (\w+) \| `(\w+)` .*, (for \w+|at once) \|$"
+    assert re.findall(row, chapter, re.MULTILINE) == [
+        (
+            rule["alert"],
+            rule["alert"].lower(),
+            rule["labels"]["severity"],
+            selected(rule["expr"])[0].metric.replace("issued", "expiry" if "Expiring" in rule["alert"] else "issued"),
+            f"for {rule['for']}" if "for" in rule else "at once",
+        )
+        for rule in RULES
+    ]
+
+
+def test_names_are_those_that_the_api_server_and_the_operator_take() -> None:
+    assert RULE.keys() == POD_MONITOR.keys() == {"apiVersion", "kind", "metadata", "spec"}
+    assert RULE["apiVersion"] == POD_MONITOR["apiVersion"] == "monitoring.coreos.com/v1"
+    assert (RULE["kind"], POD_MONITOR["kind"]) == ("PrometheusRule", "PodMonitor")
+    assert RULE["spec"].keys() == {"groups"}
+    assert all(group.keys() == {"name", "rules"} for group in RULE["spec"]["groups"])
+    assert POD_MONITOR["spec"].keys() == {"namespaceSelector", "selector", "podMetricsEndpoints"}
+    assert ENDPOINT.keys() == {"port", "path", "interval", "relabelings"}
+    assert all(relabeling.keys() == {"targetLabel", "replacement"} for relabeling in ENDPOINT["relabelings"])
+    assert ENDPOINT["interval"] == f"{SCRAPE.total_seconds():.0f}s", "what the alerts were tested with"
+    assert ENDPOINT["path"] in health._INDEX.split()
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> None:
+    """By the port's name, which Prometheus sees of init containers and others alike; no label is asked for."""
+    assert POD_MONITOR["spec"]["selector"] == {}
+    assert POD_MONITOR["spec"]["namespaceSelector"] == {"any": True}
+    containers = example(name).pod.containers
+    (found,) = (
+        each for each in containers if any(port.get("name") == ENDPOINT["port"] for port in each.get("ports", ()))
+    )
+    assert found["name"] == "broker"
+    assert len(ENDPOINT["port"]) <= 15
+
+
+@needs_kubectl
+def test_kustomization_has_all_in_the_namespace_that_the_network_policy_lets_in() -> None:
+    rendered = Rendered(documents=tuple(kustomize(MONITORING)))
+    assert sorted(each["kind"] for each in rendered.documents) == ["ConfigMap", "PodMonitor", "PrometheusRule"]
+    (policy,) = (each["spec"] for each in example("network-policy").of_kind("NetworkPolicy"))
+    let_in = {
+        source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for rule in policy["ingress"]
+        for source in rule["from"]
+    }
+    assert {each["metadata"]["namespace"] for each in rendered.documents} == let_in
+    (dashboard,) = rendered.of_kind("ConfigMap")
+    assert dashboard["metadata"]["labels"] == {"grafana_dashboard": "1"}
+    assert dashboard["data"] == {"sts-federation-broker.json": DASHBOARD_TEXT}
+
+
+@needs_kubectl
+@needs_promtool
+def test_rules_are_taken_out_as_the_readme_says(tmp_path: Path) -> None:
+    """And pass their tests there, for those who have no Prometheus operator."""
+    (block,) = (each for each in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "--local" in each)
+    shutil.copytree(MONITORING, tmp_path / "monitoring")
+    done = subprocess.run(["bash", "-ec", block], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert yaml.safe_load((tmp_path / "monitoring/alerts.yaml").read_text()) == RULE["spec"]
+    checked = promtool("check", "rules", "monitoring/alerts.yaml", directory=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert KUBECTL
+
+
+def test_dashboard_is_formatted_as_json_is_printed() -> None:
+    assert json.dumps(DASHBOARD, indent=2, ensure_ascii=False) + "\n" == DASHBOARD_TEXT
+
+
+def test_panels_are_told_apart_and_explained() -> None:
+    for key in ("id", "title", "description"):
+        assert len({panel[key] for panel in PANELS}) == len(PANELS)
+    for panel in PANELS:
+        assert panel["type"] in {"stat", "timeseries", "heatmap", "table"}
+        assert panel["description"].endswith(".")
+        references = [target["refId"] for target in panel["targets"]]
+        assert references
+        assert len(set(references)) == len(references)
+
+
+def test_panels_lie_on_the_grid_without_overlapping() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in PANELS:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = set(
+            itertools.product(range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"]))
+        )
+        assert cells
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    bottom = max(y for _, y in taken) + 1
+    assert len(taken) == 24 * bottom, "there are holes"
+
+
+def test_every_query_of_the_dashboard_goes_to_the_chosen_data_source() -> None:
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    asking = [*PANELS, *(target for panel in PANELS for target in panel["targets"])]
+    asking += [each for each in DASHBOARD["templating"]["list"] if each["type"] == "query"]
+    assert all(each["datasource"] == chosen for each in asking)
+
+
+def test_variables_of_the_dashboard_are_those_that_it_uses() -> None:
+    names = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
+    assert names == ["datasource", "namespace", "profile"]
+    used = set(re.findall(r"\$\{?(?!__)(\w+)", DASHBOARD_TEXT))
+    assert used == set(names)
+
+
+def test_legends_name_labels_that_their_query_leaves() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            named = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+            query = QUERIES[f"panel {panel['title']} {target['refId']}"]
+            kept = grouped(query) or scraped()[selected(query)[0].metric]
+            assert named <= kept, panel["title"]
+
+
+def test_dashboard_is_named_in_no_other_place_than_its_file() -> None:
+    assert DASHBOARD["uid"] == "sts-federation-broker"
+    assert "id" not in DASHBOARD, "Grafana gives it one"
+    assert not re.search(r"https?://", DASHBOARD_TEXT)

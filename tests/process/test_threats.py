@@ -1,0 +1,103 @@
+"""What docs/operations.md claims of thieves, and the commands that it gives to who is paged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import botocore.exceptions
+import pytest
+
+from tests.sandbox.asking import Asker, unsigned_client
+from tests.sandbox.chains import assume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.process.pod import Pod
+
+pytestmark = pytest.mark.process
+
+PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+ROLE = "threatened"
+ONLY_S3 = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+
+
+@pytest.fixture
+def partner(pod: Pod) -> str:
+    """Let the pod into a role that may chain to another, which leaves that to the account."""
+    arn = pod.box.create_role("threatened-partner", trust_policy=pod.box.chain_trust("123456789012"))
+    pod.role_arn = pod.box.create_role(ROLE, may_assume=[arn])
+    return arn
+
+
+@pytest.fixture
+def thief(pod: Pod) -> Iterator[Asker]:
+    """Somebody who has a token, and an SDK."""
+    client = unsigned_client(pod.box)
+    yield Asker(pod.box, client)
+    client.close()
+
+
+def published_keys(pod: Pod) -> dict[str, str]:
+    """Return what the app reads, as an SDK takes it."""
+    document = json.loads((pod.published / "default.json").read_bytes())
+    return {
+        "aws_access_key_id": document["AccessKeyId"],
+        "aws_secret_access_key": document["SecretAccessKey"],
+        "aws_session_token": document["SessionToken"],
+    }
+
+
+def may_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
+    try:
+        assume(pod.box, keys, role_arn)
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        return False
+    return True
+
+
+def test_session_policy_bounds_what_readers_get_and_not_who_has_the_token(pod: Pod, partner: str, thief: Asker) -> None:
+    pod.start_and_publish(BROKER_SESSION_POLICY=json.dumps(ONLY_S3))
+    assert not may_chain(pod, published_keys(pod), partner)
+    stolen = thief.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
+    assert may_chain(pod, stolen, partner)
+
+
+def test_reader_of_a_source_goes_down_the_chain_without_its_session_policy(pod: Pod, partner: str) -> None:
+    pod.start_and_publish()
+    assert may_chain(pod, published_keys(pod), partner)
+
+
+def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, thief: Asker) -> None:
+    """The broker has ended, the volume is gone; STS does not ask the cluster."""
+    del partner
+    program = pod.start_and_publish()
+    program.kill()
+    shutil.rmtree(pod.root / "volume")
+    assert thief.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
+
+
+def test_line_that_asks_for_a_refresh_is_a_program_of_the_image_and_does_so(pod: Pod) -> None:
+    """The process is another number than 1 here; nothing else of the line is changed."""
+    program = pod.start_and_publish()
+    (code,) = re.findall(r"kubectl exec POD -c broker -- python3 -c '([^']+)'", PAGE)
+    assert "os.kill(1, 1)" in code
+    subprocess.run(
+        [sys.executable, "-c", code.replace("os.kill(1,", f"os.kill({program.pid},")], check=True, timeout=30
+    )
+    program.wait_for("refreshed", count=2)
+
+
+def test_pages_of_the_first_look_are_there(pod: Pod) -> None:
+    program = pod.start_and_publish()
+    pages = re.findall(r"curl -s localhost:9910(/\w+)", PAGE)
+    assert pages == ["/readyz", "/status"]
+    assert [program.get(page).status for page in pages] == [200, 200]
