@@ -14,6 +14,7 @@ exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
   5 publish: files could not be written; credentials: nothing usable is published
   issuer check: 1 STS would refuse    trust lint: 1 findings    trust explain: 1 not let in
+  inject --check: 1 a workload lacks the sidecar
   exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
 examples:
@@ -24,6 +25,7 @@ examples:
   broker token --json             # what the token in the file says
   broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
   broker trust lint trust.json    # what is weak in a trust policy
+  broker inject -f app.yaml       # manifests with the sidecar, for pods annotated with sts-broker/role-arn
   broker demo --seconds 60        # the whole job on an AWS account in a box"""
 VERBS = {
     "run": (
@@ -80,6 +82,18 @@ VERBS = {
         (
             "For infra teams: `trust lint` finds weaknesses, `trust explain` says what a policy says to a token and\n"
             "what would let it in, `trust render` prints a policy for a token. docs/trust.md has it all."
+        ),
+    ),
+    "inject": (
+        "add the sidecar to Kubernetes manifests",
+        (
+            "Prints the manifests with the sidecar in their pods (Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet,\n"
+            "Job, CronJob, and a List of them). All else stays byte for byte; done twice, it changes nothing. A pod\n"
+            "may say the same by its annotations: sts-broker/role-arn, sts-broker/region, … An option wins.\n"
+            "On any fault nothing is printed, and the exit code is 2. deploy/README.md has more.\n\n"
+            "  broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1 > out.yaml\n"
+            "  helm template app | broker inject -f - | kubectl apply -f -\n"
+            "  broker inject -f app.yaml --check     # in a pipeline, for pods that are annotated"
         ),
     ),
     "demo": (
