@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socketserver
+import threading
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -238,14 +240,16 @@ class TestCheck:
         assert "Connection refused" in said
 
     def test_server_without_tls_is_told(self, run: Run) -> None:
-        server = LoopbackServer(answer=lambda _, wire: wire.send(200, {}, b"{}"))
-        try:
-            ended = run("check", ISSUER, "--json", "--connect-to", f"{HOST}:443:127.0.0.1:{server.port}")
-        finally:
-            server.stop()
+        with socketserver.TCPServer(("127.0.0.1", 0), PlainServer) as server:
+            port = server.server_address[1]
+            serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+            serving.start()
+            ended = run("check", ISSUER, "--json", "--connect-to", f"{HOST}:443:127.0.0.1:{port}")
+            server.shutdown()
+            serving.join()
         ((check, said),) = failures(ended)
         assert (ended.code, check) == (1, "discovery")
-        assert f"by 127.0.0.1:{server.port} (--connect-to): TLS failed: " in said
+        assert f"by 127.0.0.1:{port} (--connect-to): TLS failed: " in said
 
     def test_proxy_that_is_not_there_is_named(self, run: Run) -> None:
         with Proxy(0) as proxy:
@@ -476,6 +480,14 @@ class TestRotation:
 
             rotation.publish("--jwks", both)  # the way back
             assert rotation.verdicts(old) == (0, "accepted")
+
+
+class PlainServer(socketserver.BaseRequestHandler):
+    """Answers whatever is said. One that reads lines would wait for one: in some of TLS's greetings there is none."""
+
+    def handle(self) -> None:
+        self.request.recv(65_536)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
 def served(directory: Path) -> dict[str, Steps]:
