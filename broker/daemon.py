@@ -24,9 +24,9 @@ from broker.endpoint import CredentialsApplication, Shelf, new_token
 from broker.errors import EXIT_BUG, ConfigurationError, PublishError
 from broker.health import HealthApplication
 from broker.listener import Listener, open_socket
-from broker.on_demand import ExchangeOnDemand, MetricsOnDemand
+from broker.on_demand import ExchangeOnDemand, MetricsOnDemand, asking
 from broker.publish import FileSink
-from broker.refresher import Message, Refresher, RefreshNow, Stop
+from broker.refresher import Message, Refresher, RefreshNow, Stop, Wake
 from broker.schedule import RefreshPolicy
 from broker.status import Status
 from broker.token_source import FileTokenSource
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broker.events import Event
     from broker.listener import Application
     from broker.model import Configuration
+    from broker.refresher import TokenSource
 
 IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` and `exec` look at their deadline."""
@@ -216,9 +217,6 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
     policy: RefreshPolicy,
 ) -> Refresher:
     """Return the loop. Each event goes to the recorders, in their order, and then to the log."""
-    profiles = configuration.profiles
-    with_token = [profile for profile in profiles if profile.chain is None]
-    sources = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in with_token}
 
     def record(event: Event) -> None:
         for take in recorders:
@@ -226,8 +224,8 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
         logs.tell(event)
 
     return Refresher(
-        profiles=profiles,
-        tokens={profile.name: sources[profile.token_file] for profile in with_token},
+        profiles=configuration.profiles,
+        tokens=_token_sources(configuration, clock, inbox, policy),
         exchanger=ExchangeOnDemand(configuration.sts, clock),
         sink=sink,
         record=record,
@@ -237,6 +235,28 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
         chance=random.random,
         policy=policy,
     )
+
+
+def _token_sources(
+    configuration: Configuration, clock: Clock, inbox: SimpleQueue[Message], policy: RefreshPolicy
+) -> Mapping[str, TokenSource]:
+    """Return where each profile has its token from, by its name; chained roles have none."""
+    with_token = [profile for profile in configuration.profiles if profile.chain is None]
+    if configuration.token_request is None:
+        files = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in with_token}
+        return {profile.name: files[profile.token_file] for profile in with_token}
+    from broker.token_request import RequestedTokenSource  # noqa: PLC0415 - most brokers read a file
+
+    source = RequestedTokenSource(
+        ask=asking(configuration.token_request),
+        clock=clock,
+        spawn=_beside,
+        wake=lambda: inbox.put(Wake()),
+        tell=lambda error: logs.say(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
+        chance=random.random,
+        policy=policy,
+    )
+    return dict.fromkeys((profile.name for profile in with_token), source)
 
 
 def _beside(task: Callable[[], None]) -> None:

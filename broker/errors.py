@@ -7,6 +7,8 @@ appears verbatim in logs, metrics and docs/operations.md::
       ConfigurationError              configuration           exit 2, before anything starts
       TokenError                                              exit 3
         TokenUnavailable              token_unavailable       SOON
+        TokenAwaited                  token_awaited           SOON
+        TokenRefused                  token_refused           SLOW
         TokenMalformed                token_malformed         SOON
         TokenExpired                  token_expired           ROTATION
         TokenAudienceMismatch         token_audience_mismatch SLOW
@@ -31,6 +33,12 @@ from typing import ClassVar
 
 EXIT_BUG = 70
 """The exit code for what nobody expected (EX_SOFTWARE)."""
+
+NO_THREAD = (
+    "The system lets the broker start no thread.",
+    "Raise the pod's limit of processes, or find what in the pod uses it up.",
+)
+"""Message and remedy, whatever the thread was for."""
 
 
 @unique
@@ -76,20 +84,34 @@ class ConfigurationError(BrokerError):
 
 
 class TokenError(BrokerError):
-    """The bound token in the file is not fit to be sent."""
+    """There is no bound token that is fit to be sent."""
 
     exit_code = 3
 
 
 class TokenUnavailable(TokenError):
-    """No token can be read: absent, empty, unreadable."""
+    """No token can be read: absent, empty, unreadable; or the Kubernetes API gave none."""
 
     reason = "token_unavailable"
     disposition = Disposition.SOON
 
 
+class TokenAwaited(TokenError):
+    """The Kubernetes API has been asked for a token, and has not answered yet."""
+
+    reason = "token_awaited"
+    disposition = Disposition.SOON
+
+
+class TokenRefused(TokenError):
+    """The Kubernetes API gives this pod no token: its service account may not ask, or one of the two is gone."""
+
+    reason = "token_refused"
+    disposition = Disposition.SLOW
+
+
 class TokenMalformed(TokenError):
-    """What the file holds is no bound token: too large, no JWT, no `exp`."""
+    """What the file holds, or the Kubernetes API gave, is no bound token: too large, no JWT, no `exp`."""
 
     reason = "token_malformed"
     disposition = Disposition.SOON

@@ -34,7 +34,7 @@ class RefreshRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TokenObserved:
-    """A fit token stands in the file: another than before, or after a time without."""
+    """There is a fit token: another than before, or after a time without."""
 
     at: Instant
     profile: str

@@ -13,6 +13,10 @@ import os
 import re
 import string
 from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAXIMUM_POLICY_LENGTH = 2048
 """Characters of an inline session policy (botocore's STS model)."""
@@ -20,6 +24,7 @@ _POLICY_ARN = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\x21-\x7e]{1
 _HEALTH_ADDRESS = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN_URL = re.compile(rf"https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?/?")
+_API_HOST = re.compile("[A-Za-z0-9.:-]{1,253}")
 _LAST_PORT = 65535
 _POLICY_TEXT = re.compile("[\t\n\r\x20-\xff]+")
 _TAG_SIGNS = frozenset("_.:/=+-@")
@@ -168,6 +173,17 @@ def plain_url(value: str) -> str:
     if not parts or not 0 < int(parts["port"] or 443) <= _LAST_PORT:
         raise ValueError("write https://HOST or https://HOST:PORT, without user, path or query")
     return value.rstrip("/")
+
+
+def api_address(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return host and port of the Kubernetes API, as Kubernetes tells every pod. Raises ValueError."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
+    if not _API_HOST.fullmatch(host) or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
+        raise ValueError(
+            "token-request needs KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, which Kubernetes sets in every "
+            f"pod; found {host[:100]!r} and {port[:100]!r}: run it in a pod, or set file"
+        )
+    return host, int(port)
 
 
 def absolute(path: str) -> str:

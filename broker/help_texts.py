@@ -66,7 +66,8 @@ VERBS = {
         "show what the bound token says",
         (
             "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
-            "verified: only STS does that. Exit code 3 where the token is not fit to be sent."
+            "verified: only STS does that. Exit code 3 where the token is not fit to be sent. With\n"
+            "BROKER_TOKEN_SOURCE=token-request and without FILE, the Kubernetes API is asked for one."
         ),
     ),
     "issuer": (

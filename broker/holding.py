@@ -53,7 +53,7 @@ class Holding:
     token_looks: int = 0
     requested: bool = False
     seen: str = ""
-    """What the last look at the token or the source found: a fingerprint, or the reason of the fault."""
+    """What the last look at the token or the source found: a fingerprint, or what tells the fault from another."""
     decided: Decision | None = None
 
     @property

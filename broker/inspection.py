@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from broker.clock import SystemClock
-from broker.errors import TokenUnavailable
+from broker.errors import ConfigurationError, TokenUnavailable
 from broker.formats import timestamp
-from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, printable, session_name_for
+from broker.forms import api_address
+from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
 from broker.token_source import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from broker.errors import TokenError
     from broker.model import BoundToken
@@ -30,14 +31,20 @@ ROTATION_AGE = timedelta(hours=24)
 def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str], output: TextIO) -> int:
     """Print the token's claims and clocks. Return 0, or 3 where it is not fit to be sent.
 
-    Raises TokenUnavailable or TokenMalformed where there are no claims to print.
+    Raises TokenError where there are no claims to print, ConfigurationError where the settings cannot be read.
     """
-    path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
-    audience = audience or environ.get("BROKER_AUDIENCE", "") or DEFAULT_AUDIENCE
-    origin = "standard input" if path == "-" else path
-    token = read_token(path)
-    now = SystemClock().read().now
-    fault = find_unfitness(token, audience=audience, now=now, origin=origin)
+    said = _said(environ)
+    audience = audience or said("BROKER_AUDIENCE", "audience") or DEFAULT_AUDIENCE
+    fault = None
+    if not path and said("BROKER_TOKEN_SOURCE", "token_source") == "token-request":
+        origin, token = "the Kubernetes API", _requested(environ, audience)  # which has looked at it
+        now = SystemClock().read().now
+    else:
+        path = path or said("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file") or DEFAULT_TOKEN_FILE
+        origin = "standard input" if path == "-" else path
+        token = read_token(path)
+        now = SystemClock().read().now
+        fault = find_unfitness(token, audience=audience, now=now, origin=origin)
     if as_json:
         output.write(json.dumps(document(token, fault, now), indent=2) + "\n")
     else:
@@ -107,6 +114,27 @@ def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin:
     shown.append(("expires", f"{timestamp(claims.expires_at)}, {_relative(claims.expires_at - now, past='ago:')}"))
     shown.append(("verdict", "fit to be sent" if fault is None else f"{fault} [{fault.reason}]"))
     return [(name, printable(value)) for name, value in shown if value]
+
+
+def _said(environ: Mapping[str, str]) -> Callable[[str, str], str]:
+    """Return what says a setting, by its variable and its key at the top of the YAML file; "" where neither does."""
+    document: dict[str, Any] = {}
+    if path := environ.get("BROKER_CONFIG", ""):
+        from broker.yaml_file import read_mapping  # noqa: PLC0415 - only where there is a file
+
+        document = read_mapping(path)
+    return lambda variable, key: environ.get(variable, "").strip() or str(document.get(key) or "")
+
+
+def _requested(environ: Mapping[str, str], audience: str) -> BoundToken:
+    """Return a token that the Kubernetes API gives. Raises TokenError, or ConfigurationError."""
+    from broker.token_request_call import ask  # noqa: PLC0415 - 25 ms of CPU that a file does not need
+
+    try:
+        host, port = api_address(environ)
+    except ValueError as error:
+        raise ConfigurationError((f"token_source (BROKER_TOKEN_SOURCE): {error}",)) from None
+    return ask(TokenRequestSpec(host=host, port=port), audience)
 
 
 def _from_standard_input() -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
 from broker import events
-from broker.errors import BrokerError, Disposition
+from broker.errors import BrokerError, Disposition, TokenAwaited
 from broker.formats import timestamp
 from broker.model import TOKEN_LIKE, printable, redacted
 from broker.schedule import Phase
@@ -28,6 +28,7 @@ EVENTS = (
     "warning",
     "token_observed",
     "token_unfit",
+    "token_request_failed",
     "source_unfit",
     "exchanged",
     "exchange_failed",
@@ -137,7 +138,9 @@ def _kept_escape(found: re.Match[str]) -> str:
 
 
 def _level(error: BrokerError, phase: Phase = Phase.FRESH) -> int:
-    """Return ERROR where an operator must act or readers are about to be left without, else WARNING."""
+    """Return how loud to be: ERROR where somebody must act or readers are about to be left without credentials."""
+    if isinstance(error, TokenAwaited):
+        return logging.INFO
     urgent = error.disposition is Disposition.SLOW or phase in {Phase.MANDATORY, Phase.EXPIRED}
     return logging.ERROR if urgent else logging.WARNING
 
@@ -147,7 +150,7 @@ def _tell_token(event: events.TokenObserved) -> None:
     say(
         logging.INFO,
         "token_observed",
-        "A new token stands in the file.",
+        "There is a new token.",
         profile=event.profile,
         token=event.token.fingerprint,
         subject=claims.subject,

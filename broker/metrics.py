@@ -48,12 +48,12 @@ PROFILE_GAUGES = (
     ),
     ProfileGauge(
         name="broker_token_expiry_timestamp_seconds",
-        help="When the bound token in the file expires.",
+        help="When the bound token expires.",
         value=lambda profile: profile.token_expires_at,
     ),
     ProfileGauge(
         name="broker_token_issued_timestamp_seconds",
-        help="When the bound token in the file was issued.",
+        help="When the bound token was issued.",
         value=lambda profile: profile.token_issued_at,
     ),
     ProfileGauge(

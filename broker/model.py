@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
+SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where Kubernetes mounts what a pod needs to ask its API, in every pod (ServiceAccount admission)."""
 DEFAULT_PUBLISH_DIRECTORY = "/var/run/aws"
 DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
@@ -39,7 +41,7 @@ def printable(text: str) -> str:
 class Secret:
     """Text that prints as `<redacted>`.
 
-    `reveal()` is for `exchange`, `sts_client` and `formats`, for `denials` to cut it out, and for
+    `reveal()` is for `exchange`, `sts_client`, `token_request_call` and `formats`, for `denials` to cut it out, and for
     `token_signature` to check it.
     """
 
@@ -84,6 +86,7 @@ class UnverifiedClaims:
     namespace: str = ""
     service_account: str = ""
     pod: str = ""
+    pod_uid: str = ""
     node: str = ""
     key_id: str = ""
     algorithm: str = ""
@@ -91,7 +94,7 @@ class UnverifiedClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundToken:
-    """A token as it stood in the file. `fingerprint` is a short hash that names it in logs."""
+    """A token as it was read. `fingerprint` is a short hash that names it in logs."""
 
     raw: Secret
     fingerprint: str
@@ -174,7 +177,8 @@ class ChainSpec:
 class ProfileSpec:
     """One role to hold credentials for. `session_name` None: made from the token (see `session_name_for`).
 
-    Where there is a `chain`, no token is read: `token_file` and `audience` say nothing then.
+    Where there is a `chain`, no token is read: `token_file` and `audience` say nothing then. Where tokens are asked of
+    the Kubernetes API, `token_file` says nothing.
     """
 
     name: str
@@ -201,6 +205,17 @@ class StsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequestSpec:
+    """Where the Kubernetes API is; `directory` has the pod's own service account token, and the cluster's CA."""
+
+    host: str
+    port: int
+    directory: str = SERVICE_ACCOUNT_DIRECTORY
+    timeout_seconds: float = 10
+    """Of each step of a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSpec:
     """Where files go and who may read them. `group` None: the group that the directory or the process gives.
 
@@ -216,9 +231,13 @@ class PublishSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """All that the broker was asked to do, valid as a whole. `warnings` are for the log at start."""
+    """All that the broker was asked to do, valid as a whole. `warnings` are for the log at start.
+
+    `token_request` None: bound tokens stand in files.
+    """
 
     profiles: tuple[ProfileSpec, ...]
+    token_request: TokenRequestSpec | None = None
     sts: StsSpec = StsSpec()
     publish: PublishSpec = PublishSpec()
     minimum_interval: timedelta = timedelta(seconds=60)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from broker.clock import Clock
     from broker.metrics import MetricsPage
-    from broker.model import ProfileSpec, Proof, StsSpec, TemporaryCredentials
+    from broker.model import BoundToken, ProfileSpec, Proof, StsSpec, TemporaryCredentials, TokenRequestSpec
     from broker.refresher import Exchanger
     from broker.status import Snapshot
 
@@ -32,6 +32,17 @@ class ExchangeOnDemand:
 
                 self._exchanger = StsExchanger(self._spec, self._clock)
         return self._exchanger.exchange(profile, proof)
+
+
+def asking(spec: TokenRequestSpec) -> Callable[[str], BoundToken]:
+    """Return what asks the Kubernetes API for a token; it imports ssl at its first use, beside the loop."""
+
+    def ask(audience: str) -> BoundToken:
+        from broker import token_request_call  # noqa: PLC0415 - 25 ms of CPU that no probe should wait for
+
+        return token_request_call.ask(spec, audience)
+
+    return ask
 
 
 class MetricsOnDemand:

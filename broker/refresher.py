@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from broker import events
+from broker import errors, events
 from broker.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
 from broker.holding import Flight, Holding
 from broker.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
@@ -21,6 +20,7 @@ from broker.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPoli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from queue import SimpleQueue
 
     from broker.clock import Clock, Instant
 
@@ -67,6 +67,11 @@ class RefreshNow:
     """Message: refresh every profile now, whatever backoff and interval say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Message: look again now; a token has come, or why none will."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeEnded:
     """Message: a flight came back, with credentials, a fault, or a bug to be raised in the loop."""
@@ -75,7 +80,7 @@ class ExchangeEnded:
     result: TemporaryCredentials | BaseException
 
 
-Message = Stop | RefreshNow | ExchangeEnded
+Message = Stop | RefreshNow | Wake | ExchangeEnded
 Looks = dict[tuple[int, str], BoundToken | TokenError]
 """What a turn has read, by source and audience: profiles that share a token share the look."""
 
@@ -119,15 +124,12 @@ class Refresher:
             wake_in = self.turn()
             if until():
                 return
-            message = self.clock.wait(self.inbox, wake_in)
-            while message is not None:
+            while (message := self.clock.wait(self.inbox, wake_in)) is not None:
                 if isinstance(message, Stop):
                     return
-                self._receive(message)
-                try:
-                    message = self.inbox.get_nowait()
-                except Empty:
-                    message = None
+                if not isinstance(message, Wake):
+                    self._receive(message)
+                wake_in = ZERO
 
     def turn(self) -> timedelta:
         """Look at every profile once and act on what is decided. Return how long there is nothing to do."""
@@ -165,8 +167,7 @@ class Refresher:
             for holding in self._holdings.values():
                 holding.requested = True
             return
-        flight, result = message.flight, message.result
-        holding = self._holdings[flight.profile]
+        flight, result, holding = message.flight, message.result, self._holdings[message.flight.profile]
         if isinstance(result, TemporaryCredentials):
             if holding.exchanged(flight, result, at, self.chance()):
                 assert holding.generation is not None
@@ -209,7 +210,10 @@ class Refresher:
                 reading = error
             looks[id(source), audience] = reading
         if isinstance(reading, TokenError):
-            holding.token_looks, holding.seen = holding.token_looks + 1, reading.reason
+            told = (
+                reading.reason if isinstance(reading, errors.TokenExpired) else reading.message
+            )  # that tells the time
+            holding.token_looks, holding.seen = holding.token_looks + 1, told
             if holding.seen != before:
                 self.record(events.TokenUnfit(at=at, profile=name, error=reading))
         else:
@@ -240,11 +244,7 @@ class Refresher:
         try:
             self.spawn(fly)
         except RuntimeError:
-            error = ExchangeUnavailable(
-                "The system lets the broker start no thread.",
-                "Raise the pod's limit of processes, or find what in the pod uses it up.",
-            )
-            self._exchange_failed(holding, flight, error, at)
+            self._exchange_failed(holding, flight, ExchangeUnavailable(*errors.NO_THREAD), at)
 
     def _give_up_overdue(self, holding: Holding, at: Instant) -> None:
         """Count an exchange that takes too long as failed; should it still succeed, its credentials are welcome."""

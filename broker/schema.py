@@ -201,6 +201,9 @@ class Settings(ProfileKeys):
     endpoint: Endpoint = Endpoint.model_construct()
     health: Health = Health.model_construct()
     log: Log = Log.model_construct()
+    token_source: Literal["file", "token-request"] = Field(
+        default="file", description="`token-request`: the Kubernetes API is asked for tokens, and no file is read."
+    )
     minimum_interval_seconds: int = Field(default=60, ge=1, le=3600, description="Least time between two exchanges.")
 
 
@@ -225,6 +228,7 @@ ENVIRONMENT = tuple(
         "AWS_USE_DUALSTACK_ENDPOINT": "sts.use_dualstack_endpoint",
         "AWS_CA_BUNDLE": "sts.ca_bundle",
         "BROKER_AUDIENCE": "audience",
+        "BROKER_TOKEN_SOURCE": "token_source",
         "BROKER_DURATION_SECONDS": "duration_seconds",
         "BROKER_SESSION_POLICY": "session_policy",
         "BROKER_SESSION_POLICY_FILE": "session_policy_file",

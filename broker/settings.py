@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from broker import chains
+from broker import chains, forms
 from broker.errors import ConfigurationError
-from broker.forms import MAXIMUM_POLICY_LENGTH, policy_text
-from broker.model import SERVICE_LINK, ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec
+from broker.model import SERVICE_LINK, ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
+from broker.profile_faults import OF_A_TOKEN, profile_faults
 from broker.schedule import RefreshPolicy
 from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, FORMS, TYPES, NamedProfile, ProfileKeys, Settings
 from broker.yaml_file import read_mapping
@@ -24,19 +24,6 @@ from broker.yaml_file import read_mapping
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_PARTITION_BY_REGION_PREFIX = {
-    "cn-": "aws-cn",
-    "us-gov-": "aws-us-gov",
-    "us-iso-": "aws-iso",
-    "us-isob-": "aws-iso-b",
-    "us-isof-": "aws-iso-f",
-    "eu-isoe-": "aws-iso-e",
-    "eusc-": "aws-eusc",
-}
-
-
-_OF_A_TOKEN = ("web_identity_token_file", "audience")
-_OF_A_CHAIN = ("external_id", "tags", "transitive_tag_keys", "source_identity")
 _NOT_TO_BE_QUOTED = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
 """The user in a URL, and what looks like a token."""
 
@@ -60,9 +47,10 @@ def load(environ: Mapping[str, str]) -> Configuration:
         raise ConfigurationError(tuple(faults))
     profiles = list(_profiles(settings, unusable, faults))
     faults += chains.find_faults(profiles)
+    token_request = _token_request(environ, faults) if settings.token_source != "file" else None  # noqa: S105 - a kind
     if faults:
         raise ConfigurationError(tuple(faults))
-    return _configuration(settings, tuple(profiles))
+    return _configuration(settings, tuple(profiles), token_request)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
@@ -162,7 +150,7 @@ def _profiles(settings: Settings, unusable: frozenset[str], faults: list[str]) -
         seen.add(profile.name)
         whole = NamedProfile.model_construct(**_with_defaults(profile.model_dump(exclude_unset=True), defaults))
         where = f"profile {profile.name}: " if settings.profiles else ""
-        faults += (where + fault for fault in _profile_faults(whole, settings, unusable))
+        faults += (where + fault for fault in profile_faults(whole, settings, unusable))
         try:
             session_policy = _session_policy(whole)
         except ValueError as error:
@@ -189,7 +177,7 @@ def _with_defaults(said: dict[str, Any], defaults: Mapping[str, Any]) -> dict[st
     if {"session_policy", "session_policy_file"} & said.keys():  # the one replaces the other's default
         unheard |= {"session_policy", "session_policy_file"}
     if said.get("source_profile"):
-        unheard |= {"role_arn", *_OF_A_TOKEN}  # those are of the profiles that have a token
+        unheard |= {"role_arn", *OF_A_TOKEN}  # those are of the profiles that have a token
     whole = {**{key: value for key, value in defaults.items() if key not in unheard}, **said}
     if said.get("source_profile") and "duration_seconds" not in said:
         longest = int(chains.MAXIMUM_DURATION.total_seconds())
@@ -209,44 +197,6 @@ def _chain(profile: NamedProfile) -> ChainSpec | None:
     )
 
 
-def _profile_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield what is wrong with one profile as a whole."""
-    yield from _own_faults(profile, unusable)
-    if profile.role_arn and profile.region:
-        yield from _arn_faults(profile, settings, unusable)
-
-
-def _own_faults(profile: NamedProfile, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield what is missing, and what does not go together."""
-    chained = profile.source_profile is not None
-    if not profile.role_arn and "role_arn" not in unusable:
-        where = "in the profile itself" if chained else "(AWS_ROLE_ARN)"
-        yield f"no role: set role_arn {where}"
-    for key in _OF_A_TOKEN if chained else _OF_A_CHAIN:
-        if key in profile.model_fields_set:
-            yield f"{key}: for a profile {'without' if chained else 'with'} source_profile alone: drop one of the two"
-    if chained and profile.duration_seconds > chains.MAXIMUM_DURATION.total_seconds():
-        yield f"duration_seconds: {profile.duration_seconds}; sessions of chained roles last 3600 at most"
-    if not profile.region and "region" not in unusable:
-        yield "no Region: set region (AWS_REGION), such as eu-west-1; without one, calls would silently go global"
-    if profile.session_policy is not None and profile.session_policy_file is not None:
-        yield "session_policy and session_policy_file: set one of the two"
-
-
-def _arn_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield where the role, the Region and the policies are of different accounts or partitions."""
-    assert profile.role_arn
-    assert profile.region
-    _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
-    for arn in profile.policy_arns:
-        if arn.split(":")[4] not in {account, "aws"}:
-            yield f"policy_arns: {arn} is not of the role's account {account}, as STS demands"
-    prefixes = (prefix for prefix in _PARTITION_BY_REGION_PREFIX if profile.region.startswith(prefix))
-    expected = _PARTITION_BY_REGION_PREFIX.get(next(prefixes, ""), "aws")
-    if not settings.sts.endpoint_url and not {"sts", "endpoint_url"} & unusable and partition != expected:
-        yield f"role_arn is of partition {partition}, region {profile.region} of {expected}: change one of them"
-
-
 def _session_policy(profile: NamedProfile) -> str | None:
     """Return the profile's session policy. Raises ValueError, naming the file, where it cannot be used."""
     path = profile.session_policy_file
@@ -254,19 +204,48 @@ def _session_policy(profile: NamedProfile) -> str | None:
         return profile.session_policy
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - one way to read in this package
-            return policy_text(file.read(MAXIMUM_POLICY_LENGTH * 4).strip())
+            return forms.policy_text(file.read(forms.MAXIMUM_POLICY_LENGTH * 4).strip())
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _configuration(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Configuration:
+def _token_request(environ: Mapping[str, str], faults: list[str]) -> TokenRequestSpec | None:
+    """Return where tokens are asked for. Adds to `faults`."""
+    try:
+        host, port = forms.api_address(environ)
+    except ValueError as error:
+        faults.append(f"token_source (BROKER_TOKEN_SOURCE): {error}")
+        return None
+    return TokenRequestSpec(host=host, port=port)
+
+
+def _warnings(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Iterator[str]:
+    policy = RefreshPolicy()
+    for profile in profiles:
+        if not policy.keeps_out_of_sdk_windows(profile.duration):
+            yield (
+                f"profile {profile.name}: sessions of {profile.duration.total_seconds():.0f} s cannot be kept out of "
+                "the refresh windows of the SDKs, which then fetch credentials at every call; set duration_seconds "
+                "(BROKER_DURATION_SECONDS) to 1620 or more"
+            )
+    said = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
+    if settings.token_source != "file" and "web_identity_token_file" in said:  # noqa: S105 - a kind of source
+        yield (
+            "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) is set, and not looked at: token_source "
+            "(BROKER_TOKEN_SOURCE) is token-request. If the token is there, set file; if not, take the path away"
+        )
+
+
+def _configuration(
+    settings: Settings, profiles: tuple[ProfileSpec, ...], token_request: TokenRequestSpec | None
+) -> Configuration:
     host, _, port = settings.health.address.rpartition(":")
     endpoint_host, _, endpoint_port = settings.endpoint.address.rpartition(":")
-    policy = RefreshPolicy()
     return Configuration(
         profiles=profiles,
+        token_request=token_request,
         sts=StsSpec(
             endpoint_url=settings.sts.endpoint_url or "",
             use_fips=settings.sts.use_fips_endpoint,
@@ -287,11 +266,5 @@ def _configuration(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Con
         endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
-        warnings=tuple(
-            f"profile {profile.name}: sessions of {profile.duration.total_seconds():.0f} s cannot be kept out of the "
-            "refresh windows of the SDKs, which then fetch credentials at every call; set duration_seconds "
-            "(BROKER_DURATION_SECONDS) to 1620 or more"
-            for profile in profiles
-            if not policy.keeps_out_of_sdk_windows(profile.duration)
-        ),
+        warnings=tuple(_warnings(settings, profiles)),
     )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAXIMUM_TOKEN_LENGTH = 20_000
 """STS's own limit on WebIdentityToken, in characters (botocore's STS model)."""
+ROTATION_SHARE = 0.8
+"""The kubelet replaces a token that is older than this share of its life, or than 24 hours (k8s token_manager.go)."""
+ROTATION_AGE = timedelta(hours=24)
 _FINGERPRINT_LENGTH = 12
 _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
@@ -59,7 +62,7 @@ def read_token_text(path: str) -> str:
     Raises TokenUnavailable where there is none, TokenMalformed where it is too long or no text.
     """
     try:
-        content = _read_content(path)
+        content = read_content(path)
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have, such as YAML can spell
         number = error.errno if isinstance(error, OSError) else None
         found = os.strerror(number) if number else "it cannot be read"
@@ -81,8 +84,8 @@ def read_token_text(path: str) -> str:
     return text
 
 
-def _read_content(path: str) -> bytes:
-    """Return as much of the file as is worth reading.
+def read_content(path: str) -> bytes:
+    """Return as much of a token's file as is worth reading. Raises OSError, or ValueError for a path that none has.
 
     A path that was resolved just before the kubelet's swap can end in the directory that it then deletes, so a file
     that is absent is looked for once more.
@@ -138,6 +141,11 @@ def find_unfitness(token: BoundToken, *, audience: str, now: datetime, origin: s
     return None
 
 
+def rotation_age(life: timedelta) -> timedelta:
+    """Return the age at which the kubelet replaces a token that lives so long, but for some seconds of chance."""
+    return min(life * ROTATION_SHARE, ROTATION_AGE)
+
+
 def _claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> UnverifiedClaims:
     """Return the claims of a decoded token. Raises KeyError, TypeError or ValueError where they are none."""
     audience = payload.get("aud", [])
@@ -152,6 +160,7 @@ def _claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> Unverified
         namespace=str(kubernetes.get("namespace", "")),
         service_account=str(kubernetes.get("serviceaccount", {}).get("name", "")),
         pod=str(kubernetes.get("pod", {}).get("name", "")),
+        pod_uid=str(kubernetes.get("pod", {}).get("uid", "")),
         node=str(kubernetes.get("node", {}).get("name", "")),
         key_id=str(header.get("kid", "")),
         algorithm=str(header.get("alg", "")),

@@ -55,7 +55,7 @@ class _SigningKey:
         return {**public, "use": "sig", "kid": self.kid, "alg": self.algorithm}
 
 
-def _uid(*names: str) -> str:
+def uid_of(*names: str) -> str:
     """Give an object the same UID each time it is named, as a cluster would."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(names)))
 
@@ -127,6 +127,11 @@ class Issuer:
             self._keys.append(key)
         return key.kid
 
+    def public_key(self, kid: str) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
+        """Return the key that verifies what `kid` signed; None where it is not published."""
+        with self._lock:
+            return next((key.private_key.public_key() for key in self._keys if key.kid == kid), None)
+
     def retire_key(self, kid: str) -> None:
         """Withdraw a key: it signs no more, and whoever fetches the key document cannot verify its tokens."""
         with self._lock:
@@ -163,9 +168,9 @@ class Issuer:
             "jti": str(uuid.uuid4()),
             "kubernetes.io": {
                 "namespace": namespace,
-                "node": {"name": self.node, "uid": _uid("node", self.node)},
-                "pod": {"name": pod, "uid": _uid("pod", namespace, pod)},
-                "serviceaccount": {"name": service_account, "uid": _uid("sa", namespace, service_account)},
+                "node": {"name": self.node, "uid": uid_of("node", self.node)},
+                "pod": {"name": pod, "uid": uid_of("pod", namespace, pod)},
+                "serviceaccount": {"name": service_account, "uid": uid_of("sa", namespace, service_account)},
             },
             "nbf": int((not_before or issued).timestamp()),
             "sub": f"system:serviceaccount:{namespace}:{service_account}",

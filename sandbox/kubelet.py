@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 MAX_AGE = timedelta(hours=24)
@@ -66,6 +66,28 @@ def is_due(*, now: datetime, issued_at: datetime, lifetime: timedelta, jitter: t
     if now > issued_at + lifetime * _REFRESH_FRACTION - jitter:
         return True
     return now < issued_at
+
+
+def swap(directory: Path, files: Mapping[str, bytes], *, mode: int, now: datetime) -> None:
+    """Replace all files of a volume at once, as AtomicWriter does; the numbers are its steps."""
+    data = directory / "..data"
+    try:
+        old = directory / data.readlink()  # (2)
+    except FileNotFoundError:
+        old = None
+    new = directory / _make_directory(directory, f"{now:..%Y_%m_%d_%H_%M_%S.}")  # (5)
+    new.chmod(0o755)
+    for name, content in files.items():
+        file = new / name
+        file.write_bytes(content)  # (6)
+        file.chmod(mode)  # whatever the umask says
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(f"..data/{name}")  # (7)
+    link = directory / "..data_tmp"
+    link.symlink_to(new.name)  # (8)
+    link.rename(data)  # (9)
+    if old is not None:
+        shutil.rmtree(old)  # (11)
 
 
 class ProjectedToken:
@@ -186,25 +208,7 @@ class ProjectedToken:
                 return b"\xff\xfe\x00not a token\x80" + self._random.randbytes(64)
 
     def _write(self, content: bytes) -> None:
-        """Swap the volume as AtomicWriter does; the numbers are its steps."""
-        data = self.directory / "..data"
-        try:
-            old = self.directory / data.readlink()  # (2)
-        except FileNotFoundError:
-            old = None
-        prefix = f"{self._now():..%Y_%m_%d_%H_%M_%S.}"
-        new = self.directory / _make_directory(self.directory, prefix)  # (5)
-        new.chmod(0o755)
-        file = new / "token"
-        file.write_bytes(content)  # (6)
-        file.chmod(self.mode)  # whatever the umask says
-        if not self.path.is_symlink():
-            self.path.symlink_to("..data/token")  # (7)
-        link = self.directory / "..data_tmp"
-        link.symlink_to(new.name)  # (8)
-        link.rename(data)  # (9)
-        if old is not None:
-            shutil.rmtree(old)  # (11)
+        swap(self.directory, {"token": content}, mode=self.mode, now=self._now())
 
     def _remove(self) -> None:
         data = self.directory / "..data"

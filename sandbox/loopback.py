@@ -1,4 +1,4 @@
-"""A small threaded HTTP/1.1 server on loopback, on which the sandbox's issuer and STS are built.
+"""A small threaded HTTP/1.1 server on loopback, on which the sandbox's issuer, STS and Kubernetes API are built.
 
 Rules: it binds 127.0.0.1 only; connections are kept alive; an answer leaves in one write; `stop()` returns when every
 connection is closed and every thread has ended, even those that a scripted fault keeps waiting.
@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,6 +110,8 @@ class _Connection(socketserver.BaseRequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # noqa: FBT003 - setsockopt's signature
         with contextlib.suppress(OSError, ValueError), self.request.makefile("rb") as reader:
             wire = Wire(self.request, reader, self.server.stopping)
+            if isinstance(self.request, ssl.SSLSocket):
+                self.request.do_handshake()
             while wire.is_open and not wire.stopping.is_set():
                 request = _read_request(reader)
                 if request is None:
@@ -123,12 +126,21 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[Request, Wire], None]) -> None:
+    def __init__(
+        self, port: int, answer: Callable[[Request, Wire], None], tls: Callable[[], ssl.SSLContext] | None
+    ) -> None:
         self.answer = answer
+        self.tls = tls
         self.stopping = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Connection)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self.tls is not None:  # the handshake is for the connection's own thread
+            connection = self.tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         assert isinstance(request, socket.socket)
@@ -159,17 +171,19 @@ class _Server(socketserver.ThreadingTCPServer):
 class LoopbackServer:
     """Serves `answer` on 127.0.0.1 from construction until `stop()`; port 0 asks the system for a free one.
 
-    `answer` runs in a thread per connection, so it has to be safe for several at once.
+    `answer` runs in a thread per connection, so it has to be safe for several at once. `tls` gives what each new
+    connection is encrypted with; None: nothing is.
     """
 
     answer: Callable[[Request, Wire], None]
     port: int = 0
+    tls: Callable[[], ssl.SSLContext] | None = None
     _server: _Server = field(init=False, repr=False)
     _thread: threading.Thread = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Bind and listen; raises OSError when the port is taken."""
-        self._server = _Server(self.port, self.answer)
+        self._server = _Server(self.port, self.answer, self.tls)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -177,7 +191,7 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         """Close the listener and every connection, and wait for their threads."""

@@ -23,6 +23,8 @@ pytestmark = needs_kubectl
 
 VERSIONS = sorted({version for version in all_versions() if int(version.split(".")[1]) >= 29})
 BEFORE = "before-native-sidecars"
+ASKING = "token-request"
+SET_BY_KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 VALUES = {
@@ -54,7 +56,7 @@ def fields(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - whatever 
 
 def configuration(pod: Pod, broker: Document, directory: Path) -> Configuration:
     """Return what the broker makes of the container's environment, and of the file that it names."""
-    environment = pod.environment(broker)
+    environment = {**SET_BY_KUBERNETES, **pod.environment(broker)}
     path = environment.get("BROKER_CONFIG")
     if path:
         folder, _, name = path.rpartition("/")
@@ -113,7 +115,8 @@ def test_names_are_unique_and_refer_to_what_is_there(name: str) -> None:
     for workload in rendered.of_kind("Deployment", "StatefulSet"):
         assert workload["spec"]["selector"]["matchLabels"].items() <= pod.template["metadata"]["labels"].items()
     assert {document["kind"] for document in rendered.documents} <= {
-        *("ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "Service", "ServiceAccount", "StatefulSet")
+        *("ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "Role", "RoleBinding"),
+        *("Service", "ServiceAccount", "StatefulSet"),
     }
 
 
@@ -135,7 +138,9 @@ def test_every_mount_has_its_volume_whole(name: str) -> None:
     assert used == rendered.pod.volumes.keys() | claimed
 
 
-def test_token_is_in_the_broker_alone_and_as_it_expects(pod: Pod, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != ASKING])
+def test_token_is_in_the_broker_alone_and_as_it_expects(name: str, tmp_path: Path) -> None:
+    pod = example(name).pod
     (source,) = pod.volumes["aws-token"]["projected"]["sources"]
     token = source["serviceAccountToken"]
     assert 600 <= token["expirationSeconds"] == 3600

@@ -1,0 +1,84 @@
+"""A Kubernetes API that gives tokens when it is told to, and the source that asks it, on a clock of the test's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from broker.errors import TokenError
+from broker.schedule import RefreshPolicy
+from broker.token_request import RequestedTokenSource
+from tests.support.fakes import AUDIENCE, FakeClock, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.model import BoundToken
+
+
+class TokenApi:
+    """An API that answers when it is told to, with tokens of the present or with a fault."""
+
+    def __init__(self, *, chance: float = 0.0) -> None:
+        self.clock = FakeClock()
+        self.fault: BaseException | None = None
+        self.lifetime = timedelta(hours=1)
+        self.skew = timedelta(0)
+        """The API's clock less the node's."""
+        self.asked: list[timedelta] = []
+        """When, monotonic."""
+        self.asked_at: dict[str, timedelta] = {}
+        """The same of each token, by its fingerprint."""
+        self.told: list[TokenError] = []
+        self.woken = 0
+        self.no_thread = False
+        self.under_way: list[Callable[[], None]] = []
+        self.source = RequestedTokenSource(
+            ask=self._ask,
+            clock=self.clock,
+            spawn=self._spawn,
+            wake=self._wake,
+            tell=self.told.append,
+            chance=lambda: chance,
+            policy=RefreshPolicy(),
+        )
+
+    def answer(self, *, oldest: bool = True) -> None:
+        """Let a call come back."""
+        self.under_way.pop(0 if oldest else -1)()
+
+    def read(self, audience: str = AUDIENCE) -> BoundToken | TokenError:
+        """Look as the loop does."""
+        try:
+            return self.source.read(audience)
+        except TokenError as error:
+            return error
+
+    def read_after_answer(self) -> BoundToken | TokenError:
+        """Look, let the call that the look began come back, and look again."""
+        self.read()
+        self.answer()
+        return self.read()
+
+    def _ask(self, audience: str) -> BoundToken:
+        if self.fault is not None:
+            raise self.fault
+        issued_at = self.clock.now + self.skew
+        token = make_token(issued_at=issued_at, lifetime=self.lifetime, audiences=(audience,), serial=len(self.asked))
+        self.asked_at[token.fingerprint] = self._began
+        return token
+
+    def _spawn(self, task: Callable[[], None]) -> None:
+        if self.no_thread:
+            raise RuntimeError("can't start new thread")
+        began = self.clock.monotonic
+        self.asked.append(began)
+
+        def fly() -> None:
+            self._began = began
+            task()
+
+        self.under_way.append(fly)
+
+    def _wake(self) -> None:
+        self.woken += 1
