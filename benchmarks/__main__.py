@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import endpoint, execution, idle, many_profiles, memory, promptness, startup
+from benchmarks import container, endpoint, execution, idle, many_profiles, memory, promptness, startup
 from benchmarks.rows import table
 from benchmarks.runs import PIP_PYTHON, RUNTIME_PYTHON, BenchmarkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.rows import Row
+    from benchmarks.rows import Row, Skipped
 
 _FIGURES = {
-    module.NAME: module.measure for module in (startup, execution, memory, idle, promptness, endpoint, many_profiles)
+    module.NAME: module.measure
+    for module in (startup, execution, memory, idle, promptness, endpoint, many_profiles, container)
 }
 
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (RUNTIME_PYTHON.exists() and PIP_PYTHON.exists()):
         sys.stderr.write("benchmarks: .venv-runtime or .venv-pip is not there; run `make bench`, which builds both\n")
         return 2
-    rows: list[Row] = []
+    rows: list[Row | Skipped] = []
     for name in options.figure or _FIGURES:
         began = time.monotonic()
         sys.stderr.write(f"{name} … ")

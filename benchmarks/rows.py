@@ -1,10 +1,13 @@
-"""A row of the table: samples, what they are held against, the bound, and whether it is met. Pure; prints nothing."""
+"""A row of the table: samples, what they are held against, the bound, and whether it is met. Pure; prints nothing.
+
+What cannot be measured here has a row too, which says so.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +81,25 @@ class Row:
         return f"{value:.{self.places}f}"
 
 
-def table(rows: Sequence[Row]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A figure that could not be measured on this machine."""
+
+    figure: str
+    reason: str
+
+    is_met: ClassVar[bool | None] = None
+
+    def document(self) -> dict[str, object]:
+        """Return the row as JSON values."""
+        return {"figure": self.figure, "skipped": self.reason}
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row's cells as Markdown."""
+        return (self.figure, f"SKIPPED: {self.reason}", *("-" for _ in _HEADER[2:]))
+
+
+def table(rows: Sequence[Row | Skipped]) -> str:
     """Return the rows as a Markdown table."""
     lines = [_HEADER, ("---",) * len(_HEADER), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

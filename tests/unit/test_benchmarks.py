@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.asking import Asker
 from benchmarks.lean_sts import LeanSts
-from benchmarks.rows import Row, table
+from benchmarks.rows import Row, Skipped, table
 
 
 def credentials_answer(**changes: str) -> bytes:
@@ -45,6 +45,13 @@ def test_every_bound_must_be_met(maximum: float | None, maximum_ratio: float | N
 def test_table_shows_median_spread_ratio_and_verdict() -> None:
     row = Row(figure="f", unit="s", samples=(1.0, 3.0, 2.0), against=(1.0, 1.0, 1.0), maximum_ratio=1.6)
     assert table([row]).splitlines()[-1] == "| f | 2.0 s (1.0 to 3.0) | 1.0 s | 2.00x | 1.6x | **no** |"
+
+
+def test_figure_that_was_not_measured_says_why_and_is_not_judged() -> None:
+    row = Skipped(figure="f", reason="not installed: podman")
+    assert table([row]).splitlines()[-1] == "| f | SKIPPED: not installed: podman | - | - | - | - |"
+    assert row.is_met is None
+    assert row.document() == {"figure": "f", "skipped": "not installed: podman"}
 
 
 def test_lean_sts_answers_for_the_role_that_was_asked_for() -> None:

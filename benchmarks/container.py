@@ -1,0 +1,168 @@
+"""The image, run as in a pod: how soon it has credentials when it is short of CPU, how big it is, what memory it takes.
+
+The image is built of this tree, on a base made of this machine's own Python; where containers cannot be built or run,
+the rows say SKIPPED and why.
+
+- CPU: limited to 50m, and `/readyz` is asked every second, as a startup probe does. Counted from when podman is called,
+  whose own time is in it, to the last file's rename.
+- Memory: at a limit of 64 MiB, 1,000 refreshes, each with a rotated token, and a scrape, which imports the metrics
+  library. Told are the most that the container's cgroup was charged with, and what of it was not page cache at the end.
+  No file of the image is cached when it starts, as on a node that has just started, so that all are charged to it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.rows import Row, Skipped
+from benchmarks.runs import ROOT, BenchmarkError, Broker, Workplace, end, role_arn
+from tests.support.broker_image import build, copy_tree, make_base
+from tests.support.containers import POD, SLOW, Containers, NoContainers, containers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NAME = "container"
+_FIRST = "first credentials under 50m of CPU"
+_SIZE = "image, uncompressed"
+_PEAK = "memory peak of the container through 1,000 refreshes, limit 64 MiB"
+_NOT_CACHE = "memory of the container after them, less page cache"
+_USER = 65532
+_MAXIMUM_SECONDS = 15
+_MAXIMUM_MB = 110
+_MAXIMUM_MIB = 64
+_MAXIMUM_NOT_CACHE_MIB = 40
+_REFRESHES = 1000
+_BYTES_A_MB = 1_000_000
+_BYTES_A_MIB = 1 << 20
+_CGROUPS = Path("/sys/fs/cgroup")
+_PEAK_FILES = ("memory.peak", "memory.max_usage_in_bytes")
+_USAGE_FILES = ("memory.current", "memory.usage_in_bytes")
+"""What the two versions of cgroups call them."""
+
+
+def measure(repeats: int) -> Sequence[Row | Skipped]:
+    """Return the rows."""
+    try:
+        with containers() as tools, tempfile.TemporaryDirectory(prefix="broker-bench-") as directory:
+            make_base(tools)
+            image = build(tools, "measured", copy_tree(ROOT, Path(directory, "tree")))
+            size = int(tools.podman("image", "inspect", "--format", "{{.Size}}", image)) / _BYTES_A_MB
+            return [
+                _first_credentials(tools, image, repeats),
+                Row(figure=_SIZE, unit="MB", samples=[size], maximum=_MAXIMUM_MB),
+                *_memory(tools, image, max(1, repeats // 3)),
+            ]
+    except NoContainers as error:
+        return [Skipped(figure=figure, reason=str(error)) for figure in (_FIRST, _SIZE, _PEAK, _NOT_CACHE)]
+
+
+def _first_credentials(tools: Containers, image: str, repeats: int) -> Row:
+    samples = []
+    with Workplace() as workplace:
+        sts = workplace.start_sts()
+        for _ in range(repeats):
+            began = time.time()
+            with _running(tools, image, workplace, sts, SLOW) as broker:
+                _probe_until_ready(broker)
+                samples.append(broker.wait_for_all_since(began) - began)
+    return Row(figure=_FIRST, unit="s", samples=samples, maximum=_MAXIMUM_SECONDS)
+
+
+def _memory(tools: Containers, image: str, repeats: int) -> Sequence[Row]:
+    peaks, others = [], []
+    with Workplace() as workplace:
+        sts = workplace.start_sts()
+        for _ in range(repeats):
+            with tools.files_of(image) as files:
+                _forget(files)
+            with _running(tools, image, workplace, sts) as broker:
+                broker.wait_for_all_since(0.001)
+                for _ in range(_REFRESHES):
+                    workplace.rotate_token()
+                    broker.refresh()
+                broker.get("/readyz")
+                broker.get("/metrics")
+                group = _memory_cgroup(tools.pid_of(NAME))
+                peaks.append(_number(group, _PEAK_FILES) / _BYTES_A_MIB)
+                others.append((_number(group, _USAGE_FILES) - _cached_bytes(group)) / _BYTES_A_MIB)
+    return [
+        Row(figure=_PEAK, unit="MiB", samples=peaks, maximum=_MAXIMUM_MIB),
+        Row(figure=_NOT_CACHE, unit="MiB", samples=others, maximum=_MAXIMUM_NOT_CACHE_MIB),
+    ]
+
+
+@contextmanager
+def _running(tools: Containers, image: str, workplace: Workplace, sts: str, *options: str) -> Iterator[Broker]:
+    """Run the image in the foreground of a podman: what podman is sent, the broker gets."""
+    workplace.path.chmod(0o755)  # the broker is another user
+    directory = Path(tempfile.mkdtemp(dir=workplace.path))
+    os.chown(directory, 0, _USER)
+    directory.chmod(0o2777)
+    environment = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ROLE_ARN": role_arn("app"),
+        "AWS_ENDPOINT_URL_STS": sts,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": f"/token/{workplace.token_file.name}",
+        "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
+        "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
+        "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
+        "BROKER_LOG_FORMAT": "json",
+    }
+    volumes = (f"--volume={workplace.path}:/token:ro", f"--volume={directory}:/var/run/aws")
+    variables = (f"--env={name}={value}" for name, value in environment.items())
+    command = tools.run_command(image, *POD, *options, f"--name={NAME}", "--network=host", *volumes, *variables)
+    log = directory.with_name(f"{directory.name}.log")
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, env=tools.environment, stderr=stream)
+    try:
+        yield Broker(process=process, log=log, directory=directory, names=("default",))
+    finally:
+        tools.podman("rm", "--force", "--ignore", "--time=0", NAME)
+        end(process)
+
+
+def _probe_until_ready(broker: Broker) -> None:
+    """Ask every second, as soon as there is somebody to ask, until the answer is yes. Raises BenchmarkError."""
+    for _ in range(2 * _MAXIMUM_SECONDS):
+        time.sleep(1)
+        if '"listening"' in broker.log.read_text() and broker.get("/readyz").startswith(b"ready"):
+            return
+    raise BenchmarkError(f"no credentials in {2 * _MAXIMUM_SECONDS} s: {broker.log.read_text()[-2000:]}")
+
+
+def _forget(files: Path) -> None:
+    """Let the kernel forget what it holds in memory of these files."""
+    os.sync()  # what is not on the disk yet cannot be forgotten, and an overlay syncs no file of its layers
+    for path in files.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+def _memory_cgroup(pid: int) -> Path:
+    """Return the directory of the cgroup that a process's memory is charged to. Raises BenchmarkError."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        place = _CGROUPS / controllers / group.removeprefix("/")
+        if controllers in ("", "memory") and any((place / name).is_file() for name in _PEAK_FILES):
+            return place
+    raise BenchmarkError("the kernel does not tell the peak of a cgroup's memory")
+
+
+def _number(group: Path, names: Sequence[str]) -> int:
+    (path,) = (group / name for name in names if (group / name).is_file())
+    return int(path.read_text())
+
+
+def _cached_bytes(group: Path) -> int:
+    """Return what a cgroup was charged for pages of files, which can be read again; what is published is none of it."""
+    counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return sum(int(counts[name]) for name in ("inactive_file", "active_file"))
