@@ -45,7 +45,7 @@ def render(trusted: Trusted) -> str:
             "provider_arn": f"arn:{trusted.partition}:iam::{trusted.account}:oidc-provider/{issuer}",
             "audience_key": f"{issuer}:aud",
             "audiences": list(trusted.audiences),
-            "subject_operator": "StringEquals",
+            "operator": "StringEquals",
             "subject_key": f"{issuer}:sub",
             "subjects": list(trusted.subjects),
         },

@@ -43,7 +43,7 @@ EXAMPLE: dict[str, Any] = {
     "sid": "TrustClusterBlue",
     "source_identities": ["app"],
     "subject_key": "oidc.example/blue:sub",
-    "subject_operator": "StringEquals",
+    "operator": "StringEquals",
     "subjects": ["system:serviceaccount:payments:api"],
     "tag_keys": ["team"],
 }

@@ -210,10 +210,9 @@ def test_texts_of_the_house_have_no_findings() -> None:
         "provider_arn": PROVIDER,
         "audience_key": AUD,
         "audiences": ["sts.amazonaws.com"],
-        "subject_operator": "StringEquals",
+        "operator": "StringEquals",
         "subject_key": SUB,
         "subjects": [APP],
-        "session_names": ["demo.*"],
     }
     statements = [
         fill("trust/statement.json.tftpl", cluster),
@@ -222,7 +221,9 @@ def test_texts_of_the_house_have_no_findings() -> None:
         fill("trust/chained-source-identity.json.tftpl", {**tagged, "source_identities": ["app"]}),
     ]
     assert found(*statements) == set()
-    assert found(fill("trust/statement-session-name.json.tftpl", cluster)) == set()
+    for operator, name in (("StringLike", "demo.*"), ("StringEquals", "demo.app")):
+        named = {**cluster, "operator": operator, "session_names": [name]}
+        assert found(fill("trust/statement-session-name.json.tftpl", named)) == set()
 
 
 def test_rules_say_what_they_are() -> None:

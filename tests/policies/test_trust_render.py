@@ -175,7 +175,7 @@ def test_texts_are_beside_the_package_or_in_it(tmp_path: Path, monkeypatch: pyte
 def test_values_become_json_and_nothing_else() -> None:
     strange = 'a"b\\${sid}\n'
     values = dict.fromkeys(
-        ("sid", "provider_arn", "audience_key", "audiences", "subject_operator", "subject_key", "subjects"), strange
+        ("sid", "provider_arn", "audience_key", "audiences", "operator", "subject_key", "subjects"), strange
     )
     statement = policy_texts.fill(policy_texts.TRUST_STATEMENT, {**values, "subject_key": "s", "subjects": [strange]})
     assert statement["Sid"] == strange

@@ -11,7 +11,9 @@ from tests.policies.templates import EXAMPLE, ROLE, policy, template
 
 PROVIDER, AUDIENCE, SUBJECT = EXAMPLE["provider_arn"], "sts.amazonaws.com", "system:serviceaccount:payments:api"
 EXACT, NAMED = template("trust/statement"), template("trust/statement-session-name")
-WHOLE = {"subject_operator": "StringLike", "subjects": ["system:serviceaccount:payments:*"]}
+PATTERN: dict[str, Any] = {"operator": "StringLike", "session_names": ["payments.*"]}
+FULL: dict[str, Any] = {"session_names": ["payments.api-1"]}
+WHOLE = {"operator": "StringLike", "subjects": ["system:serviceaccount:payments:*"]}
 
 
 def lets_in(document: dict[str, Any], provider: str = PROVIDER, **context: str | None) -> bool:
@@ -23,7 +25,9 @@ def lets_in(document: dict[str, Any], provider: str = PROVIDER, **context: str |
 
 
 @pytest.mark.parametrize(
-    "document", [policy(EXACT), policy(NAMED), policy(EXACT, **WHOLE)], ids=["exact", "named", "whole"]
+    "document",
+    [policy(EXACT), policy(NAMED, **PATTERN), policy(NAMED, **FULL), policy(EXACT, **WHOLE)],
+    ids=["exact", "pattern", "full", "whole"],
 )
 @pytest.mark.parametrize(
     ("changes", "allowed"),
@@ -49,15 +53,16 @@ def test_service_account_is_one_unless_the_whole_namespace_is_meant() -> None:
     for name in ("api2", "ap", "default", "api:x", "*"):
         subject = f"system:serviceaccount:payments:{name}"
         assert not lets_in(policy(EXACT), sub=subject)
-        assert not lets_in(policy(NAMED), sub=subject)
+        assert not lets_in(policy(NAMED, **PATTERN), sub=subject)
         assert lets_in(policy(EXACT, **WHOLE), sub=subject)
 
 
 def test_session_name_must_match_where_a_pattern_is_set() -> None:
     assert lets_in(policy(EXACT), name="anything")
-    assert not lets_in(policy(NAMED), name="anything")
-    assert not lets_in(policy(NAMED), name="payments2.api-1")
-    assert not lets_in(policy(NAMED), name=None)
+    for named in (policy(NAMED, **PATTERN), policy(NAMED, **FULL)):
+        for name in ("anything", "payments2.api-1", None):
+            assert not lets_in(named, name=name)
+    assert not lets_in(policy(NAMED, **FULL), name="payments.api-2")
 
 
 @pytest.mark.parametrize(

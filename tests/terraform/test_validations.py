@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.trust_lint import Expected, lint
 from tests.terraform import sources
 from tests.terraform.workspace import MODULES, ROOT, Workspace, needs_terraform, one_at_a_time
 
@@ -22,6 +23,7 @@ API = {"namespace": "payments", "name": "api"}
 APP = "arn:aws:iam::123456789012:role/app"
 CHAIN = {"role_arns": [APP]}
 KEY = {"kty": "RSA", "kid": "a", "alg": "RS256", "n": "xjlCRBqkYU", "e": "AQAB"}
+POINT = {"kty": "EC", "kid": "b", "alg": "ES256", "crv": "P-256", "x": "f83OJ3D2xF1B", "y": "x_FEzRu9m36H"}
 DOMAIN = {"name": "oidc.example.com", "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"}
 GOOD: dict[str, dict[str, Any]] = {
     "oidc-provider": {"issuer_url": ISSUER},
@@ -38,6 +40,8 @@ def chain(**changes: object) -> dict[str, Any]:
     return {"clusters": {}, "chained_from": {**CHAIN, **changes}}
 
 
+MEANT = {"namespace-subject", "cross-account", "too-long"}
+"""What the linter may find in a policy of the module, because somebody has asked for just that."""
 WIDE = "namespaces_whose_every_service_account_is_trusted"
 BAD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("oidc-provider", "issuer_url", 0, {"issuer_url": "http://oidc.example/blue"}),
@@ -68,6 +72,9 @@ BAD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("self-hosted-issuer", "signing_keys", 2, {"signing_keys": [{**KEY, "kid": ""}]}),
     ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**KEY, "kty": "EC"}]}),
     ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**KEY, "kty": "OKP"}]}),
+    ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**KEY, "alg": "ES256"}]}),
+    ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**POINT, "alg": "ES384"}]}),
+    ("self-hosted-issuer", "signing_keys", 3, {"signing_keys": [{**POINT, "crv": "secp256k1"}]}),
     ("self-hosted-issuer", "signing_keys", 4, {"signing_keys": [KEY, KEY]}),
     ("self-hosted-issuer", "domain", 0, {"access": "cloudfront", "domain": {"name": "x", "certificate_arn": "y"}}),
     ("self-hosted-issuer", "domain", 1, {"domain": DOMAIN}),
@@ -179,7 +186,9 @@ def trust(workspace: Workspace, **changes: object) -> Any:  # noqa: ANN401 - a p
     """Return the trust policy that a role gets."""
     workspace.give({**GOOD["workload-role"], **changes})
     workspace.must("apply", "-auto-approve", "-input=false", "-lock=false", "-no-color")
-    return json.loads(workspace.outputs()["trust_policy"])
+    text = workspace.outputs()["trust_policy"]
+    assert {one.rule.id for one in lint(text, Expected())} <= MEANT
+    return json.loads(text)
 
 
 @needs_terraform
@@ -202,13 +211,16 @@ def test_subjects_are_exact_unless_whole_namespaces_are_named(variables_alone: d
 
 
 @needs_terraform
-def test_session_name_is_bound_beside_audience_and_subject(variables_alone: dict[str, Workspace]) -> None:
-    (statement,) = trust(variables_alone["workload-role"], session_name_patterns=["payments.api-*"])["Statement"]
-    assert statement["Condition"] == {
-        "StringEquals": {"oidc.example/blue:aud": ["sts.amazonaws.com"]},
-        "StringLike": {
+@pytest.mark.parametrize(("name", "operator"), [("payments.api-*", "StringLike"), ("payments.api", "StringEquals")])
+def test_session_name_is_bound_beside_audience_and_subject(
+    variables_alone: dict[str, Workspace], name: str, operator: str
+) -> None:
+    policy = trust(variables_alone["workload-role"], session_name_patterns=[name])
+    assert policy["Statement"][0]["Condition"] == {
+        operator: {
+            "oidc.example/blue:aud": ["sts.amazonaws.com"],
             "oidc.example/blue:sub": ["system:serviceaccount:payments:api"],
-            "sts:RoleSessionName": ["payments.api-*"],
+            "sts:RoleSessionName": [name],
         },
     }
 

@@ -41,8 +41,11 @@ variable "signing_keys" {
   }
 
   validation {
-    condition     = alltrue([for key in var.signing_keys : lookup(key, "kty", "") == "RSA" ? can("${key.n}${key.e}") : lookup(key, "kty", "") == "EC" ? can("${key.crv}${key.x}${key.y}") : false])
-    error_message = "signing_keys must have kty RSA with n and e, or kty EC with crv, x and y. Take the output of kubectl get --raw /openid/v1/jwks."
+    condition = alltrue([for key in var.signing_keys : (
+      lookup(key, "kty", "") == "RSA" ? can("${key.n}${key.e}") && can(regex("^RS", key.alg)) :
+      lookup(key, "kty", "") == "EC" ? can("${key.x}${key.y}") && try({ "P-256" = "ES256", "P-384" = "ES384", "P-521" = "ES512" }[key.crv] == key.alg, false) : false
+    )])
+    error_message = "signing_keys must have kty RSA with n, e and an alg of RS…, or kty EC with crv, x, y and the alg of that curve (P-256: ES256, P-384: ES384, P-521: ES512). Take the output of kubectl get --raw /openid/v1/jwks."
   }
 
   validation {

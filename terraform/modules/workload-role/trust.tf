@@ -10,17 +10,22 @@ locals {
     ))
   }
 
+  # StringLike only where something is wild: audiences and whole names have neither * nor ?.
+  session_operator = anytrue([for pattern in var.session_name_patterns : can(regex("[*?]", pattern))]) ? "StringLike" : "StringEquals"
+  session_names    = { for key in ["sts:RoleSessionName"] : key => var.session_name_patterns if length(var.session_name_patterns) > 0 }
+  operator         = length(var.namespaces_whose_every_service_account_is_trusted) > 0 ? "StringLike" : local.session_operator
+
   cluster_template = length(var.session_name_patterns) > 0 ? "statement-session-name" : "statement"
   cluster_statements = [
     for name, cluster in var.clusters : templatefile("${local.policies}/trust/${local.cluster_template}.json.tftpl", {
-      sid              = jsonencode("TrustCluster${title(name)}")
-      provider_arn     = jsonencode(cluster.provider_arn)
-      audience_key     = jsonencode("${trimprefix(cluster.issuer_url, "https://")}:aud")
-      audiences        = jsonencode([var.audience])
-      subject_operator = jsonencode(length(var.namespaces_whose_every_service_account_is_trusted) > 0 ? "StringLike" : "StringEquals")
-      subject_key      = jsonencode("${trimprefix(cluster.issuer_url, "https://")}:sub")
-      subjects         = jsonencode(local.subjects[name])
-      session_names    = jsonencode(var.session_name_patterns)
+      sid           = jsonencode("TrustCluster${title(name)}")
+      provider_arn  = jsonencode(cluster.provider_arn)
+      audience_key  = jsonencode("${trimprefix(cluster.issuer_url, "https://")}:aud")
+      audiences     = jsonencode([var.audience])
+      operator      = jsonencode(local.operator)
+      subject_key   = jsonencode("${trimprefix(cluster.issuer_url, "https://")}:sub")
+      subjects      = jsonencode(local.subjects[name])
+      session_names = jsonencode(var.session_name_patterns)
     })
   ]
 
@@ -35,10 +40,10 @@ locals {
     for place, chain in local.chain : [
       [templatefile("${local.policies}/trust/chained-assume.json.tftpl", {
         principals = jsonencode(chain.role_arns)
-        conditions = jsonencode(merge(
-          length(local.chain_conditions[place]) > 0 ? { StringEquals = local.chain_conditions[place] } : {},
-          length(var.session_name_patterns) > 0 ? { StringLike = { "sts:RoleSessionName" = var.session_name_patterns } } : {},
-        ))
+        conditions = jsonencode({ for operator, keys in {
+          StringEquals = merge(local.chain_conditions[place], local.session_operator == "StringEquals" ? local.session_names : {})
+          StringLike   = local.session_operator == "StringLike" ? local.session_names : {}
+        } : operator => keys if length(keys) > 0 })
       })],
       length(local.chain_tag_keys) == 0 ? [] : [templatefile("${local.policies}/trust/chained-tag.json.tftpl", {
         principals = jsonencode(chain.role_arns)

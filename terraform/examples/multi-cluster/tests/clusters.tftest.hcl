@@ -36,7 +36,7 @@ run "each_cluster_has_a_statement" {
   }
 
   assert {
-    condition     = jsondecode(output.trust_policies["orders-worker"]).Statement[1].Condition.StringEquals == { "oidc.example/green:aud" = ["sts.amazonaws.com"] }
+    condition     = jsondecode(output.trust_policies["orders-worker"]).Statement[1].Condition.StringLike["oidc.example/green:aud"] == ["sts.amazonaws.com"]
     error_message = "A cluster's statement must pin this cluster's audience."
   }
 }

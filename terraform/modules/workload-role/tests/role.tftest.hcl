@@ -113,6 +113,66 @@ run "chained_role_and_its_profile" {
   }
 }
 
+run "session_names_in_full_are_compared_literally" {
+  command = plan
+
+  variables {
+    clusters = {
+      blue = {
+        issuer_url   = "https://oidc.example/blue"
+        provider_arn = "arn:aws:iam::123456789012:oidc-provider/oidc.example/blue"
+      }
+    }
+    service_accounts      = [{ namespace = "payments", name = "api" }]
+    session_name_patterns = ["payments-api"]
+  }
+
+  assert {
+    condition = jsondecode(output.trust_policy).Statement[0].Condition == {
+      StringEquals = {
+        "oidc.example/blue:aud" = ["sts.amazonaws.com"]
+        "oidc.example/blue:sub" = ["system:serviceaccount:payments:api"]
+        "sts:RoleSessionName"   = ["payments-api"]
+      }
+    }
+    error_message = "Nothing is wild here, so nothing may be compared as if it were."
+  }
+}
+
+run "session_names_of_a_chained_role" {
+  command = plan
+
+  variables {
+    chained_from = {
+      role_arns   = ["arn:aws:iam::123456789012:role/app"]
+      external_id = "example-7f3d"
+    }
+    session_name_patterns = ["payments.*", "batch"]
+  }
+
+  assert {
+    condition = jsondecode(output.trust_policy).Statement[0].Condition == {
+      StringEquals = { "sts:ExternalId" = "example-7f3d" }
+      StringLike   = { "sts:RoleSessionName" = ["payments.*", "batch"] }
+    }
+    error_message = "Patterns need StringLike, the external id does not."
+  }
+}
+
+run "session_names_in_full_of_a_chained_role" {
+  command = plan
+
+  variables {
+    chained_from          = { role_arns = ["arn:aws:iam::123456789012:role/app"] }
+    session_name_patterns = ["batch"]
+  }
+
+  assert {
+    condition     = jsondecode(output.trust_policy).Statement[0].Condition == { StringEquals = { "sts:RoleSessionName" = ["batch"] } }
+    error_message = "Nothing is wild here, so nothing may be compared as if it were."
+  }
+}
+
 run "role_that_nobody_could_take" {
   command = plan
 
