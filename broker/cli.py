@@ -134,6 +134,16 @@ def _add_token(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _add_doctor(verb: argparse.ArgumentParser) -> None:
+    verb.set_defaults(verb=_doctor)
+    verb.add_argument("--token", default="", metavar="FILE", help="a copied token, or - for standard input")
+    verb.add_argument(
+        "--policy", default="", metavar="FILE", help="the role's trust policy, or -: say what it says to the token"
+    )
+    verb.add_argument("--profile", default="", metavar="NAME", help="look at this one, and its sources (default: all)")
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 def _add_issuer(verb: argparse.ArgumentParser) -> None:
     from broker import issuer  # noqa: PLC0415
 
@@ -187,6 +197,7 @@ _ADD_ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "exec": _add_exec,
     "credentials": _add_credentials,
     "token": _add_token,
+    "doctor": _add_doctor,
     "issuer": _add_issuer,
     "trust": _add_trust,
     "inject": _add_inject,
@@ -259,6 +270,15 @@ def _inject(options: argparse.Namespace) -> int:
         sets_group=not options.no_fs_group,
     )
     return inject.run(options.filename, request, check=options.check, stdin=sys.stdin.buffer, output=sys.stdout.buffer)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from broker import doctor  # noqa: PLC0415
+
+    question = doctor.Question(
+        token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
+    )
+    return doctor.run(question, os.environ)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -42,13 +42,16 @@ _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
 class StsExchanger:
-    """Exchanges bound tokens, and sources' credentials for those of chained roles. Safe to call from any thread."""
+    """Exchanges bound tokens, and sources' credentials for those of chained roles. Safe to call from any thread.
+
+    `signer` lends the calling thread's credentials to signed clients.
+    """
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
         self._spec = spec
         self._clock = clock
         self._lock = threading.Lock()
-        self._signer = Signer()
+        self.signer = Signer()
         self._clients: dict[tuple[str, bool], Any] = {}
         self._heard = threading.local()  # `status`: the HTTP status of the answer to this thread's call
 
@@ -73,19 +76,19 @@ class StsExchanger:
         """Make the call that belongs to the proof. ProviderId is left out: it must not be set for OIDC."""
         answer: Mapping[str, Any]
         if isinstance(proof, BoundToken):
-            client = self._client(profile.region, signed=False)
+            client = self.client(profile.region, signed=False)
             answer = client.assume_role_with_web_identity(WebIdentityToken=proof.raw.reveal(), **parameters)
             return answer
-        client = self._client(profile.region, signed=True)
-        with self._signer.using(proof.generation.credentials):
+        client = self.client(profile.region, signed=True)
+        with self.signer.using(proof.generation.credentials):
             answer = client.assume_role(**parameters, **_chain_parameters(profile.chain))
         return answer
 
-    def _client(self, region: str, *, signed: bool) -> Any:  # noqa: ANN401 - botocore has no types
+    def client(self, region: str, *, signed: bool) -> Any:  # noqa: ANN401 - botocore has no types
         """Return the Region's client, made at its first use."""
         with self._lock:  # botocore's clients may be shared between threads, their making may not
             if (region, signed) not in self._clients:
-                client = new_client(self._spec, region, self._signer if signed else None)
+                client = new_client(self._spec, region, self.signer if signed else None)
                 client.meta.events.register("before-parse.sts", self._hear)
                 self._clients[region, signed] = client
             return self._clients[region, signed]

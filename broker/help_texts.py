@@ -14,6 +14,7 @@ exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
   5 publish: files could not be written; credentials: nothing usable is published
   issuer check: 1 STS would refuse    trust lint: 1 findings    trust explain: 1 not let in
+  doctor: 1 something failed
   inject --check: 1 a workload lacks the sidecar
   exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
@@ -23,6 +24,7 @@ examples:
   broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
   broker credentials              # what is published, for credential_process
   broker token --json             # what the token in the file says
+  broker doctor                   # why there are no credentials, and what to change
   broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
   broker trust lint trust.json    # what is weak in a trust policy
   broker inject -f app.yaml       # manifests with the sidecar, for pods annotated with sts-broker/role-arn
@@ -68,6 +70,18 @@ VERBS = {
             "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
             "verified: only STS does that. Exit code 3 where the token is not fit to be sent. With\n"
             "BROKER_TOKEN_SOURCE=token-request and without FILE, the Kubernetes API is asked for one."
+        ),
+    ),
+    "doctor": (
+        "find out why there are no credentials",
+        (
+            "Looks at settings, token, issuer, the way to STS, the exchange, the publish directory and what hides the\n"
+            "credentials from SDKs, in this order. Says for each: ok, warning or failed, what was found, what to do, and\n"
+            "where docs/operations.md tells more; what a fault keeps from being checked is told so, so that what failed\n"
+            "is what to mend. Safe beside a running broker. Exit code 0 nothing failed, 1 something did, 2 settings.\n"
+            "  kubectl exec POD -c broker -- broker doctor\n"
+            "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
+            "    kubectl exec -i POD -c broker -- broker doctor --policy -"
         ),
     ),
     "issuer": (

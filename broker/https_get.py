@@ -41,7 +41,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said. `distrust` says why its certificate was not verified; `via` names another way than DNS'."""
+    """What a server said. `distrust` says why its certificate was not verified; `via` names another way than DNS'.
+
+    `date` is the Date header, "" where there is none.
+    """
 
     status: int
     content_type: str
@@ -53,6 +56,7 @@ class Answer:
     needs_tls_13: bool
     address: str
     via: str
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,7 @@ def _tried(parts: SplitResult, way: _Way, route: Route) -> Answer:
                 needs_tls_13=needs_tls_13,
                 address=address,
                 via=way.via,
+                date=response.headers.get("Date", ""),
             )
 
 

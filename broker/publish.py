@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SINK = "files"
 _DIRECTORY_MODE = 0o750
 _MAXIMUM_LENGTH_READ = 1_000_000
-_REMEDIES = {
+REMEDIES = {
     errno.ENOSPC: "Raise sizeLimit of the emptyDir, or free what else was written there.",
     errno.EDQUOT: "Raise sizeLimit of the emptyDir, or free what else was written there.",
     errno.EACCES: "Set fsGroup in the pod's securityContext, or runAsUser to the directory's owner.",
@@ -35,6 +35,7 @@ _REMEDIES = {
     errno.ENOTDIR: "Set BROKER_PUBLISH_DIRECTORY to a directory.",
     errno.EISDIR: "Remove the directory that stands where the file belongs.",
 }
+"""What to do about the system's refusals, by their numbers."""
 
 
 class FileSink:
@@ -101,7 +102,7 @@ class FileSink:
                 where = f"{where} ({error.filename})"
             raise PublishError(
                 f"Cannot publish in {where}: {os.strerror(number)}.",
-                _REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
+                REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
                 sink=SINK,
                 errno=number,
             ) from None

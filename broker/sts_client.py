@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import botocore.loaders
@@ -17,6 +18,8 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.utils import get_environ_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +91,31 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
         endpoint_url=spec.endpoint_url or None,
         verify=spec.ca_bundle or True,  # not None, which would listen to REQUESTS_CA_BUNDLE
         config=config,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a client reaches STS: the endpoint, the proxy's URL or "", the file of the CAs it trusts, botocore's Regions.
+
+    `proxy` may hold a password, and is not printed.
+    """
+
+    url: str
+    proxy: str = field(repr=False)
+    ca_file: str
+    regions: frozenset[str]
+
+
+def way_of(client: Any, spec: StsSpec) -> Way:  # noqa: ANN401 - botocore has no types
+    """Return how calls of this client go, in botocore's own words; `spec` is what it was made by."""
+    url = str(client.meta.endpoint_url)
+    partitions = _StsData().load_data("partitions")["partitions"]
+    return Way(
+        url=url,
+        proxy=ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url) or "",
+        ca_file=spec.ca_bundle or str(get_cert_path(True)),  # noqa: FBT003 - botocore's way to say: its own
+        regions=frozenset(name for partition in partitions for name in partition["regions"]),
     )
 
 

@@ -504,7 +504,7 @@ def test_every_exception_of_botocore_leaves_as_an_exchange_error(sts: Sts) -> No
     def fail(**_: object) -> None:
         raise pending.pop()
 
-    exchanger._client("eu-west-1", signed=False).meta.events.register("before-send.sts", fail)
+    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", fail)
     fields = dict.fromkeys(("endpoint_url", "proxy_url", "error", "request", "response", "report"), "hush")
     told = {}
     for kind in (
@@ -671,7 +671,7 @@ def test_aws_itself_must_name_the_role(sts: Sts) -> None:
     def answer_instead(**_: object) -> Answered:
         return Answered()
 
-    exchanger._client("eu-west-1", signed=False).meta.events.register("before-send.sts", answer_instead)
+    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", answer_instead)
     error = fault_of(exchanger)
     assert isinstance(error, ResponseInvalid)
     assert error.message.endswith("got no role.")
@@ -685,7 +685,7 @@ def test_refusal_of_a_proxy_is_not_told_as_that_of_aws(status: int) -> None:
     class Answered:
         status_code, headers, content = status, {"content-type": "text/html"}, b"RBAC: access denied"
 
-    exchanger._client("eu-west-1", signed=False).meta.events.register("before-send.sts", lambda **_: Answered())
+    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", lambda **_: Answered())
     error = fault_of(exchanger)
     assert isinstance(error, ResponseInvalid)
     assert f"(HTTP status {status}) is not STS" in error.message
