@@ -24,11 +24,10 @@ pytestmark = needs_promtool
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
-def fleet(
-    duration: timedelta = HOUR, token_lifetime: timedelta = HOUR, pods: int = 1, profiles: int = 1, seed: int = 0
-) -> Fleet:
-    """Return pods that start together, each with chances of its own."""
-    specs = tuple(make_profile(f"profile-{number}", duration=duration) for number in range(profiles))
+def fleet(duration: timedelta = HOUR, token_lifetime: timedelta = HOUR, pods: int = 1, seed: int = 0) -> Fleet:
+    """Return pods that start together, each with chances of its own: two profiles, and a role chained to the first."""
+    chained = replace(make_chained("chained", source="first"), duration=min(duration, HOUR))
+    specs = (make_profile("first", duration=duration), make_profile("second", duration=duration), chained)
     return Fleet(worlds=[World(seed=seed + pod, profiles=specs, token_lifetime=token_lifetime) for pod in range(pods)])
 
 
@@ -67,7 +66,7 @@ def test_no_alert_fires_while_all_is_well(
     duration: timedelta, token_lifetime: timedelta, hours: int, tmp_path: Path
 ) -> None:
     """The kubelet rotates at 80 % of a token's life, late by up to 70 s."""
-    pods = fleet(duration, token_lifetime, pods=3, profiles=2)
+    pods = fleet(duration, token_lifetime, pods=3)
     pods.live(hours * HOUR)
     pods.judge({hours * HOUR - MINUTE: set()}, tmp_path)
     assert all(len(world.calls) >= 2 * hours * HOUR // duration for world in pods.worlds)
@@ -125,7 +124,7 @@ def test_outage_of_sts_warns_in_minutes_and_pages_before_and_after_expiry(tmp_pa
 
 
 def test_long_sessions_page_an_hour_before_they_expire(tmp_path: Path) -> None:
-    pods = fleet(12 * HOUR)
+    pods = Fleet(worlds=[World(profiles=(make_profile(duration=12 * HOUR),))])
     pods.live(MINUTE)
     pods.all_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
     pods.live(12 * HOUR)
