@@ -110,6 +110,8 @@ def test_broker_is_told_what_is_not_its_default(tree: Path) -> None:
     plain = module(tree, "workload-role", **ROLE)
     (arn,) = (one["id"] for one in plain["aws_iam_role"])
     assert output(plain, "broker_environment") == {"AWS_ROLE_ARN": arn, "AWS_REGION": "eu-west-1"}
+    pasted = yaml.safe_load(output(plain, "broker_container_env"))
+    assert pasted == [{"name": "AWS_REGION", "value": "eu-west-1"}, {"name": "AWS_ROLE_ARN", "value": arn}]
     changed = module(tree, "workload-role", **ROLE, audience="openshift", session_seconds=1800, profile_name="default")
     told = output(changed, "broker_environment")
     assert (told["BROKER_AUDIENCE"], told["BROKER_DURATION_SECONDS"]) == ("openshift", "1800")
@@ -127,6 +129,7 @@ def test_chained_role_demands_external_id_and_tags_and_tells_the_broker(tree: Pa
     blocks = module(tree, "workload-role", **CHAINED)
     assert local(blocks, "chain_conditions") == [{"sts:ExternalId": "example-7f3d", "aws:RequestTag/team": "blue"}]
     assert output(blocks, "broker_environment") == {}
+    assert output(blocks, "broker_container_env") == ""
     (profile,) = yaml.safe_load(output(blocks, "broker_profile"))
     told = {name: profile[name] for name in ("source_profile", "external_id", "tags", "source_identity")}
     assert told == {

@@ -250,8 +250,10 @@ def test_readmes_commands_of_the_other_examples_do_what_they_say(
     """Each in an account of its own, which ends with the process: destroying takes long, and is tried above."""
     with Sandbox(issuer=issuer) as box:
         told = deploy(tree, example, box, {"aws": f"#!/bin/sh\necho {issuer}\n"}, account=account)
-        environment = told.workspace.outputs()["broker_environment"]
-        assert environment["AWS_ROLE_ARN"] in told.printed
+        outputs = told.workspace.outputs()
+        environment, text = outputs["broker_environment"], outputs["broker_container_env"]
+        assert told.printed.endswith(text)
+        assert {one["name"]: one["value"] for one in yaml.safe_load(text)} == environment
         assert told.once(environment, service_account=service_account).code == 0
         assert told.once(environment, service_account=f"{service_account}2").code == 4
         assert_lint_is_content(told)

@@ -3,6 +3,11 @@ output "broker_environment" {
   value       = module.role.broker_environment
 }
 
+output "broker_container_env" {
+  description = "The same as YAML, to paste below `env:` of the broker's container."
+  value       = module.role.broker_container_env
+}
+
 output "broker_profile" {
   description = "The same as a profile of the broker's settings file."
   value       = module.role.broker_profile

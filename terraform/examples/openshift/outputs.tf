@@ -13,6 +13,11 @@ output "broker_environment" {
   value       = module.role.broker_environment
 }
 
+output "broker_container_env" {
+  description = "The same as YAML, to paste below `env:` of the broker's container."
+  value       = module.role.broker_container_env
+}
+
 output "trust_policies" {
   description = "The trust policies by role."
   value       = { payments-api = module.role.trust_policy }

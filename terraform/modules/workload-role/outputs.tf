@@ -18,6 +18,11 @@ output "broker_environment" {
   value       = var.chained_from == null ? local.environment : {}
 }
 
+output "broker_container_env" {
+  description = "The same as YAML, to paste below `env:` of the broker's container; empty for a chained role."
+  value       = var.chained_from == null ? yamlencode([for name, value in local.environment : { name = name, value = value }]) : ""
+}
+
 output "broker_profile" {
   description = "The broker's profile for this role: YAML to paste below `profiles:` of its settings file."
   value       = yamlencode([local.profile])
