@@ -29,7 +29,10 @@ Every fault carries two sentences: `message`, what was found, and `remedy`, what
 from __future__ import annotations
 
 from enum import Enum, unique
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 EXIT_BUG = 70
 """The exit code for what nobody expected (EX_SOFTWARE)."""
@@ -87,6 +90,8 @@ class TokenError(BrokerError):
     """There is no bound token that is fit to be sent."""
 
     exit_code = 3
+    look_in: timedelta | None = None
+    """How long nothing else is to be expected, where the source knows."""
 
 
 class TokenUnavailable(TokenError):

@@ -220,7 +220,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if pending > ZERO and not situation.requested:
         return decision(Action.WAIT, Reason.BACKOFF, min([pending, *naps]))  # 2
     if isinstance(reading, TokenError):
-        look = policy.token_look.ceiling(situation.token_looks)
+        look = reading.look_in or policy.token_look.ceiling(situation.token_looks)
         return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([look, *naps]))  # 3
     if isinstance(reading, SourceUnavailable) or situation.source_in_flight:
         return decision(Action.WAIT, Reason.SOURCE_AWAITED, min(naps, default=policy.nap))  # 3

@@ -104,9 +104,7 @@ class RequestedTokenSource:
             self._launch(audience, state, at)
         if state.held is not None and state.held.age(at) < state.held.life:
             return state.held.token
-        raise state.fault or TokenAwaited(
-            f"The Kubernetes API has been asked for a token for {audience}; no answer yet."
-        )
+        raise _why_none(state, audience, at)
 
     def _take_answers(self, at: Instant) -> None:
         """Take in what has come since the last look. A failure that comes too late has been counted already."""
@@ -138,7 +136,7 @@ class RequestedTokenSource:
         """Begin the backoff that follows a failed call. It starts over where the fault is another kind's."""
         before = state.fault
         is_same = before is not None and before.reason == error.reason
-        state.flight, state.fault = None, error
+        state.flight, state.fault = None, _copied(error)
         state.failures = state.failures + 1 if is_same else 1
         lane = self._policy.slow if error.disposition is Disposition.SLOW else self._policy.soon
         state.quiet_until = at.monotonic + lane.ceiling(state.failures) * (1 + self._chance()) / 2
@@ -163,6 +161,19 @@ class RequestedTokenSource:
             self._spawn(fly)
         except RuntimeError:
             self._failed(state, TokenUnavailable(*NO_THREAD), at)
+
+
+def _why_none(state: _State, audience: str, at: Instant) -> TokenError:
+    if state.fault is None:
+        return TokenAwaited(f"The Kubernetes API has been asked for a token for {audience}; no answer yet.")
+    error = _copied(state.fault)
+    error.look_in = None if state.flight else state.quiet_until - at.monotonic  # a flight ends with a wake
+    return error
+
+
+def _copied(error: TokenError) -> TokenError:
+    """Return the same fault without its traceback, to which every raise adds, and which holds on to what it passed."""
+    return type(error)(error.message, error.remedy)
 
 
 def _is_due(held: _Held | None, at: Instant) -> bool:

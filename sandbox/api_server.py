@@ -68,6 +68,7 @@ class ApiServer:
         self._now = now
         self._lock = threading.Lock()
         self._calls: list[TokenCall] = []
+        self._given: list[str] = []  # for tests that look for secrets where none should be
         self._script: deque[Fault | None] = deque()
         self._always: Fault | None = None
         self.change_ca()
@@ -175,6 +176,7 @@ class ApiServer:
         )
         with self._lock:
             self._calls.append(call)
+            self._given += [given] if given else []
 
 
 def _deliver(wire: Wire, fault: Fault | None, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker import events
-from broker.errors import ExchangeUnavailable, RoleDenied, TokenRejected
-from broker.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop
+from broker.errors import ExchangeUnavailable, RoleDenied, TokenError, TokenExpired, TokenRejected, TokenUnavailable
+from broker.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop, Wake
 from tests.support.fakes import make_profile
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from broker.model import BoundToken
 
 MINUTE = timedelta(minutes=1)
 
@@ -177,6 +179,35 @@ def test_token_that_comes_back_is_told_of_and_used() -> None:
     world.live(timedelta(seconds=16))
     assert world.published["default"].number == 1
     assert profile_status(world).fault is None
+
+
+def test_token_that_comes_between_two_looks_wakes_the_loop() -> None:
+    world = World(token_absent=True)
+    world.live(MINUTE)
+
+    def come() -> None:
+        world.token_absent = False
+        world.inbox.put(Wake())
+
+    world.clock.after(timedelta(seconds=1), come)
+    world.live(timedelta(seconds=1) + 2 * LATENCY)
+    assert world.published["default"].number == 1
+
+
+def test_another_cause_of_the_same_reason_is_told_and_the_time_that_passes_is_not() -> None:
+    world = World(token_absent=True)
+    causes = ["One.", "One.", "Two.", "Two."]
+    looks: list[TokenError] = [*map(TokenUnavailable, causes), TokenExpired("1 s ago."), TokenExpired("2 s ago.")]
+
+    class Source:
+        def read(self, audience: str) -> BoundToken:
+            del audience
+            raise looks.pop(0) if len(looks) > 1 else looks[0]
+
+    world.refresher.tokens = {"default": Source()}
+    world.live(3 * MINUTE)
+    told = [event.error.message for event in world.events if isinstance(event, events.TokenUnfit)]
+    assert told == ["One.", "Two.", "1 s ago."]
 
 
 def test_stuck_kubelet_gives_one_last_chance_before_the_token_dies() -> None:

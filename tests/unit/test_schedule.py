@@ -84,6 +84,14 @@ def test_rule_3_missing_token_is_looked_for_often(looks: int, wait: int) -> None
     assert decision.wake_in == seconds(wait)
 
 
+@pytest.mark.parametrize(("look_in", "wake_in"), [(0.7, 0.7), (14.0, 14.0), (300.0, 30.0)])
+def test_rule_3_source_that_knows_when_says_when_to_look_again(look_in: float, wake_in: float) -> None:
+    error = TokenUnavailable("None.")
+    error.look_in = timedelta(seconds=look_in)
+    decision = decide(situation_at(timedelta(minutes=40), token_looks=4), error, POLICY, 0.0)
+    assert (decision.reason, decision.wake_in) == (Reason.NO_USABLE_TOKEN, timedelta(seconds=wake_in))
+
+
 def test_rule_4_empty_hands_exchange() -> None:
     decision = decided(Situation(at=Instant(now=EPOCH, monotonic=MONOTONIC)))
     assert (decision.action, decision.reason, decision.phase) == (
