@@ -15,17 +15,13 @@ from broker.errors import ConfigurationError, TokenUnavailable
 from broker.formats import timestamp
 from broker.forms import api_address
 from broker.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
-from broker.token_source import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text
+from broker.token_source import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text, rotation_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.errors import TokenError
     from broker.model import BoundToken
-
-ROTATION_SHARE = 0.8
-"""The kubelet rotates a token that is older than this share of its life, or than 24 hours."""
-ROTATION_AGE = timedelta(hours=24)
 
 
 def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str], output: TextIO) -> int:
@@ -64,7 +60,7 @@ def rotates_at(token: BoundToken) -> datetime | None:
     claims = token.claims
     if claims.issued_at is None:
         return None
-    return claims.issued_at + min((claims.expires_at - claims.issued_at) * ROTATION_SHARE, ROTATION_AGE)
+    return claims.issued_at + rotation_age(claims.expires_at - claims.issued_at)
 
 
 def document(token: BoundToken, fault: TokenError | None, now: datetime) -> dict[str, object]:
