@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from broker import condition_lint
+from broker.condition_lint import has_wildcard
 from broker.trust_statement import ASSUME_ROLE
 
 if TYPE_CHECKING:
@@ -67,8 +68,17 @@ def _of_principal(name: str, statement: Statement, account: str) -> Iterator[tup
 
 def _guards(condition: Condition) -> bool:
     """Say whether a condition keeps a stranger from using the principal that is named."""
-    is_narrow = all(value.strip("*") for value in condition.values)
-    return condition.key.lower() in _GUARDS and condition.is_kept and is_narrow
+    key = condition.key.lower()
+    return key in _GUARDS and condition.is_kept and all(_is_narrow(key, value) for value in condition.values)
+
+
+def _is_narrow(key: str, value: str) -> bool:
+    """Say whether a guard's value names somebody, wildcards aside."""
+    if key == "sts:externalid":
+        return bool(value.strip("*?"))
+    if key == "aws:principalarn":  # arn:aws:iam::123456789012:role/NAME
+        return not has_wildcard(value) or bool(value.partition("/")[2].strip("*?/"))
+    return not has_wildcard(value.partition("/")[0])  # the organisation
 
 
 def _of_keys(condition: Condition, statement: Statement) -> Iterator[tuple[str, str]]:

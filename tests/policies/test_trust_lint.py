@@ -50,8 +50,13 @@ def found(*statements: dict[str, Any], expected: Expected = Expected(), **docume
         chained(),
         chained(Principal={"AWS": [ROLE, STRANGER]}),
         chained(Action=["sts:AssumeRole", "sts:TagSession"], Condition={"StringLike": {"aws:RequestTag/team": "a*"}}),
-        chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": ROLE[:-4] + "*"}}),
+        chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": ROLE[:-3] + "*"}}),
+        chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": f"{ROLE}/team-*"}}),
+        chained(Principal={"AWS": "123456789012"}, Condition={"ArnEquals": {"aws:PrincipalArn": f"{ROLE[:25]}:root"}}),
         chained(Principal={"AWS": STRANGER}, Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        chained(
+            Principal={"AWS": STRANGER}, Condition={"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}}
+        ),
         chained(Action="sts:TagSession", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}),
         chained(Action="sts:SetSourceIdentity", Condition={"StringLike": {"sts:SourceIdentity": "a*"}}),
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},

@@ -169,7 +169,17 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("key-not-of-action", chained(Action="sts:TagSession", Condition={"StringLike": {"sts:RoleSessionName": "a*"}})),
     ("account-root", chained(Principal={"AWS": "arn:aws:iam::123456789012:root"})),
     ("account-root", chained(Principal={"AWS": "210987654321"})),
+    *(
+        ("account-root", chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": arn}}))
+        for arn in ("arn:aws:iam::*:role/*", "arn:aws:iam::123456789012:*", "arn:*:*:*:*:*/?*", ["*"])
+    ),
     ("cross-account", chained(Principal={"AWS": STRANGER}, Condition=None)),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "?*"}})),
+    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"aws:PrincipalOrgID": "o-*"}})),
+    (
+        "cross-account",
+        chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"aws:PrincipalOrgPaths": "o-?/*"}}),
+    ),
     ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "*"}})),
     (
         "cross-account",
