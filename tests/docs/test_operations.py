@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from datetime import timedelta
@@ -17,6 +18,7 @@ from broker.schedule import RefreshPolicy
 from tests.deploy.queries import grouped, scraped, selected
 from tests.docs import tables
 from tests.docs.anchors import anchors
+from tests.policies.test_permissions import analyze
 from tests.support.fakes import FakeClock, make_generation, make_profile
 from tests.support.world import World
 
@@ -65,7 +67,7 @@ def test_every_claim_of_safety_names_a_test(title: str) -> None:
 
 
 def test_links_lead_somewhere_to_the_very_heading() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", TEXT):
         path, _, anchor = target.partition("#")
         page = (PAGE.parent / path).resolve() if path else PAGE
         assert page.exists(), target
@@ -126,6 +128,16 @@ def test_publish_directory_has_room_for_hundreds_of_profiles(tmp_path: Path) -> 
     pages = sum(-(-each.st_size // 4096) * 4096 for each in files)
     assert pages + largest < 4 * MIB
     assert "200 profiles with keys of 2 KiB take less than 4 MiB" in TEXT
+
+
+def test_policy_that_revokes_is_about_older_sessions_alone() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    (statement,) = json.loads(block)["Statement"]
+    assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Deny", "*", "*")
+    time = statement["Condition"]["DateLessThan"]["aws:TokenIssueTime"]
+    assert statement["Condition"] == {"DateLessThan": {"aws:TokenIssueTime": time}}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time)
+    assert {finding.issue for finding in analyze(block).findings} <= {"RESOURCE_STAR"}
 
 
 def test_calls_in_a_sessions_life_are_as_many_as_is_said() -> None:
