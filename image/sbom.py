@@ -140,7 +140,9 @@ def debian_package(status: Path, root: Path, system: dict[str, str]) -> Componen
 def debian_licences(name: str, root: Path) -> list[str]:
     """Name the licences in a package's copyright file: by its fields, else by the texts that it points to."""
     place = root / "usr/share/doc" / name / "copyright"
-    text = place.read_text(encoding="utf-8") if place.exists() else ""
+    if not place.exists():
+        return ["not in the base image"]
+    text = place.read_text(encoding="utf-8")
     fields = re.findall(r"^License:[ \t]*(\S.*?)[ \t]*$", text, re.MULTILINE)
     texts = re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])", text)
     return sorted(set(fields or texts)) or [f"see /usr/share/doc/{name}/copyright"]

@@ -37,6 +37,7 @@ _LIBRARY_LEFT_OUT = (
     "idlelib",
     "config-*",
     "_tkinter*",
+    "EXTERNALLY-MANAGED",
 )
 _PIP = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
 
@@ -89,6 +90,7 @@ def _lay_out_python(local: Path) -> None:
         shutil.copy(shared, local / "lib", follow_symlinks=False)
     for name in ("python3", "python"):
         (local / "bin" / name).symlink_to(version)
+    _undo_debians_layout(library)
     (library / "site-packages").mkdir()
     shutil.copytree(
         Path(pip.__file__).parent, library / "site-packages/pip", ignore=shutil.ignore_patterns("__pycache__")
@@ -104,6 +106,18 @@ def _lay_out_python(local: Path) -> None:
     for path in objects:
         path.chmod(0o755)
         subprocess.run(["strip", "--strip-all", str(path)], check=True)
+
+
+def _undo_debians_layout(library: Path) -> None:
+    """Let a Python of Debian's own install packages, and find them, where the official image's does.
+
+    What finds them is compiled into it, so it is told of the place when it starts.
+    """
+    for module in (library / "sysconfig.py", library / "sysconfig/__init__.py"):
+        if module.exists() and "posix_local" in (text := module.read_text()):
+            module.write_text(text.replace("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'"))
+            place = f"/usr/local/lib/{library.name}/site-packages"
+            (library / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({place!r})\n")
 
 
 def _lay_out_records(root: Path) -> None:
