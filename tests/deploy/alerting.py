@@ -21,7 +21,7 @@ from tests.deploy.rendering import DEPLOY
 from tests.support.fakes import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from tests.support.world import World
@@ -55,6 +55,14 @@ class Fleet:
     worlds: Sequence[World]
     scrapes: int = 0
     series: Series = field(default_factory=dict)
+    process: dict[str, float] = field(
+        default_factory=lambda: {
+            "process_start_time_seconds": 0,
+            "process_resident_memory_bytes": 4e7,
+            "process_cpu_seconds_total": 0.5,
+        }
+    )
+    """What prometheus_client says of the process, in every pod."""
 
     def live(self, duration: timedelta) -> None:
         """Let time pass, with a scrape every 30 s."""
@@ -74,8 +82,8 @@ class Fleet:
 
     def _scrape(self, world: World, pod: str) -> None:
         target = {"job": "sts-federation-broker", "namespace": "demo", "pod": pod}
-        self._add("up", target, 1)
-        self._add("process_start_time_seconds", target, 0)
+        for name, value in {"up": 1.0, **self.process}.items():
+            self._add(name, target, value)
         for family in SnapshotCollector(world.status.snapshot, world.clock).collect():
             for sample in family.samples:
                 value = sample.value
@@ -89,10 +97,6 @@ class Fleet:
 
     def judge(self, expected: dict[timedelta, set[str]], directory: Path) -> None:
         """Demand that until each of these times exactly these alerts have fired, in whatever pod."""
-        inputs = [
-            {"series": f"{name}{{{_labels(labels)}}}", "values": " ".join(values)}
-            for (name, labels), values in self.series.items()
-        ]
         questions = [
             {
                 "expr": f"group by (alertname) (last_over_time({FIRING}[{_seconds(at)}]))",
@@ -102,6 +106,21 @@ class Fleet:
             for at, alerts in expected.items()
         ]
         assert max(expected) <= SCRAPE * (self.scrapes - 1), "nothing was scraped then"
+        self._ask(questions, directory)
+
+    def demand_answers(self, queries: Iterable[str], directory: Path) -> None:
+        """Demand that each of these queries gives something now."""
+        now = _seconds(SCRAPE * (self.scrapes - 1))
+        something = [{"labels": "{}", "value": 1}]
+        self._ask(
+            [{"expr": f"group({query})", "eval_time": now, "exp_samples": something} for query in queries], directory
+        )
+
+    def _ask(self, questions: list[dict[str, Any]], directory: Path) -> None:
+        inputs = [
+            {"series": f"{name}{{{_labels(labels)}}}", "values": " ".join(values)}
+            for (name, labels), values in self.series.items()
+        ]
         test = {"interval": _seconds(SCRAPE), "input_series": inputs, "promql_expr_test": questions}
         document = {"rule_files": ["alerts.yaml"], "evaluation_interval": _seconds(SCRAPE), "tests": [test]}
         (directory / "fleet.test.yaml").write_text(json.dumps(document))

@@ -13,6 +13,7 @@ import yaml
 from broker.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
 from broker.refresher import RefreshNow
 from tests.deploy.alerting import MONITORING, RULES, Fleet, needs_promtool, promtool
+from tests.deploy.queries import queries
 from tests.support.fakes import make_chained, make_profile
 from tests.support.world import World, raising
 
@@ -203,6 +204,24 @@ def test_full_disk_warns_and_pages_before_the_files_expire(tmp_path: Path) -> No
         },
         tmp_path,
     )
+
+
+def test_every_panel_shows_something_of_a_fleet_in_trouble(tmp_path: Path) -> None:
+    """Grafana's variables as it fills them in: one value, and all."""
+    pods = fleet(pods=2)
+    pods.live(40 * MINUTE)
+    pods.all_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
+    pods.live(20 * MINUTE)
+    pods.process["process_start_time_seconds"] = 3600
+    pods.live(2 * MINUTE)
+    filled_in = [
+        query.replace("$namespace", namespace).replace("$profile", ".*")
+        for where, query in queries().items()
+        for namespace in ("demo", ".*")
+        if where.startswith(("panel ", "variable "))
+    ]
+    assert len(filled_in) > 40
+    pods.demand_answers(filled_in, tmp_path)
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
