@@ -1,7 +1,8 @@
 # The broker's image: Python, its standard library less what a service never imports, the locked wheels, and nothing
-# else. No shell, no pip, no package manager; the layout and its reasons are in image/assemble.py.
+# else. No shell, no pip, no package manager; the layout and its reasons are in image/assemble.py. What is in it, it says
+# itself: /usr/share/sbom/sts-federation-broker.cdx.json (image/sbom.py).
 #
-#   buildah bud --tag sts-federation-broker .          (or: docker buildx build, podman build)
+#   make image          (buildah; or: docker buildx build, podman build)
 #
 # Build arguments and inputs, all optional:
 #   --build-arg PYTHON_IMAGE=NAME     base of the build stage, Debian-based with Python 3.11 or newer in /usr/local; give

@@ -61,5 +61,6 @@ lock: ## renew the hash-pinned locks (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/runtime.txt --group dev -o requirements/dev.txt pyproject.toml
 	for in in sdk_matrix/locks/*.in; do uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
-image: ## build the container image
-	buildah bud --tag sts-federation-broker --file Dockerfile .
+image: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
+image: ## build the container image: the same tree, the same image
+	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --tag sts-federation-broker:$(VERSION) --file Dockerfile .
