@@ -6,6 +6,7 @@ holds that against the evaluator). Statements for AWS services are looked at as 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -98,12 +99,12 @@ def _of_document(document: Document, text: str, statements: Sequence[Statement])
 
 
 def _of_allows(statements: Sequence[Statement]) -> Iterator[Found]:
-    allows = [statement for statement in statements if statement.allows]
-    undoing = {deny.name for allow in allows for deny in statements if _undoes(deny, allow)}
-    if not allows:
+    undoing = [[deny.name for deny in statements if _undoes(deny, one)] for one in statements if one.allows]
+    if not undoing:
         yield "no-allow", "there is no statement with Effect Allow"
-    elif all(any(_undoes(deny, allow) for deny in statements) for allow in allows):
-        yield "no-allow", f"{' and '.join(sorted(undoing))} denies, without a condition, all that is allowed"
+    elif all(undoing):
+        names = " and ".join(sorted(set(itertools.chain(*undoing))))
+        yield "no-allow", f"{names} denies, without a condition, all that is allowed"
 
 
 def _undoes(deny: Statement, allow: Statement) -> bool:
