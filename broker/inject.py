@@ -9,6 +9,7 @@ What the sidecar is, `sidecar` says; how a text is changed, `yaml_edit`.
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,10 @@ _SETTING = {
     "BROKER_DURATION_SECONDS": "duration_seconds",
 }
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FORMS = {
+    "profile": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"),
+    "config_map": re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"),
+}
 _ANY_ROLE = "arn:aws:iam::123456789012:role/any"  # stands for those of a file that is not at hand
 
 
@@ -165,6 +170,8 @@ def _wanted_spec(workload: Workload, request: Request, outcome: Outcome, name: s
     wanted = _wanted(workload, request)
     faults = list(_annotation_faults(workload))
     if wanted is None:
+        if not faults and any(name.startswith(PREFIX) for name in workload.annotations):
+            faults.append(f"annotations {PREFIX}… need {_annotation('role_arn')}, or {_annotation('config_map')}")
         outcome.faults += (f"{name}: {fault}" for fault in faults)
         outcome.passed_over.append(name)
         return spec
@@ -231,6 +238,8 @@ def _annotation_faults(workload: Workload) -> Iterator[str]:
             yield f"annotation {name}: there is no such; there are {', '.join(known)}"
         elif name in known and not isinstance(value, str):
             yield f"annotation {name}: annotations are text: write it in quotes"
+        elif name in known and not value:
+            yield f"annotation {name}: it is empty: write a value, or remove it"
 
 
 def _setting_faults(wanted: Wanted) -> Iterator[str]:
@@ -239,6 +248,10 @@ def _setting_faults(wanted: Wanted) -> Iterator[str]:
         yield f"no Region: write {_name_of('region')}"
     if wanted.profile not in ("", DEFAULT_PROFILE) and not wanted.config_map:
         yield f"{_name_of('profile')}: {wanted.profile} needs a ConfigMap with profiles: write {_name_of('config_map')}"
+    for key, form in _FORMS.items():
+        text = getattr(wanted, key)
+        if text and not form.fullmatch(text):
+            yield f"{_name_of(key)}: {text!r:.60} is no name"
     variables = {"AWS_ROLE_ARN": _ANY_ROLE, "AWS_REGION": "eu-west-1"} | sidecar.settings(wanted)
     try:
         load(variables)

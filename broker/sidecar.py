@@ -76,21 +76,20 @@ def settings(wanted: Wanted) -> dict[str, str]:
 
 def container(wanted: Wanted) -> Tree:
     """Return the native sidecar."""
-    variables = settings(wanted)
+    # The token's file is said here, so that EKS's webhook, which overwrites no variable, sets neither it nor the role.
+    own = {"AWS_WEB_IDENTITY_TOKEN_FILE": DEFAULT_TOKEN_FILE}
     mounts = [
         {"name": TOKEN, "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
         {"name": PUBLISHED, "mountPath": DEFAULT_PUBLISH_DIRECTORY},
     ]
     if wanted.config_map:
-        variables["BROKER_CONFIG"] = f"{_CONFIG_DIRECTORY}/{CONFIG_FILE}"
+        own["BROKER_CONFIG"] = f"{_CONFIG_DIRECTORY}/{CONFIG_FILE}"
         mounts.append({"name": PROFILES, "mountPath": _CONFIG_DIRECTORY, "readOnly": True})
-    # Said here, so that EKS's webhook, which overwrites no variable, sets neither this nor the role.
-    variables["AWS_WEB_IDENTITY_TOKEN_FILE"] = DEFAULT_TOKEN_FILE
     return {
         "name": NAME,
         "image": wanted.image,
         "restartPolicy": "Always",  # a native sidecar: starts first, ends last, lets Jobs complete
-        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "env": [{"name": name, "value": value} for name, value in (settings(wanted) | own).items()],
         "ports": [{"name": PORT_NAME, "containerPort": HEALTH_PORT}],
         "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=120),
         "readinessProbe": _probe("/readyz", periodSeconds=10),

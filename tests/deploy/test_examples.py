@@ -23,6 +23,7 @@ pytestmark = needs_kubectl
 
 VERSIONS = sorted({version for version in all_versions() if int(version.split(".")[1]) >= 29})
 BEFORE = "before-native-sidecars"
+BEFORE_ALL = (BEFORE, f"{BEFORE}-without-cat")
 ASKING = "token-request"
 SET_BY_KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -81,7 +82,7 @@ def test_every_document_is_valid_for_each_version_with_native_sidecars(name: str
 
 @pytest.mark.parametrize("version", ["1.27", "1.28"])
 def test_before_native_sidecars_is_valid_there(version: str) -> None:
-    for document in example(BEFORE).documents:
+    for document in (each for name in BEFORE_ALL for each in example(name).documents):
         assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
@@ -191,7 +192,7 @@ def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_pat
             assert broker["ports"] == [{"name": "broker-health", "containerPort": port}]
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != BEFORE])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in BEFORE_ALL])
 def test_broker_is_one_native_sidecar_that_starts_first(name: str) -> None:
     pod = example(name).pod
     (broker,) = pod.brokers
@@ -213,6 +214,16 @@ def test_before_native_sidecars_once_is_followed_by_run_beside_the_app(tmp_path:
     assert {k: v for k, v in once.items() if k not in alike} == {k: v for k, v in run.items() if k not in alike}
     assert configuration(pod, once, tmp_path) == configuration(pod, run, tmp_path)
     assert pod.environment(pod.app)["AWS_CONFIG_FILE"] == f"{mounts(pod.app)['aws']['mountPath']}/config"
+
+
+def test_before_native_sidecars_without_cat_differs_in_that_variable_alone() -> None:
+    before, without = (example(name).pod for name in BEFORE_ALL)
+    assert before.environment(before.app) == {
+        **without.environment(without.app),
+        "AWS_CONFIG_FILE": "/var/run/aws/config",
+    }
+    spec = {**before.spec, "containers": [without.app, *before.spec["containers"][1:]]}
+    assert without.spec == spec
 
 
 def test_before_native_sidecars_run_is_the_broker_of_the_component() -> None:

@@ -12,6 +12,7 @@ import yaml
 from broker import sidecar
 from broker.errors import ConfigurationError
 from broker.inject import Request, run
+from tests.support.unfit_pods import UNFIT, UNFIT_ANNOTATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,9 @@ def injected(text: str, **options: Any) -> str:  # noqa: ANN401 - those of put
     return put(text, **(OPTIONS | options))[1]
 
 
-def faults(text: str, **options: Any) -> tuple[str, ...]:  # noqa: ANN401 - those of put
+def faults(text: str, options: dict[str, str] | None = None) -> tuple[str, ...]:
     output = io.BytesIO()
-    request = Request(options=options or OPTIONS)
+    request = Request(options=OPTIONS if options is None else options)
     with pytest.raises(ConfigurationError) as caught:
         run(["-"], request, check=False, stdin=io.BytesIO(text.encode()), output=output)
     assert not output.getvalue(), "nothing is printed on any fault"
@@ -276,7 +277,7 @@ class TestWhoAsks:
         assert capsys.readouterr().err == "broker: document 1, Pod app: left as it is: it asks for no sidecar\n"
 
     def test_nobody_who_asks_is_a_fault(self) -> None:
-        (fault,) = faults(POD, region="eu-west-1")
+        (fault,) = faults(POD, {"region": "eu-west-1"})
         assert "--role-arn" in fault
         assert "sts-broker/role-arn" in fault
         assert "Pod app" in fault
@@ -306,64 +307,19 @@ class TestCheck:
         assert capsys.readouterr().err == ""
 
 
-OURS = {"name": "aws", "emptyDir": {"medium": "Memory"}}
-UNFIT = {
-    "a container named broker": (
-        pod(containers=[{"name": "app", "image": "x"}, {"name": "broker", "image": "y"}]),
-        "a container named broker",
-    ),
-    "an init container named broker": (
-        pod(initContainers=[{"name": "broker", "image": "y"}]),
-        "a container named broker",
-    ),
-    "another volume aws": (pod(volumes=[{"name": "aws", "secret": {"secretName": "s"}}]), "volume aws is no emptyDir"),
-    "another volume aws-token": (pod(volumes=[{"name": "aws-token", "emptyDir": {}}]), "volume aws-token"),
-    "port 9910": (app(ports=[{"containerPort": 9910}]), "port 9910"),
-    "port 9911": (app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911"),
-    "subPath": (
-        pod(
-            volumes=[OURS],
-            containers=[
-                {
-                    "name": "app",
-                    "image": "x",
-                    "volumeMounts": [{"name": "aws", "mountPath": "/var/run/aws", "subPath": "config"}],
-                }
-            ],
-        ),
-        "by subPath",
-    ),
-    "subPathExpr": (
-        app(volumeMounts=[{"name": "aws", "mountPath": "/var/run/aws", "subPathExpr": "$(X)"}]),
-        "by subPath",
-    ),
-    "aws elsewhere": (app(volumeMounts=[{"name": "aws", "mountPath": "/aws"}]), "its place is /var/run/aws"),
-    "something else in its place": (app(volumeMounts=[{"name": "b", "mountPath": "/var/run/aws/"}]), "move it"),
-    "the token in the app": (app(volumeMounts=[{"name": "aws-token", "mountPath": "/t"}]), "the broker's token"),
-    "a key": (app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {}}}]), "AWS_ACCESS_KEY_ID"),
-    "EKS's variable": (
-        app(env=[{"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/secrets/eks.amazonaws.com/x"}]),
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-    ),
-    "a relative URI": (app(env=[{"name": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "value": "/x"}]), "RELATIVE_URI"),
-    "a profile": (app(env=[{"name": "AWS_PROFILE", "value": "p"}]), "AWS_PROFILE"),
-    "another endpoint": (app(env=[{"name": ENDPOINT, "value": "http://169.254.170.23/v1"}]), "169.254.170.23"),
-    "another endpoint token": (
-        app(env=[{"name": "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "value": "/x"}]),
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE /x",
-    ),
-}
-
-
 class TestFaults:
     """What is refused: all at once, named, and never half."""
 
     @pytest.mark.parametrize("name", UNFIT)
     def test_pod_that_cannot_take_it_is_told_why(self, name: str) -> None:
-        text, told = UNFIT[name]
-        (fault,) = faults(text)
+        (fault,) = faults(pod(**UNFIT[name].spec))
         assert fault.startswith("document 1, Pod app: ")
-        assert told in fault
+        assert UNFIT[name].told_by_inject in fault
+
+    @pytest.mark.parametrize("name", UNFIT_ANNOTATIONS)
+    def test_annotation_that_is_no_good_is_named(self, name: str) -> None:
+        told = faults(pod(UNFIT_ANNOTATIONS[name]), {})
+        assert any("sts-broker/" in fault for fault in told)
 
     @pytest.mark.parametrize(
         "variables",
@@ -388,18 +344,23 @@ class TestFaults:
             ({**OPTIONS, "duration_seconds": "60"}, "--duration-seconds or annotation sts-broker/duration-seconds: "),
             ({**OPTIONS, "duration_seconds": "1h"}, "--duration-seconds or annotation sts-broker/duration-seconds: "),
             ({**OPTIONS, "audience": "a" * 256}, "--audience or annotation sts-broker/audience: "),
+            (
+                {**OPTIONS, "config_map": "c", "profile": "a/b"},
+                "--profile or annotation sts-broker/profile: 'a/b' is no",
+            ),
+            ({**OPTIONS, "config_map": "C"}, "--config-map or annotation sts-broker/config-map: 'C' is no name"),
             ({**OPTIONS, "profile": "p"}, "p needs a ConfigMap with profiles: write --config-map"),
         ],
     )
     def test_setting_that_the_broker_would_refuse_is_told_by_its_names_here(
         self, options: dict[str, str], told: str
     ) -> None:
-        (fault,) = faults(POD, **options)
+        (fault,) = faults(POD, options)
         assert fault.startswith(f"document 1, Pod app: {told}" if told.startswith("--") else "document 1, Pod app: ")
         assert told in fault
 
     def test_annotation_that_is_not_known_is_told_even_where_nobody_asks(self) -> None:
-        told = faults(pod({"sts-broker/role_arn": ROLE}), region="eu-west-1")
+        told = faults(pod({"sts-broker/role_arn": ROLE}), {})
         assert any("annotation sts-broker/role_arn: there is no such; there are sts-broker/role-arn" in x for x in told)
 
     def test_annotation_that_is_no_text_is_told(self) -> None:

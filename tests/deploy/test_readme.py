@@ -1,0 +1,90 @@
+"""What deploy/README.md says of inject and admission, done as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from broker.inject import ANNOTATED
+from broker.manifests import KINDS
+from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
+from tests.deploy.test_component import README, bare, workload
+
+if TYPE_CHECKING:
+    from tests.deploy.api_server import ApiServer
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """Return the blocks of code of a section."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_commands_of_inject_work_as_they_stand(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY / "examples", tmp_path / "examples")
+    (block,) = blocks("broker inject", "sh")
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-ec", block],
+        cwd=tmp_path,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first = (tmp_path / "with.yaml").read_text()
+    original = iter((DEPLOY / "examples/self-managed/app.yaml").read_text().splitlines())
+    lines = iter(first.splitlines())
+    assert all(line in lines for line in original), "each line is there, in order"
+    assert done.stdout.startswith(first)
+    jobs = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Job"]
+    assert [each["spec"]["template"]["spec"]["initContainers"][0]["name"] for each in jobs] == ["broker"]
+
+
+def test_kinds_and_annotations_that_are_named_are_those_that_are_known() -> None:
+    section = README.split("## broker inject\n")[1].split("\n## ")[0]
+    listed = re.search(r"It knows (.*?), and a List", section, re.DOTALL)
+    assert listed is not None
+    assert tuple(re.split(r",\s+", listed[1])) == KINDS
+    assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in ANNOTATED}
+
+
+class TestAdmission:
+    """The section on admission."""
+
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> ApiServer:
+        api_server = pytest.importorskip("tests.deploy.api_server")
+        for name in ("admission", "admission-v1beta1"):
+            shutil.copytree(DEPLOY / name, tmp_path / name)
+        root = tmp_path / "a" / "b"
+        root.mkdir(parents=True)
+        (block,) = blocks("By admission", "yaml")
+        (root / "kustomization.yaml").write_text(block)
+        result: ApiServer = api_server.ApiServer(documents=kustomize(root))
+        return result
+
+    @needs_kubectl
+    def test_patched_deployment_makes_pods_that_get_the_image_and_no_group(
+        self, server: ApiServer, tmp_path: Path
+    ) -> None:
+        (block,) = blocks("By admission", "sh")
+        (patch,) = re.findall(r"-p '(.*?)'", block, re.DOTALL)
+        (tmp_path / "api.json").write_text(json.dumps(workload("Deployment", bare())))
+        command = [KUBECTL, "patch", "--local", "-f", str(tmp_path / "api.json"), "-p", patch, "-o", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        template = json.loads(done.stdout)["spec"]["template"]
+        labels = dict([re.findall(r"kubectl label namespace \S+ (\S+)=(\S+)", block)[0]])
+        created = server.create({"apiVersion": "v1", "kind": "Pod", **template}, labels=labels)["spec"]
+        assert created["initContainers"][0]["image"] == "registry.example/sts-federation-broker:0.1.0"
+        assert "fsGroup" not in created.get("securityContext", {})

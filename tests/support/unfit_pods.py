@@ -1,0 +1,103 @@
+"""Pods that cannot take the sidecar, each with what `broker inject` and the policy of deploy/admission say of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+ENDPOINT_VARIABLE = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+
+
+class Unfit(NamedTuple):
+    """The spec of a pod, and a part of what is said of it."""
+
+    spec: dict[str, Any]
+    told_by_inject: str
+    told_by_policy: str
+
+
+def _pod(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - Kubernetes' own
+    return {"containers": [{"name": "app", "image": "x"}], **spec}
+
+
+def _app(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
+    return _pod(containers=[{"name": "app", "image": "x", **more}])
+
+
+def _mounting(name: str, path: str, **more: str) -> dict[str, Any]:
+    return _app(volumeMounts=[{"name": name, "mountPath": path, **more}])
+
+
+def _having(name: str, value: str) -> dict[str, Any]:
+    return _app(env=[{"name": name, "value": value}])
+
+
+_NAMED = "container named broker"
+UNFIT = {
+    "a container named broker": Unfit(
+        _pod(containers=[{"name": "app", "image": "x"}, {"name": "broker", "image": "y"}]), _NAMED, "is named broker"
+    ),
+    "an init container named broker": Unfit(
+        _pod(initContainers=[{"name": "broker", "image": "y"}]), _NAMED, "is named broker"
+    ),
+    "another volume aws": Unfit(
+        _pod(volumes=[{"name": "aws", "secret": {"secretName": "s"}}]), "volume aws is no emptyDir", "volume named aws"
+    ),
+    "another volume aws-token": Unfit(
+        _pod(volumes=[{"name": "aws-token", "emptyDir": {}}]), "volume aws-token is no projected", "aws-token"
+    ),
+    "port 9910": Unfit(_app(ports=[{"containerPort": 9910}]), "port 9910", "ports 9910"),
+    "port 9911": Unfit(_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911", "and 9911"),
+    "a port of an init container": Unfit(
+        _pod(initContainers=[{"name": "m", "image": "m", "ports": [{"containerPort": 9911}]}]), "port 9911", "9911"
+    ),
+    "subPath": Unfit(_mounting("aws", "/var/run/aws", subPath="config"), "by subPath", "by subPath"),
+    "subPathExpr": Unfit(_mounting("aws", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"),
+    "aws elsewhere": Unfit(_mounting("aws", "/aws"), "its place is /var/run/aws", "not at /var/run/aws"),
+    "another volume in its place": Unfit(_mounting("b", "/var/run/aws/"), "move it", "another volume at /var/run/aws"),
+    "the token in the app": Unfit(_mounting("aws-token", "/t"), "the broker's token", "the broker's alone"),
+    "a key": Unfit(
+        _app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+        "AWS_ACCESS_KEY_ID",
+        "has keys",
+    ),
+    "another key": Unfit(_having("AWS_SECRET_ACCESS_KEY", "x"), "AWS_SECRET_ACCESS_KEY", "has keys"),
+    "a session's token": Unfit(_having("AWS_SESSION_TOKEN", "x"), "AWS_SESSION_TOKEN", "has keys"),
+    "EKS's variable": Unfit(
+        _having("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+    ),
+    "a relative URI": Unfit(_having("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x"), "RELATIVE_URI", "RELATIVE_URI"),
+    "a profile": Unfit(_having("AWS_PROFILE", "p"), "AWS_PROFILE", "AWS_PROFILE"),
+    "another profile variable": Unfit(_having("AWS_DEFAULT_PROFILE", "p"), "AWS_DEFAULT_PROFILE", "AWS_PROFILE"),
+    "another endpoint": Unfit(
+        _having(ENDPOINT_VARIABLE, "http://169.254.170.23/v1/credentials"), "169.254.170.23", "for another endpoint"
+    ),
+    "another endpoint's token": Unfit(
+        _having("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x"),
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE /x",
+        "TOKEN_FILE for another endpoint",
+    ),
+}
+"""Each by what is wrong with it, and nothing else is."""
+
+ROLE = "arn:aws:iam::123456789012:role/app"
+ANNOTATIONS = {"sts-broker/role-arn": ROLE, "sts-broker/region": "eu-west-1"}
+UNFIT_ANNOTATIONS = {
+    "no ARN of a role": {**ANNOTATIONS, "sts-broker/role-arn": "app"},
+    "an empty role": {**ANNOTATIONS, "sts-broker/role-arn": ""},
+    "no Region": {"sts-broker/role-arn": ROLE},
+    "no name of a Region": {**ANNOTATIONS, "sts-broker/region": "Ireland"},
+    "too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "60"},
+    "too long": {**ANNOTATIONS, "sts-broker/duration-seconds": "43201"},
+    "no number": {**ANNOTATIONS, "sts-broker/duration-seconds": "1h"},
+    "an audience of 256 characters": {**ANNOTATIONS, "sts-broker/audience": "a" * 256},
+    "an empty audience": {**ANNOTATIONS, "sts-broker/audience": ""},
+    "a profile of no file": {**ANNOTATIONS, "sts-broker/profile": "p"},
+    "no name of a profile": {**ANNOTATIONS, "sts-broker/profile": "a/b", "sts-broker/config-map": "c"},
+    "no name of a ConfigMap": {**ANNOTATIONS, "sts-broker/config-map": "A_b"},
+    "an annotation that is not known": {**ANNOTATIONS, "sts-broker/role_arn": ROLE},
+    "only one that is not known": {"sts-broker/role_arn": ROLE},
+    "nothing but a Region": {"sts-broker/region": "eu-west-1"},
+}
+"""Annotations that both refuse, naming the annotation."""
