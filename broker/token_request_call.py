@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
@@ -22,7 +21,7 @@ from broker import __version__
 from broker.errors import TokenMalformed, TokenRefused, TokenUnavailable
 from broker.https_get import default_verification
 from broker.model import printable, redacted
-from broker.token_source import MAXIMUM_TOKEN_LENGTH, parse_token, read_content
+from broker.token_source import FSGROUP_REMEDY, MAXIMUM_TOKEN_LENGTH, parse_token, read_content
 
 if TYPE_CHECKING:
     from broker.model import BoundToken, TokenRequestSpec, UnverifiedClaims
@@ -31,7 +30,6 @@ EXPIRATION_SECONDS = 3600
 """The kubelet's own default. The API may give another life, and takes nothing under 600."""
 _MAXIMUM_ANSWER_BYTES = 65_536
 _MAXIMUM_QUOTED = 300
-_HEADER_TEXT = re.compile(r"[A-Za-z0-9_.=-]+")
 _ORIGIN = "the answer of the Kubernetes API"
 _MOUNT_REMEDY = (
     "Let Kubernetes mount the service account into the broker: automountServiceAccountToken: true, and no volume of "
@@ -57,14 +55,15 @@ def _own_token(spec: TokenRequestSpec) -> BoundToken:
     try:
         text = read_content(path).decode("ascii").strip()
     except OSError as error:
-        raise TokenUnavailable(f"No service account token in {path}: {error.strerror}.", _MOUNT_REMEDY) from None
+        remedy = FSGROUP_REMEDY if isinstance(error, PermissionError) else _MOUNT_REMEDY
+        raise TokenUnavailable(f"No service account token in {path}: {error.strerror}.", remedy) from None
     except UnicodeDecodeError:
         text = ""
     try:
         token = parse_token(text, origin=path)
     except TokenMalformed:
         token = None
-    if token is None or not _names_a_pod(token.claims) or not _HEADER_TEXT.fullmatch(text):
+    if token is None or not _names_a_pod(token.claims):
         raise TokenUnavailable(
             f"The service account token in {path} names no pod, to which the token that is asked for could be bound.",
             "Expected is the token that Kubernetes itself mounts into pods; one of a Secret names none.",

@@ -28,6 +28,7 @@ ROTATION_SHARE = 0.8
 """The kubelet replaces a token that is older than this share of its life, or than 24 hours (k8s token_manager.go)."""
 ROTATION_AGE = timedelta(hours=24)
 _FINGERPRINT_LENGTH = 12
+FSGROUP_REMEDY = "Set fsGroup in the pod's securityContext, so that the kubelet lets the broker's group read it."
 _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
     "AWS_WEB_IDENTITY_TOKEN_FILE to where it is."
@@ -68,7 +69,7 @@ def read_token_text(path: str) -> str:
         found = os.strerror(number) if number else "it cannot be read"
         remedy = _PROJECTED_VOLUME_REMEDY
         if isinstance(error, PermissionError):
-            remedy = "Set fsGroup in the pod's securityContext, so that the kubelet lets the broker's group read it."
+            remedy = FSGROUP_REMEDY
         raise TokenUnavailable(f"No token in {path}: {found}; expected a readable file.", remedy) from None
     if len(content) > MAXIMUM_TOKEN_LENGTH:
         raise TokenMalformed(

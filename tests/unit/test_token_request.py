@@ -117,6 +117,16 @@ def test_api_that_comes_back_gives_a_token_and_ends_the_fault(api: TokenApi) -> 
     assert api.read_after_answer() == make_token(issued_at=EPOCH + SECOND, serial=2)
 
 
+def test_fault_of_long_ago_is_not_told_as_that_of_now(api: TokenApi) -> None:
+    api.fault = DOWN
+    api.read_after_answer()
+    api.fault = None
+    api.clock.advance(SECOND)
+    api.read_after_answer()
+    api.clock.advance(HOUR)
+    assert isinstance(api.read(), TokenAwaited)
+
+
 @pytest.mark.parametrize(
     ("fault", "delays"),
     [

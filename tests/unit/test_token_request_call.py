@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import traceback
@@ -355,11 +356,12 @@ def test_own_token_that_names_no_pod_is_a_clear_fault(
     assert api.calls == []
 
 
+@pytest.mark.parametrize("split", ["\r\n", "\n ", "\0", " ", "\x1b[31m"])
 def test_own_token_that_would_split_the_header_is_not_sent(
-    api: ApiServer, spec: TokenRequestSpec, directory: Path
+    api: ApiServer, spec: TokenRequestSpec, directory: Path, split: str
 ) -> None:
-    head, _, rest = api.own_token().partition(".")
-    (directory / "..data" / "token").write_text(f"{head}\r\nX: y.{rest}")
+    text = api.own_token()
+    (directory / "..data" / "token").write_text(f"{text[:10]}{split}{text[10:]}")
     assert "names no pod" in fault_of(spec).message
     assert api.calls == []
 
@@ -374,6 +376,15 @@ def test_service_account_that_is_not_mounted_is_a_clear_fault(
     fault = fault_of(spec)
     assert fault.message == f"{told}{directory}/{name}: No such file or directory."
     assert "automountServiceAccountToken: true" in fault.remedy
+
+
+def test_service_account_of_another_user_names_fsgroup(spec: TokenRequestSpec, directory: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    (directory / "..data" / "token").chmod(0)
+    fault = fault_of(spec)
+    assert fault.message.endswith("token: Permission denied.")
+    assert "fsGroup" in fault.remedy
 
 
 @pytest.mark.parametrize("content", ["", "nothing", f"{BEGIN}\nAAAA\n-----END CERTIFICATE-----\n"])
