@@ -88,17 +88,16 @@ def explain_token(question: Question, environ: Mapping[str, str]) -> int:
     source = _only_policy(question.policy)
     if source is None:
         return _UNREADABLE
-    if question.session_name and not _SESSION_NAME.fullmatch(question.session_name):
-        name = printable(question.session_name)
-        raise ConfigurationError((f"--session-name {name}: expected 2 to 64 letters, digits and any of +=,.@_-",))
+    session_name = question.session_name or environ.get("AWS_ROLE_SESSION_NAME", "")
+    if session_name and not _SESSION_NAME.fullmatch(session_name):
+        told = f"--session-name, or AWS_ROLE_SESSION_NAME, {printable(session_name)}"
+        raise ConfigurationError((f"{told}: expected 2 to 64 letters, digits and any of +=,.@_-",))
     bound, origin = token_in(question.token, environ)
     asker = Asker(
         issuer=bound.claims.issuer,
         subject=bound.claims.subject,
         audiences=bound.claims.audiences,
-        session_name=question.session_name
-        or environ.get("AWS_ROLE_SESSION_NAME", "")
-        or session_name_for(bound.claims),
+        session_name=session_name or session_name_for(bound.claims),
         role=role,
     )
     try:
@@ -142,7 +141,7 @@ def _role(arn: str) -> tuple[str, str] | None:
         return None
     found = _ROLE.fullmatch(arn)
     if found is None:
-        raise ConfigurationError((f"--role-arn {arn}: expected arn:aws:iam::ACCOUNT:role/NAME",))
+        raise ConfigurationError((f"--role-arn, or AWS_ROLE_ARN, {arn}: expected arn:aws:iam::ACCOUNT:role/NAME",))
     return found[1], found[2]
 
 

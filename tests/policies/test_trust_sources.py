@@ -90,6 +90,14 @@ def test_change_alone_is_enough(tmp_path: Path) -> None:
     assert [(source.address, source.text) for source in sources.policies] == [("aws_iam_role.a", TRUST)]
 
 
+def test_role_without_a_text_has_no_policy(tmp_path: Path) -> None:
+    assert addresses(find(tmp_path, plan(module(role("aws_iam_role.a", None), role("aws_iam_role.b", ""))))) == []
+
+
+def test_endless_input_is_given_up() -> None:
+    assert find_sources(["/dev/zero"]).faults == ["/dev/zero: it has over 64,000,000 bytes"]
+
+
 def test_role_that_goes_is_not_judged(tmp_path: Path) -> None:
     sources = find(tmp_path, {"terraform_version": "1", "resource_changes": [change("aws_iam_role.a", TRUST, None)]})
     assert sources.policies == []

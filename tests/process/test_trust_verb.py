@@ -142,10 +142,25 @@ def test_option_that_nothing_could_match_is_2(pod: Pod, good: str, arguments: li
     assert fault in ended.err
 
 
-def test_session_name_that_sts_refuses_is_2(pod: Pod, good: str) -> None:
-    ended = explain(pod, good, "--session-name", "a b")
+@pytest.mark.parametrize(
+    ("arguments", "changes", "fault"),
+    [
+        (
+            ["--session-name", "a b"],
+            {},
+            "AWS_ROLE_SESSION_NAME, a b: expected 2 to 64 letters, digits and any of +=,.@_-",
+        ),
+        ([], {"AWS_ROLE_SESSION_NAME": "x"}, "AWS_ROLE_SESSION_NAME, x: expected 2 to 64 letters"),
+        (["--role-arn", "app"], {}, "--role-arn, or AWS_ROLE_ARN, app: expected arn:aws:iam::ACCOUNT:role/NAME"),
+        ([], {"AWS_ROLE_ARN": "app"}, "--role-arn, or AWS_ROLE_ARN, app: expected"),
+    ],
+)
+def test_role_or_session_name_that_sts_refuses_is_2(
+    pod: Pod, good: str, arguments: list[str], changes: dict[str, str], fault: str
+) -> None:
+    ended = explain(pod, good, *arguments, **changes)
     assert (ended.code, ended.out) == (2, "")
-    assert "--session-name a b: expected 2 to 64 letters, digits and any of +=,.@_-" in ended.err
+    assert fault in ended.err
 
 
 def test_account_is_handed_on(pod: Pod) -> None:
