@@ -257,8 +257,6 @@ def test_unreadable_policy_is_2(pod: Pod) -> None:
         ended = explain(pod, save(pod, "bad.json", content))
         assert (ended.code, ended.out) == (2, "")
         assert told in ended.err
-    ended = explain(pod, save(pod, "ok.json", policy()), "--role-arn", "app")
-    assert (ended.code, "--role-arn app" in ended.err) == (2, True)
 
 
 def test_rendered_policy_is_clean_and_lets_the_token_in(pod: Pod) -> None:
