@@ -233,6 +233,9 @@ def _name_of(key: str) -> str:
 
 def _annotation_faults(workload: Workload) -> Iterator[str]:
     known = [_annotation(key) for key in ANNOTATED]
+    for name in workload.outer_annotations:
+        if name.startswith(PREFIX):
+            yield f"annotation {name} stands where no pod gets it: write it into the pod template's metadata"
     for name, value in workload.annotations.items():
         if name.startswith(PREFIX) and name not in known:
             yield f"annotation {name}: there is no such; there are {', '.join(known)}"

@@ -34,10 +34,14 @@ _ONLY_DIRECTIVES = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n|%.*\r?\n)*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What has a pod: its name for people, the pod's own annotations, and the pod's spec, as nodes and as a value."""
+    """What has a pod: its name for people, annotations, and the pod's spec, as nodes and as a value.
+
+    `annotations` are the pod's, `outer_annotations` those of what makes the pod, which never reach it.
+    """
 
     name: str
     annotations: dict[str, Any]
+    outer_annotations: dict[str, Any]
     spec_key: yaml.Node
     spec_node: yaml.Node
     spec: dict[str, Any]
@@ -75,14 +79,19 @@ def workloads(root: yaml.Node) -> Iterator[Workload]:
     if spec_key is None or spec_node is None:
         place = ".".join((*path, "spec"))
         raise Unchangeable(f"{_name(root, kind)} has no {place}: write the pod there", line_of(root))
-    annotations = child(pod, "metadata", "annotations")
     yield Workload(
         name=_name(root, kind),
-        annotations=(value(annotations) or {}) if annotations is not None else {},
+        annotations=_annotations(pod),
+        outer_annotations=_annotations(root) if path else {},
         spec_key=spec_key,
         spec_node=spec_node,
         spec=_spec(spec_node, _name(root, kind)),
     )
+
+
+def _annotations(node: yaml.Node | None) -> dict[str, Any]:
+    annotations = child(node, "metadata", "annotations")
+    return (value(annotations) or {}) if annotations is not None else {}
 
 
 def _spec(node: yaml.Node, name: str) -> dict[str, Any]:

@@ -230,6 +230,15 @@ class TestLeftAlone:
         pod = injected(asking(bare()), region="eu-north-1")
         assert SERVER.create(pod) == pod
 
+    def test_container_that_inject_was_not_to_serve_and_that_has_its_own_keys(self) -> None:
+        keys = [{"name": "AWS_ACCESS_KEY_ID", "value": "AKID"}]
+        document = asking({"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y", "env": keys}]})
+        output = io.BytesIO()
+        request = Request(options={}, containers=("a",))
+        run(["-"], request, check=False, stdin=io.BytesIO(json.dumps(document).encode()), output=output)
+        pod = yaml.safe_load(output.getvalue())
+        assert SERVER.create(pod) == pod
+
     def test_own_fields_of_the_pod(self) -> None:
         spec = {**bare(), "nodeSelector": {"a": "b"}, "initContainers": [{"name": "m", "image": "m"}]}
         created = SERVER.create(asking(spec))["spec"]
