@@ -6,18 +6,24 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.errors import TokenError, TokenRefused, TokenUnavailable
 from broker.model import BoundToken
-from broker.token_request import MAXIMUM_JITTER
+from broker.refresher import Wake
+from broker.schedule import RefreshPolicy
+from broker.token_request import MAXIMUM_JITTER, RequestedTokenSource
 from broker.token_source import rotation_age
+from tests.support.fakes import make_token
 from tests.support.token_api import TokenApi
+from tests.support.world import LATENCY, World, usable_until
 
 LONGEST_NAP = 30.0
 """How long the loop sleeps at most, in seconds."""
-FAULTS = (None, TokenUnavailable("No answer."), TokenRefused("No."))
+DOWN = TokenUnavailable("No answer.")
+FAULTS = (None, DOWN, TokenRefused("No."))
 lifetimes = st.integers(600, 200_000).map(lambda seconds: timedelta(seconds=seconds))
 
 
@@ -50,7 +56,7 @@ def live(api: TokenApi, step: Step) -> BoundToken | TokenError:
 
 
 @given(lifetime=lifetimes, chance=st.floats(0, 0.999), life=st.lists(steps, min_size=1, max_size=60))
-@example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(0.001, fault=FAULTS[1])] * 60)
+@example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(0.001, fault=DOWN)] * 60)
 def test_asked_at_most_twice_a_second_and_no_token_is_handed_on_past_its_life(
     lifetime: timedelta, chance: float, life: list[Step]
 ) -> None:
@@ -88,6 +94,59 @@ def test_api_that_works_is_asked_once_a_rotation_and_always_before_the_end(
 def test_api_that_is_down_is_asked_at_most_nine_times_in_the_first_minute(life: list[float], chance: float) -> None:
     api = TokenApi(chance=chance)
     for nap in life:
-        live(api, Step(nap, fault=FAULTS[1]))
+        live(api, Step(nap, fault=DOWN))
     first = api.asked[0]
     assert len([at for at in api.asked if at - first < timedelta(minutes=1)]) <= 9
+
+
+class AskingWorld:
+    """A world in which the real loop asks an API for its tokens; calls take their time."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed=seed)
+        self.is_down = False
+        self.calls = 0
+        world = self.world
+        world.refresher.tokens = {
+            "default": RequestedTokenSource(
+                ask=self._ask,
+                clock=world.clock,
+                spawn=lambda task: world.clock.after(LATENCY, task),
+                wake=lambda: world.inbox.put(Wake()),
+                tell=lambda _: None,
+                chance=world.random.random,
+                policy=RefreshPolicy(),
+            )
+        }
+
+    def _ask(self, audience: str) -> BoundToken:
+        self.calls += 1
+        if self.is_down:
+            raise DOWN
+        return make_token(issued_at=self.world.clock.now, audiences=(audience,), serial=self.calls)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    outages=st.lists(st.tuples(st.integers(1, 600), st.integers(1, 60)), min_size=1, max_size=8),
+)
+@example(seed=0, outages=[(46, 60), (47, 60), (48, 60)])
+def test_outages_of_the_api_of_an_hour_leave_no_reader_without_credentials(
+    seed: int, outages: list[tuple[int, int]]
+) -> None:
+    asking = AskingWorld(seed)
+    world = asking.world
+    for up_minutes, down_minutes in outages:
+        for asking.is_down, minutes in ((False, up_minutes + 60), (True, down_minutes)):
+            for _ in range(minutes):
+                world.live(timedelta(minutes=1))
+                until = usable_until(world)
+                assert until is not None
+                assert until > world.clock.now
+    assert world.expired_proofs_sent == 0
+
+
+def test_week_costs_a_call_a_rotation() -> None:
+    asking = AskingWorld(seed=0)
+    asking.world.live(timedelta(days=7))
+    assert asking.calls == pytest.approx(7 * 24 * 60 / 48, rel=0.02)
