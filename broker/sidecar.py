@@ -127,6 +127,18 @@ def volumes(wanted: Wanted) -> list[Tree]:
     return wanted_volumes
 
 
+def fits(volume: Tree, wanted: Wanted) -> bool:
+    """Return whether a volume by a name of ours does what ours does: its size and its token's life may be others."""
+    if volume["name"] == TOKEN:
+        sources = (volume.get("projected") or {}).get("sources") or ()
+        tokens = [source.get("serviceAccountToken") or {} for source in sources]
+        asked = [(token.get("path"), token.get("audience")) for token in tokens]
+        return asked == [(_TOKEN_NAME, wanted.audience or DEFAULT_AUDIENCE)]
+    if volume["name"] == PROFILES:
+        return bool((volume.get("configMap") or {}).get("name") == wanted.config_map)
+    return bool((volume.get("emptyDir") or {}).get("medium") == "Memory")
+
+
 def app_mount() -> Tree:
     """Return the app's mount: the whole directory, since a subPath never sees a refresh."""
     return {"name": PUBLISHED, "mountPath": DEFAULT_PUBLISH_DIRECTORY, "readOnly": True}
@@ -162,7 +174,8 @@ def injected(spec: Tree, wanted: Wanted, chosen: frozenset[str]) -> Tree:
     result["containers"] = [_with_endpoint(each, wanted, chosen) for each in spec["containers"]]
     result["volumes"] = list(spec.get("volumes") or ())
     for volume in volumes(wanted):
-        result["volumes"] = _with_named(result["volumes"], volume)
+        if not any(fits(each, wanted) for each in result["volumes"] if each.get("name") == volume["name"]):
+            result["volumes"] = _with_named(result["volumes"], volume)
     context = spec.get("securityContext") or {}
     if wanted.sets_group and context.get("fsGroup") is None:  # any group will do: broker and app share it
         result["securityContext"] = {**context, "fsGroup": GROUP}

@@ -19,6 +19,7 @@ from broker.sidecar import (
     PUBLISHED,
     TOKEN,
     app_variables,
+    fits,
     is_ours,
     volumes,
 )
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from broker.sidecar import Tree, Wanted
 
-_KINDS = {PUBLISHED: "emptyDir", TOKEN: "projected"}
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
@@ -67,10 +67,13 @@ def _container_faults(spec: Tree) -> Iterator[str]:
 
 def _volume_faults(spec: Tree, wanted: Wanted) -> Iterator[str]:
     needed = {volume["name"]: next(iter(volume.keys() - {"name"})) for volume in volumes(wanted)}
+    is_injected = any(is_ours(each) for each in _init_containers(spec))
     for volume in spec.get("volumes") or ():
-        kind = needed.get(volume.get("name", ""))
-        if kind and kind not in volume:
-            yield f"its volume {volume['name']} is no {kind}, which the sidecar's is: give yours another name"
+        name = volume.get("name", "")
+        if name in needed and needed[name] not in volume:
+            yield f"its volume {name} is no {needed[name]}, which the sidecar's is: give yours another name"
+        elif name in needed and not is_injected and not fits(volume, wanted):
+            yield f"its volume {name} is another than the sidecar's would be: remove it, or give it another name"
 
 
 def _port_faults(each: Tree) -> Iterator[str]:

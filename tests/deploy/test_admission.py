@@ -35,6 +35,9 @@ MANY = {
 }
 
 
+TOKEN = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.com", "expirationSeconds": 3600}}
+
+
 def asking(spec: Document, annotations: dict[str, str] | None = None) -> Document:
     """Return a pod that asks for the sidecar."""
     annotations = ANNOTATIONS if annotations is None else annotations
@@ -145,7 +148,11 @@ specs: st.SearchStrategy[Document] = st.fixed_dictionaries(
             [
                 [],
                 [{"name": "data", "emptyDir": {}}],
-                [{"name": "aws", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}],
+                [{"name": "aws", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+                [{"name": "aws-token", "projected": {"sources": [TOKEN]}}],
+                [{"name": "broker-profiles", "configMap": {"name": "profiles"}}],
+                [{"name": "broker-profiles", "configMap": {"name": "other"}}],
+                [{"name": "broker-profiles", "emptyDir": {}}],
             ]
         ),
         "securityContext": st.sampled_from([{}, {"runAsUser": 1}, {"fsGroup": 1000}]),
@@ -200,7 +207,7 @@ def test_policy_and_inject_agree_on_any_pod(spec: Document, containers: list[Doc
             SERVER.create(asking(spec, said))
         return
     created = SERVER.create(asking(spec, said))
-    assert by_name(created) == by_name(expected)
+    assert created == expected
     assert created["spec"]["initContainers"][0]["name"] == "broker"
     assert SERVER.create(created) == created, "idempotent, if it is invoked again"
     assert injected(created) == created, "inject finds nothing to do"

@@ -31,6 +31,14 @@ def _having(name: str, value: str) -> dict[str, Any]:
     return _app(env=[{"name": name, "value": value}])
 
 
+_SOURCE = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.com"}}
+
+
+def _token(**changes: str) -> dict[str, Any]:
+    source = {"serviceAccountToken": {"path": "token", **changes}}
+    return _pod(volumes=[{"name": "aws-token", "projected": {"sources": [source]}}])
+
+
 _NAMED = "container named broker"
 UNFIT = {
     "a container named broker": Unfit(
@@ -45,6 +53,16 @@ UNFIT = {
     "another volume aws-token": Unfit(
         _pod(volumes=[{"name": "aws-token", "emptyDir": {}}]), "volume aws-token is no projected", "aws-token"
     ),
+    "an aws on a disk": Unfit(_pod(volumes=[{"name": "aws", "emptyDir": {}}]), "another than", "volume named aws"),
+    "a token of another audience": Unfit(_token(audience="other"), "another than", "aws-token"),
+    "a token for the API": Unfit(_token(), "another than", "aws-token"),
+    "a token at another path": Unfit(_token(audience="sts.amazonaws.com", path="t"), "another than", "aws-token"),
+    "two sources": Unfit(
+        _pod(volumes=[{"name": "aws-token", "projected": {"sources": [_SOURCE, {"secret": {"name": "s"}}]}}]),
+        "another than",
+        "aws-token",
+    ),
+    "no sources": Unfit(_pod(volumes=[{"name": "aws-token", "projected": {}}]), "another than", "aws-token"),
     "port 9910": Unfit(_app(ports=[{"containerPort": 9910}]), "port 9910", "ports 9910"),
     "port 9911": Unfit(_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911", "and 9911"),
     "a port of an init container": Unfit(

@@ -229,6 +229,17 @@ class TestPod:
             {"name": "AWS_REGION", "value": "us-east-1"}
         ]
 
+    def test_fitting_volume_of_another_size_stays(self) -> None:
+        large = {"name": "aws", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
+        once = injected(pod(volumes=[large]))
+        assert large in spec_of(once)["volumes"]
+        assert put(once, check=True, **OPTIONS)[0] == 0
+
+    def test_volume_of_an_older_sidecar_gives_way(self) -> None:
+        once = injected(POD, audience="other", config_map="old")
+        spec = spec_of(injected(once, config_map="new"))
+        assert spec["volumes"] == sidecar.volumes(sidecar.Wanted(role_arn=ROLE, region="eu-west-1", config_map="new"))
+
     def test_group_is_left_to_a_platform_that_chooses_it(self) -> None:
         output = io.BytesIO()
         request = Request(options=OPTIONS, sets_group=False)
