@@ -77,7 +77,7 @@ class TestArguments:
         ):
             assert word in text
 
-    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "trust", "issuer", "demo"])
+    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "trust", "issuer", "inject", "demo"])
     def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
         assert ended([verb, "--help"]) == 0
         assert len(capsys.readouterr().out) > 200
