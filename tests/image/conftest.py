@@ -53,9 +53,16 @@ def built(tools: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def box() -> Iterator[Sandbox]:
+def shared_box() -> Iterator[Sandbox]:
     with Sandbox(issuer="https://oidc.image.example/cluster") as box:
         yield box
+
+
+@pytest.fixture
+def box(shared_box: Sandbox) -> Sandbox:
+    shared_box.sts.clear_faults()
+    shared_box.sts.clear_calls()
+    return shared_box
 
 
 @pytest.fixture

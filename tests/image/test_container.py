@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox import faults
 from tests.image.container_pod import FS_GROUP, PUBLISH_DIRECTORY, USER
 from tests.support.containers import SLOW
 from tests.support.program import eventually
 
 if TYPE_CHECKING:
+    from sandbox import Sandbox
     from tests.image.container_pod import ContainerPod
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("image")]
 
 OPENSHIFT_USER = "1000700000:0"
 FIRST_CREDENTIALS_SECONDS = 15
+ENDING_SECONDS = 2
 CREDENTIAL_FILES = ("config", "credentials", "default.json")
 
 
@@ -32,8 +35,17 @@ def kernel_says_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def seconds_to_end(pid: int) -> float:
+    """End a container's first process as a kubelet does. Return how long it took."""
+    assert kernel_says_of(pid)["NSpid"].split()[-1] == "1"
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
+    return time.monotonic() - began
+
+
 @pytest.mark.parametrize("user", [USER, OPENSHIFT_USER])
-def test_confined_and_short_of_cpu_it_has_credentials_in_15_seconds(pod: ContainerPod, user: str) -> None:
+def test_confined_and_short_of_cpu_it_has_credentials_in_15_seconds_and_ends_in_2(pod: ContainerPod, user: str) -> None:
     began = time.monotonic()
     program = pod.start(SLOW, user=user)
     program.wait_for("listening", listener="health", within=FIRST_CREDENTIALS_SECONDS)
@@ -47,17 +59,15 @@ def test_confined_and_short_of_cpu_it_has_credentials_in_15_seconds(pod: Contain
     assert {path.name for path in pod.published.iterdir()} == {*CREDENTIAL_FILES, "endpoint-token"}
     assert {path.stat().st_gid for path in pod.published.iterdir()} == {FS_GROUP}
     assert {path.stat().st_mode & 0o777 for path in pod.published.iterdir()} == {0o640}
+    assert seconds_to_end(pod.tools.pid_of("broker")) < ENDING_SECONDS
+    assert program.wait() == 0
 
 
-def test_first_process_ends_well_within_two_seconds_of_sigterm(pod: ContainerPod) -> None:
+def test_while_sts_does_not_answer_it_ends_in_2_seconds(pod: ContainerPod, box: Sandbox) -> None:
+    box.sts.always(faults.Hang())
     program = pod.start()
-    program.wait_for("refreshed")
-    pid = pod.tools.pid_of("broker")
-    assert kernel_says_of(pid)["NSpid"].split()[-1] == "1"
-    began = time.monotonic()
-    os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
-    assert time.monotonic() - began < 2
+    box.sts.wait_for_calls(1)
+    assert seconds_to_end(pod.tools.pid_of("broker")) < ENDING_SECONDS
     assert program.wait() == 0
 
 

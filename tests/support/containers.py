@@ -130,11 +130,11 @@ class Containers:
 @contextmanager
 def containers() -> Iterator[Containers]:
     """Give a store; nothing of it is left at the end. Raises NoContainers."""
+    if missing := [name for name in _NEEDED if shutil.which(name) is None]:
+        packages = " ".join(_NEEDED[name] for name in missing)
+        raise NoContainers(f"not installed: {', '.join(missing)} (on Debian: apt-get install {packages})")
     if os.geteuid() != 0:
         raise NoContainers("containers are built and run as root only")
-    if missing := [name for name in _NEEDED if shutil.which(name) is None]:
-        packages = " ".join(dict.fromkeys(_NEEDED[name] for name in missing))
-        raise NoContainers(f"not installed: {', '.join(missing)} (on Debian: apt-get install {packages})")
     # Not below pytest's own directory: sockets are made in it, and a socket's path has 107 characters at most.
     tools = Containers(store=Path(tempfile.mkdtemp(prefix="stsb-")))
     try:
