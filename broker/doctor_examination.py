@@ -14,8 +14,11 @@ from broker.doctor_beside import ask_broker, examine_broker, examine_memory, yie
 from broker.doctor_causes import Refusal, TokenGroup, settle
 from broker.doctor_clock import examine_clock
 from broker.doctor_directory import OF_DIRECTORY, examine_directory
+from broker.doctor_exchange import OF_SESSION, Exchanges
 from broker.doctor_issuer import OF_ISSUER, examine_issuer, examine_trust
 from broker.doctor_lines import Outcome, causes
+from broker.doctor_steps import resolve as resolve_by_system
+from broker.doctor_sts import STEPS, WayToSts, cause_in
 from broker.doctor_token import TokenPlace, examine_claims, examine_file
 from broker.errors import RoleDenied
 from broker.hiding import rivals_in_pod
@@ -24,14 +27,11 @@ from broker.on_demand import asking
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from broker.doctor_exchange import Exchanges
     from broker.doctor_lines import Sheet
     from broker.doctor_surroundings import Surroundings
     from broker.exchange import StsExchanger
     from broker.model import BoundToken, Configuration, ProfileSpec
 
-_STS_STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
-_OF_SESSION: Final = ("exchange", "identity", "session")
 _UNFIT: Final = ("token-file", "audience", "token-life")
 _IN_POD: Final = (*OF_DIRECTORY, "hidden", "broker")
 
@@ -126,18 +126,17 @@ class Examination:
         """Go the way to STS, and correct the time by its."""
         skew = self._beside.clock_skew
         if not is_affordable:
-            self._sheet.not_checked(_STS_STEPS, "", because="memory")
+            self._sheet.not_checked(STEPS, "", because="memory")
         else:
-            from broker import doctor_sts  # noqa: PLC0415 - botocore, which is not to be had where memory is short
-            from broker.exchange import StsExchanger  # noqa: PLC0415 - likewise
+            from broker.exchange import StsExchanger  # noqa: PLC0415 - botocore, not to be had where memory is short
             from broker.sts_client import way_of  # noqa: PLC0415 - likewise
 
             self._exchanger = StsExchanger(self._configuration.sts, self._around.clock)
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)
             for region in regions:
                 of = region if len(regions) > 1 else ""
-                resolve = self._around.resolve or doctor_sts.resolve
-                reached = doctor_sts.WayToSts(
+                resolve = self._around.resolve or resolve_by_system
+                reached = WayToSts(
                     way_of(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
@@ -148,7 +147,7 @@ class Examination:
                 ).walk()
                 skew = reached.skew or skew
                 if not reached.is_reached:
-                    self._unreached[region] = doctor_sts.cause_in(self._sheet, of)
+                    self._unreached[region] = cause_in(self._sheet, of)
         examine_clock(skew, self._sheet)
         if skew is not None:
             self._now += skew
@@ -184,8 +183,6 @@ class Examination:
 
     def _exchange(self) -> None:
         """Ask STS for each profile, sources before what is chained to them."""
-        from broker.doctor_exchange import Exchanges  # noqa: PLC0415 - botocore
-
         assert self._exchanger is not None
         exchanges = Exchanges(self._exchanger, self._configuration.sts, self._sheet, self._around.clock)
         by_name = {profile.name: token for token in self._tokens for profile in token.profiles}
@@ -218,7 +215,7 @@ class Examination:
         """Take what the running broker says of STS in place of an exchange of our own."""
         for profile in self._configuration.profiles:
             of, sheet, fault = self._of(profile), self._sheet, self._beside.fault_of(profile.name)
-            sheet.not_checked(_OF_SESSION[1:], "", because="memory", of=of)
+            sheet.not_checked(OF_SESSION[1:], "", because="memory", of=of)
             if fault is not None and self._beside.is_of_exchange(fault):
                 refusal = Refusal(reason=str(fault.get("reason")), said=str(fault.get("message")))
                 self._refusals[of] = refusal
@@ -228,7 +225,7 @@ class Examination:
                 self._served.add(of)
                 sheet.ok("exchange", "The running broker has credentials, and no fault.", of=of)
             else:
-                sheet.not_checked(_OF_SESSION[:1], "", because="memory", of=of)
+                sheet.not_checked(OF_SESSION[:1], "", because="memory", of=of)
 
     def _settle(self) -> None:
         groups = [

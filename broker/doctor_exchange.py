@@ -69,8 +69,8 @@ class Exchanges:
 
     def _identify(self, profile: ProfileSpec, credentials: TemporaryCredentials, of: str) -> None:
         """Ask STS whose the credentials are. What botocore raises may quote the answer, so only its code is told."""
-        client = self._exchanger.client(profile.region, signed=True)
         try:
+            client = self._exchanger.client(profile.region, signed=True)
             with self._exchanger.signer.using(credentials):
                 found = str(client.get_caller_identity().get("Arn") or "")
         except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside

@@ -51,7 +51,7 @@ def verdict(lines: Sequence[Line]) -> str:
 
 
 def _text(lines: Sequence[Line]) -> Iterator[str]:
-    width = max(len(line.label) for line in lines if line.outcome is not Outcome.NOT_CHECKED) + 1
+    width = max((len(line.label) for line in lines if line.outcome is not Outcome.NOT_CHECKED), default=0) + 1
     indent = " " * (_OUTCOME_WIDTH + width)
     for (outcome, found, because), group in groupby(lines, lambda line: (line.outcome, line.found, line.because)):
         if outcome is Outcome.NOT_CHECKED:

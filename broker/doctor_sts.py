@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import http.client
 import socket
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from broker import certificates
 from broker.doctor_clock import SKEW_MAXIMUM, skew_of
 from broker.doctor_lines import Outcome
+from broker.doctor_steps import STEP_SECONDS, connect, told, within
 from broker.findings import quoted
 from broker.https_get import Answer, Route, Silence, get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import timedelta
 
+    from broker.certificates import Certificate
     from broker.clock import Clock
     from broker.doctor_lines import Sheet
     from broker.doctor_surroundings import Resolve
@@ -31,12 +31,9 @@ if TYPE_CHECKING:
     from broker.sts_client import Way
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
-STEP_SECONDS: Final = 5.0
 _CERTIFICATE_DATES: Final = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and …_HAS_EXPIRED of OpenSSL's x509_vfy.h."""
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +42,6 @@ class Reached:
 
     is_reached: bool
     skew: timedelta | None = None
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class WayToSts:
@@ -70,20 +61,20 @@ class WayToSts:
     def walk(self) -> Reached:
         """Take each step, and tell of it."""
         self._sheet.tell(f"the way to STS in {self._region}")
-        way = self._way
-        address = urlsplit(way.url)
-        is_known = self._region in way.regions
-        if is_known or self._spec.endpoint_url:
+        way, address, reached = self._way, urlsplit(self._way.url), Reached(is_reached=False)
+        if self._is_known:
             self._ok("region", f"{self._region}: {way.url}")
-        ways_end = self._proxy(way) if way.proxy else self._direct(way, address, is_known=is_known)
-        if not is_known and self._sheet.find("region", self._of) is None:
+        if self._proxy(way) if way.proxy else self._direct(way, address):
+            reached = self._https(way) if address.scheme == "https" else self._http(way, address)
+        if self._sheet.find("region", self._of) is None:
             self._ok("region", f"{self._region}, which this release does not know: {way.url}")
-        if not ways_end:
-            self._rest_not_checked()
-            return Reached(is_reached=False)
-        reached = self._https(way) if address.scheme == "https" else self._http(address)
         self._rest_not_checked()
         return reached
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether there is no doubt about the Region: botocore knows it, or it has no say in where STS is."""
+        return self._region in self._way.regions or bool(self._spec.endpoint_url)
 
     def _proxy(self, way: Way) -> bool:
         """Look at the proxy, which then resolves and connects. Return whether there is one to be asked."""
@@ -92,56 +83,52 @@ class WayToSts:
             host, port = proxy.hostname or "", proxy.port or 80
         except ValueError:
             host, port = "", 0
+        variable = "HTTPS_PROXY" if way.url.startswith("https:") else "HTTP_PROXY"
         if proxy.scheme != "http" or not host:
-            self._failed("sts-proxy", "HTTPS_PROXY is no http:// URL.", "Write HTTPS_PROXY=http://HOST:PORT.")
+            self._failed("sts-proxy", f"{variable} is no http:// URL.", f"Write {variable}=http://HOST:PORT.")
             return False
-        name = f"{quoted(host)}:{port} (HTTPS_PROXY)"
-        remedy = "Look at HTTPS_PROXY, and at the NetworkPolicy; NO_PROXY takes STS's host where none is needed."
+        name = f"{quoted(host)}:{port} ({variable})"
+        remedy = f"Look at {variable}, and at the NetworkPolicy; NO_PROXY takes STS's host where none is needed."
         try:
-            addresses = _within(lambda: self._resolve(host, port))
-            _within(lambda: _connect(addresses, port))
+            addresses = within(lambda: self._resolve(host, port))
+            within(lambda: connect(addresses, port))
         except OSError as error:
-            self._failed("sts-proxy", f"The proxy {name} cannot be reached: {_told(error)}.", remedy)
+            self._failed("sts-proxy", f"The proxy {name} cannot be reached: {told(error)}.", remedy)
             return False
         return True
 
-    def _direct(self, way: Way, address: SplitResult, *, is_known: bool) -> bool:
+    def _direct(self, way: Way, address: SplitResult) -> bool:
         """Resolve and connect without a proxy. Return whether there is a connection."""
         self._ok("sts-proxy", "No proxy on the way.")
         host = address.hostname or ""
         port = address.port or (443 if address.scheme == "https" else 80)
         try:
-            addresses = _within(lambda: self._resolve(host, port))
+            addresses = within(lambda: self._resolve(host, port))
         except OSError as error:
-            self._unresolved(host, error, is_known=is_known)
+            self._unresolved(host, error)
             return False
         self._ok("sts-name", f"{host} is {', '.join(addresses[:4])}.")
         try:
-            _within(lambda: _connect(addresses, port))
+            within(lambda: connect(addresses, port))
         except OSError as error:
             remedy = "Allow the pod to reach it: NetworkPolicy, firewall, route, security group of a VPC endpoint."
             remedy = f"{remedy} Or set HTTPS_PROXY, where a proxy is the way out."
             if self._spec.endpoint_url:
                 remedy = f"Look at AWS_ENDPOINT_URL_STS ({way.url}). {remedy}"
-            self._failed("sts-connection", f"No connection to {host}, port {port}: {_told(error)}.", remedy)
+            self._failed("sts-connection", f"No connection to {host}, port {port}: {told(error)}.", remedy)
             return False
         self._ok("sts-connection", f"{host} answers at port {port}.")
         return True
 
-    def _unresolved(self, host: str, error: OSError, *, is_known: bool) -> None:
+    def _unresolved(self, host: str, error: OSError) -> None:
         silent = isinstance(error, TimeoutError) or error.args[:1] == (socket.EAI_AGAIN,)
         if silent:
             remedy = "No DNS server answers: allow port 53 (UDP, TCP) in the NetworkPolicy, look at /etc/resolv.conf."
-            self._failed("sts-name", f"{host} cannot be looked up: {_told(error)}.", remedy)
+            self._failed("sts-name", f"{host} cannot be looked up: {told(error)}.", remedy)
         elif self._spec.endpoint_url:
-            self._failed("sts-name", f"There is no {host}: {_told(error)}.", "Look at AWS_ENDPOINT_URL_STS.")
-        elif not is_known:
-            import difflib  # noqa: PLC0415 - for those who misspelled
-
-            near = difflib.get_close_matches(self._region, self._way.regions, n=1)
-            did_you_mean = f" Did you mean {near[0]}?" if near else ""
-            self._failed("region", f"There is no Region {self._region}.{did_you_mean}", "Mend AWS_REGION (region).")
-            self._sheet.follows("sts-name", f"There is no {host}.", self._label("region"), of=self._of)
+            self._failed("sts-name", f"There is no {host}: {told(error)}.", "Look at AWS_ENDPOINT_URL_STS.")
+        elif not self._is_known:
+            self._misspelled("sts-name", f"There is no {host}.")
         elif self._spec.use_fips or self._spec.use_dualstack:
             names = {
                 "AWS_USE_FIPS_ENDPOINT": self._spec.use_fips,
@@ -152,7 +139,17 @@ class WayToSts:
             self._failed("sts-name", f"There is no {host}: not every Region has FIPS or dual-stack ones.", remedy)
         else:
             remedy = "Look at the pod's DNS (dnsPolicy, CoreDNS); of a VPC endpoint, at its private DNS."
-            self._failed("sts-name", f"There is no {host}: {_told(error)}.", remedy)
+            self._failed("sts-name", f"There is no {host}: {told(error)}.", remedy)
+
+    def _misspelled(self, check: str, found: str) -> None:
+        """Put a step that failed down to the Region, which nobody knows."""
+        import difflib  # noqa: PLC0415 - for those who misspelled
+
+        same_letters = [name for name in sorted(self._way.regions) if sorted(name) == sorted(self._region)]
+        near = same_letters or difflib.get_close_matches(self._region, self._way.regions, n=1)
+        did_you_mean = f" Did you mean {near[0]}?" if near else ""
+        self._failed("region", f"There is no Region {self._region}.{did_you_mean}", "Mend AWS_REGION (region).")
+        self._sheet.follows(check, found, self._label("region"), of=self._of)
 
     def _https(self, way: Way) -> Reached:
         route = Route(
@@ -165,9 +162,7 @@ class WayToSts:
             self._unanswered(way, answer)
             return Reached(is_reached=False)
         if way.proxy:
-            self._ok("sts-proxy", f"By {answer.via}.")
-            for check in ("sts-name", "sts-connection"):
-                self._ok(check, "The proxy does that.")
+            self._done_by_proxy(f"By {answer.via}.")
         skew = skew_of(answer.date, self._clock.read().now)
         if answer.distrust is not None:
             self._distrusted(way, answer, skew)
@@ -182,21 +177,30 @@ class WayToSts:
         if not way.proxy:
             self._failed("sts-tls", f"{way.url}: {silence.found}.", tls_remedy)
             return
-        is_refused = "Tunnel connection failed" in silence.found
-        remedy = "Let the proxy allow CONNECT to that host at port 443, or add the host to NO_PROXY."
-        if "407" in silence.found:
+        said = f"{way.url}: {silence.found}."
+        if "Tunnel connection failed" not in silence.found:
+            self._done_by_proxy("The proxy opens the way.")
+            self._failed("sts-tls", said, tls_remedy)
+        elif "407" in silence.found:
             remedy = "The proxy wants a user: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, from a Secret."
-        check = "sts-proxy" if is_refused else "sts-tls"
-        if not is_refused:
-            self._ok("sts-proxy", "The proxy opens the way.")
-        self._failed(check, f"{way.url}: {silence.found}.", remedy if is_refused else tls_remedy)
+            self._failed("sts-proxy", said, remedy)
+        elif not self._is_known:
+            self._misspelled("sts-proxy", said)
+        else:
+            remedy = "Let the proxy allow CONNECT to that host at port 443, or add the host to NO_PROXY."
+            self._failed("sts-proxy", said, remedy)
+
+    def _done_by_proxy(self, found: str) -> None:
+        self._ok("sts-proxy", found)
+        for check in ("sts-name", "sts-connection"):
+            self._ok(check, "The proxy does that.")
 
     def _distrusted(self, way: Way, answer: Answer, skew: timedelta | None) -> None:
         assert answer.distrust is not None
         chain = certificates.read_all(answer.chain)
         shown = f"{quoted(chain[0].subject)}, issued by {quoted(chain[0].issuer)}" if chain else "what cannot be read"
         said = f"The certificate of {way.url} is not trusted ({quoted(answer.distrust.verify_message)}): {shown}."
-        if answer.distrust.verify_code in _CERTIFICATE_DATES and skew is not None and abs(skew) > SKEW_MAXIMUM:
+        if answer.distrust.verify_code in _CERTIFICATE_DATES and self._is_valid_there(chain, skew):
             self._sheet.follows("sts-tls", said, "clock", of=self._of)
         elif self._spec.ca_bundle:
             remedy = f"Add the CA that issued it to {self._spec.ca_bundle} (AWS_CA_BUNDLE), or unset that."
@@ -205,11 +209,21 @@ class WayToSts:
             remedy = "If that is a proxy or firewall of yours, put its CA into a file and set AWS_CA_BUNDLE to it."
             self._failed("sts-tls", said, f"{remedy} If not, somebody listens in.")
 
-    def _http(self, address: SplitResult) -> Reached:
+    def _is_valid_there(self, chain: list[Certificate], skew: timedelta | None) -> bool:
+        """Say whether the certificates are valid by a server's clock that is far from ours."""
+        if skew is None or abs(skew) <= SKEW_MAXIMUM:
+            return False
+        now = self._clock.read().now + skew
+        return all(each.not_before <= now <= each.not_after for each in chain)
+
+    def _http(self, way: Way, address: SplitResult) -> Reached:
         host = address.hostname or ""
-        connection = http.client.HTTPConnection(host, address.port or 80, timeout=STEP_SECONDS)
+        to = urlsplit(way.proxy) if way.proxy else address
+        if way.proxy:
+            self._done_by_proxy(f"By the proxy {to.hostname}:{to.port or 80} (HTTP_PROXY).")
+        connection = http.client.HTTPConnection(to.hostname or "", to.port or 80, timeout=STEP_SECONDS)
         try:
-            connection.request("GET", "/")
+            connection.request("GET", f"{way.url}/" if way.proxy else "/")
             date = connection.getresponse().headers.get("Date", "")
         except (OSError, http.client.HTTPException) as error:
             said = f"{host} gives no HTTP answer: {quoted(str(error) or type(error).__name__)}."
@@ -245,42 +259,3 @@ def cause_in(sheet: Sheet, of: str) -> str:
     lines = (line for step in STEPS if (line := sheet.find(step, of, Outcome.FAILED, Outcome.FOLLOWS)))
     line = next(lines, None)
     return line.because or line.label if line else ""
-
-
-def _connect(addresses: list[str], port: int) -> None:
-    """Connect to one of the addresses, and hang up. Raises the last one's OSError."""
-    fault: OSError = OSError("no address")
-    for address in addresses:
-        try:
-            socket.create_connection((address, port), timeout=STEP_SECONDS).close()
-        except OSError as error:
-            fault = error
-        else:
-            return
-    raise fault
-
-
-def _within(step: Callable[[], Found]) -> Found:
-    """Do a step on a thread that is left behind after `STEP_SECONDS`. Raises its OSError, or TimeoutError."""
-    outcome: list[Found | OSError] = []
-
-    def run() -> None:
-        try:
-            outcome.append(step())
-        except OSError as error:
-            outcome.append(error)
-        except UnicodeError:  # of a name that no host can have
-            outcome.append(socket.gaierror(socket.EAI_NONAME, "that is no name of a host"))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(STEP_SECONDS)
-    if not outcome:
-        raise TimeoutError(f"no answer in {STEP_SECONDS:g} s")
-    if isinstance(outcome[0], OSError):
-        raise outcome[0]
-    return outcome[0]
-
-
-def _told(error: OSError) -> str:
-    return quoted(error.strerror or str(error) or type(error).__name__)

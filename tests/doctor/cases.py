@@ -99,13 +99,18 @@ def _token_in_the_publish_directory(ward: Ward) -> None:
 
 def _shared_processes(ward: Ward) -> None:
     ward.mounts("/dev/shm tmpfs")
-    (ward.disk / "proc/1").mkdir()
+    (ward.disk / "proc/1").mkdir(parents=True)
     (ward.disk / "proc/1/comm").write_text("pause\n")
 
 
 def _person(ward: Ward) -> None:
     ward.trust("person", subjects=["alice"])
     ward.token(ward.box.issuer.mint(sub="alice"))
+
+
+def _two_names(ward: Ward) -> None:
+    ward.trust("names", subjects=["system:serviceaccount:demo:other"])
+    ward.token(ward.box.issuer.mint(sub="system:serviceaccount:demo:other"))
 
 
 def _off_by(**duration: float) -> Callable[[Ward], None]:
@@ -172,6 +177,17 @@ def _policy_of_another_audience(ward: Ward) -> None:
 
 def _policy_of_another_role(ward: Ward) -> None:
     _policy(ward, ward.box.trust_policy(subjects=["system:serviceaccount:other:app"]), role_has_it=False)
+
+
+def _policy_of_people(ward: Ward) -> None:
+    _policy(ward, ward.box.chain_trust("arn:aws:iam::123456789012:root"))
+
+
+def _policy_that_denies(ward: Ward) -> None:
+    policy = ward.box.trust_policy()
+    deny = {"Sid": "NotHere", "Effect": "Deny", "Principal": {"Federated": ward.box.provider_arn}}
+    policy["Statement"].append({**deny, "Action": "sts:AssumeRoleWithWebIdentity"})
+    _policy(ward, policy)
 
 
 def _direct(**changes: str) -> Callable[[Ward], None]:
@@ -323,6 +339,7 @@ TOKENS = [
     Case(name="empty-token", check="token-file", said="is empty", do=_misbehave(Misbehaviour.EMPTY)),
     Case(name="garbled-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.GARBLED)),
     Case(name="truncated-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.TRUNCATED)),
+    Case(name="no-iat", check="exchange", said="Missing a required claim: iat", do=_claims(iat=None)),
     Case(name="long-token", check="token-file", said="over 20,000", do=lambda ward: ward.token("e" * 20_001)),
     Case(name="directory", check="token-file", said="That is a directory: set AWS_WEB_", do=_directory_for_a_token),
     Case(name="secrets-token", check="token-file", said="a token of a Secret", do=_claims(exp=None)),
@@ -355,6 +372,13 @@ TOKENS = [
     ),
     Case(name="other-audience", check="audience", said="Set audience: vault", do=_set("BROKER_AUDIENCE", "vault")),
     Case(name="person", check="subject", said="alice is no service account", do=_person, is_warning=True),
+    Case(
+        name="two-names",
+        check="subject",
+        said="kubernetes.io says demo/app",
+        do=_two_names,
+        is_warning=True,
+    ),
     Case(name="behind", check="clock", said="600 s behind STS's", do=_off_by(minutes=-10)),
     Case(name="ahead", check="clock", said="ahead of STS's", do=_off_by(minutes=10)),
     Case(name="token-seems-expired", check="clock", said="7200 s ahead of", do=_off_by(hours=2)),
@@ -457,6 +481,32 @@ ISSUERS = [
         is_warning=True,
     ),
     Case(
+        name="policy-without-sense",
+        check="trust-policy",
+        said="cannot be read",
+        do=lambda ward: _policy(ward, '{"Statement": "none"}'),
+        is_warning=True,
+    ),
+    Case(
+        name="two-policies",
+        check="trust-policy",
+        said="0 policies; expected one",
+        do=lambda ward: _policy(ward, '{"terraform_version": "1.9.0", "planned_values": {}}'),
+        is_warning=True,
+    ),
+    Case(
+        name="policy-of-no-statement-for-it",
+        check="trust-policy",
+        said="Add a statement for this token: broker trust render",
+        do=_policy_of_people,
+    ),
+    Case(
+        name="policy-that-denies",
+        check="trust-policy",
+        said="denies it",
+        do=_policy_that_denies,
+    ),
+    Case(
         name="policy-of-another-role",
         check="trust-policy",
         said="this is not the policy that the role has now",
@@ -470,6 +520,12 @@ WAYS = [
         check="region",
         said="There is no Region eu-wset-1. Did you mean eu-west-1?",
         do=_direct(AWS_REGION="eu-wset-1"),
+    ),
+    Case(
+        name="misspelled-region-by-proxy",
+        check="region",
+        said="There is no Region us-esat-1. Did you mean us-east-1?",
+        do=_set("AWS_REGION", "us-esat-1"),
     ),
     Case(
         name="proxy-down",
@@ -539,6 +595,18 @@ WAYS = [
         do=_sts_certificate(starts=timedelta(days=-9), ends=timedelta(days=-1)),
     ),
     Case(name="self-signed", check="sts-tls", said="self-signed", do=_sts_certificate(is_self_signed=True)),
+    Case(
+        name="no-tls-behind-the-proxy",
+        check="sts-tls",
+        said="does it speak TLS",
+        do=lambda ward: ward.hospital.proxy.routes.update({f"{STS_HOST}:443": ward.hospital.plain.port}),
+    ),
+    Case(
+        name="tls-where-there-should-be-none",
+        check="sts-tls",
+        said="begins with http://: is it https?",
+        do=lambda ward: ward.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{ward.hospital.sts_front.port}"),
+    ),
     Case(name="no-tls", check="sts-tls", said="TLS failed", do=_https_to_http),
 ]
 EXCHANGES = [
@@ -583,6 +651,8 @@ EXCHANGES = [
         said="missing or blank",
         do=_sts(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY)),
     ),
+    Case(name="echo", check="exchange", said="is not STS", do=_sts(faults.Spoiled.ECHO)),
+    Case(name="cut-off", check="exchange", said="is not STS", do=_sts(faults.Spoiled.TRUNCATED_XML)),
     Case(name="other-role", check="exchange", said="somebody-else", do=_sts(faults.Spoiled.WRONG_ROLE)),
     Case(
         name="issuer-gone",

@@ -33,6 +33,10 @@ def hospital(shared_hospital: Hospital) -> Hospital:
     shared_hospital.house.pages.clear()
     shared_hospital.proxy.refusal = ""
     shared_hospital.proxy.asked.clear()
+    shared_hospital.proxy.routes = {
+        f"{HOST}:443": shared_hospital.issuer_front.port,
+        f"{STS_HOST}:443": shared_hospital.sts_front.port,
+    }
     shared_hospital.issuer_front.context = shared_hospital.authority.server(HOST)
     shared_hospital.sts_front.context = shared_hospital.authority.server(STS_HOST)
     return shared_hospital

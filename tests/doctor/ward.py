@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from broker import doctor
 from broker.doctor import Question
 from broker.doctor_lines import Outcome
 from broker.doctor_report import as_json, as_text
-from broker.doctor_sts import resolve
+from broker.doctor_steps import resolve
 from broker.doctor_surroundings import Surroundings
 from broker.settings import load
 from sandbox import Sandbox
@@ -25,16 +26,19 @@ from tests.process.leaks import Canaries
 from tests.process.pod import sessions_of
 from tests.support.fronts import RoutingProxy, Sayer, TlsFront
 from tests.support.issuer_site import Authority
+from tests.support.program import run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
 
     from broker.clock import Instant
     from broker.doctor_lines import Line
+    from broker.model import Configuration
     from sandbox import ProjectedToken
     from sandbox.loopback import Request, Wire
+    from tests.support.program import Ended
 
 HOST = "oidc.doctor.example"
 ISSUER = f"https://{HOST}/cluster"
@@ -148,8 +152,9 @@ class Ward:
     volume: ProjectedToken = field(init=False)
     off_by: timedelta = timedelta(0)
     question: Question = field(default_factory=Question)
+    load: Callable[[Mapping[str, str]], Configuration] = load
     resolve: Callable[[str, int], list[str]] = resolve
-    proc: str = "/proc"
+    proc: str = field(init=False)
     cgroup: str = "/nowhere"
     canaries: Canaries = field(default_factory=Canaries)
     _sessions_before: set[str] = field(init=False)
@@ -169,6 +174,9 @@ class Ward:
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
         }
         self.published.mkdir(mode=0o750)
+        self.proc = str(self.disk / "proc")
+        (self.disk / "proc/self").mkdir(parents=True)
+        shutil.copy("/proc/self/mountinfo", self.disk / "proc/self/mountinfo")
 
     @property
     def box(self) -> Sandbox:
@@ -201,13 +209,11 @@ class Ward:
 
     def mounts(self, *lines: str) -> None:
         """Let the kernel tell of these mounts: `POINT KIND`."""
-        folder = self.disk / "proc"
-        (folder / "self").mkdir(parents=True)
         rows = [
             f"{number} 1 0:1 / {line.split()[0]} rw - {line.split()[1]} none rw" for number, line in enumerate(lines)
         ]
-        (folder / "self/mountinfo").write_text("\n".join(["20 1 0:1 / / rw - overlay none rw", *rows, ""]))
-        self.proc = str(folder)
+        root = "20 1 0:1 / / rw - overlay none rw"
+        (self.disk / "proc/self/mountinfo").write_text("\n".join([root, *rows, ""]))
 
     def memory_left(self, mebibytes: int) -> None:
         """Let the container have so much memory left."""
@@ -225,7 +231,7 @@ class Ward:
         around = Surroundings(
             environ=dict(os.environ),
             clock=_Clock(self),
-            load=load,
+            load=self.load,
             resolve=self.resolve,
             proc=self.proc,
             cgroup=self.cgroup,
@@ -235,6 +241,23 @@ class Ward:
         self._remember_secrets()
         assert self.canaries.found_in(report.text + report.document) == set()
         return report
+
+    def run(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = (), **changes: str) -> Ended:
+        """Run the program, and see that no secret is told."""
+        ended = run_to_end(
+            "doctor",
+            *arguments,
+            environment={"PATH": os.environ["PATH"], **self.environ, **changes},
+            directory=self.disk,
+            stdin=stdin,
+            wrapper=wrapper,
+        )
+        self._remember_secrets()
+        if stdin.startswith("eyJ"):
+            self.canaries.add("the token on standard input", stdin.strip())
+        assert self.canaries.found_in(ended.out + ended.err) == set()
+        assert "Traceback" not in ended.err
+        return ended
 
     def _remember_secrets(self) -> None:
         for file in (self.volume.path, Path(self.question.token or "/nowhere")):
