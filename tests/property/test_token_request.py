@@ -57,6 +57,7 @@ def live(api: TokenApi, step: Step) -> BoundToken | TokenError:
 
 @given(lifetime=lifetimes, chance=st.floats(0, 0.999), life=st.lists(steps, min_size=1, max_size=60))
 @example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(0.001, fault=DOWN)] * 60)
+@example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(1.0, answers=False), Step(0.25, leap_seconds=7200)])
 def test_asked_at_most_twice_a_second_and_no_token_is_handed_on_past_its_life(
     lifetime: timedelta, chance: float, life: list[Step]
 ) -> None:

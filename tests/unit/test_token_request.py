@@ -251,9 +251,19 @@ def test_wall_clock_that_leaps_back_does_not_make_a_token_younger(api: TokenApi)
 def test_node_that_slept_asks_anew_before_it_sends_an_old_token(api: TokenApi) -> None:
     """The monotonic clock stands still while a machine is suspended."""
     api.read_after_answer()
+    api.clock.advance(MINUTE)
     api.clock.leap(2 * HOUR)
     assert isinstance(api.read_after_answer(), BoundToken)
     assert len(api.asked) == 2
+
+
+def test_clock_that_leaps_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
+    api.read_after_answer()
+    api.clock.leap(2 * HOUR)
+    assert isinstance(api.read(), TokenAwaited)
+    assert len(api.asked) == 1
+    api.clock.advance(SECOND)
+    assert isinstance(api.read_after_answer(), BoundToken)
 
 
 def test_loop_is_told_when_to_look_again_and_looks_no_sooner(api: TokenApi) -> None:
