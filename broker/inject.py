@@ -82,28 +82,21 @@ def run(files: Sequence[str], request: Request, *, check: bool, stdin: BinaryIO,
             outcome.text += "\n"
         outcome.text += "---\n" if begins_anew else ""
         inject(text, request, outcome, where="" if len(files) == 1 else f"{file}, ")
-    if not outcome.faults and not outcome.changed and not outcome.kept:
-        outcome.faults.append(_nothing_found(outcome))
+    is_meant_for_all = bool(request.options.get("role_arn") or request.options.get("config_map"))
+    if is_meant_for_all and not (outcome.faults or outcome.changed or outcome.kept):
+        kinds = ", ".join(manifests.KINDS)
+        outcome.faults.append(f"there is no workload to add the sidecar to: expected one of {kinds}, or a List of them")
     if outcome.faults:
         raise ConfigurationError(tuple(outcome.faults))
     for warning in outcome.warnings:
         sys.stderr.write(f"broker: {warning}\n")
     for name in outcome.passed_over:
-        sys.stderr.write(f"broker: {name}: left as it is: it asks for no sidecar\n")
+        sys.stderr.write(f"broker: {name}: left as it is, without {_annotation('role_arn')} and --role-arn\n")
     if check:
         sys.stderr.writelines(f"broker: {each}\n" for each in outcome.changed)
         return EXIT_LACKING if outcome.changed else 0
     output.write(outcome.text.encode())
     return 0
-
-
-def _nothing_found(outcome: Outcome) -> str:
-    if outcome.passed_over:
-        return (
-            f"no pod asks for the sidecar: annotate the pod template with {PREFIX}role-arn, or say --role-arn "
-            f"({', '.join(outcome.passed_over)})"
-        )
-    return f"there is no workload: expected one of {', '.join(manifests.KINDS)}, or a List of them"
 
 
 def _read(file: str, stdin: BinaryIO, faults: list[str]) -> str:

@@ -285,17 +285,19 @@ class TestWhoAsks:
         _, result = put(text)
         assert result.startswith(POD)
         assert "initContainers" in result
-        assert capsys.readouterr().err == "broker: document 1, Pod app: left as it is: it asks for no sidecar\n"
+        assert capsys.readouterr().err == (
+            "broker: document 1, Pod app: left as it is, without sts-broker/role-arn and --role-arn\n"
+        )
 
-    def test_nobody_who_asks_is_a_fault(self) -> None:
-        (fault,) = faults(POD, {"region": "eu-west-1"})
-        assert "--role-arn" in fault
-        assert "sts-broker/role-arn" in fault
-        assert "Pod app" in fault
+    @pytest.mark.parametrize("text", [POD, "kind: ConfigMap\n", ""])
+    def test_where_nobody_asks_all_goes_through(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert put(text) == (0, text)
+        assert put(text, check=True) == (0, "")
+        assert ("without sts-broker/role-arn and --role-arn" in capsys.readouterr().err) == ("Pod" in text)
 
-    def test_no_workload_is_a_fault(self) -> None:
+    def test_no_workload_for_a_role_is_a_fault(self) -> None:
         (fault,) = faults("kind: ConfigMap\n")
-        assert fault.startswith("there is no workload: expected one of Pod, Deployment")
+        assert fault.startswith("there is no workload to add the sidecar to: expected one of Pod, Deployment")
 
     @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n"])
     def test_nothing_is_a_fault(self, text: str) -> None:
