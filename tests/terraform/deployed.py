@@ -51,7 +51,7 @@ class Deployed:
             "BROKER_PUBLISH_DIRECTORY": str(pod / "published"),
             **environment,
         }
-        return run_to_end("once", "--timeout", "1", environment=given, directory=pod)
+        return run_to_end("once", "--timeout", "3", environment=given, directory=pod)
 
     def second_plan(self) -> None:
         """Plan again what is applied: nothing may be left to do."""
