@@ -30,7 +30,7 @@ class Built:
 @pytest.fixture(scope="session")
 def tools() -> Iterator[Containers]:
     try:
-        with containers() as tools:
+        with containers(in_memory=True) as tools:
             make_base(tools)
             yield tools
     except NoContainers as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.broker_image import BASE
-from tests.support.containers import POD
+from tests.support.containers import MEMORY_BACKED, POD
 from tests.support.program import Ended, Program, run_to_end
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ APP_ENVIRONMENT = {
     "AWS_REGION": "eu-west-1",
 }
 """What deploy/ gives the app's SDK."""
-_MEMORY_BACKED = Path("/dev/shm")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class ContainerPod:
 
     def __post_init__(self) -> None:
         """Make the directory to publish in."""
-        self.published = Path(tempfile.mkdtemp(prefix="aws-", dir=_MEMORY_BACKED if _MEMORY_BACKED.is_dir() else None))
+        self.published = Path(tempfile.mkdtemp(prefix="aws-", dir=MEMORY_BACKED if MEMORY_BACKED.is_dir() else None))
         os.chown(self.published, 0, FS_GROUP)
         self.published.chmod(0o2777)  # an emptyDir's 0777, and the group bit that fsGroup adds
 
