@@ -260,12 +260,12 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _inject(options: argparse.Namespace) -> int:
-    from broker import inject  # noqa: PLC0415
+    from broker import inject, sidecar  # noqa: PLC0415
 
     said = {key: getattr(options, key) for key in inject.ANNOTATED}
     request = inject.Request(
         options={key: text for key, text in said.items() if text is not None},
-        image=options.image or inject.DEFAULT_IMAGE,
+        image=options.image or sidecar.DEFAULT_IMAGE,
         containers=tuple(options.container),
         sets_group=not options.no_fs_group,
     )

@@ -76,9 +76,10 @@ VERBS = {
         "find out why there are no credentials",
         (
             "Looks at settings, token, issuer, the way to STS, the exchange, the publish directory and what hides the\n"
-            "credentials from SDKs, in this order. Says for each: ok, warning or failed, what was found, what to do, and\n"
-            "where docs/operations.md tells more; what a fault keeps from being checked is told so, so that what failed\n"
-            "is what to mend. Safe beside a running broker. Exit code 0 nothing failed, 1 something did, 2 settings.\n"
+            "credentials from SDKs, in this order. Says for each: ok, warning or failed, what was found, what to do,\n"
+            "and where docs/operations.md tells more. What a fault keeps from being checked is told so: what failed\n"
+            "is what to mend. Safe beside a running broker.\n"
+            "Exit code 0 nothing failed, 1 something did, 2 settings.\n"
             "  kubectl exec POD -c broker -- broker doctor\n"
             "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
             "    kubectl exec -i POD -c broker -- broker doctor --policy -"
@@ -102,9 +103,9 @@ VERBS = {
     "inject": (
         "add the sidecar to Kubernetes manifests",
         (
-            "Prints the manifests with the sidecar in their pods (Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet,\n"
-            "Job, CronJob, and a List of them). All else stays byte for byte; done twice, it changes nothing. A pod\n"
-            "may say the same by its annotations: sts-broker/role-arn, sts-broker/region, … An option wins.\n"
+            "Prints the manifests with the sidecar in their pods (Pod, Deployment, StatefulSet, DaemonSet,\n"
+            "ReplicaSet, Job, CronJob, and a List of them). All else stays byte for byte; done twice, it changes\n"
+            "nothing. A pod may say the same by its annotations: sts-broker/role-arn, … An option wins.\n"
             "On any fault nothing is printed, and the exit code is 2. deploy/README.md has more.\n\n"
             "  broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1 > out.yaml\n"
             "  helm template app | broker inject -f - | kubectl apply -f -\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from broker import __version__, cli
+from broker import __version__, cli, help_texts
 from broker.model import redacted
 from tests.support.fakes import AUDIENCE, make_jwt
 
@@ -77,7 +77,7 @@ class TestArguments:
         ):
             assert word in text
 
-    @pytest.mark.parametrize("verb", ["run", "once", "exec", "credentials", "token", "trust", "issuer", "inject", "demo"])
+    @pytest.mark.parametrize("verb", help_texts.VERBS)
     def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
         assert ended([verb, "--help"]) == 0
         assert len(capsys.readouterr().out) > 200
