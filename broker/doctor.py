@@ -72,7 +72,7 @@ def examine(question: Question, around: Surroundings) -> tuple[list[Line], int]:
         policy=question.policy,
         asked=question.profile or configuration.default_profile,
         has_token=bool(question.token),
-        published=[profile.name for profile in configuration.profiles],
+        published={profile.name: profile.role_arn for profile in configuration.profiles},
     ).make()
     return sheet.lines, 1 if causes(sheet.lines) else 0
 

@@ -47,6 +47,12 @@ class Beside:
         seconds = self.status.get("clock_skew_seconds") if self.status else None
         return timedelta(seconds=seconds) if isinstance(seconds, int | float) else None
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """The role of each profile that it has."""
+        listed = self.status.get("profiles", []) if self.status else []
+        return {str(each.get("profile")): str(each.get("role_arn")) for each in listed if isinstance(each, dict)}
+
     def fault_of(self, profile: str) -> Mapping[str, Any] | None:
         """Return the fault that a profile has, None where it has none or is not known."""
         known = self._profile(profile)
@@ -87,19 +93,24 @@ def ask_broker(configuration: Configuration) -> Beside:
     return Beside(address=address)
 
 
-def examine_broker(beside: Beside, sheet: Sheet, *, cause: str) -> None:
-    """Tell what the running broker says; `cause` is what was found to be wrong, "" for nothing."""
+def examine_broker(beside: Beside, sheet: Sheet, *, roles: Mapping[str, str], cause: str) -> None:
+    """Tell what the running broker says; `roles` are those of the settings, `cause` what is wrong, "" for nothing."""
     if beside.address.endswith(":0"):
         sheet.not_checked(("broker",), "It listens at a port that only it knows (BROKER_HEALTH_ADDRESS).")
         return
     if beside.status is None:
         sheet.ok("broker", f"No broker answers at {beside.address}; this looks at what one would meet.")
         return
+    if beside.roles != roles:
+        theirs = ", ".join(f"{quoted(name)} for {quoted(role)}" for name, role in beside.roles.items()) or "none"
+        said = f"The broker at {beside.address} has other profiles than the settings say: {theirs}."
+        remedy = "It read them when it started: restart it. Under hostNetwork it may be another pod's."
+        sheet.warning("broker", said, remedy)
+        return
     if beside.status.get("ready") is True:
         sheet.ok("broker", f"The broker at {beside.address} is ready.")
         return
-    names = [str(each.get("profile")) for each in beside.status["profiles"] if isinstance(each, dict)]
-    faults = [(name, fault) for name in names if (fault := beside.fault_of(name))]
+    faults = [(name, fault) for name in beside.roles if (fault := beside.fault_of(name))]
     told = "; ".join(f"{quoted(name)}: {quoted(str(fault.get('reason')))}" for name, fault in faults)
     said = f"The broker at {beside.address} is not ready{f' ({told})' if told else ''}."
     if cause:

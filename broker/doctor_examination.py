@@ -25,7 +25,7 @@ from broker.hiding import rivals_in_pod
 from broker.on_demand import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
     from broker.doctor_lines import Sheet
     from broker.doctor_surroundings import Surroundings
@@ -49,7 +49,7 @@ class _Token:
 class Examination:
     """Looks once. `policy` is asked what it says to the token of the profile `asked`; `has_token`: one was handed in.
 
-    `published` are the names of all profiles that the settings publish, not only of those that are looked at.
+    `published` has the role of each profile that the settings publish, not only of those that are looked at.
     """
 
     def __init__(  # noqa: PLR0913 - what was asked, by keyword
@@ -61,7 +61,7 @@ class Examination:
         policy: str,
         asked: str,
         has_token: bool,
-        published: Collection[str],
+        published: Mapping[str, str],
     ) -> None:
         self._configuration = configuration
         self._around = around
@@ -262,4 +262,4 @@ class Examination:
         else:
             sheet.ok("hidden", "Nothing in this container's environment hides the broker from SDKs.")
         cause = next((line.label for line in causes(sheet.lines)), "")
-        examine_broker(self._beside, sheet, cause=cause)
+        examine_broker(self._beside, sheet, roles=self._published, cause=cause)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sandbox.loopback import Request, Wire
     from tests.doctor.ward import Ward
 
+ROLE = "arn:aws:iam::123456789012:role/doctor-app"
 REFUSED = {
     "reason": "token_rejected",
     "message": "STS answered InvalidIdentityToken to a: Couldn't retrieve verification key from your provider.",
@@ -43,8 +44,10 @@ def broker(ward: Ward) -> Iterator[Callable[[object], None]]:
         server.stop()
 
 
-def status(*, ready: bool, fault: dict[str, str] | None = None, skew: float | None = 0.1) -> dict[str, Any]:
-    profile = {"profile": "default", "ready": ready, "fault": fault}
+def status(
+    *, ready: bool, fault: dict[str, str] | None = None, skew: float | None = 0.1, role: str = ROLE
+) -> dict[str, Any]:
+    profile = {"profile": "default", "role_arn": role, "ready": ready, "fault": fault}
     return {"ready": ready, "clock_skew_seconds": skew, "profiles": [profile]}
 
 
@@ -66,6 +69,16 @@ def test_broker_that_is_not_ready_while_all_is_well_is_told_how_to_try_at_once(
     assert (report.failed, list(report.warned), report.code) == ({}, ["broker"], 0)
     assert "is not ready (default: token_rejected)" in report.warned["broker"]
     assert "SIGHUP" in report.warned["broker"]
+
+
+def test_broker_that_started_with_other_settings_is_told_to_be_restarted(
+    ward: Ward, broker: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker(status(ready=True, role=f"{ROLE}-of-yesterday"))
+    report = ward.report(monkeypatch)
+    assert (report.failed, list(report.warned)) == ({}, ["broker"])
+    assert "default for arn:aws:iam::123456789012:role/doctor-app-of-yesterday" in report.warned["broker"]
+    assert "restart it" in report.warned["broker"]
 
 
 def test_broker_that_is_not_ready_follows_from_the_cause(

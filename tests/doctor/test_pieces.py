@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,11 +22,8 @@ from broker.doctor_report import as_json, as_text, verdict
 from broker.doctor_steps import STEP_SECONDS
 from broker.doctor_sts import WayToSts
 from broker.model import StsSpec
-from broker.sts_client import Way
+from broker.sts_client import Way, new_client, way_of
 from tests.support.fakes import FakeClock
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -249,6 +248,31 @@ class TestWay:
         walk = WayToSts(Way(**way), StsSpec(), "eu-west-1", sheet, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
         assert not walk.walk().is_reached
         return sheet
+
+    @pytest.mark.parametrize(
+        ("region", "changes", "url"),
+        [
+            ("eu-west-1", {}, "https://sts.eu-west-1.amazonaws.com"),
+            ("cn-north-1", {}, "https://sts.cn-north-1.amazonaws.com.cn"),
+            ("us-gov-west-1", {"use_fips": True}, "https://sts.us-gov-west-1.amazonaws.com"),
+            ("us-east-1", {"use_fips": True, "use_dualstack": True}, "https://sts-fips.us-east-1.api.aws"),
+            ("eu-west-1", {"endpoint_url": "https://minio.example:9000"}, "https://minio.example:9000"),
+        ],
+    )
+    def test_way_is_the_one_that_the_brokers_client_takes(
+        self, region: str, changes: dict[str, Any], url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+        monkeypatch.setenv("NO_PROXY", ".amazonaws.com.cn")
+        spec = StsSpec(**changes)
+        client = new_client(spec, region)
+        way = way_of(client, spec)
+        assert (way.url, way.proxy) == (url, "" if url.endswith(".cn") else "http://proxy.example:3128")
+        assert region in way.regions
+        assert "proxy" not in repr(way), "it may have a password"
+        assert Path(way.ca_file).is_file()
+        assert way_of(client, replace(spec, ca_bundle="/ca.pem")).ca_file == "/ca.pem"
+        client.close()
 
     def test_name_that_no_host_can_have_is_told(self) -> None:
         line = self.walk(resolve=UnicodeError("label too long")).find("sts-name")

@@ -1,0 +1,49 @@
+"""`broker doctor` in the broker's own container, within the memory that deploy/ gives both, and with less."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.image.container_pod import ContainerPod
+    from tests.support.containers import Containers
+    from tests.support.program import Program
+
+
+def start(pod: ContainerPod, *more: str) -> Program:
+    """Start the broker with a health listener that the doctor finds, and wait for its credentials."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = pod.start(*more, BROKER_HEALTH_ADDRESS=f"127.0.0.1:{port}")
+    program.wait_for("refreshed")
+    return program
+
+
+def look(tools: Containers) -> dict[str, dict[str, Any]]:
+    """Run the doctor beside the broker; return its lines by check."""
+    document = json.loads(tools.podman("exec", "broker", "broker", "doctor", "--json"))
+    return {each["id"]: each for each in document["checks"]}
+
+
+def test_doctor_and_broker_fit_into_the_memory_of_the_manifests(pod: ContainerPod, tools: Containers) -> None:
+    program = start(pod)
+    for _ in range(3):
+        lines = look(tools)
+        told = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
+        assert set(told) <= {"publish-volume"}, told  # the volume of this test is on a disk where there is no /dev/shm
+        assert lines["exchange"]["found"].startswith("STS gives arn:aws:sts::"), lines["memory"]
+        assert "is ready" in lines["broker"]["found"]
+    assert program.is_running
+    assert program.status()["generation"] == 1
+
+
+def test_with_less_the_doctor_goes_without_and_the_broker_lives(pod: ContainerPod, tools: Containers) -> None:
+    program = start(pod, "--memory=54m", "--memory-swap=54m")
+    lines = look(tools)
+    assert lines["memory"]["verdict"] == "warning"
+    assert lines["exchange"]["found"] == "The running broker has credentials, and no fault."
+    assert lines["sts-tls"]["because"] == "memory"
+    assert program.is_running
+    assert program.status()["generation"] == 1
