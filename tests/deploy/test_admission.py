@@ -20,7 +20,7 @@ from broker.sidecar import DEFAULT_IMAGE, Wanted, container, volumes
 from tests.deploy.api_server import ApiServer, Refused, admission
 from tests.deploy.rendering import DEPLOY, WORKLOADS, Document, Pod, kustomize, needs_kubectl
 from tests.deploy.test_component import bare, render, workload
-from tests.support.unfit_pods import ANNOTATIONS, ROLE, UNFIT, UNFIT_ANNOTATIONS
+from tests.support.unfit_pods import ANNOTATIONS, FIT, FIT_ANNOTATIONS, ROLE, UNFIT, UNFIT_ANNOTATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +136,14 @@ class TestOneDefinition:
         named = {f"{PREFIX}{key.replace('_', '-')}" for key in ANNOTATED}
         assert set(re.findall(r"'(sts-broker/[a-z-]+)'", texts)) == named
 
+    @pytest.mark.parametrize("name", FIT)
+    def test_pod_that_looks_unfit_gets_the_same_from_both(self, name: str) -> None:
+        assert SERVER.create(asking(FIT[name])) == injected(asking(FIT[name]))
+
+    @pytest.mark.parametrize("name", FIT_ANNOTATIONS)
+    def test_annotations_at_their_bounds_say_the_same_to_both(self, name: str) -> None:
+        assert SERVER.create(asking(bare(), FIT_ANNOTATIONS[name])) == injected(asking(bare(), FIT_ANNOTATIONS[name]))
+
     def test_all_annotations_say_the_same_to_both(self) -> None:
         assert by_name(SERVER.create(asking(bare(), MANY))) == by_name(injected(asking(bare(), MANY)))
 
@@ -246,6 +254,13 @@ class TestLeftAlone:
         pod = yaml.safe_load(output.getvalue())
         assert SERVER.create(pod) == pod
 
+    @pytest.mark.parametrize("key", ["containers", "initContainers"])
+    def test_pod_with_a_container_named_broker_by_the_mutation(self, key: str) -> None:
+        spec = {**bare(), "initContainers": [{"name": "m", "image": "m"}]}
+        spec[key] = [*spec[key], {"name": "broker", "image": "y"}]
+        pod = asking(spec)
+        assert SERVER.mutated(pod, {"sts-broker/injection": "enabled"}) == pod
+
     def test_own_fields_of_the_pod(self) -> None:
         spec = {**bare(), "nodeSelector": {"a": "b"}, "initContainers": [{"name": "m", "image": "m"}]}
         created = SERVER.create(asking(spec))["spec"]
@@ -266,8 +281,18 @@ class TestRefused:
     @pytest.mark.parametrize("name", UNFIT_ANNOTATIONS)
     def test_annotation_that_is_no_good_is_named(self, name: str) -> None:
         with pytest.raises(Refused) as caught:
-            SERVER.create(asking(bare(), UNFIT_ANNOTATIONS[name]))
+            SERVER.create(asking(bare(), {"other": "x", **UNFIT_ANNOTATIONS[name]}))
         assert any("sts-broker/" in message for message in caught.value.messages)
+
+    @pytest.mark.parametrize(
+        "volume", [{"emptyDir": {}}, {"configMap": {"name": "other"}}, {"configMap": {"optional": True}}]
+    )
+    def test_volume_of_profiles_that_is_another(self, volume: Document) -> None:
+        pod = asking({**bare(), "volumes": [{"name": "broker-profiles", **volume}]}, MANY)
+        with pytest.raises(Refused, match="broker-profiles"):
+            SERVER.create(pod)
+        with pytest.raises(ConfigurationError, match="broker-profiles"):
+            injected(pod)
 
     def test_pod_that_nothing_was_added_to(self) -> None:
         server = ApiServer(documents=[each for each in admission() if each["kind"] != "MutatingAdmissionPolicyBinding"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+_ENDPOINT = "http://127.0.0.1:9911/v1/credentials"
 ENDPOINT_VARIABLE = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 
 
@@ -31,6 +32,10 @@ def _having(name: str, value: str) -> dict[str, Any]:
     return _app(env=[{"name": name, "value": value}])
 
 
+def _from_elsewhere(name: str) -> dict[str, Any]:
+    return _app(env=[{"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}])
+
+
 _SOURCE = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.com"}}
 
 
@@ -47,6 +52,11 @@ UNFIT = {
     "an init container named broker": Unfit(
         _pod(initContainers=[{"name": "broker", "image": "y"}]), _NAMED, "is named broker"
     ),
+    "a broker of which no port is named": Unfit(
+        _pod(initContainers=[{"name": "broker", "image": "y", "ports": [{"containerPort": 9912}]}]),
+        _NAMED,
+        "is named broker",
+    ),
     "another volume aws": Unfit(
         _pod(volumes=[{"name": "aws", "secret": {"secretName": "s"}}]), "volume aws is no emptyDir", "volume named aws"
     ),
@@ -62,9 +72,19 @@ UNFIT = {
         "another than",
         "aws-token",
     ),
+    "a source of another kind": Unfit(
+        _pod(volumes=[{"name": "aws-token", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
+        "another than",
+        "aws-token",
+    ),
     "no sources": Unfit(_pod(volumes=[{"name": "aws-token", "projected": {}}]), "another than", "aws-token"),
     "port 9910": Unfit(_app(ports=[{"containerPort": 9910}]), "port 9910", "ports 9910"),
     "port 9911": Unfit(_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911", "and 9911"),
+    "a port of one of two": Unfit(
+        _pod(containers=[{"name": "a", "image": "x"}, {"name": "b", "image": "y", "ports": [{"containerPort": 9910}]}]),
+        "container b has port 9910",
+        "ports 9910",
+    ),
     "a port of an init container": Unfit(
         _pod(initContainers=[{"name": "m", "image": "m", "ports": [{"containerPort": 9911}]}]), "port 9911", "9911"
     ),
@@ -72,6 +92,7 @@ UNFIT = {
     "subPathExpr": Unfit(_mounting("aws", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"),
     "aws elsewhere": Unfit(_mounting("aws", "/aws"), "its place is /var/run/aws", "not at /var/run/aws"),
     "another volume in its place": Unfit(_mounting("b", "/var/run/aws/"), "move it", "another volume at /var/run/aws"),
+    "another volume exactly there": Unfit(_mounting("b", "/var/run/aws"), "move it", "another volume at /var/run/aws"),
     "the token in the app": Unfit(_mounting("aws-token", "/t"), "the broker's token", "the broker's alone"),
     "a key": Unfit(
         _app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
@@ -91,6 +112,10 @@ UNFIT = {
     "another endpoint": Unfit(
         _having(ENDPOINT_VARIABLE, "http://169.254.170.23/v1/credentials"), "169.254.170.23", "for another endpoint"
     ),
+    "an endpoint from elsewhere": Unfit(_from_elsewhere(ENDPOINT_VARIABLE), "from elsewhere", "for another endpoint"),
+    "an endpoint's token from elsewhere": Unfit(
+        _from_elsewhere("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), "from elsewhere", "TOKEN_FILE for another endpoint"
+    ),
     "another endpoint's token": Unfit(
         _having("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x"),
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE /x",
@@ -99,6 +124,42 @@ UNFIT = {
 }
 """Each by what is wrong with it, and nothing else is."""
 
+FIT = {
+    "variables that are nothing": _app(
+        env=[
+            {"name": "AWS_WEB_IDENTITY_TOKEN_FILE"},
+            {"name": "AWS_ACCESS_KEY_ID", "value": ""},
+            {"name": "AWS_PROFILE"},
+            {"name": "AWS_DEFAULT_PROFILE", "value": ""},
+            {"name": "AWS_ROLE_ARN", "value": ""},
+        ]
+    ),
+    "a profile of the broker's file": _app(
+        env=[{"name": "AWS_PROFILE", "value": "p"}, {"name": "AWS_CONFIG_FILE", "value": "/var/run/aws/config"}]
+    ),
+    "a profile of the broker's other file": _app(
+        env=[
+            {"name": "AWS_DEFAULT_PROFILE", "value": "p"},
+            {"name": "AWS_SHARED_CREDENTIALS_FILE", "value": "/var/run/aws/credentials"},
+        ]
+    ),
+    "a mount with a slash": _mounting("aws", "/var/run/aws/", readOnly="true"),
+    "some of each": _pod(
+        volumes=[{"name": "data", "emptyDir": {}}, {"name": "aws", "emptyDir": {"medium": "Memory"}}],
+        containers=[
+            {
+                "name": "app",
+                "image": "x",
+                "env": [{"name": "OWN", "value": "1"}, {"name": "AWS_REGION", "value": "us-east-1"}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "aws", "mountPath": "/var/run/aws"}],
+                "ports": [{"containerPort": 8080}],
+            },
+            {"name": "b", "image": "y", "env": [{"name": ENDPOINT_VARIABLE, "value": _ENDPOINT}, {"name": "Z"}]},
+        ],
+    ),
+}
+"""Pods that can take it, although they look a little like those above."""
+
 ROLE = "arn:aws:iam::123456789012:role/app"
 ANNOTATIONS = {"sts-broker/role-arn": ROLE, "sts-broker/region": "eu-west-1"}
 UNFIT_ANNOTATIONS = {
@@ -106,7 +167,8 @@ UNFIT_ANNOTATIONS = {
     "an empty role": {**ANNOTATIONS, "sts-broker/role-arn": ""},
     "no Region": {"sts-broker/role-arn": ROLE},
     "no name of a Region": {**ANNOTATIONS, "sts-broker/region": "Ireland"},
-    "too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "60"},
+    "far too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "60"},
+    "too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "899"},
     "too long": {**ANNOTATIONS, "sts-broker/duration-seconds": "43201"},
     "no number": {**ANNOTATIONS, "sts-broker/duration-seconds": "1h"},
     "an audience of 256 characters": {**ANNOTATIONS, "sts-broker/audience": "a" * 256},
@@ -114,8 +176,26 @@ UNFIT_ANNOTATIONS = {
     "a profile of no file": {**ANNOTATIONS, "sts-broker/profile": "p"},
     "no name of a profile": {**ANNOTATIONS, "sts-broker/profile": "a/b", "sts-broker/config-map": "c"},
     "no name of a ConfigMap": {**ANNOTATIONS, "sts-broker/config-map": "A_b"},
+    "a name of a ConfigMap of 254 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 254},
     "an annotation that is not known": {**ANNOTATIONS, "sts-broker/role_arn": ROLE},
     "only one that is not known": {"sts-broker/role_arn": ROLE},
     "nothing but a Region": {"sts-broker/region": "eu-west-1"},
 }
 """Annotations that both refuse, naming the annotation."""
+FIT_ANNOTATIONS = {
+    "the shortest": {**ANNOTATIONS, "sts-broker/duration-seconds": "900"},
+    "the longest": {**ANNOTATIONS, "sts-broker/duration-seconds": "43200"},
+    "an audience of 255 characters": {**ANNOTATIONS, "sts-broker/audience": "a" * 255},
+    "a name of a ConfigMap of 253 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 253},
+    "a profile of 64 characters": {
+        **ANNOTATIONS,
+        "sts-broker/config-map": "c.0-d",
+        "sts-broker/profile": "P" + "-" * 63,
+    },
+    "the default profile": {**ANNOTATIONS, "sts-broker/profile": "default"},
+    "another partition": {
+        "sts-broker/role-arn": "arn:aws-us-gov:iam::123456789012:role/path/app+=,.@_-",
+        "sts-broker/region": "us-gov-west-9",
+    },
+    "profiles alone": {"sts-broker/config-map": "c", "sts-broker/region": "eu-west-1"},
+}

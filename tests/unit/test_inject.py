@@ -12,7 +12,7 @@ import yaml
 from broker import sidecar
 from broker.errors import ConfigurationError
 from broker.inject import Request, run
-from tests.support.unfit_pods import UNFIT, UNFIT_ANNOTATIONS
+from tests.support.unfit_pods import FIT, UNFIT, UNFIT_ANNOTATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -334,15 +334,9 @@ class TestFaults:
         told = faults(pod(UNFIT_ANNOTATIONS[name]), {})
         assert any("sts-broker/" in fault for fault in told)
 
-    @pytest.mark.parametrize(
-        "variables",
-        [
-            [{"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": ""}, {"name": "AWS_ROLE_ARN", "value": ""}],
-            [{"name": "AWS_PROFILE", "value": "p"}, {"name": "AWS_CONFIG_FILE", "value": "/var/run/aws/config"}],
-        ],
-    )
-    def test_variables_that_hide_nothing_are_taken(self, variables: list[dict[str, str]]) -> None:
-        assert "initContainers" in injected(app(env=variables))
+    @pytest.mark.parametrize("name", FIT)
+    def test_pod_that_only_looks_unfit_is_taken(self, name: str) -> None:
+        assert spec_of(injected(pod(**FIT[name])))["initContainers"][0]["name"] == "broker"
 
     def test_container_that_is_not_chosen_may_have_other_credentials(self) -> None:
         keys = {"name": "b", "image": "y", "env": [{"name": "AWS_ACCESS_KEY_ID", "value": "AKID"}]}
