@@ -27,6 +27,14 @@ class Built:
     files: Path
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all that needs the image, so that it is built for one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "tools" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("image"))
+
+
 @pytest.fixture(scope="session")
 def tools() -> Iterator[Containers]:
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
     from tests.image.container_pod import ContainerPod
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.process
 
 OPENSHIFT_USER = "1000700000:0"
 FIRST_CREDENTIALS_SECONDS = 15

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.image.container_pod import ContainerPod
     from tests.support.containers import Containers
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[2]
 MAXIMUM_BYTES = 110_000_000

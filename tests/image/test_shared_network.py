@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.image.conftest import Built
     from tests.support.containers import Containers
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[2]
 HOLDER = "holder-of-the-network"
