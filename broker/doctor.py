@@ -94,6 +94,8 @@ def _narrowed(configuration: Configuration, question: Question) -> Configuration
         if not name or profiles[name].chain:
             said = f"for {name} none is sent: it is chained" if name else "there are several profiles: add --profile"
             raise ConfigurationError((f"--policy is asked what it says to a token: {said}",))
+    if question.token == _STANDARD_INPUT and len({each.audience for each in profiles.values() if not each.chain}) > 1:
+        raise ConfigurationError(("--token - is read once, and the profiles expect several audiences: add --profile",))
     if question.token:
         profiles = {
             name: profile if profile.chain else replace(profile, token_file=question.token)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.doctor_lines import Outcome
+from broker.doctor_lines import Outcome, causes
 from broker.errors import ExchangeUnavailable, RoleDenied, SourceRejected, TokenRejected
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _OF_THE_PROVIDER: Final = (_NO_PROVIDER, "Incorrect token audience")
 _OF_TIME: Final = ("ExpiredToken", "Token expired", "not valid yet")
 _EXPOSED: Final = "PRIVATE KEY"
 """That is a fault whatever STS says."""
+_DISTRUSTED: Final = ("certificate is not trusted", "certificate signs itself")
+"""`issuer_check`'s words for certificates of a CA that is not known."""
 _UNREACHED: Final = "IDPCommunicationError"
 
 
@@ -58,12 +60,21 @@ class TokenGroup:
 def settle(sheet: Sheet, groups: Sequence[TokenGroup], refusals: Mapping[str, Refusal]) -> None:
     """Give each fault its place: a cause, or what follows from one. `refusals` are all, of chained roles too."""
     for group in groups:
+        _settle_certificate(sheet, group)
         _settle_issuer(sheet, group)
         _settle_trust(sheet, group)
         _settle_repeated(sheet, group)
     clock = sheet.find("clock", "", Outcome.FAILED)
     if clock is not None:
         _settle_clock(sheet, clock, refusals)
+
+
+def _settle_certificate(sheet: Sheet, group: TokenGroup) -> None:
+    """Put an issuer's certificate that is not trusted here down to what is between us and STS as well."""
+    line = sheet.find("issuer-documents", group.of, Outcome.FAILED)
+    between = next((each for each in causes(sheet.lines) if each.check == "sts-tls"), None)
+    if line is not None and between is not None and any(part in line.found for part in _DISTRUSTED):
+        sheet.change(line, Outcome.FOLLOWS, because=between.label)
 
 
 def _settle_issuer(sheet: Sheet, group: TokenGroup) -> None:

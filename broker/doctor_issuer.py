@@ -6,6 +6,7 @@ the issuer, which STS must: that alone is no fault. Knows nothing of what STS sa
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from broker.doctor_lines import Outcome
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from broker.certificates import Certificate
     from broker.doctor_lines import Sheet
     from broker.findings import Finding
     from broker.https_get import Answer
@@ -40,6 +42,8 @@ _CHECK_OF: Final = {
     "token": "signature",
 }
 """`issuer_check`'s words, as checks of the doctor; `route` is left out, for the pod's way is not STS's."""
+_OVER: Final = re.compile("certificate (has expired|is not valid yet)")
+"""`issuer_check`'s words for dates that this node's clock does not lie between."""
 _TOLD_ELSEWHERE: Final = ("The token's iss is", "The token expired at")
 
 
@@ -63,6 +67,10 @@ def examine_issuer(  # noqa: PLR0913 - all that it takes to fetch, by keyword
     if silent:
         told = [each for each in told if silent[0].found not in each.found]
     _add(told, sheet, of)
+    documents = sheet.find("issuer-documents", of, Outcome.FAILED)
+    chain = [each for chain in report.chains.values() for each in chain]
+    if documents is not None and _OVER.search(documents.found) and all(_is_valid(each, now) for each in chain):
+        sheet.change(documents, Outcome.FOLLOWS, because="clock")
     keys, signature = (sheet.find(check, of, Outcome.FAILED) for check in ("issuer-keys", "signature"))
     if keys is not None and signature is not None:
         sheet.change(signature, Outcome.FOLLOWS, because=keys.label)
@@ -72,6 +80,10 @@ def examine_issuer(  # noqa: PLR0913 - all that it takes to fetch, by keyword
     else:
         cause = sheet.first_failed(OF_ISSUER, of)
         sheet.not_checked(rest, "", because=cause.label if cause else "issuer", of=of)
+
+
+def _is_valid(certificate: Certificate, now: datetime) -> bool:
+    return certificate.not_before <= now <= certificate.not_after
 
 
 def _add(findings: Iterable[Finding], sheet: Sheet, of: str) -> None:

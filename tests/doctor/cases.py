@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox import Misbehaviour, faults
 from tests.doctor.ward import DISCOVERY, HOST, ISSUER, KEYS, STS_HOST
+from tests.support.issuer_site import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,6 +214,12 @@ def _endpoint(url: str) -> Callable[[Ward], None]:
 
 def _https_to_http(ward: Ward) -> None:
     ward.environ["AWS_ENDPOINT_URL_STS"] = f"https://127.0.0.1:{ward.hospital.plain.port}"
+
+
+def _another_authority(ward: Ward) -> Authority:
+    folder = ward.disk / "another-ca"
+    folder.mkdir()
+    return Authority(folder)
 
 
 def _refusal(line: str) -> Callable[[Ward], None]:
@@ -577,10 +584,13 @@ WAYS = [
         name="interception",
         check="sts-tls",
         said="issued by CN=Test Intermediate. -> If that is a proxy",
-        do=lambda ward: (
-            _unset("AWS_CA_BUNDLE")(ward),
-            _set("SSL_CERT_FILE", str(ward.hospital.authority.bundle))(ward),
-        ),
+        do=_unset("AWS_CA_BUNDLE"),  # the issuer's certificate is not trusted then either
+    ),
+    Case(
+        name="bundle-of-another-ca",
+        check="sts-tls",
+        said="(AWS_CA_BUNDLE), or unset that",
+        do=lambda ward: ward.environ.update(AWS_CA_BUNDLE=str(_another_authority(ward).bundle)),
     ),
     Case(
         name="sts-of-another-host",

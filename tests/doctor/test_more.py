@@ -12,12 +12,15 @@ import pytest
 
 from broker.doctor_directory import examine_directory
 from broker.doctor_exchange import PATIENCE, Exchanges
+from broker.doctor_issuer import examine_issuer
 from broker.doctor_lines import Outcome, Sheet
 from broker.doctor_sts import WayToSts
 from broker.errors import ExchangeUnavailable
 from broker.model import PublishSpec, StsSpec
 from broker.sts_client import Way
+from broker.token_source import parse_token
 from sandbox import faults
+from tests.doctor.ward import HOST
 from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
 from tests.support.fronts import Sayer, TlsFront
 
@@ -221,3 +224,24 @@ def test_plain_endpoint_goes_by_the_proxy_for_http(ward: Ward, monkeypatch: pyte
     assert "(HTTP_PROXY)" in report.of(Outcome.OK)["sts-proxy"]
     assert "for all to read" in report.warned["sts-tls"]
     assert "exchange" in report.of(Outcome.OK), "the sandbox's STS asks for no path"
+
+
+@pytest.mark.parametrize(("starts", "outcome"), [(20, Outcome.FOLLOWS), (40, Outcome.FAILED)])
+def test_issuers_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(
+    ward: Ward, starts: int, outcome: Outcome
+) -> None:
+    """Let STS's clock be 30 days ahead of ours; of both certificates, ours says that they are not valid yet."""
+    hospital, sheet = ward.hospital, Sheet()
+    hospital.issuer_front.context = hospital.authority.server(HOST, starts=timedelta(days=starts))
+    examine_issuer(
+        parse_token(ward.volume.path.read_text(), origin="a test"),
+        sheet,
+        environ=ward.environ,
+        ca_bundle=str(hospital.authority.bundle),
+        now=datetime.now(UTC) + timedelta(days=30),
+        of="",
+    )
+    line = sheet.find("issuer-documents")
+    assert line is not None
+    assert "is not valid yet" in line.found
+    assert line.outcome is outcome

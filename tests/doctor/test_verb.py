@@ -143,6 +143,15 @@ def test_question_without_sense_ends_with_2(ward: Ward, arguments: tuple[str, ..
     assert said in ended.err
 
 
+def test_standard_input_holds_one_token_for_one_audience(ward: Ward) -> None:
+    ward.settings(_TWO.replace("required: false", "audience: vault"))
+    token = ward.box.issuer.mint()
+    ended = ward.run("--token", "-", stdin=token)
+    assert (ended.code, ended.out) == (2, "")
+    assert "several audiences: add --profile" in ended.err
+    assert verdicts(ward.run("--json", "--token", "-", "--profile", "one", stdin=token))["exchange"] == "ok"
+
+
 def test_each_profile_has_its_lines_and_one_can_be_looked_at_alone(ward: Ward) -> None:
     ward.settings(_TWO)
     told = verdicts(ward.run("--json"))

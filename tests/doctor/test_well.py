@@ -54,24 +54,21 @@ def test_keys_that_sts_has_fetched_before_are_a_warning(ward: Ward, monkeypatch:
 
 def test_issuer_of_another_sts_need_not_be_public(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in for STS inside the cluster takes the cluster's own issuer."""
-    issuer = "https://kubernetes.default.svc"
+    issuer, box = "https://kubernetes.default.svc", ward.box
     ward.go_direct()
-    ward.box.addresses[issuer] = ward.box.issuer.url
-    with ward.box.iam_of(ward.box.account_id) as iam:
-        arn = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
-    policy = ward.box.trust_policy()
-    (statement,) = policy["Statement"]
-    statement |= {"Principal": {"Federated": arn["OpenIDConnectProviderArn"]}, "Condition": {}}
-    ward.trust("inner", trust_policy=policy)
-    ward.token(ward.box.issuer.mint(iss=issuer))
     discovery = {**ward.hospital.house.document(DISCOVERY), "issuer": issuer, "jwks_uri": f"{issuer}/keys.json"}
-    inner = House(ward.box)
+    inner = House(box, issuer)
     inner.publish(DISCOVERY, discovery)
-    ward.box.addresses[issuer] = f"http://127.0.0.1:{inner.port}"
-    ward.box.addresses[ISSUER] = f"http://127.0.0.1:{ward.hospital.house.port}"
+    provider = box.iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
+    arn = provider["OpenIDConnectProviderArn"]
     try:
+        policy = box.trust_policy()
+        policy["Statement"][0] |= {"Principal": {"Federated": arn}, "Condition": {}}
+        ward.trust("inner", trust_policy=policy)
+        ward.token(box.issuer.mint(iss=issuer))
         report = ward.report(monkeypatch)
     finally:
+        box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
         inner.stop()
     assert (report.failed, list(report.warned), report.code) == ({}, ["issuer"], 0)
     assert "inside the cluster only" in report.warned["issuer"]

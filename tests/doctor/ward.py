@@ -52,12 +52,12 @@ class House:
     STS asks it without TLS, by the path alone; the doctor by the issuer's path, through a front that speaks TLS.
     """
 
-    def __init__(self, box: Sandbox) -> None:
+    def __init__(self, box: Sandbox, issuer: str = ISSUER) -> None:
         self.pages: dict[str, tuple[int, Mapping[str, str], bytes]] = {}
         self._issuer = box.issuer
         self._server = LoopbackServer(answer=self._answer)
         self.port = self._server.port
-        box.addresses[ISSUER] = self._server.url
+        box.addresses[issuer] = self._server.url
 
     def stop(self) -> None:
         """Stop serving."""
