@@ -138,7 +138,8 @@ class TestOneDefinition:
 
     @pytest.mark.parametrize("name", FIT)
     def test_pod_that_looks_unfit_gets_the_same_from_both(self, name: str) -> None:
-        assert SERVER.create(asking(FIT[name])) == injected(asking(FIT[name]))
+        for said in (ANNOTATIONS, {**ANNOTATIONS, "sts-broker/config-map": "c"}):
+            assert SERVER.create(asking(FIT[name], said)) == injected(asking(FIT[name], said))
 
     @pytest.mark.parametrize("name", FIT_ANNOTATIONS)
     def test_annotations_at_their_bounds_say_the_same_to_both(self, name: str) -> None:
@@ -260,6 +261,13 @@ class TestLeftAlone:
         spec[key] = [*spec[key], {"name": "broker", "image": "y"}]
         pod = asking(spec)
         assert SERVER.mutated(pod, {"sts-broker/injection": "enabled"}) == pod
+
+    def test_pod_with_a_sidecar_of_more_ports_and_a_container_that_has_but_the_mount(self) -> None:
+        pod = injected(asking(bare()))
+        pod["spec"]["initContainers"][0]["ports"].append({"name": "more", "containerPort": 9912})
+        mount = {"name": "aws", "mountPath": "/var/run/aws", "readOnly": True}
+        pod["spec"]["containers"].append({"name": "reader", "image": "y", "volumeMounts": [mount]})
+        assert SERVER.create(pod) == pod
 
     def test_own_fields_of_the_pod(self) -> None:
         spec = {**bare(), "nodeSelector": {"a": "b"}, "initContainers": [{"name": "m", "image": "m"}]}

@@ -33,9 +33,14 @@ def _having(name: str, value: str) -> dict[str, Any]:
 
 
 def _from_elsewhere(name: str) -> dict[str, Any]:
-    return _app(env=[{"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}])
+    return _app(env=[_of_config_map(name)])
 
 
+def _of_config_map(name: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
+
+
+_MOUNTS = [{"name": "data", "mountPath": "/data"}]
 _SOURCE = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.com"}}
 
 
@@ -94,6 +99,21 @@ UNFIT = {
     "another volume in its place": Unfit(_mounting("b", "/var/run/aws/"), "move it", "another volume at /var/run/aws"),
     "another volume exactly there": Unfit(_mounting("b", "/var/run/aws"), "move it", "another volume at /var/run/aws"),
     "the token in the app": Unfit(_mounting("aws-token", "/t"), "the broker's token", "the broker's alone"),
+    "the token in one of two": Unfit(
+        _pod(
+            containers=[
+                {"name": "a", "image": "x", "volumeMounts": _MOUNTS},
+                *_mounting("aws-token", "/t")["containers"],
+            ]
+        ),
+        "the broker's token",
+        "the broker's alone",
+    ),
+    "one mount of two": Unfit(
+        _app(volumeMounts=[*_MOUNTS, {"name": "aws", "mountPath": "/var/run/aws", "subPath": "x"}]),
+        "by subPath",
+        "by subPath",
+    ),
     "a key": Unfit(
         _app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
         "AWS_ACCESS_KEY_ID",
@@ -108,6 +128,12 @@ UNFIT = {
     ),
     "a relative URI": Unfit(_having("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x"), "RELATIVE_URI", "RELATIVE_URI"),
     "a profile": Unfit(_having("AWS_PROFILE", "p"), "AWS_PROFILE", "AWS_PROFILE"),
+    "a profile from elsewhere": Unfit(_from_elsewhere("AWS_PROFILE"), "AWS_PROFILE", "AWS_PROFILE"),
+    "a profile of a file from elsewhere": Unfit(
+        _app(env=[*_having("AWS_PROFILE", "p")["containers"][0]["env"], _of_config_map("AWS_CONFIG_FILE")]),
+        "AWS_PROFILE",
+        "AWS_PROFILE",
+    ),
     "another profile variable": Unfit(_having("AWS_DEFAULT_PROFILE", "p"), "AWS_DEFAULT_PROFILE", "AWS_PROFILE"),
     "another endpoint": Unfit(
         _having(ENDPOINT_VARIABLE, "http://169.254.170.23/v1/credentials"), "169.254.170.23", "for another endpoint"
@@ -145,7 +171,12 @@ FIT = {
     ),
     "a mount with a slash": _mounting("aws", "/var/run/aws/", readOnly="true"),
     "some of each": _pod(
-        volumes=[{"name": "data", "emptyDir": {}}, {"name": "aws", "emptyDir": {"medium": "Memory"}}],
+        volumes=[
+            {"name": "data", "emptyDir": {}},
+            {"name": "aws", "emptyDir": {"medium": "Memory"}},
+            {"name": "aws-token", "projected": {"sources": [_SOURCE]}},
+            {"name": "broker-profiles", "configMap": {"name": "c"}},
+        ],
         containers=[
             {
                 "name": "app",
@@ -155,6 +186,14 @@ FIT = {
                 "ports": [{"containerPort": 8080}],
             },
             {"name": "b", "image": "y", "env": [{"name": ENDPOINT_VARIABLE, "value": _ENDPOINT}, {"name": "Z"}]},
+            {
+                "name": "c",
+                "image": "z",
+                "env": [
+                    {"name": "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "value": "/var/run/aws/endpoint-token"},
+                    {"name": "Z"},
+                ],
+            },
         ],
     ),
 }
@@ -190,12 +229,13 @@ FIT_ANNOTATIONS = {
     "a profile of 64 characters": {
         **ANNOTATIONS,
         "sts-broker/config-map": "c.0-d",
-        "sts-broker/profile": "P" + "-" * 63,
+        "sts-broker/profile": "9" + "-" * 63,
     },
     "the default profile": {**ANNOTATIONS, "sts-broker/profile": "default"},
     "another partition": {
         "sts-broker/role-arn": "arn:aws-us-gov:iam::123456789012:role/path/app+=,.@_-",
         "sts-broker/region": "us-gov-west-9",
     },
-    "profiles alone": {"sts-broker/config-map": "c", "sts-broker/region": "eu-west-1"},
+    "others beside them": {**ANNOTATIONS, "other": "x"},
+    "profiles alone": {"sts-broker/config-map": "9c.c9", "sts-broker/region": "eu-west-1"},
 }

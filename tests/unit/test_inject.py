@@ -371,10 +371,11 @@ class TestFaults:
         assert any("annotation sts-broker/role_arn: there is no such; there are sts-broker/role-arn" in x for x in told)
 
     def test_annotation_of_the_workload_itself_is_told_where_it_belongs(self) -> None:
-        metadata = {"name": "d", "annotations": {"sts-broker/role-arn": ROLE}}
+        metadata = {"name": "d", "annotations": {"other": "x", "sts-broker/role-arn": ROLE}}
         spec = {"template": {"spec": {"containers": [{"name": "a"}]}}}
         document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
         told = faults(yaml.safe_dump(document), {})
+        assert len(told) == 1
         assert "Deployment d: annotation sts-broker/role-arn stands where no pod gets it: write it into the" in told[0]
 
     def test_annotation_that_is_no_text_is_told(self) -> None:
