@@ -158,16 +158,6 @@ class TestVerbs:
         assert re.fullmatch(r"ASIA\w{16}\n", ended.out)
         assert list(pod.published.iterdir()) == []
 
-    def test_doctor_fits_into_the_memory_beside_the_broker(self, pod: ContainerPod) -> None:
-        """As `kubectl exec` starts it: another process in the container, under the same limit."""
-        program = pod.start()
-        program.wait_for("refreshed")
-        report = pod.tools.podman("exec", "broker", "broker", "doctor")
-        verdicts = {what: verdict for verdict, what in re.findall(r"^(\w+) +([a-z-]+) ", report, re.MULTILINE)}
-        assert verdicts["exchange"] == verdicts["publish-directory"] == "ok", report
-        assert "failed" not in verdicts.values()
-        assert program.is_running
-
     def test_setting_that_is_missing_is_named(self, pod: ContainerPod) -> None:
         ended = pod.run("once", AWS_ROLE_ARN="")
         assert ended.code == 2
