@@ -11,14 +11,15 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from broker.doctor_clock import believed
 from broker.errors import ExchangeError
 from broker.findings import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from broker.doctor_lines import Sheet
     from broker.model import Configuration
@@ -44,8 +45,7 @@ class Beside:
     @property
     def clock_skew(self) -> timedelta | None:
         """STS's clock less this node's, at the broker's last exchange."""
-        seconds = self.status.get("clock_skew_seconds") if self.status else None
-        return timedelta(seconds=seconds) if isinstance(seconds, int | float) else None
+        return believed(self.status.get("clock_skew_seconds")) if self.status else None
 
     @property
     def roles(self) -> dict[str, str]:

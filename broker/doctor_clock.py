@@ -13,17 +13,27 @@ SKEW_WARNING: Final = timedelta(seconds=60)
 SKEW_MAXIMUM: Final = timedelta(minutes=5)
 """What AWS allows between a signed request's time and its own (IAM User Guide, "Troubleshooting signed requests")."""
 _TOLD: Final = timedelta(seconds=1)
-_HALF_A_SECOND: Final = timedelta(seconds=0.5)
-"""What the Date header cuts off, on average."""
+_CUT_OFF_SECONDS: Final = 0.5
+"""Of a Date header, on average."""
+_CENTURY_SECONDS: Final = 100 * 365.25 * 86400
+"""A node that lost its clock is in 1970."""
 
 
 def skew_of(date: str, now: datetime) -> timedelta | None:
     """Return how far the clock behind a Date header is ahead of `now`; None where the header tells no time."""
     try:
         theirs = parsedate_to_datetime(date)
-        return None if theirs.tzinfo is None else theirs.astimezone(UTC) + _HALF_A_SECOND - now
+        ahead = None if theirs.tzinfo is None else (theirs.astimezone(UTC) - now).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
+    return None if ahead is None else believed(ahead + _CUT_OFF_SECONDS)
+
+
+def believed(seconds: object) -> timedelta | None:
+    """Return what a server says of the clocks; None where no two clocks can be so far apart, or it is no number."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) <= _CENTURY_SECONDS:
+        return None
+    return timedelta(seconds=seconds)
 
 
 def examine_clock(skew: timedelta | None, sheet: Sheet) -> None:

@@ -95,7 +95,7 @@ def _special_remedy(path: str, error: TokenError) -> str:
     if isinstance(error, TokenMalformed) and path != STANDARD_INPUT:
         try:
             claims = jwt.decode(read_token_text(path), options={"verify_signature": False})
-        except (TokenError, jwt.PyJWTError, ValueError, RecursionError):
+        except (TokenError, jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
             return ""
         if isinstance(claims, dict) and "exp" not in claims:
             return f"It has no exp: a token of a Secret, which STS takes for none. {_OWN_VOLUME}"

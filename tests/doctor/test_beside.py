@@ -44,9 +44,7 @@ def broker(ward: Ward) -> Iterator[Callable[[object], None]]:
         server.stop()
 
 
-def status(
-    *, ready: bool, fault: dict[str, str] | None = None, skew: float | None = 0.1, role: str = ROLE
-) -> dict[str, Any]:
+def status(*, ready: bool, fault: dict[str, str] | None = None, skew: object = 0.1, role: str = ROLE) -> dict[str, Any]:
     profile = {"profile": "default", "role_arn": role, "ready": ready, "fault": fault}
     return {"ready": ready, "clock_skew_seconds": skew, "profiles": [profile]}
 
@@ -99,6 +97,14 @@ def test_something_else_at_its_port_is_no_broker(
     report = ward.report(monkeypatch)
     assert (report.failed, report.warned) == ({}, {})
     assert "No broker answers at 127.0.0.1:" in report.text
+
+
+@pytest.mark.parametrize("skew", ["x", True, 1e300, float("nan"), float("inf"), None, []])
+def test_whatever_it_says_of_the_clock_is_no_bug(
+    ward: Ward, broker: Say, monkeypatch: pytest.MonkeyPatch, skew: object
+) -> None:
+    broker(status(ready=True, skew=skew))
+    assert ward.report(monkeypatch).code == 0
 
 
 @pytest.mark.parametrize("profiles", [[1], [{}], [{"profile": 1, "fault": "x"}], [{"profile": "\x1b[2J", "fault": {}}]])

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.doctor_causes import Refusal, TokenGroup, settle
-from broker.doctor_clock import examine_clock, skew_of
+from broker.doctor_clock import believed, examine_clock, skew_of
 from broker.doctor_lines import CHECKS, Line, Outcome, Sheet
 from broker.doctor_mounts import is_mounted_alone, mount_of
 from broker.doctor_report import as_json, as_text, verdict
@@ -86,6 +86,18 @@ class TestMounts:
 
 class TestClock:
     """How far this node is off."""
+
+    @given(st.one_of(st.none(), st.booleans(), st.text(), st.floats(), st.integers()))
+    def test_whatever_a_server_says_of_the_clocks_can_be_added_to_a_time(self, said: object) -> None:
+        skew = believed(said)
+        if skew is not None:
+            assert NOW + skew + timedelta(days=366)
+
+    @given(st.datetimes(), st.sampled_from(["GMT", "+2359", "-2359", ""]))
+    def test_any_date_can_be_added_to_a_time(self, date: datetime, zone: str) -> None:
+        skew = skew_of(f"{date:%a, %d %b} {date.year:04} {date:%H:%M:%S} {zone}", NOW)
+        if skew is not None:
+            assert NOW + skew + timedelta(days=366)
 
     @pytest.mark.parametrize("date", ["", "yesterday", "Tue, 24 Nov 2026 12:00:00", "Tue, 99 Nov 2026 12:00:00 GMT"])
     def test_header_that_tells_no_time_tells_no_skew(self, date: str) -> None:

@@ -80,7 +80,8 @@ class Sayer:
     """Says the same to everybody who connects, whatever they say."""
 
     def __init__(self, said: bytes) -> None:
-        self._server = _Server(lambda connection: connection.sendall(said))
+        self.said = said
+        self._server = _Server(lambda connection: connection.sendall(self.said))
         self.port = self._server.port
 
     def __exit__(self, *_: object) -> None:
