@@ -242,8 +242,9 @@ class Examination:
             for token in self._tokens
         ]
         settle(self._sheet, groups, self._refusals)
+        with_token = {self._of(profile) for token in self._tokens for profile in token.profiles}
         for of, refusal in self._refusals.items():
-            if refusal.reason == RoleDenied.reason and not self._policy:
+            if refusal.reason == RoleDenied.reason and of in with_token and not self._policy:
                 how = "broker doctor --policy FILE says which condition, given `aws iam get-role`'s policy."
                 self._sheet.not_checked(("trust-policy",), how, of=of)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from broker.findings import Finding
     from broker.https_get import Answer
     from broker.model import BoundToken, ProfileSpec
-    from broker.trust_explain import Explanation
+    from broker.trust_explain import Explained, Explanation, Obstacle
 
 OF_ISSUER: Final = ("issuer", "issuer-documents", "issuer-keys", "signature")
 _CHECK_OF: Final = {
@@ -125,16 +125,25 @@ def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: S
         return
     if explanation.allowed:
         sheet.ok("trust-policy", f"{explanation.reason}.", of=of)
-    else:
-        sheet.failed("trust-policy", f"{explanation.reason}.", _mend(explanation), of=of)
+        return
+    nearest = _nearest(explanation)
+    if nearest is None:
+        remedy = "Add a statement for this token: broker trust render."
+        sheet.failed("trust-policy", f"{explanation.reason}.", remedy, of=of)
+        return
+    reasons = "; ".join(obstacle.reason for obstacle in nearest.obstacles)
+    changes = "; ".join(_change(obstacle) for obstacle in nearest.obstacles if obstacle.change)
+    remedy = f"In {nearest.name} (line {nearest.line}): {changes or 'take it away, or narrow it'}."
+    sheet.failed("trust-policy", f"{explanation.reason}: {reasons}.", remedy, of=of)
 
 
-def _mend(explanation: Explanation) -> str:
-    """Return the changes to the statement that is nearest to letting the token in."""
-    statements = [one for one in explanation.statements if one.obstacles and one.outcome != "allows"]
-    denying = [one for one in statements if one.outcome == "denies"]
-    mendable = [one for one in statements if any(obstacle.change for obstacle in one.obstacles)]
-    for one in denying or sorted(mendable, key=lambda one: len(one.obstacles)):
-        changes = [obstacle.change.sentence for obstacle in one.obstacles if obstacle.change]
-        return f"In {one.name} (line {one.line}): {'; '.join(changes) or one.obstacles[0].reason}."
-    return "Add a statement for this token: broker trust render."
+def _nearest(explanation: Explanation) -> Explained | None:
+    """Return the statement that denies, else the one that needs the fewest changes to let the token in."""
+    denying = [one for one in explanation.statements if one.outcome == "denies"]
+    mendable = [one for one in explanation.statements if any(obstacle.change for obstacle in one.obstacles)]
+    return min(denying or mendable, key=lambda one: len(one.obstacles), default=None)
+
+
+def _change(obstacle: Obstacle) -> str:
+    sentence = obstacle.change.sentence if obstacle.change else ""
+    return f"{obstacle.operator} {obstacle.key}: {sentence}" if obstacle.key else sentence

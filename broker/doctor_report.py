@@ -55,7 +55,8 @@ def _text(lines: Sequence[Line]) -> Iterator[str]:
     indent = " " * (_OUTCOME_WIDTH + width)
     for (outcome, found, because), group in groupby(lines, lambda line: (line.outcome, line.found, line.because)):
         if outcome is Outcome.NOT_CHECKED:
-            names = ", ".join(line.label for line in group)
+            unmade = [line.label for line in group]
+            names = ", ".join(unmade) if len(unmade) < len(lines) - 1 else "all else"
             yield f"{outcome.value:<{_OUTCOME_WIDTH}}{names}: {_reason(found, because)}"
             continue
         for line in group:

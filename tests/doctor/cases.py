@@ -476,10 +476,12 @@ ISSUERS = [
     Case(
         name="policy-of-a-namespace",
         check="trust-policy",
-        said="system:serviceaccount:demo:app",
+        said=':sub: add "system:serviceaccount:demo:app" to its values',
         do=_policy_of_another_namespace,
     ),
-    Case(name="policy-of-an-audience", check="trust-policy", said="sts.amazonaws.com", do=_policy_of_another_audience),
+    Case(
+        name="policy-of-an-audience", check="trust-policy", said=":aud: expected vault", do=_policy_of_another_audience
+    ),
     Case(
         name="policy-cut",
         check="trust-policy",
@@ -510,7 +512,7 @@ ISSUERS = [
     Case(
         name="policy-that-denies",
         check="trust-policy",
-        said="denies it",
+        said="In NotHere (line 1): take it away",
         do=_policy_that_denies,
     ),
     Case(

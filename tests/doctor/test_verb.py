@@ -90,6 +90,12 @@ def test_settings_that_cannot_be_used_end_with_2_and_all_faults(ward: Ward) -> N
     assert {each["because"] for each in told["checks"][1:]} == {"settings"}
 
 
+def test_text_does_not_list_what_waits_for_settings(ward: Ward) -> None:
+    ended = ward.run(AWS_REGION="")
+    assert ended.code == 2
+    assert "not checked all else: because of settings." in ended.out.splitlines()
+
+
 def test_copied_token_comes_from_standard_input_and_the_pod_is_left_alone(ward: Ward) -> None:
     token = ward.box.issuer.mint(pod="from-elsewhere")
     ended = ward.run("--json", "--token", "-", stdin=token, AWS_WEB_IDENTITY_TOKEN_FILE="/nowhere")
