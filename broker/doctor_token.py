@@ -110,7 +110,7 @@ def _examine_mount(place: TokenPlace, sheet: Sheet, proc: str) -> None:
     elif _is_kept_by_kubelet(path):
         sheet.ok("token-mount", f"{os.path.dirname(path)} is a volume that the kubelet keeps.", of=place.of)  # noqa: PTH120 - likewise
     else:
-        said = f"{path} is a plain file, in no volume that the kubelet keeps: nobody replaces it before it expires."
+        said = f"{path} is a plain file, in no volume that the kubelet keeps: who replaces it before it expires?"
         sheet.warning("token-mount", said, remedy, of=place.of)
 
 
