@@ -6,6 +6,7 @@ Each verb imports what it needs when it is called, so that `broker token` costs 
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import importlib
 import os
@@ -20,6 +21,9 @@ from broker.model import DEFAULT_PUBLISH_DIRECTORY, redacted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_EXIT_INTERRUPTED = 128 + 2
+"""What shells make of SIGINT. `run`, `once` and `exec` see to that signal themselves."""
+_OUTPUT_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_WAIT_SECONDS = 86400
 _GARBAGE_THRESHOLD = 20_000
 """Objects between two collections: importing libraries makes many and drops few, and collecting cost a tenth of the
@@ -36,21 +40,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = verb(options)
         sys.stdout.flush()  # here, where its failure can still be told
-    except ConfigurationError as error:
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - faults are told here, and bugs as such
+        return _told(error)
+    return code
+
+
+def _told(error: Exception) -> int:
+    """Tell what ended the verb. Return the exit code."""
+    if isinstance(error, ConfigurationError):
         _complain(f"the configuration has {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}:")
         for fault in error.faults:
             sys.stderr.write(f"  {redacted(fault)}\n")
         return error.exit_code
-    except BrokerError as error:
+    if isinstance(error, BrokerError):
         _complain(f"{error} [{error.reason}]")
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output left early, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+    if isinstance(error, BrokenPipeError):  # the reader of our output left early, as `head` does
+        _write_no_more()
         return 0
-    except Exception:  # noqa: BLE001 - a bug, to be told as such by its exit code
-        _complain_of_a_bug()
-        return EXIT_BUG
-    return code
+    if isinstance(error, OSError) and error.errno in _OUTPUT_IS_FULL:
+        _write_no_more()
+        _complain(f"standard output cannot be written: {error.strerror}")
+        return PublishError.exit_code
+    _complain_of_a_bug()
+    return EXIT_BUG
+
+
+def _write_no_more() -> None:
+    """Let go what Python would flush at its end, where nobody could hear of its failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_what_is_closed() -> None:

@@ -12,7 +12,7 @@ settings:
 
 exit codes:
   0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
-  5 publish: files could not be written; credentials: nothing usable is published
+  5 publish: files or output could not be written; credentials: nothing usable is published
   issuer check: 1 STS would refuse    trust lint: 1 findings    trust explain: 1 not let in
   doctor: 1 something failed
   inject --check: 1 a workload lacks the sidecar

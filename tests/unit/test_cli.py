@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -18,7 +19,6 @@ from tests.support.fakes import AUDIENCE, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
@@ -183,6 +183,26 @@ class TestToken:
         process = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environ, check=False)
         os.close(writing)
         assert (process.returncode, process.stderr) == (0, b"")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+    @pytest.mark.parametrize("arguments", [[], ["--json"]])
+    def test_full_disk_behind_standard_output_is_told(self, token_file: Path, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "broker", "token", str(token_file), *arguments]
+        with Path("/dev/full").open("wb") as full:
+            process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        told = b"broker: standard output cannot be written: No space left on device\n"
+        assert (process.returncode, process.stderr) == (5, told)
+
+
+def test_interrupt_ends_a_verb_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_demo", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 class TestDemo:
