@@ -36,6 +36,8 @@ _FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 def faults(spec: Tree, wanted: Wanted, chosen: frozenset[str]) -> Iterator[str]:
     """Yield what stands in the way of the sidecar in this pod."""
     yield from _container_faults(spec)
+    if (spec.get("securityContext") or {}).get("runAsUser") == 0:  # the kubelet would not start it: it is runAsNonRoot
+        yield "its securityContext has runAsUser: 0, and the sidecar never runs as root: write it into your container's"
     yield from _volume_faults(spec, wanted)
     for each in (*_init_containers(spec), *spec["containers"]):
         if not is_ours(each):

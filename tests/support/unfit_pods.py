@@ -142,6 +142,7 @@ UNFIT = {
     "an endpoint's token from elsewhere": Unfit(
         _from_elsewhere("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), "from elsewhere", "TOKEN_FILE for another endpoint"
     ),
+    "root": Unfit(_pod(securityContext={"runAsUser": 0}), "runAsUser: 0", "runAsUser: 0"),
     "another endpoint's token": Unfit(
         _having("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x"),
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE /x",
@@ -169,6 +170,8 @@ FIT = {
             {"name": "AWS_SHARED_CREDENTIALS_FILE", "value": "/var/run/aws/credentials"},
         ]
     ),
+    "root in its own container": _app(securityContext={"runAsUser": 0}),
+    "another user": _pod(securityContext={"runAsUser": 1}),
     "a mount with a slash": _mounting("aws", "/var/run/aws/", readOnly="true"),
     "some of each": _pod(
         volumes=[
