@@ -128,6 +128,8 @@ def inject(text: str, request: Request, outcome: Outcome, *, where: str = "") ->
 
 def _told(error: yaml.YAMLError, part: str, line: int) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if "{{" in part:
+        problem = f"{problem}; is this a template? Render it first"
     if mark is None:  # a character that YAML does not take
         position = getattr(error, "position", 0)
         mark_line, problem = part.count("\n", 0, position), getattr(error, "reason", problem)
@@ -152,8 +154,8 @@ def _with_sidecar(part: str, request: Request, outcome: Outcome, place: str) -> 
     result = yaml_edit.applied(part, edits)
     if edits and not _is_as_meant(document, found, specs, result):
         first = next(each for each, spec in zip(found, specs, strict=True) if each.spec != spec)
-        told = f"{first.name} is laid out in a way that cannot be added to: write it in plain block style"
-        raise yaml_text.Unchangeable(told, yaml_text.line_of(first.spec_node))
+        told = "is laid out in a way that cannot be added to: write it in plain block style, and end its last line"
+        raise yaml_text.Unchangeable(f"{first.name} {told}", yaml_text.line_of(first.spec_node))
     return result
 
 

@@ -109,8 +109,8 @@ class _Changer:
     def _fill(self, node: yaml.Node, new: Any, key: yaml.Node) -> Iterator[Edit]:  # noqa: ANN401
         """Yield what puts something in the place of nothing, `{}` or `[]`: below its line, which may have a comment."""
         start, end = node.start_mark.index, node.end_mark.index
-        while start < end and self._text[start - 1] in " \t":
-            start -= 1
+        if start < end:  # and the line that it has to itself
+            start = len(self._text[:start].rstrip(" \t").removesuffix("\n").removesuffix("\r"))
         yield Edit(start, end, "")
         column = key.start_mark.column + (self._offset if isinstance(new, list) else self._step)
         yield self._lines(node, node, self._block(new), column)

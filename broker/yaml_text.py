@@ -111,8 +111,10 @@ def value(node: yaml.Node) -> Any:  # noqa: ANN401 - whatever YAML holds
         for key, item in node.value:
             if key.tag == _MERGE:
                 raise Unchangeable("a merge key (<<) is not taken here: write its keys out", line_of(key))
-            if not isinstance(key, yaml.ScalarNode) or key.value in result:
-                raise Unchangeable(f"{key.value!s:.40} stands there twice, or is no plain key", line_of(key))
+            if not isinstance(key, yaml.ScalarNode):  # also what `{{ }}` is to YAML
+                raise Unchangeable("a key is no plain text; is this a template? Render it first", line_of(key))
+            if key.value in result:
+                raise Unchangeable(f"{key.value:.40} stands there twice", line_of(key))
             result[key.value] = value(item)
         return result
     if node.tag not in _SIMPLE_TAGS:

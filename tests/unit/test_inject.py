@@ -404,6 +404,7 @@ class TestFaults:
             ("kind: Pod\n\tx: y\n", "line 2"),
             ("a: *b\n", "line 1, column 4: no valid YAML: found undefined alias"),
             ("kind: Pod\nx: \x07\n", "line 2: no valid YAML"),
+            ("kind: Pod\n{{- if .x }}\na: b\n", "is this a template? Render it first"),
             ("[" * 5000 + "Pod", "nested too deep"),
             (POD.replace("spec:", "spec: &s") + "x: *s\n", "line 5: an anchor (&) or alias (*) is not taken here"),
             (POD.replace("- name", "- <<: {tty: true}\n      name"), "line 7: a merge key"),
@@ -414,6 +415,11 @@ class TestFaults:
             (
                 "apiVersion: v1\nkind: Pod\nspec: {containers: [{}], securityContext: 1}\n",
                 "securityContext is no mapping",
+            ),
+            (POD + "      args:\n        - |\n          text without an end", "end its last line"),
+            (
+                "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: {{ .x }}}]}\n",
+                "is this a template? Render it first",
             ),
             ("? kind\n: Pod\n? apiVersion\n: v1\n? spec\n: containers: [{name: a}]\n", "plain block style"),
         ],

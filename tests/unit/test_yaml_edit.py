@@ -42,6 +42,9 @@ def changed(text: str, **new: Any) -> str:  # noqa: ANN401 - any YAML
         ("x:\n  a:\n    b: 1\n    c: |\n      t\n  d: 1\n", {"a": {"c": 2}}, "x:\n  a:\n    c: 2\n  d: 1\n"),
         ("x: {a: {b: 1, c: 2}}\n", {"a": {"c": 2}}, 'x: {a: {"c": 2}}\n'),
         ("x:\n  a:\n    b: 1\n", {"a": {}}, "x:\n  a:\n    {}\n"),
+        ("x:\n  a:\n    {}\n  b: 1\n", {"a": {"c": 2}}, "x:\n  a:\n    c: 2\n  b: 1\n"),
+        ("x:\r\n  a:\r\n  # b\r\n    []   # c\r\n", {"a": [2]}, "x:\r\n  a:\r\n  # b   # c\r\n    - 2\r\n"),
+        ("x:\n  a:\n    {}", {"a": {"c": 2}}, "x:\n  a:\n    c: 2"),
     ],
 )
 def test_change_is_made_in_the_manner_of_its_place(text: str, new: dict[str, Any], expected: str) -> None:
