@@ -54,6 +54,11 @@ def warnings(spec: Tree) -> Iterator[str]:
             f"hostNetwork: ports {HEALTH_PORT} and {ENDPOINT_PORT} are the node's, so that each node runs one such "
             "pod, and every process on the node reaches the endpoint, which asks for its token"
         )
+    if spec.get("shareProcessNamespace"):
+        yield (
+            "shareProcessNamespace: a container that runs as the broker's user, or as root, reads the broker's token "
+            "through /proc"
+        )
 
 
 def _init_containers(spec: Tree) -> list[Tree]:

@@ -445,3 +445,9 @@ class TestFaults:
     def test_host_network_is_warned_of_and_done(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "initContainers" in injected(pod(hostNetwork=True))
         assert "broker: document 1, Pod app: hostNetwork: ports 9910 and 9911 are the node's" in capsys.readouterr().err
+
+    def test_shared_processes_are_warned_of_and_done(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "initContainers" in injected(pod(shareProcessNamespace=True))
+        assert "broker: document 1, Pod app: shareProcessNamespace: a container that runs" in capsys.readouterr().err
+        injected(pod(shareProcessNamespace=False, hostNetwork=False))
+        assert capsys.readouterr().err == ""
