@@ -131,9 +131,8 @@ class RequestedTokenSource:
         jitter = min(MAXIMUM_JITTER, life / 60) * self._chance()  # the kubelet's, for all that live for 10 min or more
         state.held = _Held(token=token, asked=flight.began, life=life, replaced_at_age=rotation_age(life) - jitter)
         state.fault, state.failures = None, 0
-        state.quiet_until = (
-            flight.began.monotonic + self._policy.soon.base
-        )  # a clock that leaps may make it old at once
+        # A clock that leaps may make it old at once.
+        state.quiet_until = flight.began.monotonic + self._policy.soon.base
 
     def _failed(self, state: _State, error: TokenError, at: Instant) -> None:
         """Begin the backoff that follows a failed call. It starts over where the fault is another kind's."""
