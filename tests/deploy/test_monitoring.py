@@ -60,7 +60,7 @@ def test_values_of_labels_in_queries_are_ones_that_a_broker_gives(where: str) ->
     allowed = {
         "reason": REASONS,
         "outcome": {SUCCESS, FAILURE},
-        "job": {relabeling["replacement"] for relabeling in ENDPOINT["relabelings"]},
+        "job": {ENDPOINT["relabelings"][0]["replacement"]},
         "namespace": {"$namespace", "x"},
         "profile": {"$profile", "x"},
         "pod": {"x"},
@@ -116,7 +116,9 @@ def test_names_are_those_that_the_api_server_and_the_operator_take() -> None:
     assert all(group.keys() == {"name", "rules"} for group in RULE["spec"]["groups"])
     assert POD_MONITOR["spec"].keys() == {"namespaceSelector", "selector", "podMetricsEndpoints"}
     assert ENDPOINT.keys() == {"port", "path", "interval", "relabelings"}
-    assert all(relabeling.keys() == {"targetLabel", "replacement"} for relabeling in ENDPOINT["relabelings"])
+    (job, ended) = ENDPOINT["relabelings"]
+    assert job.keys() == {"targetLabel", "replacement"}
+    assert ended.keys() == {"sourceLabels", "regex", "action"}
     assert ENDPOINT["interval"] == f"{SCRAPE.total_seconds():.0f}s", "what the alerts were tested with"
     assert ENDPOINT["path"] in health._INDEX.split()
 
@@ -133,6 +135,17 @@ def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> Non
     )
     assert found["name"] == "broker"
     assert len(ENDPOINT["port"]) <= 15
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_watched"),
+    [("Pending", True), ("Running", True), ("Unknown", True), ("Succeeded", False), ("Failed", False)],
+)
+def test_pod_that_has_ended_is_watched_no_more(phase: str, is_watched: bool) -> None:
+    """Or each Job that has completed would be a BrokerDown: operators drop such pods by themselves since 0.60 only."""
+    (dropped,) = (each for each in ENDPOINT["relabelings"] if each.get("action") == "drop")
+    assert dropped["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
+    assert is_watched == (not re.fullmatch(dropped["regex"], phase)), "Prometheus anchors it"
 
 
 @needs_kubectl
