@@ -306,3 +306,4 @@ def test_network_policy_lets_through_dns_https_and_scrapes(tmp_path: Path) -> No
     assert let_out == [("UDP", 53), ("TCP", 53), ("TCP", 443)]
     assert all(rule["from"] for rule in policy["ingress"])
     assert all(rule["to"] for rule in policy["egress"])
+    assert [peer["ipBlock"]["cidr"] for peer in policy["egress"][-1]["to"]] == ["0.0.0.0/0", "::/0"]
