@@ -158,7 +158,10 @@ def _add_doctor(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(verb=_doctor)
     verb.add_argument("--token", default="", metavar="FILE", help="a copied token, or - for standard input")
     verb.add_argument(
-        "--policy", default="", metavar="FILE", help="the role's trust policy, or -: say what it says to the token"
+        "--policy",
+        default="",
+        metavar="FILE",
+        help="the role's trust policy, - for standard input, or iam to read it there: say what it says to the token",
     )
     verb.add_argument("--profile", default="", metavar="NAME", help="look at this one, and its sources (default: all)")
     verb.add_argument("--json", action="store_true", help="print one JSON object")

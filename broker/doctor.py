@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from broker.doctor_lines import CHECKS, Sheet, causes
+from broker.doctor_lines import CHECKS, POLICY_OF_IAM, Sheet, causes
 from broker.doctor_report import as_json, as_text
 from broker.doctor_surroundings import Surroundings
 from broker.errors import ConfigurationError
@@ -27,7 +27,10 @@ _STANDARD_INPUT = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What was asked: "" stands for what the settings say. `token` and `policy` are files, or - for standard input."""
+    """What was asked: "" stands for what the settings say. `token` and `policy` are files, or - for standard input.
+
+    `policy` may be `iam`: the one that IAM has of each role.
+    """
 
     token: str = ""
     policy: str = ""
@@ -89,7 +92,7 @@ def _narrowed(configuration: Configuration, question: Question) -> Configuration
             chain = profiles[name].chain
             name = chain.source if chain else ""
         profiles = {name: profile for name, profile in profiles.items() if name in wanted}
-    if question.policy:
+    if question.policy not in ("", POLICY_OF_IAM):
         name = question.profile or configuration.default_profile
         if not name or profiles[name].chain:
             said = f"for {name} none is sent: it is chained" if name else "there are several profiles: add --profile"

@@ -101,7 +101,7 @@ def _settle_trust(sheet: Sheet, group: TokenGroup) -> None:
             continue
         refusal = group.refusals.get(of)
         if of in group.served:
-            found = f"{line.found} STS lets it in all the same: this is not the policy that the role has now."
+            found = f"{line.found} STS lets it in all the same: it does not go by this now."
             sheet.change(line, Outcome.WARNING, found=found)
         elif refusal is not None and refusal.reason == RoleDenied.reason:
             _follow(sheet, "exchange", of, line)

@@ -15,11 +15,12 @@ from broker.doctor_causes import Refusal, TokenGroup, settle
 from broker.doctor_clock import examine_clock
 from broker.doctor_directory import OF_DIRECTORY, examine_directory
 from broker.doctor_exchange import OF_SESSION, Exchanges
-from broker.doctor_issuer import OF_ISSUER, examine_issuer, examine_trust
-from broker.doctor_lines import Outcome, causes
+from broker.doctor_issuer import OF_ISSUER, examine_issuer
+from broker.doctor_lines import POLICY_OF_IAM, Outcome, causes
 from broker.doctor_steps import resolve as resolve_by_system
 from broker.doctor_sts import STEPS, WayToSts, cause_in
 from broker.doctor_token import TokenPlace, examine_claims, examine_file
+from broker.doctor_trust import RolesInIam, examine_trust
 from broker.errors import RoleDenied
 from broker.hiding import rivals_in_pod
 from broker.on_demand import asking
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from broker.doctor_lines import Sheet
     from broker.doctor_surroundings import Surroundings
     from broker.exchange import StsExchanger
-    from broker.model import BoundToken, Configuration, ProfileSpec
+    from broker.model import BoundToken, Configuration, ProfileSpec, SourceSession
 
 _UNFIT: Final = ("token-file", "audience", "token-life")
 _IN_POD: Final = (*OF_DIRECTORY, "hidden", "broker")
@@ -77,6 +78,7 @@ class Examination:
         self._unreached: dict[str, str] = {}
         self._refusals: dict[str, Refusal] = {}
         self._served: set[str] = set()
+        self._sessions: dict[str, SourceSession] = {}
 
     def make(self) -> None:
         """Look at one thing after another."""
@@ -93,6 +95,8 @@ class Examination:
             self._exchange()
         else:
             self._hear()
+        if self._policy == POLICY_OF_IAM:
+            self._ask_iam()
         self._settle()
         self._examine_pod()
 
@@ -171,7 +175,7 @@ class Examination:
                 of=place.of,
             )
         for profile in token.profiles:
-            if self._policy and profile.name == self._asked:
+            if self._policy not in ("", POLICY_OF_IAM) and profile.name == self._asked:
                 self._examine_trust(token, profile)
 
     def _examine_trust(self, token: _Token, profile: ProfileSpec) -> None:
@@ -198,6 +202,7 @@ class Examination:
             by_label[name]: Refusal(reason=error.reason, said=error.message) for name, error in exchanges.faults.items()
         }
         self._served = {by_label[name] for name in exchanges.sessions}
+        self._sessions = exchanges.sessions
 
     def _exchange_one(self, exchanges: Exchanges, profile: ProfileSpec, token: _Token | None) -> None:
         of = self._of(profile)
@@ -227,6 +232,27 @@ class Examination:
             else:
                 sheet.not_checked(OF_SESSION[:1], "", because="memory", of=of)
 
+    def _ask_iam(self) -> None:
+        """Look at the trust policy of each role that a token is sent for, as IAM has it."""
+        sheet, exchanger = self._sheet, self._exchanger
+        for profile in self._configuration.profiles:
+            if profile.chain is not None:
+                found = "The role is chained: what its policy says to another role is not judged here."
+                sheet.not_checked(("trust-policy",), found, of=self._of(profile))
+        if exchanger is None:
+            for token in self._tokens:
+                for profile in token.profiles:
+                    sheet.not_checked(("trust-policy",), "", because="memory", of=self._of(profile))
+            return
+        roles = RolesInIam(exchanger, self._configuration.sts, self._around.environ, sheet)
+        for token in self._tokens:
+            for profile in token.profiles:
+                of = self._of(profile)
+                if token.value is None:
+                    sheet.not_checked(("trust-policy",), "", because=token.in_the_way, of=of)
+                else:
+                    roles.examine(token.value, profile, self._sessions.get(profile.name), of=of)
+
     def _settle(self) -> None:
         groups = [
             TokenGroup(
@@ -245,7 +271,7 @@ class Examination:
         with_token = {self._of(profile) for token in self._tokens for profile in token.profiles}
         for of, refusal in self._refusals.items():
             if refusal.reason == RoleDenied.reason and of in with_token and not self._policy:
-                how = "broker doctor --policy FILE says which condition, given `aws iam get-role`'s policy."
+                how = "--policy iam says which condition, where the shell may read the role in IAM, else --policy FILE."
                 self._sheet.not_checked(("trust-policy",), how, of=of)
 
     def _examine_pod(self) -> None:

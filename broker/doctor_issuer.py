@@ -1,7 +1,7 @@
-"""`broker doctor` on who vouches for the token: its issuer as STS fetches it, and a trust policy that was handed in.
+"""`broker doctor` on who vouches for the token: its issuer as STS fetches it.
 
-Rules: what is wrong with an issuer is `issuer_check`'s word, what a policy says the evaluator's. The pod may not reach
-the issuer, which STS must: that alone is no fault. Knows nothing of what STS said; `doctor_causes` does.
+Rules: what is wrong with an issuer is `issuer_check`'s word. The pod may not reach it, which STS must: that alone is no
+fault. Knows nothing of what STS said; `doctor_causes` does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from broker.doctor_lines import Outcome
 from broker.findings import Verdict
 from broker.https_get import Route, Silence, get
 from broker.issuer_check import IssuerCheck
-from broker.model import session_name_for
-from broker.policy_document import PolicyMalformedError
-from broker.trust_explain import Asker, explain
-from broker.trust_sources import find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +22,7 @@ if TYPE_CHECKING:
     from broker.doctor_lines import Sheet
     from broker.findings import Finding
     from broker.https_get import Answer
-    from broker.model import BoundToken, ProfileSpec
-    from broker.trust_explain import Explained, Explanation, Obstacle
+    from broker.model import BoundToken
 
 OF_ISSUER: Final = ("issuer", "issuer-documents", "issuer-keys", "signature")
 _CHECK_OF: Final = {
@@ -100,50 +95,3 @@ def _add(findings: Iterable[Finding], sheet: Sheet, of: str) -> None:
                 break
         else:
             sheet.ok(check, " ".join(finding.found for finding in group), of=of)
-
-
-def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, *, of: str) -> None:
-    """Ask the policy in this file, or on standard input for "-", whether it lets the token in."""
-    _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
-    asker = Asker(
-        issuer=token.claims.issuer,
-        subject=token.claims.subject,
-        audiences=(profile.audience,),
-        session_name=profile.session_name or session_name_for(token.claims),
-        role=(partition, account),
-    )
-    sources = find_sources([policy])
-    if sources.faults or len(sources.policies) != 1:
-        said = " ".join(sources.faults) or f"{policy} holds {len(sources.policies)} policies; expected one."
-        remedy = "aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument > FILE"
-        sheet.warning("trust-policy", said, remedy, of=of)
-        return
-    try:
-        explanation = explain(sources.policies[0].text, asker)
-    except PolicyMalformedError as error:
-        sheet.warning("trust-policy", f"The policy cannot be read: {error}.", "IAM would refuse it too.", of=of)
-        return
-    if explanation.allowed:
-        sheet.ok("trust-policy", f"{explanation.reason}.", of=of)
-        return
-    nearest = _nearest(explanation)
-    if nearest is None:
-        remedy = "Add a statement for this token: broker trust render."
-        sheet.failed("trust-policy", f"{explanation.reason}.", remedy, of=of)
-        return
-    reasons = "; ".join(obstacle.reason for obstacle in nearest.obstacles)
-    changes = "; ".join(_change(obstacle) for obstacle in nearest.obstacles if obstacle.change)
-    remedy = f"In {nearest.name} (line {nearest.line}): {changes or 'take it away, or narrow it'}."
-    sheet.failed("trust-policy", f"{explanation.reason}: {reasons}.", remedy, of=of)
-
-
-def _nearest(explanation: Explanation) -> Explained | None:
-    """Return the statement that denies, else the one that needs the fewest changes to let the token in."""
-    denying = [one for one in explanation.statements if one.outcome == "denies"]
-    mendable = [one for one in explanation.statements if any(obstacle.change for obstacle in one.obstacles)]
-    return min(denying or mendable, key=lambda one: len(one.obstacles), default=None)
-
-
-def _change(obstacle: Obstacle) -> str:
-    sentence = obstacle.change.sentence if obstacle.change else ""
-    return f"{obstacle.operator} {obstacle.key}: {sentence}" if obstacle.key else sentence

@@ -43,6 +43,8 @@ CHECKS: Final = (
     "broker",
 )
 """In the order in which they are told."""
+POLICY_OF_IAM: Final = "iam"
+"""In place of a file with a trust policy: what IAM has."""
 
 
 @unique

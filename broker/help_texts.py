@@ -82,7 +82,8 @@ VERBS = {
             "Exit code 0 nothing failed, 1 something did, 2 settings.\n"
             "  kubectl exec POD -c broker -- broker doctor\n"
             "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
-            "    kubectl exec -i POD -c broker -- broker doctor --policy -"
+            "    kubectl exec -i POD -c broker -- broker doctor --policy -\n"
+            "  broker doctor --token token.jwt --policy iam    # reads it there, by this shell's credentials"
         ),
     ),
     "issuer": (

@@ -518,7 +518,7 @@ ISSUERS = [
     Case(
         name="policy-of-another-role",
         check="trust-policy",
-        said="this is not the policy that the role has now",
+        said="STS lets it in all the same: it does not go by this now",
         do=_policy_of_another_role,
         is_warning=True,
     ),

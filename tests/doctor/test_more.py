@@ -167,7 +167,7 @@ def test_policy_without_a_token_is_not_asked(ward: Ward, monkeypatch: pytest.Mon
 def test_denial_names_the_way_to_ask_the_policy(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     ward.trust("unasked", subjects=["system:serviceaccount:other:app"])
     report = ward.report(monkeypatch)
-    assert "broker doctor --policy FILE says which condition" in report.of(Outcome.NOT_CHECKED)["trust-policy"]
+    assert "--policy iam says which condition" in report.of(Outcome.NOT_CHECKED)["trust-policy"]
 
 
 def test_two_tokens_and_two_regions_are_told_apart(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
