@@ -126,6 +126,20 @@ def test_all_workloads_of_a_kustomization_are_served_under_its_prefix_and_regist
 
 
 @needs_kubectl
+@pytest.mark.parametrize(("more", "is_found"), [({}, False), ({"namespace": "payments"}, True)])
+def test_workload_that_names_its_namespace_needs_it_in_the_kustomization(
+    more: dict[str, str], is_found: bool, tmp_path: Path
+) -> None:
+    """Or kustomize takes the ConfigMap for another one, and leaves its name without the hash."""
+    of_its_own = workload("Deployment", bare())
+    of_its_own["metadata"]["namespace"] = "payments"
+    rendered = render(tmp_path, of_its_own, **more)
+    (made,) = (each["metadata"] for each in rendered.of_kind("ConfigMap"))
+    asked = rendered.pod.brokers[0]["envFrom"][0]["configMapRef"]["name"]
+    assert (made["name"] == asked and made.get("namespace") == "payments") == is_found
+
+
+@needs_kubectl
 def test_patch_of_the_kustomization_itself_can_set_the_group_back(tmp_path: Path) -> None:
     back = {"op": "replace", "path": "/spec/template/spec/securityContext/fsGroup", "value": 1000}
     patches = [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([back])}]
