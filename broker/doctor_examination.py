@@ -285,7 +285,8 @@ class Examination:
         rivals = list(rivals_in_pod(self._around.environ, endpoint=endpoint, directory=configuration.publish.directory))
         if rivals:
             told = " ".join(f"{rival.name} {rival.why}" for rival in rivals)
-            sheet.warning("hidden", told, " ".join(rival.remedy for rival in rivals))
+            remedies = [f"{rival.name}: {rival.remedy}" for rival in rivals] if len(rivals) > 1 else [rivals[0].remedy]
+            sheet.warning("hidden", told, " ".join(remedies))
         else:
             sheet.ok("hidden", "Nothing in this container's environment hides the broker from SDKs.")
         cause = next((line.label for line in causes(sheet.lines)), "")

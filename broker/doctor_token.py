@@ -40,6 +40,7 @@ _SUBJECT: Final = re.compile(r"system:serviceaccount:([a-z0-9-]+):([a-z0-9.-]+)"
 _OWN_VOLUME: Final = (
     "Mount a volume of its own: projected, source serviceAccountToken, as a directory, into the broker only."
 )
+_HAND_IT_IN: Final = "Give --token a file with a token of the pod's volume, or - and the token on standard input."
 _CLOCK_MARGIN: Final = timedelta(seconds=60)
 _KUBELET_MARGIN: Final = timedelta(hours=1)
 
@@ -71,7 +72,9 @@ def examine_file(place: TokenPlace, sheet: Sheet, proc: str) -> BoundToken | Non
     try:
         token = read_token(place.path) if place.ask is None else place.ask(place.audience)
     except TokenError as error:
-        remedy = ("" if place.ask else _special_remedy(place.path, error)) or error.remedy
+        remedy = (
+            _HAND_IT_IN if place.is_copy else ("" if place.ask else _special_remedy(place.path, error)) or error.remedy
+        )
         sheet.failed("token-file", error.message, remedy, of=place.of)
         sheet.not_checked(OF_TOKEN, "", because=_label("token-file", place), of=place.of)
         return None

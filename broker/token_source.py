@@ -81,7 +81,8 @@ def read_token_text(path: str) -> str:
     except UnicodeDecodeError:
         text = "\N{REPLACEMENT CHARACTER}"
     if not text:
-        raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", "The kubelet writes it; waiting.")
+        remedy = "The kubelet writes it: look at its log, on the node, if this stays."
+        raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
 
 

@@ -123,6 +123,21 @@ def test_standard_input_without_a_token_is_told(ward: Ward, stdin: str) -> None:
     assert ended.out.endswith("The cause is token-file.\n")
 
 
+def test_copied_token_that_cannot_be_read_is_asked_for_by_its_option(ward: Ward) -> None:
+    ended = ward.run("--token", "/nowhere")
+    assert ended.code == 1
+    assert "No token in /nowhere" in ended.out
+    assert "-> Give --token a file" in ended.out
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in ended.out
+
+
+def test_several_variables_that_hide_it_have_each_what_to_do(ward: Ward) -> None:
+    ended = ward.run(AWS_PROFILE="old", AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/v2")
+    assert ended.code == 0
+    assert "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: Remove it" in ended.out
+    assert "AWS_PROFILE: Remove it" in ended.out
+
+
 def test_policy_comes_from_standard_input(ward: Ward) -> None:
     policy = ward.box.trust_policy(subjects=["system:serviceaccount:other:app"])
     ward.trust("piped", trust_policy=policy)
