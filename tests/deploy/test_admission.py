@@ -307,6 +307,14 @@ class TestRefused:
         with pytest.raises(Refused, match="nothing has added it"):
             server.create(asking(bare()))
 
+    def test_sidecar_that_a_webhook_took_the_restart_policy_from(self) -> None:
+        """Libraries that are older than native sidecars drop the field (Azure/azure-workload-identity#1312)."""
+        pod = SERVER.create(asking(bare()))
+        assert SERVER.create(pod) == pod
+        del pod["spec"]["initContainers"][0]["restartPolicy"]
+        with pytest.raises(Refused, match="lost its restartPolicy"):
+            SERVER.create(pod)
+
     def test_most_containers_are_served_and_more_are_refused(self) -> None:
         spec = {"containers": [{"name": f"c{number}", "image": "x"} for number in range(32)]}
         created = SERVER.create(asking(spec))["spec"]["containers"]
