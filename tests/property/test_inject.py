@@ -220,7 +220,7 @@ def _as_before(new: dict[str, Any], old: dict[str, Any], key: str) -> None:
             new[key] = old[key]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(streams.filter(has_pods), st.randoms(use_true_random=False))
 def test_pods_get_the_sidecar_and_keep_all_of_their_own(documents: list[dict[str, Any]], random: Random) -> None:
     text, comments = write(documents, random)
@@ -243,7 +243,7 @@ def test_pods_get_the_sidecar_and_keep_all_of_their_own(documents: list[dict[str
     assert "\r\n" not in text or not re.search(r"(?<!\r)\n", result)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(streams.filter(has_pods), st.randoms(use_true_random=False))
 def test_what_was_injected_is_injected_to_itself(documents: list[dict[str, Any]], random: Random) -> None:
     once = injected(write(documents, random)[0])
@@ -251,7 +251,7 @@ def test_what_was_injected_is_injected_to_itself(documents: list[dict[str, Any]]
     assert run(["-"], REQUEST, check=True, stdin=io.BytesIO(once.encode()), output=io.BytesIO()) == 0
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(streams.filter(has_pods), st.randoms(use_true_random=False))
 def test_another_sidecar_of_ours_is_replaced_by_that_which_is_asked_for(
     documents: list[dict[str, Any]], random: Random
@@ -266,7 +266,7 @@ def test_another_sidecar_of_ours_is_replaced_by_that_which_is_asked_for(
     assert injected(second, OTHER) == second
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams.map(lambda documents: [each for each in documents if each["kind"] == "ConfigMap"]), st.randoms())
 def test_documents_without_pods_stay_byte_for_byte(documents: list[dict[str, Any]], random: Random) -> None:
     text, _ = write(documents, random)

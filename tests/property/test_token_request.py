@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import TokenError, TokenRefused, TokenUnavailable
@@ -127,6 +127,7 @@ class AskingWorld:
         return make_token(issued_at=self.world.clock.now, audiences=(audience,), serial=self.calls)
 
 
+@settings(max_examples=10)  # each of days
 @given(
     seed=st.integers(0, 2**32),
     outages=st.lists(st.tuples(st.integers(1, 600), st.integers(1, 60)), min_size=1, max_size=8),

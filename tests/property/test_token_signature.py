@@ -12,7 +12,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import public_keys, token_signature
@@ -97,6 +97,7 @@ def test_random_bytes_are_judged_as_cryptography_judges_them(signature: bytes, a
     assert taken == is_taken_by_cryptography(signed, signature, private(), algorithm)
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 2047), algorithms)
 def test_one_bit_is_enough_to_refuse(bit: int, algorithm: str) -> None:
     signed = signed_part(algorithm)
@@ -106,6 +107,7 @@ def test_one_bit_is_enough_to_refuse(bit: int, algorithm: str) -> None:
     assert verdict(text(signed, bent), published(private(), algorithm)) is Verdict.FAILED
 
 
+@settings(max_examples=15)
 @given(st.data())
 def test_encoding_that_differs_in_any_byte_is_refused_though_the_key_made_it(data: st.DataObject) -> None:
     """The private key signs a wrong encoding: whatever a lenient parser would skip, this does not."""
