@@ -21,7 +21,7 @@ def shared_clock() -> ShiftedClock:
 
 @pytest.fixture(scope="session")
 def shared_box(shared_clock: ShiftedClock) -> Iterator[Sandbox]:
-    with Sandbox(now=shared_clock.now, idp_timeout=timedelta(milliseconds=150)) as box:
+    with Sandbox(now=shared_clock.now, idp_timeout=timedelta(seconds=1)) as box:
         yield box
 
 

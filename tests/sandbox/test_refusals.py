@@ -122,7 +122,7 @@ def test_retired_key_cannot_be_verified(box: Sandbox, asker: Asker) -> None:
 
 @pytest.mark.parametrize("availability", [Availability.UNREACHABLE, Availability.SLOW])
 def test_issuer_out_of_reach(box: Sandbox, asker: Asker, availability: Availability) -> None:
-    box.issuer.set_availability(availability, delay=timedelta(milliseconds=250))
+    box.issuer.set_availability(availability, delay=timedelta(milliseconds=1200))
     refusal = asker.refusal()
     assert (refusal.code, refusal.message) == ("InvalidIdentityToken", NO_KEY)
     box.issuer.set_availability(Availability.REACHABLE)
