@@ -8,6 +8,8 @@ import socketserver
 import threading
 from typing import TYPE_CHECKING, Self
 
+from tests.support.relaying import lead_on
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
@@ -32,7 +34,7 @@ class TlsFront:
 
     def _lead(self, connection: socket.socket) -> None:
         with self.context.wrap_socket(connection, server_side=True) as plain:
-            _join(plain, self.to_port)
+            lead_on(plain, self.to_port)
 
 
 class RoutingProxy:
@@ -73,7 +75,7 @@ class RoutingProxy:
             connection.sendall(f"HTTP/1.1 {self.refusal or '502 Bad Gateway'}\r\nContent-Length: 0\r\n\r\n".encode())
             return
         connection.sendall(_CONNECTED)
-        _join(connection, port)
+        lead_on(connection, port)
 
 
 class Sayer:
@@ -129,20 +131,3 @@ class _Connection(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError):  # ssl's errors are OSErrors: the client distrusts us, or is gone
             self.request.settimeout(30)
             self.server.lead(self.request)
-
-
-def _join(connection: socket.socket, port: int) -> None:
-    """Pour both ways until one side ends."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as onward:
-        back = threading.Thread(target=_pour, args=(onward, connection), daemon=True)
-        back.start()
-        _pour(connection, onward)
-        back.join(5)
-
-
-def _pour(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

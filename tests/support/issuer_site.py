@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.relaying import lead_on
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -241,19 +243,9 @@ class Proxy:
                 self._lead(connection)
 
     def _lead(self, connection: socket.socket) -> None:
-        with connection, socket.create_connection(("127.0.0.1", self._to)) as onward:
+        with connection:
             head = connection.recv(4096).decode()
             credentials = [line.split(": ")[1] for line in head.splitlines() if line.startswith("Proxy-Authorization")]
             self.asked.append((head.split()[1], credentials[0] if credentials else ""))
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pour, args=(onward, connection), daemon=True)
-            back.start()
-            _pour(connection, onward)
-            back.join(5)
-
-
-def _pour(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
+            lead_on(connection, self._to)

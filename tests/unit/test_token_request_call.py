@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -23,6 +22,7 @@ from sandbox.calls import fingerprint
 from sandbox.cluster_ca import ClusterCa
 from sandbox.issuer import Issuer
 from tests.support.fakes import AUDIENCE, make_jwt
+from tests.support.relaying import lead_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,18 +47,8 @@ class Relay:
 
     def _lead(self) -> None:
         here, _ = self._listener.accept()
-        with here, socket.create_connection(("127.0.0.1", self._port)) as there:
-            back = threading.Thread(target=_pour, args=(there, here), daemon=True)
-            back.start()
-            _pour(here, there)
-            back.join(5)
-
-
-def _pour(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
+        with here:
+            lead_on(here, self._port)
 
 
 @pytest.fixture(scope="module")
