@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from broker.server_time import server_time
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from broker.doctor_lines import Sheet
 
 SKEW_WARNING: Final = timedelta(seconds=60)
 SKEW_MAXIMUM: Final = timedelta(minutes=5)
 """What AWS allows between a signed request's time and its own (IAM User Guide, "Troubleshooting signed requests")."""
 _TOLD: Final = timedelta(seconds=1)
-_CUT_OFF_SECONDS: Final = 0.5
-"""Of a Date header, on average."""
 _CENTURY_SECONDS: Final = 100 * 365.25 * 86400
 """A node that lost its clock is in 1970."""
 
 
 def skew_of(date: str, now: datetime) -> timedelta | None:
     """Return how far the clock behind a Date header is ahead of `now`; None where the header tells no time."""
-    try:
-        theirs = parsedate_to_datetime(date)
-        ahead = None if theirs.tzinfo is None else (theirs.astimezone(UTC) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return None if ahead is None else believed(ahead + _CUT_OFF_SECONDS)
+    theirs = server_time(date)
+    return None if theirs is None else believed((theirs - now).total_seconds())
 
 
 def believed(seconds: object) -> timedelta | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from broker.denials import explain
 from broker.errors import ExchangeError, ExchangeUnavailable, RequestInvalid, ResponseInvalid
 from broker.model import BoundToken, Secret, TemporaryCredentials, session_name_for
+from broker.server_time import server_time
 from broker.sts_client import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Signer, new_client
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class StsExchanger:
             blank.append("Expiration")
         if blank or expires_at is None:
             raise invalid(f"{', '.join(blank)} missing or blank, or no plain text")
-        date = _date(metadata.get("HTTPHeaders", {}))
+        date = server_time(metadata.get("HTTPHeaders", {}).get("date", ""))
         lifetime = _lifetime(profile.duration, date, ended.now, expires_at)
         if lifetime <= took:
             raise invalid(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
@@ -250,15 +250,6 @@ def _in_utc(instant: object) -> datetime | None:
         return instant.astimezone(UTC)
     except OverflowError:
         return None
-
-
-def _date(headers: Mapping[str, str]) -> datetime | None:
-    """Return STS's time, to the second's half that the Date header cuts off; None where there is none."""
-    try:
-        date = parsedate_to_datetime(headers["date"])
-    except (LookupError, ValueError, TypeError, OverflowError):
-        return None
-    return None if date.tzinfo is None else date + timedelta(seconds=0.5)
 
 
 def _lifetime(asked: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
