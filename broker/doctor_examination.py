@@ -133,7 +133,7 @@ class Examination:
             self._sheet.not_checked(STEPS, "", because="memory")
         else:
             from broker.exchange import StsExchanger  # noqa: PLC0415 - botocore, not to be had where memory is short
-            from broker.sts_client import way_of  # noqa: PLC0415 - likewise
+            from broker.sts_way import way_of  # noqa: PLC0415 - likewise
 
             self._exchanger = StsExchanger(self._configuration.sts, self._around.clock)
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broker.doctor_lines import Sheet
     from broker.doctor_surroundings import Resolve
     from broker.model import StsSpec
-    from broker.sts_client import Way
+    from broker.sts_way import Way
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
 _CERTIFICATE_DATES: Final = (9, 10)

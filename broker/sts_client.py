@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import botocore.loaders
@@ -18,8 +17,6 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.utils import get_environ_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +78,7 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
         ignore_configured_endpoint_urls=True,
         user_agent_extra="sts-federation-broker",
     )
-    session.register_component("data_loader", _StsData())
+    session.register_component("data_loader", StsData())
     if signer is not None:
         session.register_component("credential_provider", signer)
     session.set_config_variable("sts_regional_endpoints", "regional")
@@ -94,32 +91,7 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How a client reaches STS: the endpoint, the proxy's URL or "", the file of the CAs it trusts, botocore's Regions.
-
-    `proxy` may hold a password, and is not printed.
-    """
-
-    url: str
-    proxy: str = field(repr=False)
-    ca_file: str
-    regions: frozenset[str]
-
-
-def way_of(client: Any, spec: StsSpec) -> Way:  # noqa: ANN401 - botocore has no types
-    """Return how calls of this client go, in botocore's own words; `spec` is what it was made by."""
-    url = str(client.meta.endpoint_url)
-    partitions = _StsData().load_data("partitions")["partitions"]
-    return Way(
-        url=url,
-        proxy=ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url) or "",
-        ca_file=spec.ca_bundle or str(get_cert_path(True)),  # noqa: FBT003 - botocore's way to say: its own
-        regions=frozenset(name for partition in partitions for name in partition["regions"]),
-    )
-
-
-class _StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
+class StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
     """botocore's own data and no other, such as in AWS_DATA_PATH or a home directory, which could redefine STS.
 
     Listing the services would look into some 400 directories, twice, for the name of the one that is wanted.

@@ -17,7 +17,7 @@ from broker.doctor_lines import Outcome, Sheet
 from broker.doctor_sts import WayToSts
 from broker.errors import ExchangeUnavailable
 from broker.model import PublishSpec, StsSpec
-from broker.sts_client import Way
+from broker.sts_way import Way
 from broker.token_source import parse_token
 from sandbox import faults
 from tests.doctor.ward import HOST

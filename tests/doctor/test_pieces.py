@@ -22,7 +22,8 @@ from broker.doctor_report import as_json, as_text, verdict
 from broker.doctor_steps import STEP_SECONDS
 from broker.doctor_sts import WayToSts
 from broker.model import StsSpec
-from broker.sts_client import Way, new_client, way_of
+from broker.sts_client import new_client
+from broker.sts_way import Way, way_of
 from tests.support.fakes import FakeClock
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
