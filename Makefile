@@ -14,20 +14,20 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "This Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)pip install --quiet --require-hashes -r requirements/dev.txt
+	$(RUN)pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	$(RUN)pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # What pip installs for the broker to run, and nothing else: benchmarks measure the bare script in it.
 $(VENV)-pip/.ready: requirements/runtime.txt
 	$(PYTHON) -m venv $(VENV)-pip
-	$(VENV)-pip/bin/pip install --quiet --require-hashes -r requirements/runtime.txt
+	$(VENV)-pip/bin/pip install --quiet --require-hashes --no-deps -r requirements/runtime.txt
 	@touch $@
 
 # What the image contains: the same with botocore's data reduced. Benchmarks measure the broker in it.
 $(VENV)-runtime/.ready: requirements/runtime.txt image/reduce_botocore.py
 	$(PYTHON) -m venv --clear $(VENV)-runtime
-	$(VENV)-runtime/bin/pip install --quiet --require-hashes -r requirements/runtime.txt
+	$(VENV)-runtime/bin/pip install --quiet --require-hashes --no-deps -r requirements/runtime.txt
 	$(PYTHON) image/reduce_botocore.py $(VENV)-runtime/lib/python3.*/site-packages/botocore/data
 	@touch $@
 
