@@ -37,7 +37,7 @@ demo: $(VENV)/.ready ## the whole job on an AWS account in a box, live, for a mi
 test: $(VENV)/.ready ## all tests
 	$(RUN)pytest -n auto --dist loadgroup --cov --cov-report=
 	$(RUN)coverage report --fail-under=95
-	$(RUN)coverage report --fail-under=100 --include='broker/schedule.py,broker/model.py,broker/formats.py,broker/status.py,broker/errors.py,broker/events.py,broker/holding.py,broker/chains.py,broker/awaiting.py'
+	$(RUN)coverage report --fail-under=100 --include='broker/core/schedule.py,broker/core/model.py,broker/publish/formats.py,broker/core/status.py,broker/core/errors.py,broker/core/events.py,broker/core/profile_state.py,broker/core/chains.py,broker/core/first_publication.py,broker/core/timestamps.py'
 
 check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
 	$(RUN)ruff format --check .

@@ -9,9 +9,9 @@ import json
 import os
 import sys
 
-from broker import cli
-from broker.events import Event, Published
-from broker.status import Status
+from broker.cli import main
+from broker.core.events import Event, Published
+from broker.core.status import Status
 
 _record = Status.record
 
@@ -24,4 +24,4 @@ def _record_and_tell(self: Status, event: Event) -> None:
 
 
 Status.record = _record_and_tell  # type: ignore[method-assign]
-sys.exit(cli.main(["run"]))
+sys.exit(main.main(["run"]))

@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any
 
-from broker.model import Secret
+from broker.core.model import Secret
 
 
 class _Nothing:
@@ -30,13 +30,14 @@ class _Nothing:
         """Have nothing to close."""
 
 
-_stub: Any = types.ModuleType("broker.endpoint")
+_stub: Any = types.ModuleType("broker.serving.credentials_endpoint")
 _stub.Shelf = _stub.CredentialsApplication = _Nothing
 _stub.new_token = lambda: Secret("not-a-token-for-there-is-no-endpoint")
-sys.modules["broker.endpoint"] = _stub
+sys.modules["broker.serving.credentials_endpoint"] = _stub
 
-from broker import cli, daemon  # noqa: E402 - the stub has to be there first
+from broker.cli import main  # noqa: E402 - the stub has to be there first
+from broker.runtime import daemon  # noqa: E402 - the stub has to be there first
 
 _daemon: Any = daemon
 _daemon.credentials_listener = lambda *_: _Nothing()
-sys.exit(cli.main(["run"]))
+sys.exit(main.main(["run"]))

@@ -1,6 +1,6 @@
 """`python -m broker`."""
 
-from broker.cli import main
+from broker.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

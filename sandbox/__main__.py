@@ -16,13 +16,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import host
-from sandbox.box import Sandbox
+from sandbox import host_environment
+from sandbox.simulator import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sandbox.kubelet import Rotation
+    from sandbox.cluster.kubelet import Rotation
 
 _HINT = """\
 # An AWS account and a kubelet in a box. In another shell, paste these lines, or start with
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with (
-        host.hidden(),
+        host_environment.hidden(),
         tempfile.TemporaryDirectory(prefix="sandbox-") as temporary,
         Sandbox(
             session_lifetime=arguments.session_lifetime,

@@ -16,9 +16,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote
 
-from sandbox.answers import Refusal, new_request_id, refusal_answer, success_answer
-from sandbox.loopback import LoopbackServer, Request, Wire
-from sandbox.signature import read_signature
+from sandbox.aws.answers import new_request_id, refusal_answer, success_answer
+from sandbox.aws.refusal import Refusal
+from sandbox.aws.signature import read_signature
+from sandbox.http.loopback import LoopbackServer, Request, Wire
 from sdk_matrix.verdicts import ACCEPTED, Call
 
 if TYPE_CHECKING:

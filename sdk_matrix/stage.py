@@ -18,8 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from sandbox.answers import Refusal, Session, identity_result
-from sandbox.box import Sandbox
+from sandbox.aws.answers import identity_result
+from sandbox.aws.refusal import Refusal
+from sandbox.aws.sessions import Session
+from sandbox.simulator import Sandbox
 from sdk_matrix.clients import Client, Way
 from sdk_matrix.processes import Process, wait_until
 from sdk_matrix.recorder import Recorder
@@ -28,7 +30,7 @@ from sdk_matrix.verdicts import ACCEPTED, GENERATIONS, Counts, Verdict, count, j
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sandbox.loopback import Request
+    from sandbox.http.loopback import Request
 
 SESSION_LIFETIME = timedelta(seconds=24)
 _RUN = 3 * SESSION_LIFETIME.total_seconds()

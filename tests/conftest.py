@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from _pytest.nodeid import NodeId
 
-from sandbox import host
+from sandbox import host_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,5 +32,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _host_hidden() -> Iterator[None]:
-    with host.hidden():
+    with host_environment.hidden():
         yield

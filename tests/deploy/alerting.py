@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from broker.metrics import SnapshotCollector
+from broker.serving.metrics import SnapshotCollector
 from tests.deploy.rendering import DEPLOY
 from tests.support.fakes import EPOCH
 

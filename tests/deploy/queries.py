@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker.errors import ExchangeUnavailable
-from broker.metrics import MetricsPage
+from broker.core.errors import ExchangeUnavailable
+from broker.serving.metrics import MetricsPage
 from tests.deploy.alerting import MONITORING, RULES
 from tests.support.world import World, raising
 

@@ -14,9 +14,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.errors import ConfigurationError
-from broker.inject import ANNOTATED, PREFIX, Request, run
-from broker.sidecar import DEFAULT_IMAGE, Wanted, container, volumes
+from broker.core.errors import ConfigurationError
+from broker.inject.injection import ANNOTATED, PREFIX, Request, run
+from broker.inject.sidecar import DEFAULT_IMAGE, Wanted, container, volumes
 from tests.deploy.api_server import ApiServer, Refused, admission
 from tests.deploy.rendering import DEPLOY, WORKLOADS, Document, Pod, kustomize, needs_kubectl
 from tests.deploy.test_component import bare, render, workload

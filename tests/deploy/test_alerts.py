@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
-from broker.refresher import RefreshNow
+from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
+from broker.core.refresher import RefreshNow
 from tests.deploy.alerting import MONITORING, RULES, Fleet, needs_promtool, promtool
 from tests.deploy.queries import queries
 from tests.support.fakes import make_chained, make_profile

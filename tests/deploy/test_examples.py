@@ -9,10 +9,11 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
-from broker import __version__, health
-from broker.hiding import VARIABLES
-from broker.model import ENDPOINT_TOKEN_FILE, Configuration
-from broker.settings import load
+from broker import __version__
+from broker.core.model import ENDPOINT_TOKEN_FILE, Configuration
+from broker.core.rival_variables import VARIABLES
+from broker.serving import health
+from broker.settings.loader import load
 from tests.deploy.rendering import DEPLOY, EXAMPLES, Document, Pod, example, mounts, needs_kubectl
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker import health
-from broker.errors import BrokerError
-from broker.status import FAILURE, SUCCESS
+from broker.core.errors import BrokerError
+from broker.core.status import FAILURE, SUCCESS
+from broker.serving import health
 from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, promtool
 from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected
 from tests.deploy.rendering import DEPLOY, EXAMPLES, KUBECTL, Rendered, example, kustomize, needs_kubectl

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject import ANNOTATED
-from broker.manifests import KINDS
+from broker.inject.injection import ANNOTATED
+from broker.inject.manifests import KINDS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
 from tests.deploy.test_component import README, bare, workload
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import yaml
 
-from broker.model import SERVICE_ACCOUNT_DIRECTORY, TokenRequestSpec
-from broker.settings import load
-from broker.token_request_call import role_commands
+from broker.core.model import SERVICE_ACCOUNT_DIRECTORY, TokenRequestSpec
+from broker.settings.loader import load
+from broker.tokens.token_request_api import role_commands
 from tests.deploy.rendering import DEPLOY, example, mounts, needs_kubectl
 
 pytestmark = needs_kubectl

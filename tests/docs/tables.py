@@ -6,12 +6,12 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from broker import errors
-from broker.errors import BrokerError
-from broker.metrics import SnapshotCollector
-from broker.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
-from broker.status import Status
-from broker.trust_rules import RULES
+from broker.core import errors
+from broker.core.errors import BrokerError
+from broker.core.status import Status
+from broker.serving.metrics import SnapshotCollector
+from broker.settings.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
+from broker.trust.linter.rules import RULES
 from tests.support.fakes import FakeClock, make_profile
 
 if TYPE_CHECKING:

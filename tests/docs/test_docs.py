@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from broker import logs
-from broker.cli import main
-from broker.errors import EXIT_BUG, BrokerError
-from broker.model import ENDPOINT_TOKEN_FILE, Secret
-from broker.publish import FileSink
-from broker.schedule import Reason
-from broker.settings import load
+from broker.cli.main import main
+from broker.core.errors import EXIT_BUG, BrokerError
+from broker.core.model import ENDPOINT_TOKEN_FILE, Secret
+from broker.core.schedule import Reason
+from broker.publish.file_sink import FileSink
+from broker.runtime import logs
+from broker.settings.loader import load
 from tests.docs import tables
 from tests.support.fakes import FakeClock, make_generation, make_profile
 

@@ -15,14 +15,14 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from broker import issuer_documents, public_keys
-from broker.cli import main
+from broker.cli.main import main
+from broker.issuer import documents, public_keys
 from tests.support.issuer_site import Authority, Site, reply
 
 if TYPE_CHECKING:
     import pytest
 
-    from broker.public_keys import PublicKey
+    from broker.issuer.public_keys import PublicKey
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/issuers.md").read_text()
@@ -168,8 +168,8 @@ class Cluster:
         folder = self.folder / "bucket"
         if "oidc.eks" in host:  # whose documents EKS writes
             folder = self.folder / "eks"
-            documents = issuer_documents.render(given[2], [self._published(self.signing)])
-            issuer_documents.write(str(folder), documents)
+            rendered = documents.render(given[2], [self._published(self.signing)])
+            documents.write(str(folder), rendered)
         prefix = f"/{path}" if path else ""
         names = (".well-known/openid-configuration", "keys.json")
         replies = {f"{prefix}/{name}": reply((folder / name).read_bytes()) for name in names}

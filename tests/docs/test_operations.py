@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from broker.metrics import MetricsPage
-from broker.model import ENDPOINT_TOKEN_FILE, PublishSpec, Secret
-from broker.publish import FileSink
-from broker.schedule import RefreshPolicy
+from broker.core.model import ENDPOINT_TOKEN_FILE, PublishSpec, Secret
+from broker.core.schedule import RefreshPolicy
+from broker.publish.file_sink import FileSink
+from broker.serving.metrics import MetricsPage
 from tests.deploy.queries import grouped, scraped, selected
 from tests.docs import tables
 from tests.docs.anchors import anchors

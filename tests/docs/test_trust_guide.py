@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.trust_rules import RULES
+from broker.trust.linter.rules import RULES
 from tests.docs import tables
 from tests.support.fakes import make_jwt
 

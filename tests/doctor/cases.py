@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sandbox import Misbehaviour, faults
-from tests.doctor.ward import DISCOVERY, HOST, ISSUER, KEYS, STS_HOST
+from sandbox import Misbehaviour
+from sandbox.aws import faults
+from tests.doctor.faulty_pod import DISCOVERY, HOST, ISSUER, KEYS, STS_HOST
 from tests.support.issuer_site import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doctor.ward import Ward
+    from tests.doctor.faulty_pod import Ward
 
 _OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 _NOWHERE_PORT = 9  # discard: nothing listens there

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Availability
-from tests.doctor.ward import HOST, STS_HOST, Hospital, Ward
+from tests.doctor.faulty_pod import HOST, STS_HOST, Hospital, Ward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.doctor_lines import CHECKS
+from broker.doctor.checks import CHECKS
 from tests.doctor.cases import ALL
 
 if TYPE_CHECKING:
     from tests.doctor.cases import Case
-    from tests.doctor.ward import Ward
+    from tests.doctor.faulty_pod import Ward
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)

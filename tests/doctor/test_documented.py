@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from broker.doctor_lines import CHECKS, Line, Outcome
+from broker.doctor.checks import CHECKS, Line, Outcome
 
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 HEADINGS = re.findall(r"^#+ (.+)$", OPERATIONS, re.MULTILINE)

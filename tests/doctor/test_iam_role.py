@@ -9,8 +9,8 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from broker.iam_role import iam_of
-from broker.model import StsSpec
+from broker.core.model import StsSpec
+from broker.trust.iam_role import iam_of
 
 _REGIONS = {"aws": "eu-west-1", "aws-cn": "cn-northwest-1", "aws-us-gov": "us-gov-east-1"}
 

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doctor.ward import Ward
+    from tests.doctor.faulty_pod import Ward
     from tests.support.program import Ended
 
 pytestmark = pytest.mark.process

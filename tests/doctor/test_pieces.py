@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.doctor_causes import Refusal, TokenGroup, settle
-from broker.doctor_clock import believed, examine_clock, skew_of
-from broker.doctor_lines import CHECKS, Line, Outcome, Sheet
-from broker.doctor_mounts import is_mounted_alone, mount_of
-from broker.doctor_report import as_json, as_text, verdict
-from broker.doctor_steps import STEP_SECONDS
-from broker.doctor_sts import WayToSts
-from broker.model import StsSpec
-from broker.sts_client import new_client
-from broker.sts_way import Way, way_of
+from broker.core.model import StsSpec
+from broker.doctor.causes import Refusal, TokenGroup, settle
+from broker.doctor.checks import CHECKS, Line, Outcome, Sheet
+from broker.doctor.examiners.connection_steps import STEP_SECONDS
+from broker.doctor.examiners.mounts import is_mounted_alone, mount_of
+from broker.doctor.examiners.network import WayToSts
+from broker.doctor.examiners.node_clock import believed, examine_clock, skew_of
+from broker.doctor.report import as_json, as_text, verdict
+from broker.sts.client import new_client
+from broker.sts.network_path import Way, way_of
 from tests.support.fakes import FakeClock
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -12,15 +12,15 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from broker.doctor_lines import Outcome
-from sandbox.loopback import LoopbackServer
+from broker.doctor.checks import Outcome
+from sandbox.http.loopback import LoopbackServer
 from tests.support.fronts import TlsFront
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.loopback import Request, Wire
-    from tests.doctor.ward import Report, Ward
+    from sandbox.http.loopback import Request, Wire
+    from tests.doctor.faulty_pod import Report, Ward
 
 OTHERS = "system:serviceaccount:other:app"
 OTHER_ACCOUNT = "210987654321"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.doctor_lines import Outcome
-from broker.model import TokenRequestSpec
-from sandbox.api_server import HOST, ApiServer
+from broker.core.model import TokenRequestSpec
+from broker.doctor.checks import Outcome
+from sandbox.cluster.api_server import HOST, ApiServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from broker.model import Configuration
-    from tests.doctor.ward import Ward
+    from broker.core.model import Configuration
+    from tests.doctor.faulty_pod import Ward
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.doctor_lines import CHECKS
+from broker.doctor.checks import CHECKS
 from tests.process.pod import fingerprint
 from tests.support.program import Program, command, eventually
 
 if TYPE_CHECKING:
-    from tests.doctor.ward import Ward
+    from tests.doctor.faulty_pod import Ward
     from tests.support.program import Ended
 
 pytestmark = pytest.mark.process

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import faults
+from sandbox.aws import faults
 from tests.image.container_pod import FS_GROUP, PUBLISH_DIRECTORY, USER
 from tests.support.containers import SLOW
 from tests.support.program import eventually

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from broker.exchange import StsExchanger
-from broker.publish import FileSink
-from broker.refresher import Message, Refresher, RefreshNow
-from broker.schedule import RefreshPolicy
-from broker.status import ProfileStatus, Status
-from broker.token_source import FileTokenSource
+from broker.core.refresher import Message, Refresher, RefreshNow
+from broker.core.schedule import RefreshPolicy
+from broker.core.status import ProfileStatus, Status
+from broker.publish.file_sink import FileSink
+from broker.sts.exchange import StsExchanger
+from broker.tokens.token_file import FileTokenSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    from broker.clock import Clock
-    from broker.events import Event
-    from broker.model import ProfileSpec, PublishSpec, StsSpec
+    from broker.core.clock import Clock
+    from broker.core.events import Event
+    from broker.core.model import ProfileSpec, PublishSpec, StsSpec
 
 TURNS_ENOUGH = 50
 

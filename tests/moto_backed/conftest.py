@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.clock import SystemClock
-from broker.exchange import StsExchanger
-from broker.model import BoundToken, ProfileSpec, StsSpec, TemporaryCredentials
-from broker.token_source import parse_token
+from broker.core.clock import SystemClock
+from broker.core.model import BoundToken, ProfileSpec, StsSpec, TemporaryCredentials
+from broker.sts.exchange import StsExchanger
+from broker.tokens.token_file import parse_token
 from sandbox import Availability, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker.errors import ExchangeError
+    from broker.core.errors import ExchangeError
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import get_args
 
-from sandbox import faults
+from sandbox.aws import faults
 
 FAULT_TYPES = get_args(faults.Fault)
 SAMPLES: dict[str, faults.Fault] = {

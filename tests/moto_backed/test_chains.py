@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.clock import SystemClock
-from broker.errors import ExchangeError, RequestInvalid, RoleDenied, SourceRejected, TokenRejected
-from broker.exchange import StsExchanger
-from broker.model import ChainSpec, Generation, ProfileSpec, SourceSession, StsSpec
+from broker.core.clock import SystemClock
+from broker.core.errors import ExchangeError, RequestInvalid, RoleDenied, SourceRejected, TokenRejected
+from broker.core.model import ChainSpec, Generation, ProfileSpec, SourceSession, StsSpec
+from broker.sts.exchange import StsExchanger
 from sandbox import StsServer
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.moto_backed.test_faults import EXPECTED
 
 if TYPE_CHECKING:
-    from broker.model import Proof, TemporaryCredentials
+    from broker.core.model import Proof, TemporaryCredentials
     from sandbox import Sandbox
     from tests.moto_backed.conftest import Door
 

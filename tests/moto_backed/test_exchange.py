@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.clock import Instant, SystemClock
-from broker.exchange import StsExchanger
-from broker.model import StsSpec
-from sandbox import faults
+from broker.core.clock import Instant, SystemClock
+from broker.core.model import StsSpec
+from broker.sts.exchange import StsExchanger
+from sandbox.aws import faults
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-    from broker.clock import Message
+    from broker.core.clock import Message
     from sandbox import Sandbox
     from tests.moto_backed.conftest import Door
 

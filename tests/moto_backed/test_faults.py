@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.clock import SystemClock
-from broker.errors import (
+from broker.core.clock import SystemClock
+from broker.core.errors import (
     ExchangeError,
     ExchangeThrottled,
     ExchangeUnavailable,
@@ -20,9 +20,10 @@ from broker.errors import (
     RoleDenied,
     TokenRejected,
 )
-from broker.exchange import StsExchanger
-from broker.model import StsSpec
-from sandbox import StsServer, faults
+from broker.core.model import StsSpec
+from broker.sts.exchange import StsExchanger
+from sandbox import StsServer
+from sandbox.aws import faults
 from tests.moto_backed.scripted_faults import FAULT_TYPES, SAMPLES
 from tests.process.leaks import Canaries
 from tests.process.pod import sessions_of

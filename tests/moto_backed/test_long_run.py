@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.model import ProfileSpec, PublishSpec, StsSpec
-from sandbox import Misbehaviour, Sandbox, faults
+from broker.core.model import ProfileSpec, PublishSpec, StsSpec
+from sandbox import Misbehaviour, Sandbox
+from sandbox.aws import faults
 from tests.moto_backed.broker_in_process import InProcessBroker
 from tests.support.fakes import FakeClock
 

@@ -14,8 +14,8 @@ import boto3
 import botocore.exceptions
 import pytest
 
-from broker.clock import SystemClock
-from broker.model import ProfileSpec, PublishSpec, StsSpec
+from broker.core.clock import SystemClock
+from broker.core.model import ProfileSpec, PublishSpec, StsSpec
 from sandbox import StsServer
 from tests.moto_backed.broker_in_process import InProcessBroker
 from tests.process.pod import sessions_of

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from broker.clock import SystemClock
-from broker.errors import Disposition, RequestInvalid, RoleDenied, TokenRejected
-from broker.exchange import StsExchanger
-from broker.model import StsSpec
+from broker.core.clock import SystemClock
+from broker.core.errors import Disposition, RequestInvalid, RoleDenied, TokenRejected
+from broker.core.model import StsSpec
+from broker.sts.exchange import StsExchanger
 from sandbox import Availability, Issuer, StsServer
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 from policy_sentry.querying.all import get_all_service_prefixes
 
-from broker.conditions import failures
-from sandbox.permissions import Needed, Permissions
+from broker.policy.conditions import failures
+from sandbox.aws.permissions import Needed, Permissions
 from tests.policies.templates import (
     BUCKET,
     EXAMPLE,

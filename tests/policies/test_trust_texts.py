@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.trust_policy import Caller, evaluate, federated
+from broker.policy.trust_policy import Caller, evaluate, federated
 from tests.policies.templates import EXAMPLE, ROLE, policy, template
 
 PROVIDER, AUDIENCE, SUBJECT = EXAMPLE["provider_arn"], "sts.amazonaws.com", "system:serviceaccount:payments:api"

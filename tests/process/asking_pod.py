@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.model import SERVICE_ACCOUNT_DIRECTORY
+from broker.core.model import SERVICE_ACCOUNT_DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.api_server import ApiServer
-    from sandbox.cluster_ca import ClusterCa
+    from sandbox.cluster.api_server import ApiServer
+    from sandbox.cluster.cluster_ca import ClusterCa
     from tests.process.pod import Pod
     from tests.support.program import Ended, Program
 

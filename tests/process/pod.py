@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sandbox import Misbehaviour, ProjectedToken, Sandbox, StsServer
-    from sandbox.answers import Session
+    from sandbox.aws.sessions import Session
 
 TEXT_FILES = ("config", "credentials", "default.json")
 """What `once` publishes of the one profile."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Misbehaviour, faults
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
 from tests.process.pod import RUN_FILES

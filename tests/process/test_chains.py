@@ -11,7 +11,7 @@ import boto3
 import pytest
 import yaml
 
-from sandbox import chain_faults, faults
+from sandbox.aws import chain_faults, faults
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod

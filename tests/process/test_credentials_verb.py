@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox import faults
+from sandbox.aws import faults
 from tests.support.program import eventually, run_to_end
 
 if TYPE_CHECKING:

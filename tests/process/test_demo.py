@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.demo_drawing import Window, lives
-from sandbox.demo_stage import Pace
-from sandbox.demo_story import Life
+from sandbox.demo.drawing import Window, lives
+from sandbox.demo.stage import Pace
+from sandbox.demo.story import Life
 from tests.process.leaks import Canaries
 from tests.support.program import children_of, command, eventually
 
@@ -45,7 +45,8 @@ HOSTILE = {
 DRIVER = """
 import json, sys, threading
 from pathlib import Path
-from sandbox import demo, faults
+from sandbox.aws import faults
+from sandbox.demo import command as demo
 seconds, prepare, report = sys.argv[1:]
 boxes, tokens = [], []
 def prepared(box):

@@ -22,8 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.endpoint import PATH
-from sandbox import Misbehaviour, faults
+from broker.serving.credentials_endpoint import PATH
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.process.test_volume import fill, tiny_volume
 from tests.support.program import eventually
 from tests.support.raw_http import RawAnswer, ask, parsed, request, sent
@@ -368,7 +369,7 @@ def test_sdk_follows_the_endpoint_from_generation_to_generation(
     program = pod.start_and_publish()
     host, port = address_of(program)
     app = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.demo_caller"],
+        [sys.executable, "-m", "sandbox.demo.caller"],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],

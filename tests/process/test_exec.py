@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Misbehaviour, faults
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.process.commands import HIDING, KEYS, run_exec, sleeping
 from tests.support.program import command, eventually
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import faults
+from sandbox.aws import faults
 from tests.process.commands import FORWARDED, LISTENER, heard, settled, sleeping
 from tests.support.program import children_of, eventually
 

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.findings import is_accepted
-from broker.https_get import Route, get
-from broker.issuer_check import IssuerCheck
+from broker.core.findings import is_accepted
+from broker.issuer.check import IssuerCheck
+from broker.net.https_client import Route, get
 from sandbox import Sandbox
-from sandbox.loopback import LoopbackServer
+from sandbox.http.loopback import LoopbackServer
 from tests.process.issuer_faults import MISCONFIGURATIONS, OTHER, PRIVATE, discovery, jwk, keys, token
 from tests.sandbox.asking import unsigned_client
 from tests.support.issuer_site import DISCOVERY, HOST, ISSUER, KEYS, Authority, Proxy, Site, reply
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sandbox.loopback import Request, Wire
+    from sandbox.http.loopback import Request, Wire
     from tests.process.issuer_faults import Misconfiguration
     from tests.support.issuer_site import Steps
     from tests.support.program import Ended

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Misbehaviour, faults
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.process.pod import TEXT_FILES
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import faults
+from sandbox.aws import faults
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod

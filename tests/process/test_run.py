@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Misbehaviour, faults
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.process.pod import RUN_FILES, Pod, fingerprint
 from tests.support.program import eventually
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import Misbehaviour, faults
+from sandbox import Misbehaviour
+from sandbox.aws import faults
 from tests.support.program import children_of, eventually
 
 if TYPE_CHECKING:

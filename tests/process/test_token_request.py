@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import faults
-from sandbox.api_server import ApiServer, Says
-from sandbox.calls import fingerprint
-from sandbox.cluster_ca import ClusterCa
+from sandbox.aws import faults
+from sandbox.aws.calls import fingerprint
+from sandbox.cluster.api_server import ApiServer, Says
+from sandbox.cluster.cluster_ca import ClusterCa
 from tests.process.asking_pod import AskingPod
 from tests.process.pod import RUN_FILES, TEXT_FILES
 from tests.support.fakes import make_jwt

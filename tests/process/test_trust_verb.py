@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.account import provider_arn
+from sandbox.aws.account import provider_arn
 from tests.support.fakes import make_jwt
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from broker.clock import Instant
-from broker.model import (
+from broker.core.clock import Instant
+from broker.core.model import (
     BoundToken,
     ChainSpec,
     Generation,
@@ -23,7 +23,7 @@ from broker.model import (
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-    from broker.clock import Message
+    from broker.core.clock import Message
 
 EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLE_ARN = "arn:aws:iam::123456789012:role/app"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from broker.errors import TokenError
-from broker.schedule import RefreshPolicy
-from broker.token_request import RequestedTokenSource
+from broker.core.errors import TokenError
+from broker.core.schedule import RefreshPolicy
+from broker.tokens.token_request import RequestedTokenSource
 from tests.support.fakes import AUDIENCE, FakeClock, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker.model import BoundToken
+    from broker.core.model import BoundToken
 
 
 class TokenApi:

@@ -15,21 +15,21 @@ from queue import SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING
 
-from broker.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
-from broker.model import BoundToken, SourceSession
-from broker.refresher import Message as LoopMessage
-from broker.refresher import Refresher, Stop
-from broker.schedule import RefreshPolicy
-from broker.status import Status
+from broker.core.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
+from broker.core.model import BoundToken, SourceSession
+from broker.core.refresher import Message as LoopMessage
+from broker.core.refresher import Refresher, Stop
+from broker.core.schedule import RefreshPolicy
+from broker.core.status import Status
 from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.clock import Instant, Message
-    from broker.events import Event
-    from broker.model import Generation, ProfileSpec, Proof, TemporaryCredentials
-    from broker.status import ProfileStatus
+    from broker.core.clock import Instant, Message
+    from broker.core.events import Event
+    from broker.core.model import Generation, ProfileSpec, Proof, TemporaryCredentials
+    from broker.core.status import ProfileStatus
 
 ZERO = timedelta(0)
 LATENCY = timedelta(milliseconds=200)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox.account import act_in
+from sandbox.aws.account import act_in
 from tests.support.program import Ended, run_to_end
 from tests.terraform import on_moto
 from tests.terraform.readme_shell import Shell

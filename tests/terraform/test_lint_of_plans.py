@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.account import MotoAccount, act_in
+from sandbox.aws.account import MotoAccount, act_in
 from tests.terraform import on_moto
 from tests.terraform.workspace import Workspace, needs_provider, one_at_a_time
 

@@ -13,7 +13,7 @@ import boto3
 import hcl2
 import pytest
 
-from sandbox.account import MotoAccount, act_in
+from sandbox.aws.account import MotoAccount, act_in
 from tests.policies.templates import policy, template
 from tests.terraform import on_moto, sources
 from tests.terraform.tables import with_tables

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.trust_lint import Expected, lint
+from broker.trust.linter.lint import Expected, lint
 from tests.terraform import sources
 from tests.terraform.workspace import MODULES, ROOT, Workspace, needs_terraform, one_at_a_time
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sandbox import Issuer, Sandbox
-from sandbox.account import act_in
+from sandbox.aws.account import act_in
 from tests.sandbox.asking import Asker, unsigned_client
 from tests.terraform.bucket_site import BucketSite
 from tests.terraform.deployed import PARTNER_ACCOUNT, Deployed, deploy

@@ -1,0 +1,161 @@
+"""Shows a token as a person wants to read it: who it speaks for, for whom it is meant, and its clocks.
+
+Never prints the token or its signature. What it says is unverified, and it says so.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TextIO
+
+from broker.core.clock import SystemClock
+from broker.core.errors import ConfigurationError, TokenUnavailable
+from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
+from broker.core.timestamps import timestamp
+from broker.settings.validators import api_address
+from broker.tokens.token_file import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text, rotation_age
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from broker.core.errors import TokenError
+    from broker.core.model import BoundToken
+
+
+def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str], output: TextIO) -> int:
+    """Print the token's claims and clocks. Return 0, or 3 where it is not fit to be sent.
+
+    Raises TokenError where there are no claims to print, ConfigurationError where the settings cannot be read.
+    """
+    said = _said(environ)
+    audience = audience or said("BROKER_AUDIENCE", "audience") or DEFAULT_AUDIENCE
+    fault = None
+    if not path and said("BROKER_TOKEN_SOURCE", "token_source") == "token-request":
+        origin, token = "the Kubernetes API", _requested(environ, audience)  # which has looked at it
+        now = SystemClock().read().now
+    else:
+        path = path or said("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file") or DEFAULT_TOKEN_FILE
+        origin = "standard input" if path == "-" else path
+        token = read_token(path)
+        now = SystemClock().read().now
+        fault = find_unfitness(token, audience=audience, now=now, origin=origin)
+    if as_json:
+        output.write(json.dumps(document(token, fault, now), indent=2) + "\n")
+    else:
+        output.writelines(f"{name:<12} {value}\n" for name, value in lines(token, fault, now, origin=origin))
+    return 0 if fault is None else fault.exit_code
+
+
+def read_token(path: str) -> BoundToken:
+    """Return the token in the file, "-" being standard input, fit or not. Raises TokenUnavailable or TokenMalformed."""
+    if path == "-":
+        return parse_token(_from_standard_input(), origin="standard input")
+    return parse_token(read_token_text(path), origin=path)
+
+
+def rotates_at(token: BoundToken) -> datetime | None:
+    """Return when the kubelet is to rotate the token (k8s token_manager.go); None where it does not say its age."""
+    claims = token.claims
+    if claims.issued_at is None:
+        return None
+    return claims.issued_at + rotation_age(claims.expires_at - claims.issued_at)
+
+
+def document(token: BoundToken, fault: TokenError | None, now: datetime) -> dict[str, object]:
+    """Return the claims and clocks as JSON values; durations in seconds, negative where they are past."""
+    claims, rotation = token.claims, rotates_at(token)
+    return {
+        "fit": fault is None,
+        "fault": None if fault is None else {"reason": fault.reason, "message": fault.message, "remedy": fault.remedy},
+        "fingerprint": token.fingerprint,
+        "issuer": claims.issuer,
+        "subject": claims.subject,
+        "audiences": list(claims.audiences),
+        "namespace": claims.namespace,
+        "service_account": claims.service_account,
+        "pod": claims.pod,
+        "node": claims.node,
+        "algorithm": claims.algorithm,
+        "key_id": claims.key_id,
+        "session_name": session_name_for(claims),
+        "issued_at": None if claims.issued_at is None else timestamp(claims.issued_at),
+        "expires_at": timestamp(claims.expires_at),
+        "age_seconds": None if claims.issued_at is None else _seconds(now - claims.issued_at),
+        "rotation_in_seconds": None if rotation is None else _seconds(rotation - now),
+        "expires_in_seconds": _seconds(claims.expires_at - now),
+    }
+
+
+def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin: str) -> list[tuple[str, str]]:
+    """Return what is printed for people: a name and a value a line."""
+    claims, rotation = token.claims, rotates_at(token)
+    shown = [
+        ("token", f"{token.fingerprint} from {origin} (unverified)"),
+        ("issuer", claims.issuer),
+        ("subject", claims.subject),
+        ("audience", ", ".join(claims.audiences)),
+        ("pod", f"{claims.namespace}/{claims.pod}" if claims.pod else ""),
+        ("node", claims.node),
+        ("key", f"{claims.key_id} ({claims.algorithm})" if claims.key_id else claims.algorithm),
+        ("session", session_name_for(claims)),
+    ]
+    if claims.issued_at is not None:
+        age = now - claims.issued_at
+        told = f"{_span(age)} ago" if age >= timedelta(0) else f"in {_span(-age)}: this node's clock is behind"
+        shown.append(("issued", f"{timestamp(claims.issued_at)}, {told}"))
+    if rotation is not None:
+        shown.append(("rotation", f"{timestamp(rotation)}, {_relative(rotation - now, past='overdue by')}"))
+    shown.append(("expires", f"{timestamp(claims.expires_at)}, {_relative(claims.expires_at - now, past='ago:')}"))
+    shown.append(("verdict", "fit to be sent" if fault is None else f"{fault} [{fault.reason}]"))
+    return [(name, printable(value)) for name, value in shown if value]
+
+
+def _said(environ: Mapping[str, str]) -> Callable[[str, str], str]:
+    """Return what says a setting, by its variable and its key at the top of the YAML file; "" where neither does."""
+    document: dict[str, Any] = {}
+    if path := environ.get("BROKER_CONFIG", ""):
+        from broker.settings.yaml_file import read_mapping  # noqa: PLC0415 - only where there is a file
+
+        document = read_mapping(path)
+    return lambda variable, key: environ.get(variable, "").strip() or str(document.get(key) or "")
+
+
+def _requested(environ: Mapping[str, str], audience: str) -> BoundToken:
+    """Return a token that the Kubernetes API gives. Raises TokenError, or ConfigurationError."""
+    from broker.tokens.token_request_api import ask  # noqa: PLC0415 - 25 ms of CPU that a file does not need
+
+    try:
+        host, port = api_address(environ)
+    except ValueError as error:
+        raise ConfigurationError((f"token_source (BROKER_TOKEN_SOURCE): {error}",)) from None
+    return ask(TokenRequestSpec(host=host, port=port), audience)
+
+
+def _from_standard_input() -> str:
+    try:
+        text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
+    except UnicodeDecodeError:
+        text = "\N{REPLACEMENT CHARACTER}"
+    if not text:
+        raise TokenUnavailable("Nothing on standard input; expected a JWT.")
+    return text
+
+
+def _relative(duration: timedelta, *, past: str) -> str:
+    return f"in {_span(duration)}" if duration >= timedelta(0) else f"{past} {_span(-duration)}"
+
+
+def _span(duration: timedelta) -> str:
+    """Return `1 d 2 h`, `48 min 3 s`: the two largest units that matter."""
+    seconds, parts = _seconds(duration), []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())

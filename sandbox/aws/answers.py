@@ -1,0 +1,107 @@
+"""STS's answers as bytes: the XML of successes and errors, and the headers that go with them.
+
+Rules: codes, messages and HTTP statuses are AWS's own; every answer carries a Date and a request id; instants are
+written `YYYY-MM-DDTHH:MM:SSZ`.
+It refuses to know why an answer is given.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sandbox.aws.refusal import Refusal
+    from sandbox.aws.sessions import Session
+
+NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back to the client; `outcome` is "Success" or the error code, for the record of calls."""
+
+    status: int
+    body: bytes
+    outcome: str
+    request_id: str
+    at: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "text/xml"
+
+    def all_headers(self) -> dict[str, str]:
+        """Give the headers as they go over the wire."""
+        standard = {
+            "Date": format_datetime(self.at, usegmt=True),
+            "Content-Type": self.content_type,
+            "x-amzn-RequestId": self.request_id,
+        }
+        merged = {**standard, **self.headers}
+        return {name: value for name, value in merged.items() if value}  # a header set to "" is left out
+
+
+def instant(at: datetime) -> str:
+    """Write an instant as STS does."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def new_request_id() -> str:
+    """Make up a request id."""
+    return str(uuid.uuid4())
+
+
+def refusal_answer(refusal: Refusal, *, request_id: str, at: datetime) -> Answer:
+    """Write a refusal as the AWS query protocol does."""
+    kind = "Sender" if refusal.status < 500 else "Receiver"  # noqa: PLR2004 - HTTP's own border
+    body = (
+        f'<ErrorResponse xmlns="{NAMESPACE}">\n'
+        "  <Error>\n"
+        f"    <Type>{kind}</Type>\n"
+        f"    <Code>{escape(refusal.code)}</Code>\n"
+        f"    <Message>{escape(refusal.message)}</Message>\n"
+        "  </Error>\n"
+        f"  <RequestId>{request_id}</RequestId>\n"
+        "</ErrorResponse>\n"
+    )
+    return Answer(status=refusal.status, body=body.encode(), outcome=refusal.code, request_id=request_id, at=at)
+
+
+def success_answer(action: str, result: str, *, request_id: str, at: datetime) -> Answer:
+    """Wrap the XML of a result in the response of `action`."""
+    body = (
+        f'<{action}Response xmlns="{NAMESPACE}">\n  <{action}Result>\n{result}  </{action}Result>\n'
+        f"  <ResponseMetadata>\n    <RequestId>{request_id}</RequestId>\n  </ResponseMetadata>\n</{action}Response>\n"
+    )
+    return Answer(status=200, body=body.encode(), outcome="Success", request_id=request_id, at=at)
+
+
+def session_result(session: Session, extra: Mapping[str, str]) -> str:
+    """Write Credentials and AssumedRoleUser, then the `extra` elements."""
+    elements = "".join(f"    <{name}>{escape(value)}</{name}>\n" for name, value in extra.items())
+    return (
+        "    <Credentials>\n"
+        f"      <AccessKeyId>{session.access_key_id}</AccessKeyId>\n"
+        f"      <SecretAccessKey>{session.secret_access_key}</SecretAccessKey>\n"
+        f"      <SessionToken>{session.session_token}</SessionToken>\n"
+        f"      <Expiration>{instant(session.expires_at)}</Expiration>\n"
+        "    </Credentials>\n"
+        "    <AssumedRoleUser>\n"
+        f"      <AssumedRoleId>{session.user_id}</AssumedRoleId>\n"
+        f"      <Arn>{session.arn}</Arn>\n"
+        "    </AssumedRoleUser>\n" + elements
+    )
+
+
+def identity_result(session: Session) -> str:
+    """Write the result of GetCallerIdentity."""
+    return (
+        f"    <UserId>{session.user_id}</UserId>\n"
+        f"    <Account>{session.account_id}</Account>\n"
+        f"    <Arn>{session.arn}</Arn>\n"
+    )

@@ -1,0 +1,98 @@
+"""Session tags of an AssumeRole call: read, validated, and joined with those that the caller's session hands on.
+
+Rules: keys ignore case; a key may come once, may not begin with `aws:`, may not be one that is handed on; what is to be
+transitive is among what is passed. Codes and messages were seen at AWS:
+github.com/localstack/localstack `tests/aws/services/sts/test_sts.snapshot.json`; that of the reserved prefix was not.
+It refuses to know who may tag sessions.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from sandbox.aws.constraints import check_length, invalid, members
+from sandbox.aws.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_TAGS = 50
+_KEY_LENGTH, _VALUE_LENGTH = (1, 128), (0, 256)
+_PATTERN = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]"
+_PUNCTUATION = frozenset("_.:/=+-@")
+_RESERVED_PREFIX = "aws:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTags:
+    """Tags in the order in which they came, and the keys of those that later sessions inherit."""
+
+    pairs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    transitive_keys: tuple[str, ...] = ()
+
+    @property
+    def handed_on(self) -> SessionTags:
+        """What the next session of a chain inherits."""
+        kept = {key.lower() for key in self.transitive_keys}
+        pairs = {key: value for key, value in self.pairs.items() if key.lower() in kept}
+        return SessionTags(pairs=pairs, transitive_keys=self.transitive_keys)
+
+    @property
+    def characters(self) -> int:
+        """How long keys and values are together."""
+        return sum(len(key) + len(value) for key, value in self.pairs.items())
+
+    def joined(self, passed: SessionTags) -> SessionTags:
+        """Add what the next call passes to what is handed on; Refusal: one would override another."""
+        inherited = self.handed_on
+        taken = {key.lower() for key in inherited.pairs}
+        if any(key.lower() in taken for key in passed.pairs):
+            message = (
+                "One of the specified transitive tag keys can't be set because it conflicts with "
+                "a transitive tag key from the calling session."
+            )
+            raise Refusal("InvalidParameterValue", message)
+        return SessionTags(
+            pairs={**inherited.pairs, **passed.pairs},
+            transitive_keys=(*inherited.transitive_keys, *passed.transitive_keys),
+        )
+
+
+def read_tags(form: Mapping[str, str]) -> SessionTags:
+    """Read Tags and TransitiveTagKeys, or raise Refusal."""
+    keys, values = members(form, "Tags", field="Key"), members(form, "Tags", field="Value")
+    if len(keys.keys() | values.keys()) > _MAX_TAGS:
+        raise invalid("Tags", None, f"Member must have length less than or equal to {_MAX_TAGS}")
+    for place in sorted(keys.keys() | values.keys()):
+        _check_text(f"tags.{place}.member.key", keys.get(place), *_KEY_LENGTH, repeat="+")
+        _check_text(f"tags.{place}.member.value", values.get(place), *_VALUE_LENGTH, repeat="*")
+    if len({key.lower() for key in keys.values()}) < len(keys):
+        message = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        raise Refusal("InvalidParameterValue", message)
+    if any(key.lower().startswith(_RESERVED_PREFIX) for key in keys.values()):
+        raise Refusal("InvalidParameterValue", f"Tag keys that begin with {_RESERVED_PREFIX} are reserved.")
+    pairs = {key: values[place] for place, key in keys.items()}
+    return SessionTags(pairs=pairs, transitive_keys=_read_transitive(form, pairs))
+
+
+def _read_transitive(form: Mapping[str, str], pairs: Mapping[str, str]) -> tuple[str, ...]:
+    keys = members(form, "TransitiveTagKeys")
+    if len(keys) > _MAX_TAGS:
+        raise invalid("TransitiveTagKeys", None, f"Member must have length less than or equal to {_MAX_TAGS}")
+    for place, key in keys.items():
+        _check_text(f"transitiveTagKeys.{place}.member", key, *_KEY_LENGTH, repeat="+")
+    if not {key.lower() for key in keys.values()} <= {key.lower() for key in pairs}:
+        message = "The specified transitive tag key must be included in the requested tags."
+        raise Refusal("InvalidParameterValue", message)
+    return tuple(keys.values())
+
+
+def _check_text(member: str, text: str | None, shortest: int, longest: int, *, repeat: str) -> None:
+    if text is None:
+        raise invalid(member, "null", "Member must not be null")
+    check_length(member, text, shortest, longest)
+    if not all(one in _PUNCTUATION or unicodedata.category(one)[0] in "LZN" for one in text):
+        raise invalid(member, text, f"Member must satisfy regular expression pattern: {_PATTERN}{repeat}")

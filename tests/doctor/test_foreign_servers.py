@@ -1,0 +1,107 @@
+"""Whatever stands in files, and whatever servers say, ends in a report."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker.doctor.checks import Outcome, Sheet
+from broker.doctor.examiners.bound_token import TokenPlace, examine_claims, examine_file
+from broker.doctor.report import as_text
+from tests.doctor.cases import ALL
+from tests.support.fakes import EPOCH
+from tests.support.fronts import Sayer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.doctor.faulty_pod import Ward
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+claims = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("iss", "sub", "aud", "exp", "iat", "nbf", "kubernetes.io"), values),
+)
+numbers = st.integers(-(2**40), 2**40)
+plausible = st.fixed_dictionaries(
+    {"iss": st.text(max_size=20), "sub": st.text(max_size=20), "aud": st.lists(st.text(max_size=9)), "exp": numbers},
+    optional={"iat": numbers, "nbf": numbers},
+)
+
+
+def part(value: object) -> bytes:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+
+
+tokens = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        lambda header, payload: b".".join((part(header), part(payload), b"c2lnbmF0dXJl")),
+        st.one_of(values, st.just({"alg": "RS256", "kid": "a"})),
+        st.one_of(values, claims, plausible),
+    ),
+)
+
+
+@settings(max_examples=300)
+@given(tokens)
+def test_whatever_stands_in_the_token_file_ends_in_lines(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file, sheet = Path(folder, "token"), Sheet()
+        file.write_bytes(content)
+        place = TokenPlace(path=str(file), audience="sts.amazonaws.com", publish_directory="/nowhere")
+        token = examine_file(place, sheet, proc="/nowhere")
+        if token is not None:
+            examine_claims(token, place, sheet, EPOCH)
+    assert sheet.lines
+    assert all(line.isprintable() for line in as_text(sheet.lines).splitlines())
+
+
+@pytest.fixture
+def sayer() -> Iterator[Sayer]:
+    sayer = Sayer(b"")
+    yield sayer
+    sayer.__exit__()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nx-amzn-requestid: a\r\n"
+answers = st.one_of(
+    st.binary(max_size=300),
+    st.builds(lambda body: HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body, st.binary(max_size=200)),
+    st.builds(lambda lines: HEAD + b"\r\n".join(lines) + b"\r\n\r\n", st.lists(st.binary(max_size=30), max_size=5)),
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers)
+def test_whatever_answers_in_place_of_sts_ends_in_a_report(
+    ward: Ward, sayer: Sayer, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    sayer.said = said
+    ward.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{sayer.port}"
+    report = ward.report(monkeypatch)
+    failed = set(report.failed)
+    assert failed & {"sts-tls", "exchange"} or "clock" in failed, report.text
+    assert report.code == 1
+
+
+def test_two_independent_faults_are_two_causes(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fault of the token, with a directory that cannot be used: neither hides the other."""
+    cases = [case for case in ALL if case.check == "token-file"]
+    cases[0].do(ward)
+    ward.environ["BROKER_PUBLISH_DIRECTORY"] = "/nowhere/at/all"
+    report = ward.report(monkeypatch)
+    assert list(report.failed) == ["token-file", "publish-directory"]
+    assert report.text.endswith("The causes are token-file, publish-directory.\n")
+    assert Outcome.FOLLOWS not in {line.outcome for line in report.lines}

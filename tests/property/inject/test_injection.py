@@ -1,0 +1,288 @@
+"""`broker inject` on manifests of any shape, in any layout that YAML allows."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker.core.errors import ConfigurationError
+from broker.inject import sidecar
+from broker.inject.injection import Outcome, Request, inject, run
+
+if TYPE_CHECKING:
+    from random import Random
+
+ROLE = "arn:aws:iam::123456789012:role/app"
+REQUEST = Request(options={"role_arn": ROLE, "region": "eu-west-1"})
+OTHER = Request(options={"role_arn": ROLE, "region": "eu-north-1", "config_map": "profiles", "duration_seconds": "900"})
+PATHS = {
+    "Pod": ("v1", ()),
+    "Deployment": ("apps/v1", ("spec", "template")),
+    "StatefulSet": ("apps/v1", ("spec", "template")),
+    "DaemonSet": ("apps/v1", ("spec", "template")),
+    "ReplicaSet": ("apps/v1", ("spec", "template")),
+    "Job": ("batch/v1", ("spec", "template")),
+    "CronJob": ("batch/v1", ("spec", "jobTemplate", "spec", "template")),
+}
+
+texts = st.sampled_from(
+    ["a", "x: y", "# no comment", "", "yes", "0123", "two\nlines\n", "- dash", "ünïcode", "{}", "1e3"]
+)
+others = st.dictionaries(st.sampled_from(["k", "l", "on", "a b"]), texts | st.integers(0, 9) | st.none(), max_size=2)
+
+
+@st.composite
+def containers(draw: st.DrawFn, *, prefix: str, least: int) -> list[dict[str, Any]]:
+    count = draw(st.integers(least, 2))
+    return [_container(draw, f"{prefix}{number}") for number in range(count)]
+
+
+def _container(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    more: dict[str, Any] = {
+        "env": st.sampled_from(
+            [None, [], [{"name": "OWN", "value": "1"}], [{"name": "AWS_REGION", "value": "us-east-1"}, {"name": "Z"}]]
+        ),
+        "volumeMounts": st.sampled_from([[], [{"name": "data", "mountPath": "/data"}]]),
+        "args": st.lists(texts, max_size=2),
+        "ports": st.sampled_from([None, [{"containerPort": 8080}]]),
+        "resources": others,
+    }
+    chosen = draw(st.lists(st.sampled_from(sorted(more)), unique=True))
+    before, after = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
+    keys = [*before, "name", "image", *after]
+    return {key: draw(more[key]) if key in more else {"name": name, "image": "i"}[key] for key in keys}
+
+
+@st.composite
+def pods(draw: st.DrawFn) -> dict[str, Any]:
+    more: dict[str, Any] = {
+        "initContainers": containers(prefix="init", least=0) | st.none(),
+        "volumes": st.sampled_from([None, [], [{"name": "data", "emptyDir": {}}]]),
+        "securityContext": st.sampled_from([None, {}, {"runAsUser": 1}, {"fsGroup": 7}]),
+        "nodeSelector": others,
+        "serviceAccountName": st.just("app"),
+    }
+    chosen = draw(st.permutations([*draw(st.lists(st.sampled_from(sorted(more)), unique=True)), "containers"]))
+    return {key: draw(containers(prefix="c", least=1) if key == "containers" else more[key]) for key in chosen}
+
+
+@st.composite
+def workloads(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(sorted(PATHS)))
+    version, path = PATHS[kind]
+    tree: dict[str, Any] = {"metadata": {"labels": draw(others)}, "spec": draw(pods())}
+    for key in reversed(path):
+        tree = {"x": draw(others), key: tree}
+    return {"apiVersion": version, "kind": kind, **tree, "metadata": {"name": "w", **tree.get("metadata", {})}}
+
+
+streams = st.lists(
+    workloads()
+    | others.map(lambda data: {"apiVersion": "v1", "kind": "ConfigMap", "data": data})
+    | st.lists(workloads(), min_size=1, max_size=2).map(
+        lambda all_: {"apiVersion": "v1", "kind": "List", "items": all_}
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+class Writer:
+    """Writes values as somebody might by hand: block and flow style, comments, indentation as it comes."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.comments: list[str] = []
+        self.offset = random.choice((0, 2, 2, 4))
+        self.step = random.choice((2, 2, 4))
+
+    def comment(self) -> str:
+        self.comments.append(f"# c{len(self.comments)}: it's \"{{[")
+        return self.comments[-1]
+
+    def document(self, value: dict[str, Any]) -> str:
+        return "".join(f"{line}\n" for line in self.block(value))
+
+    def above(self, column: int) -> list[str]:
+        if self.random.random() < 0.15:
+            return [" " * self.random.choice((0, column)) + self.comment()]
+        return [""] if self.random.random() < 0.05 else []
+
+    def behind(self) -> str:
+        return f"  {self.comment()}" if self.random.random() < 0.15 else ""
+
+    def block(self, value: Any, column: int = 0) -> list[str]:  # noqa: ANN401 - any YAML
+        lines: list[str] = []
+        indent = " " * column
+        if isinstance(value, list):
+            for item in value:
+                lines += self.above(column)
+                if item and isinstance(item, dict) and self.random.random() < 0.8:
+                    inner = self.block(item, column + 2)
+                    first = next(index for index, line in enumerate(inner) if line.strip()[:1] not in ("", "#"))
+                    inner[first] = f"{indent}- {inner[first].lstrip()}"
+                    lines += inner
+                else:
+                    lines.append(f"{indent}- {self.inline(item)}{self.behind()}")
+            return lines
+        for key, item in value.items():
+            lines += self.above(column)
+            name = json.dumps(key) if self.random.random() < 0.1 or key in ("on", "a b") else key
+            if item and isinstance(item, dict | list) and self.random.random() < 0.85:
+                lines.append(f"{indent}{name}:{self.behind()}")
+                lines += self.block(item, column + (self.offset if isinstance(item, list) else self.step))
+            elif isinstance(item, str) and "\n" in item and self.random.random() < 0.7:
+                lines.append(f"{indent}{name}: |")
+                lines += [" " * (column + 3) + line for line in item.splitlines()]
+            elif item is None and self.random.random() < 0.5:
+                lines.append(f"{indent}{name}:{self.behind()}")
+            else:
+                lines.append(f"{indent}{name}: {self.inline(item)}{self.behind()}")
+        return lines
+
+    def inline(self, value: Any) -> str:  # noqa: ANN401 - any YAML
+        if isinstance(value, dict | list) and self.random.random() < 0.3:
+            return json.dumps(value, indent=self.random.choice((1, 2))).replace("\n", "\n" + " " * 14)
+        return json.dumps(value, ensure_ascii=False)
+
+
+def write(documents: list[dict[str, Any]], random: Random) -> tuple[str, list[str]]:
+    writer = Writer(random)
+    text = "---\n".join(writer.document(document) for document in documents)
+    if random.random() < 0.2:
+        text = text.removesuffix("\n")
+    if random.random() < 0.2:
+        text = text.replace("\n", "\r\n")
+    return text, writer.comments
+
+
+def injected(text: str, request: Request = REQUEST) -> str:
+    output = io.BytesIO()
+    run(["-"], request, check=False, stdin=io.BytesIO(text.encode()), output=output)
+    return output.getvalue().decode()
+
+
+def specs(document: dict[str, Any]) -> list[dict[str, Any]]:
+    if document["kind"] == "List":
+        return [spec for item in document["items"] for spec in specs(item)]
+    if document["kind"] not in PATHS:
+        return []
+    for key in PATHS[document["kind"]][1]:
+        document = document[key]
+    return [document["spec"]]
+
+
+def without_pods(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rest = copy.deepcopy(documents)
+    for document in rest:
+        for spec in specs(document):
+            spec.clear()
+    return rest
+
+
+def has_pods(documents: list[dict[str, Any]]) -> bool:
+    return any(specs(document) for document in documents)
+
+
+def without_additions(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod's spec less what the sidecar brought; what was nothing is nothing again."""
+    ours = {"aws", "aws-token", "broker-profiles"}
+    spec = copy.deepcopy(new)
+    spec["initContainers"] = [each for each in spec["initContainers"] if each["name"] != "broker"]
+    spec["volumes"] = [each for each in spec["volumes"] if each["name"] not in ours]
+    was = {each["name"]: each for key in ("initContainers", "containers") for each in old.get(key) or ()}
+    for each in (*spec["initContainers"], *spec["containers"]):
+        own = {variable["name"] for variable in was[each["name"]].get("env") or ()}
+        variables = {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_REGION"} - own
+        lists = {"env": variables, "volumeMounts": ours}
+        for key, names in lists.items():
+            if key in each:
+                each[key] = [item for item in each[key] or () if item["name"] not in names]
+                _as_before(each, was[each["name"]], key)
+    if not (old.get("securityContext") or {}).get("fsGroup"):
+        del spec["securityContext"]["fsGroup"]
+    for key in ("initContainers", "volumes", "securityContext"):
+        _as_before(spec, old, key)
+    return spec
+
+
+def _as_before(new: dict[str, Any], old: dict[str, Any], key: str) -> None:
+    if not new[key] and not old.get(key):
+        new.pop(key)
+        if key in old:
+            new[key] = old[key]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(streams.filter(has_pods), st.randoms(use_true_random=False))
+def test_pods_get_the_sidecar_and_keep_all_of_their_own(documents: list[dict[str, Any]], random: Random) -> None:
+    text, comments = write(documents, random)
+    documents = list(yaml.safe_load_all(text))  # a last line without its end is one less in what it says
+    result = injected(text)
+    after = list(yaml.safe_load_all(result))
+    assert without_pods(after) == without_pods(documents)
+    for old, new in zip(
+        (spec for document in documents for spec in specs(document)),
+        (spec for document in after for spec in specs(document)),
+        strict=True,
+    ):
+        assert new["initContainers"][0] == sidecar.container(sidecar.Wanted(role_arn=ROLE, region="eu-west-1"))
+        assert {volume["name"] for volume in new["volumes"]} >= {"aws", "aws-token"}
+        for each in new["containers"]:
+            assert sidecar.app_mount() in each["volumeMounts"]
+        assert without_additions(new, old) == old
+    assert re.findall(r"# c\d+: it's \"\{\[", result) == comments, "comments survive, in order"
+    assert ("\r\n" in text) == ("\r\n" in result)
+    assert "\r\n" not in text or not re.search(r"(?<!\r)\n", result)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(streams.filter(has_pods), st.randoms(use_true_random=False))
+def test_what_was_injected_is_injected_to_itself(documents: list[dict[str, Any]], random: Random) -> None:
+    once = injected(write(documents, random)[0])
+    assert injected(once) == once
+    assert run(["-"], REQUEST, check=True, stdin=io.BytesIO(once.encode()), output=io.BytesIO()) == 0
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(streams.filter(has_pods), st.randoms(use_true_random=False))
+def test_another_sidecar_of_ours_is_replaced_by_that_which_is_asked_for(
+    documents: list[dict[str, Any]], random: Random
+) -> None:
+    first = injected(write(documents, random)[0])
+    second = injected(first, OTHER)
+    for document in yaml.safe_load_all(second):
+        for spec in specs(document):
+            wanted = sidecar.Wanted(role_arn=ROLE, region="eu-north-1", config_map="profiles", duration_seconds="900")
+            assert spec["initContainers"][0] == sidecar.container(wanted)
+            assert [each["name"] for each in spec["initContainers"]].count("broker") == 1
+    assert injected(second, OTHER) == second
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(streams.map(lambda documents: [each for each in documents if each["kind"] == "ConfigMap"]), st.randoms())
+def test_documents_without_pods_stay_byte_for_byte(documents: list[dict[str, Any]], random: Random) -> None:
+    text, _ = write(documents, random)
+    outcome = Outcome()
+    inject(text, REQUEST, outcome)
+    assert (outcome.text, outcome.faults, outcome.changed) == (text, [], [])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.sampled_from("-{}[]:,#&*!|>'\"\n\t %@ab\\kindPodspec"), max_size=60))
+def test_any_text_comes_out_as_it_is_or_is_a_fault(text: str) -> None:
+    outcome = Outcome()
+    inject(text, REQUEST, outcome)
+    assert outcome.faults or outcome.text == text
+    output = io.BytesIO()
+    try:
+        run(["-"], REQUEST, check=False, stdin=io.BytesIO(text.encode()), output=output)
+    except ConfigurationError:
+        assert not output.getvalue()

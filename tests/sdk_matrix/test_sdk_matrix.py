@@ -1,0 +1,201 @@
+"""The SDK matrix's verdicts, table and endpoint: wrong ones would make the README promise what no SDK keeps."""
+
+import http.client
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sandbox.aws.refusal import Refusal
+from sandbox.http.loopback import Request
+from sdk_matrix.clients import CLIENTS
+from sdk_matrix.recorder import Recorder, canonical, judged_at
+from sdk_matrix.table import COLUMNS, MarkersMissingError, Row, differences, read, render, rewritten
+from sdk_matrix.verdicts import ACCEPTED, Call, Verdict, count, judge
+
+NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
+
+
+def accepted(*keys: str, pause_seconds: float = 5.0) -> list[Call]:
+    return [
+        Call(at_seconds=number * pause_seconds, access_key_id=key, outcome=ACCEPTED) for number, key in enumerate(keys)
+    ]
+
+
+REFUSED = Call(at_seconds=10.0, access_key_id="a", outcome="ExpiredToken")
+
+
+@pytest.mark.parametrize(
+    ("calls", "failed", "fresh", "verdict"),
+    [
+        (accepted("a", "a", "b", "c"), 0, False, Verdict.FOLLOWS),
+        (accepted("a", "b"), 0, True, Verdict.FRESH_ONLY),
+        (accepted("a", "b"), 0, False, Verdict.FAILS),
+        ([*accepted("a"), REFUSED], 1, True, Verdict.FRESH_ONLY),
+        ([*accepted("a", "b", "c"), REFUSED], 0, True, Verdict.AFTER_FAILURES),
+        (accepted("a", "b", "c"), 1, True, Verdict.AFTER_FAILURES),
+        (accepted("a", "b", "c", pause_seconds=15.1), 0, True, Verdict.AFTER_FAILURES),
+        ([REFUSED, REFUSED, REFUSED], 3, False, Verdict.FAILS),
+        ([], 0, False, Verdict.FAILS),
+        ([], 3, False, Verdict.NOT_SUPPORTED),
+        ([], 3, True, Verdict.FRESH_ONLY),
+    ],
+)
+def test_only_three_generations_without_a_refused_or_failed_call_or_a_silence_count_as_following(
+    calls: list[Call], failed: int, fresh: bool, verdict: Verdict
+) -> None:
+    assert judge(count(calls, failed), fresh_process_works=fresh) is verdict
+
+
+def test_a_generation_counts_by_its_accepted_calls_alone() -> None:
+    refused = Call(at_seconds=10.0, access_key_id="b", outcome="ExpiredToken")
+    counts = count([*accepted("a", "a"), refused], failed=2)
+    assert (counts.generations, counts.accepted, counts.refused, counts.failed) == (1, 2, 1, 2)
+    assert counts.is_settled
+    assert not count(accepted("a", "b"), failed=0).is_settled
+
+
+def row(client: str = "boto3", version: str = "1.44.5", verdict: str = "follows", **more: object) -> Row:
+    verdicts = dict.fromkeys(COLUMNS[2:-1], verdict)
+    return Row(client=client, version=version, verdicts=verdicts, **more)  # type: ignore[arg-type]
+
+
+def document(*rows: Row) -> str:
+    table = render([each.cells() for each in rows])
+    return f"before | x |\n<!-- sdk-matrix -->\n{table}\n\nAbout | it.\n<!-- /sdk-matrix -->\nafter\n"
+
+
+def test_table_that_was_written_is_read_back() -> None:
+    rows = [row(), row("Java", setting="`AWS_X=1`")]
+    assert read(document(*rows)) == {each.client: each.cells() for each in rows}
+    assert differences(document(*rows), rows) == []
+
+
+def test_every_cell_that_differs_is_told() -> None:
+    told = differences(document(row(), row("gone")), [row(verdict="**fails**", version="1.45.0"), row("new")])
+    assert told == [
+        "gone: no such client; take the row out",
+        "boto3, version: written '1.44.5', now '1.45.0'",
+        *(f"boto3, {column}: written 'follows', now '**fails**'" for column in COLUMNS[2:-1]),
+        "new: no row",
+    ]
+
+
+def test_version_of_the_system_may_differ_but_not_its_verdict() -> None:
+    written = document(row(version="2.9"))
+    assert differences(written, [row(version="2.10", is_version_free=True)]) == []
+    assert len(differences(written, [row(version="2.10", verdict="not supported", is_version_free=True)])) == 3
+
+
+def test_skipped_client_is_told_in_the_table_and_leaves_its_row_in_the_document_alone() -> None:
+    skipped = row(verdict="", version="", skipped="node and npm are not there")
+    assert skipped.cells()["setting needed"] == "SKIPPED: node and npm are not there"
+    assert skipped.cells()["endpoint"] == "SKIPPED"
+    assert differences(document(row()), [skipped]) == []
+    assert read(rewritten(document(row()), [skipped], "About.")) == {"boto3": row().cells()}
+
+
+def test_document_is_rewritten_between_the_markers_only() -> None:
+    new = rewritten(document(row("old")), [row(), row("skipped", skipped="why")], "Now.")
+    begin, end = "before | x |\n<!-- sdk-matrix -->\n", "\n\nNow.\n<!-- /sdk-matrix -->\nafter\n"
+    assert new == begin + render([row().cells()]) + end
+
+
+def test_table_is_written_where_there_was_none() -> None:
+    empty = "a\n<!-- sdk-matrix -->\n<!-- /sdk-matrix -->\nb\n"
+    assert read(empty) == {}
+    assert differences(rewritten(empty, [row()], "Now."), [row()]) == []
+    assert rewritten(empty, [row()], "Now.").endswith("\n<!-- /sdk-matrix -->\nb\n")
+
+
+def test_document_without_markers_is_refused() -> None:
+    with pytest.raises(MarkersMissingError):
+        read("no table here")
+
+
+def test_clients_have_names_of_their_own_and_tell_the_settings_that_they_are_given() -> None:
+    assert len({client.name for client in CLIENTS}) == len(CLIENTS)
+    for client in CLIENTS:
+        assert bool(client.setting) == bool(client.takes_token or client.further), client.name
+
+
+def request(path: str = "/", **headers: str) -> Request:
+    return Request(method="GET", path=path, headers={k.replace("_", "-"): v for k, v in headers.items()}, body=b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/", ""),
+        ("/bucket?location", "location="),
+        ("/bucket?prefix=&list-type=2&delimiter=%2F", "delimiter=%2F&list-type=2&prefix="),
+        ("/bucket?prefix=a%20b~/c", "prefix=a%20b~%2Fc"),
+    ],
+)
+def test_query_is_put_in_the_form_that_is_signed(path: str, query: str) -> None:
+    assert canonical(request(path)).path == f"{path.partition('?')[0]}?{query}"
+
+
+@pytest.mark.parametrize(
+    ("signed", "judged"),
+    [
+        ("20261123T120029Z", NOW - timedelta(seconds=1)),
+        ("20261123T120028Z", NOW - timedelta(seconds=2)),
+        ("20261123T120027Z", NOW),  # it took too long
+        ("20261123T120031Z", NOW),  # a clock ahead wins nothing
+        ("yesterday", NOW),
+    ],
+)
+def test_call_is_judged_by_the_second_it_was_signed_in_if_that_was_just_now(signed: str, judged: datetime) -> None:
+    assert judged_at(request(x_amz_date=signed), NOW) == judged
+
+
+@pytest.fixture
+def refusing() -> Iterator[Recorder]:
+    def identify(_: Request, __: datetime) -> str:
+        raise Refusal("ExpiredToken", "The security token included in the request is expired", 403)
+
+    with Recorder(identify) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def accepting() -> Iterator[Recorder]:
+    with Recorder(lambda _, __: "<Arn>me</Arn>") as recorder:
+        yield recorder
+
+
+def ask(recorder: Recorder, method: str, path: str) -> tuple[int, str]:
+    credential = "Credential=ASIA1/20261123/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00"
+    connection = http.client.HTTPConnection(recorder.url.removeprefix("http://"), timeout=10)
+    connection.request(method, path, headers={"Authorization": f"AWS4-HMAC-SHA256 {credential}"})
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body
+
+
+def test_refused_calls_are_recorded_with_the_code_and_refused_in_the_words_of_the_service(refusing: Recorder) -> None:
+    status, body = ask(refusing, "POST", "/")
+    assert (status, "<Code>ExpiredToken</Code>" in body) == (403, True)
+    status, body = ask(refusing, "GET", "/bucket?list-type=2")
+    assert (status, "<Code>ExpiredToken</Code>" in body) == (400, True)
+    assert [(call.access_key_id, call.outcome) for call in refusing.calls] == [("ASIA1", "ExpiredToken")] * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "word"),
+    [
+        ("POST", "/", 200, "<Arn>me</Arn>"),
+        ("GET", "/bucket/?list-type=2", 200, "ListBucketResult"),
+        ("GET", "/bucket?location", 200, "LocationConstraint"),
+        ("GET", "/bucket/key", 404, "NoSuchKey"),
+        ("HEAD", "/bucket", 404, ""),
+    ],
+)
+def test_accepted_calls_are_recorded_and_answered(
+    accepting: Recorder, method: str, path: str, status: int, word: str
+) -> None:
+    answered, body = ask(accepting, method, path)
+    assert (answered, word in body) == (status, True)
+    assert [(call.access_key_id, call.outcome) for call in accepting.calls] == [("ASIA1", ACCEPTED)]

@@ -1,0 +1,235 @@
+"""What the loop does when things go other than planned, in a made-up world."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.core import events
+from broker.core.errors import (
+    ExchangeUnavailable,
+    RoleDenied,
+    TokenError,
+    TokenExpired,
+    TokenRejected,
+    TokenUnavailable,
+)
+from broker.core.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop, Wake
+from tests.support.fakes import make_profile
+from tests.support.world import LATENCY, World, profile_status, raising, usable_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.core.model import BoundToken
+
+MINUTE = timedelta(minutes=1)
+
+
+def test_start_publishes_the_first_generation() -> None:
+    world = World()
+    world.live(timedelta(seconds=1))
+    assert world.published["default"].number == 1
+    assert world.published["default"].reason == "no_credentials"
+    assert len(world.calls) == 1
+
+
+def test_stop_leaves_the_loop_at_once() -> None:
+    world = World()
+    world.inbox.put(Stop())
+    world.refresher.run()
+    assert world.clock.monotonic == timedelta(seconds=1000)
+
+
+def test_outage_keeps_what_readers_have() -> None:
+    world = World()
+    world.live(MINUTE)
+    before = world.published["default"]
+    world.sts_fault = raising(ExchangeUnavailable)
+    world.live(timedelta(minutes=50))
+    assert world.published["default"] is before
+    assert usable_until(world) == before.credentials.usable_until
+
+
+def test_request_refreshes_even_inside_interval_and_backoff() -> None:
+    world = World()
+    world.live(timedelta(seconds=5))
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=5))
+    assert world.published["default"].number == 2
+    assert world.published["default"].reason == "requested"
+    world.sts_fault = raising(RoleDenied)
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=5))
+    world.sts_fault = None
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=5))
+    assert world.published["default"].number == 3
+
+
+def test_denied_profile_delays_no_other() -> None:
+    world = World(profiles=(make_profile("denied"), make_profile("well")), sts_fault=raising(RoleDenied))
+    world.denied_profile = "denied"
+    world.live(timedelta(hours=2))
+    assert "denied" not in world.published
+    assert world.published["well"].number >= 4
+
+
+def test_hanging_exchange_is_given_up_and_tried_again() -> None:
+    world = World(answer_after=timedelta(hours=1))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
+    assert len(world.calls) == 0  # they are still under way
+    failures = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
+    assert failures
+    assert "no complete answer within 30 s" in str(failures[0].error)
+    world.answer_after = LATENCY
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
+
+
+def test_late_answer_is_welcome_while_nothing_newer_is_held() -> None:
+    world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=5))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=6))
+    assert world.published["default"].number == 1
+
+
+def test_late_answer_never_replaces_newer_credentials() -> None:
+    world = World(answer_after=timedelta(minutes=5))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=1))
+    world.answer_after = LATENCY
+    world.live(timedelta(minutes=2))
+    newer = world.published["default"]
+    world.granted_lifetime = timedelta(minutes=15)
+    world.live(timedelta(minutes=8))
+    assert world.published["default"] is newer
+
+
+def test_failure_that_was_given_up_is_not_counted_twice() -> None:
+    world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=20), sts_fault=raising(ExchangeUnavailable))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
+    given_up = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
+    assert len(given_up) == 1
+
+
+def test_bug_in_an_exchange_ends_the_loop() -> None:
+    world = World()
+
+    def bug() -> ExchangeUnavailable:
+        raise ZeroDivisionError
+
+    world.sts_fault = bug
+    with pytest.raises(ZeroDivisionError):
+        world.live(MINUTE)
+
+
+def test_thread_that_cannot_be_started_is_a_failed_exchange_and_no_bug() -> None:
+    world = World()
+    spawn = world.refresher.spawn
+
+    def refuse(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world.refresher.spawn = refuse
+    world.live(timedelta(seconds=10))
+    (first, *_) = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
+    assert "PID" not in first.error.message
+    assert "limit of processes" in first.error.remedy
+    world.refresher.spawn = spawn
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
+
+
+def test_exchanges_at_once_are_bounded() -> None:
+    profiles = tuple(make_profile(f"p{number}") for number in range(3 * MAXIMUM_EXCHANGES_AT_ONCE))
+    world = World(profiles=profiles, answer_after=timedelta(seconds=1))
+    world.live(timedelta(seconds=1.5))
+    assert len(world.published) == MAXIMUM_EXCHANGES_AT_ONCE
+    world.live(timedelta(seconds=2))
+    assert len(world.published) == len(profiles)
+
+
+def test_full_disk_is_published_to_when_it_empties_without_another_exchange() -> None:
+    world = World(disk_fault=True)
+    world.live(timedelta(minutes=5))
+    assert len(world.calls) == 1
+    assert profile_status(world).publish_failures >= 3
+    world.disk_fault = False
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
+    assert len(world.calls) == 1
+
+
+def test_files_that_somebody_removed_are_published_again_without_another_exchange() -> None:
+    world = World()
+    world.live(timedelta(minutes=2))
+    world.published.clear()
+    world.disk_fault = True
+    world.live(MINUTE)
+    assert profile_status(world).published_usable_until is None  # and so not ready
+    assert len([event for event in world.events if isinstance(event, events.PublishedLost)]) == 1
+    world.disk_fault = False
+    world.live(MINUTE)
+    assert world.published["default"].number == 1
+    assert profile_status(world).published_usable_until is not None
+    assert len(world.calls) == 1
+
+
+def test_token_that_comes_back_is_told_of_and_used() -> None:
+    world = World(token_absent=True)
+    world.live(MINUTE)
+    assert not world.calls
+    unfit = [event for event in world.events if isinstance(event, events.TokenUnfit)]
+    assert len(unfit) == 1  # said once, not at each look
+    world.token_absent = False
+    world.live(timedelta(seconds=16))
+    assert world.published["default"].number == 1
+    assert profile_status(world).fault is None
+
+
+def test_token_that_comes_between_two_looks_wakes_the_loop() -> None:
+    world = World(token_absent=True)
+    world.live(MINUTE)
+
+    def come() -> None:
+        world.token_absent = False
+        world.inbox.put(Wake())
+
+    world.clock.after(timedelta(seconds=1), come)
+    world.live(timedelta(seconds=1) + 2 * LATENCY)
+    assert world.published["default"].number == 1
+
+
+def test_another_cause_of_the_same_reason_is_told_and_the_time_that_passes_is_not() -> None:
+    world = World(token_absent=True)
+    causes = ["One.", "One.", "Two.", "Two."]
+    looks: list[TokenError] = [*map(TokenUnavailable, causes), TokenExpired("1 s ago."), TokenExpired("2 s ago.")]
+
+    class Source:
+        def read(self, audience: str) -> BoundToken:
+            del audience
+            raise looks.pop(0) if len(looks) > 1 else looks[0]
+
+    world.refresher.tokens = {"default": Source()}
+    world.live(3 * MINUTE)
+    told = [event.error.message for event in world.events if isinstance(event, events.TokenUnfit)]
+    assert told == ["One.", "Two.", "1 s ago."]
+
+
+def test_stuck_kubelet_gives_one_last_chance_before_the_token_dies() -> None:
+    world = World(kubelet_stuck=True)
+    world.live(timedelta(minutes=59))
+    assert world.published["default"].reason == "last_chance"
+    late = len(world.calls)
+    world.live(timedelta(minutes=40))
+    assert len(world.calls) == late
+    assert world.expired_proofs_sent == 0
+
+
+def test_rejected_token_is_tried_at_once_when_rotated() -> None:
+    world = World(token_lifetime=timedelta(minutes=10), sts_fault=raising(TokenRejected))
+    world.live(timedelta(minutes=9))
+    world.sts_fault = None
+    world.live(timedelta(minutes=1, seconds=45))
+    assert "default" in world.published

@@ -1,0 +1,169 @@
+"""`broker credentials`: whose credentials it prints, and that it prints nothing that an SDK could not use."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker.cli import main
+from broker.core.errors import PublishError
+from broker.publish.formats import credential_process_json
+from broker.publish.reader import show
+from tests.support.fakes import make_credentials
+from tests.support.program import run_to_end
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(directory: Path, profile: str, **changes: Any) -> bytes:  # noqa: ANN401 - any field
+    """Publish a profile's credentials of an hour. Return what stands in the file."""
+    serial = sum(map(ord, profile))
+    content = credential_process_json(make_credentials(received_at=datetime.now(UTC), serial=serial, **changes))
+    (directory / f"{profile}.json").write_bytes(content)
+    return content
+
+
+def shown(directory: Path, profile: str = "", **environ: str) -> bytes:
+    """Return what is printed."""
+    output = io.BytesIO()
+    show(directory=str(directory), profile=profile, environ=environ, output=output)
+    return output.getvalue()
+
+
+def refused(directory: Path, profile: str = "") -> str:
+    """Return the fault's text, having made sure that nothing was printed."""
+    output = io.BytesIO()
+    with pytest.raises(PublishError) as caught:
+        show(directory=str(directory), profile=profile, environ={}, output=output)
+    assert output.getvalue() == b""
+    assert caught.value.remedy
+    return str(caught.value)
+
+
+class TestWhose:
+    """The profile that is named, else the one that is meant."""
+
+    def test_named_profile_is_printed_as_it_was_published(self, tmp_path: Path) -> None:
+        contents = {name: write(tmp_path, name) for name in ("default", "audit", "reports.eu")}
+        assert {name: shown(tmp_path, name) for name in contents} == contents
+
+    def test_default_is_meant_where_there_is_one(self, tmp_path: Path) -> None:
+        write(tmp_path, "audit")
+        content = write(tmp_path, "default")
+        assert shown(tmp_path) == content
+
+    def test_only_profile_is_meant_whatever_its_name(self, tmp_path: Path) -> None:
+        (tmp_path / ".audit.json.new").write_text("half of")
+        (tmp_path / ".hidden.json").write_text("{}")
+        (tmp_path / "config").write_text("[profile audit]")
+        content = write(tmp_path, "audit")
+        assert shown(tmp_path) == content
+
+    def test_several_profiles_without_a_default_are_a_choice(self, tmp_path: Path) -> None:
+        write(tmp_path, "b")
+        write(tmp_path, "a")
+        assert refused(tmp_path) == f"Several profiles are published in {tmp_path}: a, b. Choose one: --profile NAME."
+
+    def test_directory_is_the_brokers_where_none_is_given(self, tmp_path: Path) -> None:
+        content, output = write(tmp_path, "default"), io.BytesIO()
+        environ = {"BROKER_PUBLISH_DIRECTORY": str(tmp_path), "AWS_ROLE_ARN": "no role at all"}
+        show(directory="", profile="", environ=environ, output=output)
+        assert output.getvalue() == content
+
+    @pytest.mark.parametrize(
+        "name", ["../default", "/etc/passwd", "a/b", ".", "..", ".hidden", "a\0b", "a\nb", "é", "x" * 65, "-", "a b"]
+    )
+    def test_name_that_leads_elsewhere_is_refused_unread(self, tmp_path: Path, name: str) -> None:
+        inside = tmp_path / "inside"
+        inside.mkdir()
+        write(tmp_path, "default")
+        assert "is no name of a profile" in refused(inside, name)
+
+
+class TestUnusable:
+    """Nothing on standard output, and a sentence that says what to change."""
+
+    def test_nothing_published_yet_says_where_to_look(self, tmp_path: Path) -> None:
+        assert refused(tmp_path).startswith(f"No credentials are published in {tmp_path} yet. Look at")
+
+    def test_missing_directory_and_missing_profile_name_the_path(self, tmp_path: Path) -> None:
+        assert refused(tmp_path / "none").startswith(f"Cannot read {tmp_path}/none: No such file or directory.")
+        assert refused(tmp_path, "audit").startswith(f"Cannot read {tmp_path}/audit.json: No such file or directory.")
+        assert "--directory" in refused(tmp_path / "none")
+
+    def test_expired_credentials_say_since_when(self, tmp_path: Path) -> None:
+        write(tmp_path, "default", expires_at=datetime(2026, 11, 23, 12, tzinfo=UTC) - timedelta(days=1))
+        assert "expired at 2026-11-22T12:00:00Z." in refused(tmp_path)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"Version": 2},
+            {"Version": "1"},
+            {"SessionToken": ""},
+            {"SecretAccessKey": None},
+            {"AccessKeyId": "a\nb"},
+            {"Expiration": "soon"},
+            {"Expiration": "2099-01-01T00:00:00"},
+            {"Expiration": 1795478400},
+        ],
+    )
+    def test_credentials_that_are_not_whole_are_not_printed(self, tmp_path: Path, change: dict[str, object]) -> None:
+        document = json.loads(write(tmp_path, "default")) | change
+        (tmp_path / "default.json").write_text(json.dumps(document))
+        assert "holds no whole credentials" in refused(tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'"Version"', b"\xff\xfe", b"[" * 20_000, b'{"Version": 1'])
+    def test_other_content_is_not_printed(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "default.json").write_bytes(content)
+        assert "holds no whole credentials" in refused(tmp_path)
+
+    def test_planted_pipe_is_not_waited_on(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "default.json")
+        assert "holds no whole credentials" in refused(tmp_path)
+
+    def test_directory_in_the_files_place_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "default.json").mkdir()
+        assert refused(tmp_path).startswith(f"Cannot read {tmp_path}/default.json: Is a directory.")
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+    def test_file_of_others_is_told(self, tmp_path: Path) -> None:
+        write(tmp_path, "default")
+        (tmp_path / "default.json").chmod(0)
+        assert "BROKER_PUBLISH_MODE" in refused(tmp_path)
+
+
+class TestVerb:
+    """What an SDK starts."""
+
+    def test_credentials_go_to_standard_output_alone(
+        self, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    ) -> None:
+        content = write(tmp_path, "audit")
+        assert main.main(["credentials", "--directory", str(tmp_path), "--profile", "audit"]) == 0
+        assert capfdbinary.readouterr() == (content, b"")
+
+    def test_nothing_usable_ends_with_5_and_says_why(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main.main(["credentials", "--directory", str(tmp_path)]) == 5
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith(f"broker: No credentials are published in {tmp_path} yet.")
+
+    def test_verb_imports_nothing_heavy(self, tmp_path: Path) -> None:
+        """It runs at every refresh of an SDK."""
+        write(tmp_path, "default")
+        ended = run_to_end(
+            "credentials",
+            environment={"PYTHONPROFILEIMPORTTIME": "1", "BROKER_PUBLISH_DIRECTORY": str(tmp_path)},
+            directory=tmp_path,
+        )
+        assert ended.code == 0
+        imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in ended.err.splitlines() if "|" in line}
+        assert "argparse" in imported
+        assert imported.isdisjoint({"pydantic", "botocore", "waitress", "jwt", "tenacity", "yaml", "prometheus_client"})

@@ -1,0 +1,364 @@
+"""The health listener over real sockets: what it says, to whom, and that nothing can make it wait."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.core import events
+from broker.core.errors import RoleDenied, TokenAudienceMismatch, TokenError
+from broker.core.refresher import Message, Refresher
+from broker.core.schedule import Action, Decision, Phase, Reason, RefreshPolicy
+from broker.core.status import Status
+from broker.serving.health import HealthApplication
+from broker.serving.listener import Listener, open_socket
+from broker.serving.metrics import MetricsPage
+from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile, make_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
+
+INDEX = b"/livez\n/readyz\n/metrics\n/status\n"
+
+
+class Health:
+    """A listener on a free port of loopback, and all that feeds it."""
+
+    def __init__(self, *profiles: ProfileSpec) -> None:
+        self.clock = FakeClock()
+        self.status = Status(profiles or (make_profile(),))
+        page = MetricsPage(self.status.snapshot, self.clock)
+        application = HealthApplication(take=self.status.snapshot, render_metrics=page.render, clock=self.clock)
+        self.listener = Listener(application, open_socket("127.0.0.1", 0), name="health")
+        self.listener.start()
+
+    def turn(self) -> None:
+        """Let the loop turn once."""
+        self.status.record(events.Turned(at=self.clock.read()))
+
+    def publish(self, generation: Generation) -> None:
+        """Let readers have this generation."""
+        at = self.clock.read()
+        self.status.record(events.Exchanged(at=at, generation=generation, duration=timedelta(seconds=0.2)))
+        refresh_at = EPOCH + timedelta(minutes=30)
+        self.status.record(events.Published(at=at, generation=generation, refresh_at=refresh_at))
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Return status, headers and body of the answer."""
+        connection = _connection(self.listener)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.msg, response.read()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and text of a GET."""
+        status, _, body = self.request("GET", path)
+        return status, body.decode()
+
+    def raw(self, sent: bytes) -> bytes:
+        """Return all that is answered to these bytes."""
+        with socket.create_connection(self.listener.address, timeout=5) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture
+def health() -> Iterator[Health]:
+    health = Health()
+    yield health
+    health.listener.close()
+
+
+class TestLivez:
+    """Whether the loop turns, and nothing else."""
+
+    def test_not_live_before_the_first_turn(self, health: Health) -> None:
+        assert health.get("/livez") == (503, "the loop does not turn\n")
+
+    def test_live_while_the_loop_turns_whatever_fails(self, health: Health) -> None:
+        health.turn()
+        health.status.record(events.TokenUnfit(at=health.clock.read(), profile="default", error=_mismatch()))
+        assert health.get("/livez") == (200, "live\n")
+
+    def test_not_live_after_three_naps_without_a_turn(self, health: Health) -> None:
+        health.turn()
+        health.clock.advance(timedelta(seconds=89))
+        assert health.get("/livez")[0] == 200
+        health.clock.advance(timedelta(seconds=1))
+        assert health.get("/livez")[0] == 503
+
+    def test_leap_of_the_wall_clock_kills_nobody(self, health: Health) -> None:
+        health.turn()
+        health.clock.leap(timedelta(days=365))
+        assert health.get("/livez")[0] == 200
+
+
+class TestReadyz:
+    """Whether readers of every required profile have unexpired credentials."""
+
+    def test_not_ready_before_anything_is_published(self, health: Health) -> None:
+        assert health.get("/readyz") == (503, "default: no credentials published yet\n")
+
+    def test_ready_from_publication_to_expiry(self, health: Health) -> None:
+        health.publish(make_generation())
+        assert health.get("/readyz") == (200, "ready\n")
+        health.clock.advance(timedelta(minutes=59, seconds=59))
+        assert health.get("/readyz")[0] == 200
+        health.clock.advance(timedelta(seconds=1))
+        assert health.get("/readyz") == (503, "default: credentials expired\n")
+
+    def test_ready_through_failures_as_long_as_credentials_are_good(self, health: Health) -> None:
+        """Restarting or cutting off a pod that works is no help to anybody."""
+        health.publish(make_generation())
+        health.status.record(_failed(health))
+        assert health.get("/readyz")[0] == 200
+
+    def test_fault_is_the_answer_to_why_not(self, health: Health) -> None:
+        health.status.record(_failed(health))
+        assert health.get("/readyz") == (503, "default: role_denied: No. Mend the trust policy.\n")
+
+    def test_profile_that_is_not_required_is_not_waited_for(self) -> None:
+        health = Health(make_profile("app"), make_profile("extra", required=False))
+        health.publish(make_generation("app"))
+        assert health.get("/readyz")[0] == 200
+        health.listener.close()
+
+    def test_every_profile_that_is_not_ready_has_its_line(self) -> None:
+        health = Health(make_profile("a"), make_profile("b"))
+        assert health.get("/readyz")[1].count("\n") == 2
+        health.listener.close()
+
+    def test_audience_that_no_encoding_has_is_told_all_the_same(self, health: Health) -> None:
+        """A token's claims are anybody's text: JSON can spell half a character."""
+        error = TokenAudienceMismatch("Audience \ud800.")
+        health.status.record(events.TokenUnfit(at=health.clock.read(), profile="default", error=error))
+        status, text = health.get("/readyz")
+        assert status == 503
+        assert "token_audience_mismatch" in text
+        assert health.get("/status")[0] == 200
+
+
+class TestStatus:
+    """The snapshot as JSON."""
+
+    def test_status_without_anything_has_nulls(self, health: Health) -> None:
+        _, text = health.get("/status")
+        document = json.loads(text)
+        assert (document["ready"], document["clock_skew_seconds"]) == (False, None)
+        (profile,) = document["profiles"]
+        assert (profile["expires_at"], profile["fault"], profile["generation"]) == (None, None, 0)
+
+    def test_profile_that_need_not_be_ready_is_ready_only_where_it_is(self) -> None:
+        """Else a chain that is denied would look well to whoever made it optional."""
+        health = Health(make_profile("app"), make_profile("extra", required=False))
+        health.publish(make_generation("app"))
+        document = json.loads(health.get("/status")[1])
+        assert document["ready"]
+        assert [profile["ready"] for profile in document["profiles"]] == [True, False]
+        health.listener.close()
+
+    def test_status_tells_everything_but_secrets(self, health: Health) -> None:
+        generation, token, at = make_generation(clock_skew=timedelta(seconds=2.5)), make_token(), health.clock.read()
+        decision = Decision(
+            action=Action.EXCHANGE,
+            phase=Phase.FRESH,
+            reason=Reason.NO_CREDENTIALS,
+            refresh_at=EPOCH + timedelta(hours=1),
+        )
+        health.status.record(events.Decided(at=at, profile="default", decision=decision))
+        health.status.record(events.TokenObserved(at=at, profile="default", token=token))
+        health.publish(generation)
+        health.status.record(_failed(health))
+        status, headers, body = health.request("GET", "/status")
+        document = json.loads(body)
+        assert (status, headers["Content-Type"]) == (200, "application/json")
+        assert (document["ready"], document["clock_skew_seconds"]) == (True, 2.5)
+        assert document["profiles"] == [
+            {
+                "profile": "default",
+                "role_arn": "arn:aws:iam::123456789012:role/app",
+                "source_profile": None,
+                "assumed_role_arn": generation.credentials.assumed_role_arn,
+                "required": True,
+                "ready": True,
+                "phase": "fresh",
+                "generation": 1,
+                "published_generation": 1,
+                "expires_at": "2026-11-23T13:00:00Z",
+                "next_refresh_at": "2026-11-23T12:30:00Z",
+                "token": {
+                    "fingerprint": token.fingerprint,
+                    "issued_at": "2026-11-23T12:00:00Z",
+                    "expires_at": "2026-11-23T13:00:00Z",
+                },
+                "fault": {
+                    "reason": "role_denied",
+                    "message": "No.",
+                    "remedy": "Mend the trust policy.",
+                    "since": "2026-11-23T12:00:00Z",
+                    "count": 1,
+                },
+                "refreshes": [
+                    {"outcome": "success", "reason": "refresh_due", "count": 1},
+                    {"outcome": "failure", "reason": "role_denied", "count": 1},
+                ],
+            }
+        ]
+        for secret in (generation.credentials.secret_access_key, generation.credentials.session_token, token.raw):
+            assert secret.reveal().encode() not in body
+
+
+class TestHttp:
+    """The protocol, and its abuse."""
+
+    def test_root_and_unknown_paths_list_what_there_is(self, health: Health) -> None:
+        assert health.request("GET", "/")[::2] == (200, INDEX)
+        assert health.request("GET", "/nope")[::2] == (404, INDEX)
+        assert health.request("GET", "/livez/")[0] == 404
+        assert health.request("GET", "/%ff")[0] == 404
+
+    def test_query_is_passed_over(self, health: Health) -> None:
+        health.turn()
+        assert health.get("/livez?verbose=1")[0] == 200
+
+    @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/status", "/nope"])
+    def test_head_is_get_without_a_body(self, health: Health, path: str) -> None:
+        status, headers, body = health.request("HEAD", path)
+        assert status == health.get(path)[0]
+        assert int(headers["Content-Length"]) > 0
+        assert body == b""
+
+    @pytest.mark.parametrize("path", ["/livez", "/metrics", "/nope"])
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+    def test_other_methods_are_refused_and_told_which_are_not(self, health: Health, method: str, path: str) -> None:
+        status, headers, body = health.request(method, path)
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET or HEAD\n")
+
+    def test_answers_are_not_to_be_cached_and_name_no_server(self, health: Health) -> None:
+        _, headers, _ = health.request("GET", "/readyz")
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Server"] is None
+
+    @pytest.mark.parametrize(
+        ("sent", "answered"),
+        [
+            (b"GET /livez HTTP/1.1\r\nX: ".ljust(8192, b"a"), b" 431 "),
+            (b"GET /".ljust(8192, b"a"), b" 431 "),
+            (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000, b" 413 "),
+            (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b" 400 "),
+            (b"\x16\x03\x01 no TLS here\r\n\r\n", b" 400 "),
+            (b"GET /livez HTTP/1.0\r\n\r\n", b" 503 "),
+        ],
+    )
+    def test_what_is_too_much_or_no_http_is_answered_in_short(
+        self, health: Health, sent: bytes, answered: bytes
+    ) -> None:
+        assert answered in health.raw(sent).split(b"\r\n")[0]
+        assert health.get("/")[0] == 200
+
+    def test_clients_that_say_nothing_keep_nobody_waiting(self, health: Health) -> None:
+        silent = [socket.create_connection(health.listener.address) for _ in range(20)]
+        silent[0].sendall(b"GET /livez HT")
+        assert health.get("/")[0] == 200
+        for connection in silent:
+            connection.close()
+
+    @pytest.mark.parametrize(
+        "accept", ["", "text/html", "application/openmetrics-text", "a;b=c,;;q=x", "text/plain;" * 9]
+    )
+    def test_metrics_answer_whatever_is_accepted(self, health: Health, accept: str) -> None:
+        status, _, body = health.request("GET", "/metrics", Accept=accept)
+        assert status == 200
+        assert b"broker_ready 0.0" in body
+
+    def test_accept_header_that_prometheus_client_stumbles_over_gets_the_plain_format(self, health: Health) -> None:
+        accept = "text/plain;application/vnd.google.protobuf; version=text/plain"
+        status, headers, _ = health.request("GET", "/metrics", Accept=accept)
+        assert status == 200
+        assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
+    """The loop is stuck in a publish, and every exchange in STS: probes read a snapshot and wait for neither."""
+    health, let_go, publishing = Health(make_profile("a"), make_profile("b")), threading.Event(), threading.Event()
+
+    class Hanging:
+        def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+            del proof
+            if profile.name == "a":
+                return make_generation().credentials
+            let_go.wait(10)
+            raise RoleDenied("Too late.")
+
+        def publish(self, generations: Sequence[Generation]) -> None:
+            del generations
+            publishing.set()
+            let_go.wait(10)
+
+        def missing(self) -> frozenset[str]:
+            return frozenset()
+
+        def read(self, audience: str) -> BoundToken:
+            del audience
+            return make_token()
+
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    hanging = Hanging()
+    refresher = Refresher(
+        profiles=[make_profile("a"), make_profile("b")],
+        tokens={"a": hanging, "b": hanging},
+        exchanger=hanging,
+        sink=hanging,
+        record=health.status.record,
+        clock=health.clock,
+        inbox=inbox,
+        spawn=lambda task: threading.Thread(target=task, daemon=True).start(),
+        chance=lambda: 0.0,
+        policy=RefreshPolicy(),
+    )
+    loop = threading.Thread(target=lambda: refresher.run(until=let_go.is_set), daemon=True)
+    loop.start()
+    assert publishing.wait(10)
+    assert health.get("/livez")[0] == 200
+    assert health.get("/readyz")[0] == 503
+    assert json.loads(health.get("/status")[1])["profiles"][0]["generation"] == 1
+    assert health.get("/metrics")[0] == 200
+    let_go.set()
+    loop.join(10)
+    health.listener.close()
+
+
+def _connection(listener: Listener) -> http.client.HTTPConnection:
+    host, port = listener.address
+    return http.client.HTTPConnection(host, port, timeout=5)
+
+
+def _mismatch() -> TokenError:
+    return TokenAudienceMismatch("Another audience.")
+
+
+def _failed(health: Health) -> events.ExchangeFailed:
+    return events.ExchangeFailed(
+        at=health.clock.read(),
+        profile="default",
+        error=RoleDenied("No.", "Mend the trust policy."),
+        duration=timedelta(seconds=1),
+        fingerprint="0123456789ab",
+        phase=Phase.FRESH,
+        failures=1,
+        retry_in=timedelta(seconds=60),
+    )

@@ -1,0 +1,615 @@
+"""Settings: what is taken, what is refused, and that every fault is told at once, by the name of what to change."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from broker.core.errors import ConfigurationError
+from broker.core.model import Configuration, PublishSpec, StsSpec
+from broker.settings import loader_process
+from broker.settings.loader import load
+from broker.settings.schema import ENVIRONMENT
+from broker.settings.validators import MAXIMUM_POLICY_LENGTH
+from broker.settings.yaml_file import MAXIMUM_FILE_LENGTH, read_mapping
+from tests.support.fakes import ROLE_ARN, make_jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MINIMUM = {"AWS_ROLE_ARN": ROLE_ARN, "AWS_REGION": "eu-west-1"}
+POLICY = '{"Version":"2012-10-17","Statement":[]}'
+# Python warns of every fork in a process with threads, and pytest's workers have some.
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+def faults_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(environ)
+    return caught.value.faults
+
+
+def fault_of(environ: Mapping[str, str]) -> str:
+    (fault,) = faults_of(environ)
+    return fault
+
+
+@pytest.fixture(autouse=True)
+def _garbage_waits() -> Iterator[None]:
+    """Keep what other tests left behind from being finalised at the bottom of a deep recursion, where that fails."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Write the YAML file; return the environment that names it."""
+
+    def write(text: str) -> dict[str, str]:
+        (tmp_path / "broker.yaml").write_text(text)
+        return {"BROKER_CONFIG": str(tmp_path / "broker.yaml")}
+
+    return write
+
+
+class TestEnvironment:
+    """Variables, one by one."""
+
+    @pytest.mark.parametrize(
+        ("partition", "region"), [("aws", "eu-west-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")]
+    )
+    def test_audience_is_the_same_in_every_partition(self, partition: str, region: str) -> None:
+        role = ROLE_ARN.replace("arn:aws:", f"arn:{partition}:")
+        (profile,) = load({"AWS_ROLE_ARN": role, "AWS_REGION": region}).profiles
+        assert profile.audience == "sts.amazonaws.com"
+
+    def test_token_in_place_of_its_path_is_refused_and_not_quoted(self) -> None:
+        token = make_jwt()
+        fault = fault_of({**MINIMUM, "AWS_WEB_IDENTITY_TOKEN_FILE": token})
+        assert fault == "AWS_WEB_IDENTITY_TOKEN_FILE: write an absolute path; found '<redacted>'"
+
+    def test_pod_mutated_by_the_eks_webhook_works_with_nothing_else(self) -> None:
+        (profile,) = load(
+            {**MINIMUM, "AWS_WEB_IDENTITY_TOKEN_FILE": "/token", "AWS_STS_REGIONAL_ENDPOINTS": "legacy"}
+        ).profiles
+        assert profile.name == "default"
+        assert profile.role_arn == ROLE_ARN
+        assert profile.region == "eu-west-1"
+        assert profile.token_file == "/token"
+
+    def test_defaults_are_those_of_the_documentation(self) -> None:
+        configuration = load(MINIMUM)
+        (profile,) = configuration.profiles
+        assert profile.token_file == "/var/run/secrets/sts.amazonaws.com/token"
+        assert profile.audience == "sts.amazonaws.com"
+        assert profile.session_name is None
+        assert profile.duration == timedelta(hours=1)
+        assert (profile.session_policy, profile.policy_arns, profile.required) == (None, (), True)
+        assert configuration == Configuration(profiles=(profile,))
+        assert configuration.sts == StsSpec()
+        assert configuration.publish == PublishSpec()
+
+    def test_every_variable_has_its_say(self, tmp_path: Path) -> None:
+        bundle = tmp_path / "ca.pem"
+        bundle.touch()
+        configuration = load(
+            {
+                **MINIMUM,
+                "AWS_WEB_IDENTITY_TOKEN_FILE": "/token",
+                "AWS_ROLE_SESSION_NAME": "name",
+                "AWS_USE_FIPS_ENDPOINT": "true",
+                "AWS_USE_DUALSTACK_ENDPOINT": "true",
+                "AWS_CA_BUNDLE": str(bundle),
+                "BROKER_AUDIENCE": "other",
+                "BROKER_DURATION_SECONDS": "7200",
+                "BROKER_SESSION_POLICY": POLICY,
+                "BROKER_POLICY_ARNS": "arn:aws:iam::aws:policy/A, arn:aws:iam::123456789012:policy/b/C,",
+                "BROKER_PUBLISH_DIRECTORY": "/creds/",
+                "BROKER_PUBLISH_MODE": "0440",
+                "BROKER_PUBLISH_GROUP": "2000",
+                "BROKER_PUBLISH_ENV": "yes",
+                "BROKER_MINIMUM_INTERVAL_SECONDS": "30",
+                "BROKER_HEALTH_ADDRESS": "[::1]:8080",
+                "BROKER_LOG_FORMAT": "json",
+                "BROKER_LOG_LEVEL": "debug",
+            }
+        )
+        (profile,) = configuration.profiles
+        assert configuration.sts == StsSpec(use_fips=True, use_dualstack=True, ca_bundle=str(bundle))
+        assert configuration.publish == PublishSpec(directory="/creds", mode=0o440, group=2000, env=True)
+        assert (configuration.health_host, configuration.health_port) == ("::1", 8080)
+        assert (configuration.log_format, configuration.log_level) == ("json", "debug")
+        assert configuration.minimum_interval == timedelta(seconds=30)
+        assert (profile.audience, profile.session_name, profile.duration) == ("other", "name", timedelta(hours=2))
+        assert profile.session_policy == POLICY
+        assert profile.policy_arns == ("arn:aws:iam::aws:policy/A", "arn:aws:iam::123456789012:policy/b/C")
+
+    @pytest.mark.parametrize("name", [variable.name for variable in ENVIRONMENT])
+    @pytest.mark.parametrize("nothing", ["", "  "])
+    def test_empty_variable_is_unset(self, name: str, nothing: str) -> None:
+        if name in MINIMUM:
+            assert "no " in faults_of({**MINIMUM, name: nothing})[0]
+        else:
+            assert load({**MINIMUM, name: nothing}) == load(MINIMUM)
+
+    def test_aws_region_wins_over_aws_default_region(self) -> None:
+        assert load({**MINIMUM, "AWS_DEFAULT_REGION": "us-east-1"}).profiles[0].region == "eu-west-1"
+
+    def test_aws_default_region_is_enough(self) -> None:
+        environ = {"AWS_ROLE_ARN": ROLE_ARN, "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": ""}
+        assert load(environ).profiles[0].region == "us-east-1"
+
+    def test_missing_region_is_a_fault(self) -> None:
+        """Botocore would go to the global endpoint in silence."""
+        assert fault_of({"AWS_ROLE_ARN": ROLE_ARN}).startswith("no Region: set region (AWS_REGION)")
+
+    def test_missing_role_is_a_fault(self) -> None:
+        assert fault_of({"AWS_REGION": "eu-west-1"}) == "no role: set role_arn (AWS_ROLE_ARN)"
+
+    def test_unknown_variable_is_a_fault_that_lists_the_known_ones(self) -> None:
+        fault = fault_of({**MINIMUM, "BROKER_PUBLISH_DIR": "hush"})
+        assert fault.startswith("BROKER_PUBLISH_DIR: no such setting; known are BROKER_AUDIENCE")
+        assert "BROKER_PUBLISH_DIRECTORY" in fault
+        assert "hush" not in fault
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "BROKER_PORT",
+            "BROKER_SERVICE_HOST",
+            "BROKER_SERVICE_PORT",
+            "BROKER_SERVICE_PORT_HTTP",
+            "BROKER_PORT_80_TCP",
+            "BROKER_PORT_80_TCP_ADDR",
+            "BROKER_PORT_80_TCP_PORT",
+            "BROKER_PORT_80_TCP_PROTO",
+            "BROKER_PORT_53_UDP_ADDR",
+            "BROKER_FOO_SERVICE_HOST",
+            "BROKER_FOO_SERVICE_PORT",
+            "BROKER_FOO_BAR_PORT_8080_TCP_ADDR",
+        ],
+    )
+    def test_service_link_of_kubernetes_is_passed_over(self, name: str) -> None:
+        """A Service named `broker` in the namespace puts these into every pod."""
+        assert load({**MINIMUM, name: "tcp://10.0.0.1:80"}) == load(MINIMUM)
+
+    def test_variables_of_others_are_passed_over(self) -> None:
+        assert load({**MINIMUM, "AWS_PROFILE": "x", "BROKERAGE": "x", "PATH": "/bin"}) == load(MINIMUM)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("AWS_ROLE_ARN", "app"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:user/app"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123:role/app"),
+            ("AWS_REGION", "Ireland"),
+            ("AWS_REGION", "aws-global"),
+            ("AWS_REGION", "eu-west-1\n2"),
+            ("AWS_REGION", "\udcff"),
+            ("AWS_ROLE_SESSION_NAME", "a"),
+            ("AWS_ROLE_SESSION_NAME", "a b"),
+            ("AWS_ROLE_SESSION_NAME", "x" * 65),
+            ("AWS_ENDPOINT_URL_STS", "sts.example"),
+            ("AWS_ENDPOINT_URL_STS", "ftp://sts.example"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts.example/path"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts.example?x"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts.example:port"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts.example:99999"),
+            ("AWS_ENDPOINT_URL_STS", "https://:443"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts.example:0"),
+            ("AWS_ENDPOINT_URL_STS", "http://my_sts:4566"),
+            ("AWS_ENDPOINT_URL_STS", "https://-sts.example"),
+            ("AWS_ENDPOINT_URL_STS", "https://sts..example"),
+            ("AWS_ENDPOINT_URL_STS", "https://[::1"),
+            ("AWS_USE_FIPS_ENDPOINT", "perhaps"),
+            ("AWS_CA_BUNDLE", "/no/such/file"),
+            ("BROKER_AUDIENCE", "x" * 256),
+            ("BROKER_DURATION_SECONDS", "899"),
+            ("BROKER_DURATION_SECONDS", "43201"),
+            ("BROKER_DURATION_SECONDS", "an hour"),
+            ("BROKER_SESSION_POLICY", "{"),
+            ("BROKER_POLICY_ARNS", "ReadOnlyAccess"),
+            ("BROKER_POLICY_ARNS", ",".join(["arn:aws:iam::aws:policy/A"] * 11)),
+            ("BROKER_PUBLISH_DIRECTORY", "relative"),
+            ("BROKER_PUBLISH_DIRECTORY", "/with space"),
+            ("BROKER_PUBLISH_DIRECTORY", "/with'quote"),
+            ("BROKER_PUBLISH_MODE", "0777"),
+            ("BROKER_PUBLISH_GROUP", "-1"),
+            ("BROKER_PUBLISH_GROUP", "4294967295"),
+            ("BROKER_PUBLISH_GROUP", "staff"),
+            ("BROKER_PUBLISH_ENV", "2"),
+            ("BROKER_MINIMUM_INTERVAL_SECONDS", "0"),
+            ("BROKER_MINIMUM_INTERVAL_SECONDS", "3601"),
+            ("BROKER_LOG_FORMAT", "xml"),
+            ("BROKER_LOG_LEVEL", "INFO"),
+        ],
+    )
+    def test_bad_value_is_refused_by_the_name_of_its_variable(self, name: str, value: str) -> None:
+        assert fault_of({**MINIMUM, name: value}).startswith(f"{name}: ")
+
+    @pytest.mark.parametrize(
+        ("value", "host", "port"),
+        [
+            ("*:9910", "", 9910),
+            ("127.0.0.1:0", "127.0.0.1", 0),
+            ("[::1]:9910", "::1", 9910),
+            ("::1:9910", "::1", 9910),
+            ("localhost:80", "localhost", 80),
+        ],
+    )
+    def test_health_address_is_host_and_port(self, value: str, host: str, port: int) -> None:
+        configuration = load({**MINIMUM, "BROKER_HEALTH_ADDRESS": value})
+        assert (configuration.health_host, configuration.health_port) == (host, port)
+
+    @pytest.mark.parametrize(
+        "value",
+        ["9910", ":9910", "*:", "*:http", "*:65536", "*:-1", "*:²", "*:" + "9" * 5000, "a b:1", "[]:1", "a\0:1"],
+    )
+    def test_bad_health_address_is_refused(self, value: str) -> None:
+        assert "write HOST:PORT" in fault_of({**MINIMUM, "BROKER_HEALTH_ADDRESS": value})
+
+    @pytest.mark.parametrize("value", ["640", "0640", "0o640", "o640"])
+    def test_mode_is_octal_however_it_is_spelt(self, value: str) -> None:
+        assert load({**MINIMUM, "BROKER_PUBLISH_MODE": value}).publish.mode == 0o640
+
+    @pytest.mark.parametrize("name", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+    def test_custom_endpoint_with_fips_or_dualstack_is_refused(self, name: str) -> None:
+        """Botocore would call the custom endpoint without complaint."""
+        fault = fault_of({**MINIMUM, "AWS_ENDPOINT_URL_STS": "https://sts.example", name: "true"})
+        assert "AWS_ENDPOINT_URL_STS" in fault
+        assert name in fault
+
+    @pytest.mark.parametrize("url", ["https://sts.example", "http://127.0.0.1:4566/", "https://[::1]:443"])
+    def test_custom_endpoint_is_taken_without_its_last_slash(self, url: str) -> None:
+        assert load({**MINIMUM, "AWS_ENDPOINT_URL_STS": url}).sts.endpoint_url == url.rstrip("/")
+
+    def test_password_in_a_url_is_refused_and_not_repeated(self) -> None:
+        fault = fault_of({**MINIMUM, "AWS_ENDPOINT_URL_STS": "https://me:hush@sts.example"})
+        assert "without user" in fault
+        assert "hush" not in fault
+
+
+class TestPartitions:
+    """Role, Region and policies must be of one world."""
+
+    @pytest.mark.parametrize(
+        ("partition", "region"),
+        [
+            ("aws", "eu-west-1"),
+            ("aws-cn", "cn-north-1"),
+            ("aws-us-gov", "us-gov-west-1"),
+            ("aws-iso", "us-iso-east-1"),
+            ("aws-iso-b", "us-isob-east-1"),
+            ("aws-iso-e", "eu-isoe-west-1"),
+            ("aws-iso-f", "us-isof-south-1"),
+            ("aws-eusc", "eusc-de-east-1"),
+        ],
+    )
+    def test_role_of_the_regions_partition_is_taken(self, partition: str, region: str) -> None:
+        arn = f"arn:{partition}:iam::123456789012:role/app"
+        assert load({"AWS_ROLE_ARN": arn, "AWS_REGION": region}).profiles[0].role_arn == arn
+
+    @pytest.mark.parametrize(
+        ("partition", "region"), [("aws", "cn-north-1"), ("aws-cn", "eu-west-1"), ("aws-us-gov", "us-west-1")]
+    )
+    def test_role_of_another_partition_is_refused(self, partition: str, region: str) -> None:
+        fault = fault_of({"AWS_ROLE_ARN": f"arn:{partition}:iam::123456789012:role/app", "AWS_REGION": region})
+        assert f"role_arn is of partition {partition}, region {region}" in fault
+
+    def test_custom_endpoint_may_call_its_roles_what_it_likes(self) -> None:
+        environ = {"AWS_ROLE_ARN": "arn:minio:iam:::role/app", "AWS_ENDPOINT_URL_STS": "https://minio.example"}
+        assert load({**environ, "AWS_REGION": "us-east-1"}).profiles[0].role_arn == "arn:minio:iam:::role/app"
+
+    def test_managed_policy_of_another_account_is_refused(self) -> None:
+        fault = fault_of({**MINIMUM, "BROKER_POLICY_ARNS": "arn:aws:iam::210987654321:policy/A"})
+        assert "arn:aws:iam::210987654321:policy/A is not of the role's account 123456789012" in fault
+
+
+class TestSessionPolicy:
+    """What bounds a session: text, file or YAML."""
+
+    def test_policy_at_the_limit_is_taken(self) -> None:
+        text = POLICY + " " * (MAXIMUM_POLICY_LENGTH - len(POLICY))
+        assert load({**MINIMUM, "BROKER_SESSION_POLICY": text + "\n"}).profiles[0].session_policy is not None
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ('{"Statement":"' + "x" * MAXIMUM_POLICY_LENGTH + '"}', "STS takes at most 2,048"),
+            ("{", "no valid JSON"),
+            ("[" * 2000, "no valid JSON"),
+            ("[]", "no IAM policy"),
+            ('{"Version":"2012-10-17"}', "no IAM policy"),
+            ('{"Statement":"\u0100"}', "a character that STS refuses"),
+            ('{"Statement":NaN}', "no valid JSON"),
+        ],
+    )
+    def test_policy_that_sts_would_refuse_is_refused(self, text: str, told: str) -> None:
+        fault = fault_of({**MINIMUM, "BROKER_SESSION_POLICY": text})
+        assert fault.startswith("BROKER_SESSION_POLICY: ")
+        assert told in fault
+
+    def test_policy_file_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "policy.json").write_text(f"{POLICY}\n")
+        environ = {**MINIMUM, "BROKER_SESSION_POLICY_FILE": str(tmp_path / "policy.json")}
+        assert load(environ).profiles[0].session_policy == POLICY
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"{", "no valid JSON"),
+            (b"\xff\xfe", "decode"),
+            (b'{"Statement":"' + b"x" * 9000 + b'"}', "STS takes at most 2,048"),
+            (None, "No such file"),
+        ],
+    )
+    def test_unusable_policy_file_is_a_fault_that_names_it(
+        self, tmp_path: Path, content: bytes | None, told: str
+    ) -> None:
+        path = tmp_path / "policy.json"
+        if content is not None:
+            path.write_bytes(content)
+        fault = fault_of({**MINIMUM, "BROKER_SESSION_POLICY_FILE": str(path)})
+        assert fault.startswith(f"session_policy_file (BROKER_SESSION_POLICY_FILE): {path}: ")
+        assert told in fault
+
+    def test_policy_and_policy_file_together_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "policy.json").write_text(POLICY)
+        environ = {"BROKER_SESSION_POLICY": POLICY, "BROKER_SESSION_POLICY_FILE": str(tmp_path / "policy.json")}
+        assert "set one of the two" in fault_of({**MINIMUM, **environ})
+
+    def test_policy_written_as_yaml_is_sent_as_json(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write("session_policy:\n  Version: '2012-10-17'\n  Statement: []\n")
+        assert load({**MINIMUM, **environ}).profiles[0].session_policy == POLICY
+
+    def test_unquoted_version_is_the_text_it_looks_like(self, write: Callable[[str], dict[str, str]]) -> None:
+        """YAML takes 2012-10-17 for a date; IAM wants the text."""
+        environ = write("session_policy:\n  Version: 2012-10-17\n  Statement: []\n")
+        assert load({**MINIMUM, **environ}).profiles[0].session_policy == POLICY
+
+    @pytest.mark.parametrize(
+        "statement",
+        ["!!binary aGk=", "!!set {a}", "{2012-10-17: 1}", "{[a]: 1}", ".nan", "2012-10-17 01:02:03"],
+    )
+    def test_yaml_that_is_no_json_is_a_fault(self, write: Callable[[str], dict[str, str]], statement: str) -> None:
+        assert faults_of({**MINIMUM, **write(f"session_policy: {{Statement: {statement}}}")})
+
+
+class TestFile:
+    """The YAML file."""
+
+    def test_keys_at_the_top_are_the_defaults_of_every_profile(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write(f"""
+            region: eu-west-1
+            duration_seconds: 7200
+            profiles:
+              - {{name: app, role_arn: {ROLE_ARN}}}
+              - {{name: audit, role_arn: {ROLE_ARN}, region: us-east-1, duration_seconds: 900, required: false}}
+        """)
+        app, audit = load(environ).profiles
+        assert (app.name, app.region, app.duration, app.required) == ("app", "eu-west-1", timedelta(hours=2), True)
+        assert (audit.name, audit.region, audit.duration) == ("audit", "us-east-1", timedelta(minutes=15))
+        assert not audit.required
+
+    def test_environment_overrides_the_file(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write("region: us-east-1\npublish: {directory: /a, mode: '0440'}")
+        configuration = load({**MINIMUM, **environ, "BROKER_PUBLISH_DIRECTORY": "/b"})
+        assert configuration.profiles[0].region == "eu-west-1"
+        assert configuration.publish == PublishSpec(directory="/b", mode=0o440)
+
+    def test_policy_of_a_profile_replaces_the_default_policy_file(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write(f"""
+            session_policy_file: /no/such/file
+            profiles:
+              - {{name: a, session_policy: '{POLICY}'}}
+              - {{name: b, session_policy: null}}
+        """)
+        a, b = load({**MINIMUM, **environ}).profiles
+        assert (a.session_policy, b.session_policy) == (POLICY, None)
+
+    def test_two_profiles_of_one_name_are_refused(self, write: Callable[[str], dict[str, str]]) -> None:
+        assert fault_of({**MINIMUM, **write("profiles: [{name: a}, {name: a}]")}) == "profiles: two are named a"
+
+    @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "-a", "x" * 65, "DEFAULT"])
+    def test_name_that_a_file_or_a_reader_cannot_bear_is_refused(
+        self, write: Callable[[str], dict[str, str]], name: str
+    ) -> None:
+        """INI readers give what stands under DEFAULT to every profile."""
+        fault = fault_of({**MINIMUM, **write(f"profiles: [{{name: {json.dumps(name)}}}]")})
+        assert "profiles.0.name: " in fault
+
+    def test_fault_in_a_profile_names_profile_and_key(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write("profiles: [{name: a, role_arn: 'arn:aws-cn:iam::123456789012:role/app'}]")
+        assert fault_of({**MINIMUM, **environ}).startswith("profile a: role_arn is of partition aws-cn")
+
+    @pytest.mark.parametrize(
+        ("text", "path"),
+        [
+            ("secrets: hush", "secrets"),
+            ("publish: {owner: hush}", "publish.owner"),
+            ("profiles: [{name: a, aws_secret_access_key: hush}]", "profiles.0.aws_secret_access_key"),
+            ("sts: {password: {nested: hush}}", "sts.password"),
+        ],
+    )
+    def test_unknown_key_is_refused_without_its_value(
+        self, write: Callable[[str], dict[str, str]], text: str, path: str
+    ) -> None:
+        environ = write(text)
+        assert fault_of({**MINIMUM, **environ}) == f"{environ['BROKER_CONFIG']}: {path}: no such setting"
+
+    @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "{}"])
+    def test_empty_file_changes_nothing(self, write: Callable[[str], dict[str, str]], text: str) -> None:
+        assert load({**MINIMUM, **write(text)}) == load(MINIMUM)
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("region: a\nregion: b", "key region stands there twice"),
+            ("profiles: [{name: a, name: b}]", "key name stands there twice"),
+            ("- a", "expected a mapping"),
+            ("text", "expected a mapping"),
+            ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
+            ("a: [", "line 1, column 5"),
+            ("region: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+            ("!!python/name:os.system : 1", "could not determine a constructor"),
+            ("? [a]\n: b", "unhashable"),
+            ("role_arn: \x07", ""),
+            ("duration_seconds: 2026-13-45", "no valid YAML"),
+            ("duration_seconds: 0b_", "no valid YAML"),
+            ("duration_seconds: " + "9" * 5000, "no valid YAML"),
+            ("required: !!bool hush", "no valid YAML"),
+            ("role_arn: !!timestamp hush", "no valid YAML"),
+            ("[" * 500, ""),
+        ],
+    )
+    def test_file_that_is_no_mapping_of_plain_values_is_refused(
+        self, write: Callable[[str], dict[str, str]], text: str, told: str
+    ) -> None:
+        fault = fault_of({**MINIMUM, **write(text)})
+        assert fault.startswith("BROKER_CONFIG: ")
+        assert told in fault
+        assert "hush" not in fault
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param(
+                "a: &a [x]\n"
+                + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+                id="bomb",
+            ),
+            pytest.param("session_policy: &a {Statement: *a}", id="cycle"),
+            pytest.param("a: &a {x: 1}\nb: {<<: [*a, *a]}", id="merge"),
+        ],
+    )
+    def test_alias_is_refused_before_anything_is_expanded(
+        self, write: Callable[[str], dict[str, str]], text: str
+    ) -> None:
+        assert "alias" in fault_of({**MINIMUM, **write(text)})
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"a: \xc3"])
+    def test_file_that_is_no_text_is_refused(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "broker.yaml").write_bytes(content)
+        assert "BROKER_CONFIG: " in fault_of({**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")})
+
+    @pytest.mark.parametrize("path", ["/no/such/file", "/", "a\0b"])
+    def test_file_that_cannot_be_read_is_refused(self, path: str) -> None:
+        assert fault_of({**MINIMUM, "BROKER_CONFIG": path}).startswith("BROKER_CONFIG: ")
+
+    def test_file_that_cannot_be_read_makes_no_fault_of_what_it_may_hold(self) -> None:
+        """Else each missing role would be told too, and lead astray."""
+        assert fault_of({"BROKER_CONFIG": "/no/such/file"}).startswith("BROKER_CONFIG: ")
+
+    def test_file_over_the_limit_is_refused_rather_than_cut(self, tmp_path: Path) -> None:
+        path = tmp_path / "broker.yaml"
+        path.write_text("#" * MAXIMUM_FILE_LENGTH + "\nregion: eu-west-1")
+        with pytest.raises(ConfigurationError, match="1,000,000"):
+            read_mapping(str(path))
+
+
+class TestAllFaultsAtOnce:
+    """Nobody should restart a pod once for each fault."""
+
+    def test_faults_of_environment_file_and_profiles_come_together(
+        self, write: Callable[[str], dict[str, str]]
+    ) -> None:
+        environ = write("colour: red\npublish: {mode: '0777'}\nprofiles: [{name: a}, {name: a, duration_seconds: 5}]")
+        file = environ["BROKER_CONFIG"]
+        faults = faults_of({**environ, "BROKER_X": "1", "BROKER_LOG_LEVEL": "loud", "AWS_ROLE_ARN": ROLE_ARN})
+        starts = {
+            "BROKER_X: no such setting",
+            "BROKER_LOG_LEVEL: ",
+            f"{file}: colour: no such setting",
+            f"{file}: publish.mode: ",
+            f"{file}: profiles.1.duration_seconds: ",
+            "profiles: two are named a",
+            "profile a: no Region",
+        }
+        assert {start for start in starts if any(fault.startswith(start) for fault in faults)} == starts
+
+    def test_bad_value_is_not_told_as_missing_too(self) -> None:
+        assert fault_of({**MINIMUM, "AWS_REGION": "Ireland"}).startswith("AWS_REGION: ")
+
+    def test_bad_and_missing_are_told_together(self) -> None:
+        first, second = faults_of({"AWS_ROLE_ARN": "app"})
+        assert first.startswith("AWS_ROLE_ARN: ")
+        assert second.startswith("no Region: ")
+
+
+class TestWarnings:
+    """What works, but not well."""
+
+    @pytest.mark.parametrize(("seconds", "warned"), [(900, 1), (1500, 1), (1620, 0), (3600, 0)])
+    def test_session_too_short_to_keep_out_of_sdk_windows_is_warned_of(self, seconds: int, warned: int) -> None:
+        warnings = load({**MINIMUM, "BROKER_DURATION_SECONDS": str(seconds)}).warnings
+        assert len(warnings) == warned
+        assert all("BROKER_DURATION_SECONDS" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    "variable", ["AWS_ROLE_ARN", "AWS_REGION", "AWS_ROLE_SESSION_NAME", "BROKER_PUBLISH_DIRECTORY"]
+)
+def test_value_of_the_wrong_form_is_told_what_to_write_and_no_pattern(variable: str) -> None:
+    fault = fault_of({**MINIMUM, variable: "?"})
+    assert fault.startswith(f"{variable}: write ")
+    assert "[" not in fault
+
+
+def test_name_of_the_wrong_form_is_told_what_to_write(write: Callable[[str], dict[str, str]]) -> None:
+    fault = fault_of({**MINIMUM, **write("profiles: [{name: '?'}]")})
+    assert "write up to 64 letters" in fault
+
+
+class TestApart:
+    """The same from a child process."""
+
+    @forks
+    def test_settings_from_the_child_equal_settings_read_here(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = {**MINIMUM, **write(f"session_policy: '{POLICY}'\nprofiles: [{{name: a}}, {{name: b}}]")}
+        assert loader_process.load_configuration(environ) == load(environ)
+
+    @forks
+    def test_faults_cross_the_pipe(self) -> None:
+        environ = {"AWS_REGION": "\udcff", "BROKER_X": "1"}
+        with pytest.raises(ConfigurationError) as caught:
+            loader_process.load_configuration(environ)
+        assert caught.value.faults == faults_of(environ)
+
+    @forks
+    def test_answer_longer_than_a_pipe_crosses_it(self, write: Callable[[str], dict[str, str]]) -> None:
+        """A pipe holds 64 KiB: a parent that waited before it read would wait for ever."""
+        profiles = "".join(f"- {{name: p{number}, session_policy: '{POLICY}'}}\n" for number in range(500))
+        environ = {**MINIMUM, **write(f"profiles:\n{profiles}")}
+        assert len(loader_process.load_configuration(environ).profiles) == 500
+
+    @forks
+    def test_crash_in_the_child_is_reported_with_its_traceback(self, capfd: pytest.CaptureFixture[str]) -> None:
+        class Crashing(dict[str, str]):
+            def get(self, *_: object) -> NoReturn:
+                raise ZeroDivisionError
+
+        with pytest.raises(RuntimeError, match=r"ended with status 70$"):
+            loader_process.load_configuration(Crashing(MINIMUM))
+        assert "ZeroDivisionError" in capfd.readouterr().err
+
+    @forks
+    def test_child_leaves_no_zombie_and_no_open_pipe(self) -> None:
+        before = set(Path("/proc/self/fd").iterdir())
+        loader_process.load_configuration(MINIMUM)
+        assert set(Path("/proc/self/fd").iterdir()) == before
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+
+
+def test_configuration_of_two_loads_is_equal_and_distinct_ones_are_not() -> None:
+    """The comparisons above are worth something."""
+    assert load(MINIMUM) == load(dict(MINIMUM))
+    assert load(MINIMUM) != replace(load(MINIMUM), log_level="debug")

@@ -1,0 +1,290 @@
+"""The token in the file: read afresh each time, and refused with the one sentence that says what to mend."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import traceback
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
+from broker.tokens.token_file import (
+    MAXIMUM_TOKEN_LENGTH,
+    FileTokenSource,
+    find_unfitness,
+    parse_token,
+    read_token_text,
+)
+from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, make_jwt, make_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "token"
+
+
+@pytest.fixture
+def source(path: Path, clock: FakeClock) -> FileTokenSource:
+    return FileTokenSource(str(path), clock)
+
+
+def encoded(payload: object, header: object = None) -> str:
+    parts = [header or {"alg": "RS256"}, payload]
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "c2ln"]
+    )
+
+
+def test_valid_token_is_handed_on_with_its_claims(path: Path, source: FileTokenSource) -> None:
+    text = make_jwt()
+    path.write_text(text)
+    token = source.read(AUDIENCE)
+    assert token.raw.reveal() == text
+    assert token.claims.issuer == "https://oidc.example/cluster"
+    assert token.claims.subject == "system:serviceaccount:demo:app"
+    assert token.claims.audiences == (AUDIENCE,)
+    assert token.claims.issued_at == EPOCH
+    assert token.claims.not_before is None
+    assert token.claims.expires_at == EPOCH + timedelta(hours=1)
+    assert (token.claims.namespace, token.claims.service_account) == ("demo", "app")
+    assert (token.claims.pod, token.claims.node) == ("app-7d9c5b6f8-x2x7k", "node-1")
+    assert (token.claims.key_id, token.claims.algorithm) == ("key-1", "RS256")
+
+
+def test_white_space_around_the_token_is_not_sent(path: Path, source: FileTokenSource) -> None:
+    path.write_text(f"\n {make_jwt()}\r\n")
+    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+
+
+def test_fingerprint_tells_tokens_apart_and_is_stable(path: Path, source: FileTokenSource) -> None:
+    path.write_text(make_jwt())
+    first = source.read(AUDIENCE).fingerprint
+    assert source.read(AUDIENCE).fingerprint == first
+    path.write_text(make_jwt(serial=1))
+    assert source.read(AUDIENCE).fingerprint != first
+
+
+def test_printed_token_shows_no_secret(path: Path, source: FileTokenSource) -> None:
+    path.write_text(make_jwt())
+    assert make_jwt().split(".")[2] not in repr(source.read(AUDIENCE))
+
+
+def test_rotation_by_symlink_swap_is_seen_at_the_next_look(tmp_path: Path, clock: FakeClock) -> None:
+    """The kubelet never writes the file again: it renames `..data` to point to a new directory."""
+    for generation, serial in (("..1", 1), ("..2", 2)):
+        (tmp_path / generation).mkdir()
+        (tmp_path / generation / "token").write_text(make_jwt(serial=serial))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "token").symlink_to("..data/token")
+    source = FileTokenSource(str(tmp_path / "token"), clock)
+    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=1)
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=2)
+
+
+def test_missing_file_is_unavailable_until_it_is_there(path: Path, source: FileTokenSource) -> None:
+    """The kubelet may be late, and PHP's SDK meets the gap of a rotation once a day (webhook#34)."""
+    with pytest.raises(TokenUnavailable, match="No such file") as caught:
+        source.read(AUDIENCE)
+    assert str(path) in caught.value.message
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in caught.value.remedy
+    path.write_text(make_jwt())
+    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+
+
+@pytest.mark.parametrize("content", ["", "\n", " \t\r\n"])
+def test_empty_file_is_unavailable_not_malformed(path: Path, source: FileTokenSource, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(TokenUnavailable, match="empty"):
+        source.read(AUDIENCE)
+
+
+def test_directory_in_place_of_the_file_is_unavailable(path: Path, source: FileTokenSource) -> None:
+    path.mkdir()
+    with pytest.raises(TokenUnavailable, match="Is a directory"):
+        source.read(AUDIENCE)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5000])
+def test_path_that_no_file_can_have_is_unavailable(path: str, clock: FakeClock) -> None:
+    """YAML can spell such a path; it must not end the loop."""
+    with pytest.raises(TokenUnavailable):
+        FileTokenSource(path, clock).read(AUDIENCE)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_unreadable_file_names_fsgroup(path: Path, source: FileTokenSource) -> None:
+    path.write_text(make_jwt())
+    path.chmod(0)
+    with pytest.raises(TokenUnavailable) as caught:
+        source.read(AUDIENCE)
+    assert "fsGroup" in caught.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_file_of_another_user_names_fsgroup(path: Path, source: FileTokenSource) -> None:
+    """The same as root: the effective user of this thread's file accesses becomes nobody for a moment."""
+    path.write_text(make_jwt())
+    path.chmod(0o600)
+    path.parent.chmod(0o755)
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(TokenUnavailable, match="Permission denied") as caught:
+            source.read(AUDIENCE)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+    assert "fsGroup" in caught.value.remedy
+
+
+def test_token_of_the_length_that_sts_takes_is_read(path: Path) -> None:
+    path.write_text("x" * MAXIMUM_TOKEN_LENGTH)
+    assert read_token_text(str(path)) == "x" * MAXIMUM_TOKEN_LENGTH
+
+
+def test_token_one_character_longer_is_malformed(path: Path) -> None:
+    path.write_text("x" * (MAXIMUM_TOKEN_LENGTH + 1))
+    with pytest.raises(TokenMalformed, match="20,000"):
+        read_token_text(str(path))
+
+
+def test_endless_file_is_read_no_further_than_the_limit() -> None:
+    with pytest.raises(TokenMalformed, match="20,000"):
+        read_token_text("/dev/zero")
+
+
+BASE = {"iss": "https://i", "sub": "s", "aud": ["a"], "exp": 1_800_000_000}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("abc", id="no parts"),
+        pytest.param("a.b.c", id="no base64"),
+        pytest.param("\N{SNOWMAN}" * 8, id="no ASCII"),
+        pytest.param(encoded([1]), id="payload is a list"),
+        pytest.param(encoded("text"), id="payload is text"),
+        pytest.param(encoded(BASE, header=[1]), id="header is a list"),
+        *(
+            pytest.param(encoded({name: value for name, value in BASE.items() if name != missing}), id=f"no {missing}")
+            for missing in ("iss", "sub", "exp")
+        ),
+        *(
+            pytest.param(encoded({**BASE, name: value}), id=f"{name}={value!r}"[:40])
+            for name, value in (
+                ("exp", None),
+                ("exp", True),
+                ("exp", "soon"),
+                ("exp", 1e300),
+                ("exp", float("nan")),
+                ("exp", float("inf")),
+                ("exp", 10**400),
+                ("iat", "then"),
+                ("nbf", [1]),
+                ("aud", None),
+                ("aud", 5),
+                ("kubernetes.io", "text"),
+                ("kubernetes.io", {"pod": "text"}),
+            )
+        ),
+        pytest.param(
+            ".".join(["e30", base64.urlsafe_b64encode(b"[" * 9000).decode(), "c2ln"]), id="payload nested too deep"
+        ),
+    ],
+)
+def test_text_that_is_no_bound_token_is_malformed_and_not_quoted(
+    path: Path, source: FileTokenSource, text: str
+) -> None:
+    path.write_text(text)
+    with pytest.raises(TokenMalformed) as caught:
+        source.read(AUDIENCE)
+    assert text not in "".join(traceback.format_exception(caught.value))
+
+
+def test_token_without_iat_and_kubernetes_claims_is_taken() -> None:
+    """Other issuers' tokens are no business of ours to refuse."""
+    token = parse_token(encoded(BASE), origin="x")
+    assert token.claims.issued_at is None
+    assert (token.claims.namespace, token.claims.pod, token.claims.key_id) == ("", "", "")
+
+
+def test_audience_may_be_a_single_text() -> None:
+    assert parse_token(make_jwt(audience="sts"), origin="x").claims.audiences == ("sts",)
+
+
+def test_malformed_token_leaves_the_next_good_one_readable(path: Path, source: FileTokenSource) -> None:
+    for content in (make_jwt(), "half a tok", make_jwt()):
+        path.write_text(content)
+        try:
+            assert source.read(AUDIENCE).raw.reveal() == content
+        except TokenMalformed:
+            assert content == "half a tok"
+
+
+def test_expired_token_says_when_and_waits_for_rotation(path: Path, clock: FakeClock, source: FileTokenSource) -> None:
+    path.write_text(make_jwt())
+    clock.advance(timedelta(hours=1, seconds=90))
+    with pytest.raises(TokenExpired, match=r"expired at 2026-11-23T13:00:00Z, 0:01:30 ago") as caught:
+        source.read(AUDIENCE)
+    assert "kubelet" in caught.value.remedy
+
+
+def test_token_is_expired_from_the_very_instant() -> None:
+    token = make_token()
+    last = EPOCH + timedelta(hours=1)
+    assert find_unfitness(token, audience=AUDIENCE, now=last - timedelta(seconds=1), origin="x") is None
+    assert isinstance(find_unfitness(token, audience=AUDIENCE, now=last, origin="x"), TokenExpired)
+
+
+def test_token_that_is_read_twice_still_expires(path: Path, clock: FakeClock, source: FileTokenSource) -> None:
+    """An unchanged file is not parsed again, yet judged again."""
+    path.write_text(make_jwt())
+    source.read(AUDIENCE)
+    clock.leap(timedelta(hours=2))
+    with pytest.raises(TokenExpired):
+        source.read(AUDIENCE)
+
+
+def test_token_for_another_audience_names_both(path: Path, source: FileTokenSource) -> None:
+    path.write_text(make_jwt(audience=["https://kubernetes.default.svc", "openshift"]))
+    with pytest.raises(TokenAudienceMismatch) as caught:
+        source.read(AUDIENCE)
+    assert "has audience https://kubernetes.default.svc, openshift; expected sts.amazonaws.com" in caught.value.message
+    assert "BROKER_AUDIENCE" in caught.value.remedy
+
+
+def test_token_without_audience_says_none() -> None:
+    fault = find_unfitness(make_token(audiences=()), audience=AUDIENCE, now=EPOCH, origin="x")
+    assert fault is not None
+    assert "has audience none" in fault.message
+
+
+def test_one_of_several_audiences_is_enough(path: Path, source: FileTokenSource) -> None:
+    path.write_text(make_jwt(audience=["other", AUDIENCE]))
+    assert source.read(AUDIENCE)
+    assert source.read("other")
+
+
+def test_wrong_audience_is_told_before_expiry() -> None:
+    """Waiting for a rotation would not mend it."""
+    fault = find_unfitness(make_token(), audience="other", now=datetime.max.replace(tzinfo=UTC), origin="x")
+    assert isinstance(fault, TokenAudienceMismatch)
+
+
+def test_every_token_error_ends_once_with_exit_code_3() -> None:
+    kinds: list[type[TokenError]] = [TokenUnavailable, TokenMalformed, TokenExpired, TokenAudienceMismatch]
+    assert {kind.exit_code for kind in kinds} == {3}

@@ -1,0 +1,291 @@
+"""Tokens asked of the Kubernetes API: held, asked for again in time, and the loop never kept waiting."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import timedelta
+
+import pytest
+
+from broker.core.errors import TokenAwaited, TokenError, TokenRefused, TokenUnavailable
+from broker.core.model import BoundToken
+from broker.tokens.token_request import DEADLINE
+from tests.support.fakes import AUDIENCE, EPOCH, make_token
+from tests.support.token_api import TokenApi
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+DOWN = TokenUnavailable("No answer.")
+
+
+def told(found: BoundToken | TokenError) -> str:
+    assert isinstance(found, TokenError)
+    return found.message
+
+
+@pytest.fixture
+def api() -> TokenApi:
+    return TokenApi()
+
+
+def test_first_look_asks_and_says_so_without_waiting(api: TokenApi) -> None:
+    awaited = api.read()
+    assert isinstance(awaited, TokenAwaited)
+    assert AUDIENCE in awaited.message
+    assert (len(api.asked), api.woken) == (1, 0)
+    assert isinstance(api.read(), TokenAwaited)
+    assert len(api.asked) == 1, "one call at a time"
+
+
+def test_answer_wakes_the_loop_and_is_held(api: TokenApi) -> None:
+    token = api.read_after_answer()
+    assert api.woken == 1
+    assert token == make_token(serial=1)
+    api.clock.advance(40 * MINUTE)
+    assert api.read() is token
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "due_after"),
+    [(10 * MINUTE, 8 * MINUTE), (HOUR, 48 * MINUTE), (30 * HOUR, 24 * HOUR), (1000 * HOUR, 24 * HOUR)],
+)
+@pytest.mark.parametrize("chance", [0.0, 0.5])
+def test_token_is_asked_for_again_by_the_kubelets_rule(
+    lifetime: timedelta, due_after: timedelta, chance: float
+) -> None:
+    """At 80 % of its life or after 24 hours, up to 10 s early."""
+    api = TokenApi(chance=chance)
+    api.lifetime = lifetime
+    first = api.read_after_answer()
+    api.clock.advance(due_after - 10 * SECOND * chance - timedelta(milliseconds=1))
+    assert api.read() is first
+    assert len(api.asked) == 1
+    api.clock.advance(timedelta(milliseconds=1))
+    assert api.read() is first, "the old one serves until the new one is there"
+    assert len(api.asked) == 2
+    api.answer()
+    assert api.read() == make_token(issued_at=api.clock.now, lifetime=lifetime, serial=2)
+
+
+def test_life_is_the_tokens_own_not_what_was_asked_for(api: TokenApi) -> None:
+    api.lifetime = 6 * SECOND
+    api.read_after_answer()
+    api.clock.advance(5 * SECOND)
+    api.read()
+    assert len(api.asked) == 2
+
+
+def test_token_without_age_lives_from_when_it_was_asked_for() -> None:
+    api = TokenApi()
+    api.source._ask = lambda _: make_token(issued_at=None, lifetime=HOUR)
+    assert api.read_after_answer() == make_token(issued_at=None, lifetime=HOUR)
+    api.clock.advance(HOUR)
+    assert isinstance(api.read(), TokenAwaited)
+
+
+def test_token_in_hand_is_used_to_its_end_while_the_api_is_down(api: TokenApi) -> None:
+    held = api.read_after_answer()
+    api.fault = DOWN
+    api.clock.advance(59 * MINUTE)
+    assert api.read_after_answer() is held
+    assert api.told == [DOWN]
+    api.clock.advance(MINUTE)
+    assert told(api.read()) == DOWN.message
+
+
+def test_same_fault_is_told_once_while_a_token_is_in_hand_another_anew(api: TokenApi) -> None:
+    api.read_after_answer()
+    api.clock.advance(50 * MINUTE)
+    for fault in (DOWN, TokenUnavailable("No answer."), TokenUnavailable("Nonsense.")):
+        api.fault = fault
+        api.read_after_answer()
+        api.clock.advance(MINUTE)
+    assert [error.message for error in api.told] == ["No answer.", "Nonsense."]
+
+
+def test_fault_without_a_token_in_hand_is_raised_and_not_told(api: TokenApi) -> None:
+    api.fault = DOWN
+    assert told(api.read_after_answer()) == DOWN.message
+    assert api.told == []
+
+
+def test_api_that_comes_back_gives_a_token_and_ends_the_fault(api: TokenApi) -> None:
+    api.fault = DOWN
+    api.read_after_answer()
+    api.fault = None
+    api.clock.advance(SECOND)
+    assert api.read_after_answer() == make_token(issued_at=EPOCH + SECOND, serial=2)
+
+
+def test_fault_of_long_ago_is_not_told_as_that_of_now(api: TokenApi) -> None:
+    api.fault = DOWN
+    api.read_after_answer()
+    api.fault = None
+    api.clock.advance(SECOND)
+    api.read_after_answer()
+    api.clock.advance(HOUR)
+    assert isinstance(api.read(), TokenAwaited)
+
+
+@pytest.mark.parametrize(
+    ("fault", "delays"),
+    [
+        (DOWN, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (TokenRefused("No."), [60, 120, 240, 300, 300]),
+    ],
+)
+@pytest.mark.parametrize("chance", [0.0, 0.999])
+def test_backoff_doubles_and_its_upper_half_is_left_to_chance(
+    fault: TokenError, delays: list[int], chance: float
+) -> None:
+    api = TokenApi(chance=chance)
+    api.fault = fault
+    for delay in delays:
+        asked = len(api.asked)
+        api.read_after_answer()
+        assert len(api.asked) == asked + 1
+        api.clock.advance(delay * SECOND * (1 + chance) / 2 - timedelta(milliseconds=1))
+        api.read()
+        assert len(api.asked) == asked + 1, delay
+        api.clock.advance(timedelta(milliseconds=1))
+
+
+def test_backoff_starts_over_with_another_kind_of_fault(api: TokenApi) -> None:
+    api.fault = TokenRefused("No.")
+    for _ in range(4):
+        api.read_after_answer()
+        api.clock.advance(5 * MINUTE)
+    api.fault = DOWN
+    api.read_after_answer()
+    api.clock.advance(SECOND / 2)
+    api.read()
+    assert len(api.asked) == 6
+
+
+def test_call_that_hangs_is_given_up_counted_and_its_late_token_welcome(api: TokenApi) -> None:
+    api.read()
+    api.clock.advance(DEADLINE - timedelta(milliseconds=1))
+    assert isinstance(api.read(), TokenAwaited)
+    api.clock.advance(timedelta(milliseconds=1))
+    late = api.read()
+    assert isinstance(late, TokenUnavailable)
+    assert "within 30 s" in late.message
+    assert len(api.asked) == 1
+    api.answer()
+    assert not isinstance(api.read(), TokenError)
+    assert len(api.asked) == 1
+
+
+def test_late_failure_is_not_counted_twice(api: TokenApi) -> None:
+    api.read()
+    api.clock.advance(DEADLINE)
+    late = api.read()
+    api.clock.advance(SECOND)
+    api.read()
+    api.fault = DOWN
+    api.answer()
+    assert told(api.read()) == told(late), "the second call is still under way"
+    api.answer()
+    assert told(api.read()) == DOWN.message
+
+
+def test_late_token_does_not_replace_a_newer_one(api: TokenApi) -> None:
+    api.read()
+    api.clock.advance(DEADLINE)
+    api.read()
+    api.clock.advance(SECOND)
+    api.read()
+    api.answer(oldest=False)
+    newer = api.read()
+    api.answer()
+    assert api.read() is newer
+
+
+def test_system_without_threads_is_a_fault_like_others(api: TokenApi) -> None:
+    api.no_thread = True
+    fault = api.read()
+    assert isinstance(fault, TokenUnavailable)
+    assert "no thread" in fault.message
+    api.no_thread = False
+    api.clock.advance(SECOND)
+    assert not isinstance(api.read_after_answer(), TokenError)
+
+
+def test_bug_in_a_call_ends_the_loop_not_a_thread_in_silence(api: TokenApi) -> None:
+    api.fault = ZeroDivisionError()
+    api.read()
+    api.answer()
+    assert api.woken == 1
+    with pytest.raises(ZeroDivisionError):
+        api.source.read(AUDIENCE)
+
+
+def test_each_audience_has_a_token_of_its_own(api: TokenApi) -> None:
+    api.read("a")
+    api.read("b")
+    api.answer(oldest=False)
+    assert isinstance(api.read("a"), TokenAwaited)
+    found = api.read("b")
+    assert not isinstance(found, TokenError)
+    assert found.claims.audiences == ("b",)
+
+
+@pytest.mark.parametrize("skew", [-2 * HOUR, 2 * HOUR])
+def test_node_whose_clock_is_off_neither_refuses_a_token_nor_asks_the_more(skew: timedelta) -> None:
+    api = TokenApi()
+    api.skew = skew
+    held = api.read_after_answer()
+    api.clock.advance(47 * MINUTE)
+    assert api.read() is held
+    assert len(api.asked) == 1
+
+
+def test_wall_clock_that_leaps_back_does_not_make_a_token_younger(api: TokenApi) -> None:
+    held = api.read_after_answer()
+    api.clock.leap(-3 * HOUR)
+    api.clock.advance(48 * MINUTE)
+    assert api.read() is held
+    assert len(api.asked) == 2
+
+
+def test_node_that_slept_asks_anew_before_it_sends_an_old_token(api: TokenApi) -> None:
+    """The monotonic clock stands still while a machine is suspended."""
+    api.read_after_answer()
+    api.clock.advance(MINUTE)
+    api.clock.leap(2 * HOUR)
+    assert isinstance(api.read_after_answer(), BoundToken)
+    assert len(api.asked) == 2
+
+
+def test_clock_that_leaps_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
+    api.read_after_answer()
+    api.clock.leap(2 * HOUR)
+    assert isinstance(api.read(), TokenAwaited)
+    assert len(api.asked) == 1
+    api.clock.advance(SECOND)
+    assert isinstance(api.read_after_answer(), BoundToken)
+
+
+def test_loop_is_told_when_to_look_again_and_looks_no_sooner(api: TokenApi) -> None:
+    """Its own looks grow to 15 s, whatever the backoff of calls is."""
+    api.fault = DOWN
+    for delay in (0.5, 1, 2, 4):
+        found = api.read_after_answer()
+        assert isinstance(found, TokenError)
+        assert found.look_in == delay * SECOND
+        api.clock.advance(found.look_in)
+    found = api.read()
+    assert isinstance(found, TokenError)
+    assert found.look_in is None, "a call is under way, which wakes the loop"
+
+
+def test_fault_that_is_raised_for_days_does_not_grow(api: TokenApi) -> None:
+    api.fault = DOWN
+    api.read_after_answer()
+    depths = []
+    for _ in range(3):
+        found = api.read()
+        assert isinstance(found, TokenError)
+        depths.append(len(traceback.extract_tb(found.__traceback__)))
+        assert found.__context__ is None
+    assert len(set(depths)) == 1
