@@ -81,5 +81,5 @@ ENV LANG=C.UTF-8 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/local/bin/broker"]
+ENTRYPOINT ["/usr/local/bin/sts-broker"]
 CMD ["run"]

@@ -10,29 +10,43 @@ DEMO_SECONDS ?= 60
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: requirements/dev.txt pyproject.toml
+# --no-deps: pip installs the lines of the lock and resolves nothing. Otherwise an old pip (23.0, Debian 12's) rejects the
+# lock on the day that a dependency with an extra publishes a release. `pip check` finds a lock that lacks a package.
+INSTALL = pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r
+
+$(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "This Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
-	$(RUN)pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+$(VENV)/.demo-ready: $(VENV)/.created requirements/demo.txt
+	@echo "Installing what the demo needs into $(VENV): $$(grep -c == requirements/demo.txt) packages."
+	$(RUN)$(INSTALL) requirements/demo.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.created requirements/dev.txt pyproject.toml
+	@echo "Installing what tests and checks need into $(VENV): $$(grep -c == requirements/dev.txt) packages."
+	$(RUN)$(INSTALL) requirements/dev.txt
+	$(RUN)pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(RUN)pip check --disable-pip-version-check
+	@touch $@ $(VENV)/.demo-ready
 
 # What pip installs for the broker to run, and nothing else: benchmarks measure the bare script in it.
 $(VENV)-pip/.ready: requirements/runtime.txt
 	$(PYTHON) -m venv $(VENV)-pip
-	$(VENV)-pip/bin/pip install --quiet --require-hashes --no-deps -r requirements/runtime.txt
+	$(VENV)-pip/bin/$(INSTALL) requirements/runtime.txt
 	@touch $@
 
 # What the image contains: the same with botocore's data reduced. Benchmarks measure the broker in it.
 $(VENV)-runtime/.ready: requirements/runtime.txt image/reduce_botocore.py
 	$(PYTHON) -m venv --clear $(VENV)-runtime
-	$(VENV)-runtime/bin/pip install --quiet --require-hashes --no-deps -r requirements/runtime.txt
+	$(VENV)-runtime/bin/$(INSTALL) requirements/runtime.txt
 	$(PYTHON) image/reduce_botocore.py $(VENV)-runtime/lib/python3.*/site-packages/botocore/data
 	@touch $@
 
-demo: $(VENV)/.ready ## the whole job on an AWS account in a box, live, for a minute (DEMO_SECONDS)
-	$(RUN)broker demo --seconds $(DEMO_SECONDS)
+demo: $(VENV)/.demo-ready ## the whole job against a local AWS simulator, live, for a minute (DEMO_SECONDS)
+	$(RUN)python -m broker demo --seconds $(DEMO_SECONDS)
 
 test: $(VENV)/.ready ## all tests
 	$(RUN)pytest -n auto --dist loadgroup --cov --cov-report=
@@ -56,10 +70,14 @@ bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every
 sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of the README must be theirs
 	$(RUN)python -m sdk_matrix --check README.md
 
+COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 lock: ## renew the hash-pinned locks (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/runtime.txt pyproject.toml
-	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/runtime.txt --group dev -o requirements/dev.txt pyproject.toml
-	for in in sdk_matrix/locks/*.in; do uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
+	$(COMPILE) -o requirements/runtime.txt pyproject.toml
+	$(COMPILE) -c requirements/runtime.txt --extra operator -o requirements/operator.txt pyproject.toml
+	$(COMPILE) -c requirements/operator.txt --group build -o requirements/build.txt
+	$(COMPILE) -c requirements/operator.txt -c requirements/build.txt --extra operator --group build --group sandbox -o requirements/demo.txt pyproject.toml
+	$(COMPILE) -c requirements/demo.txt --extra operator --group dev -o requirements/dev.txt pyproject.toml
+	for in in sdk_matrix/locks/*.in; do $(COMPILE) $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
 image: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
 image: ## build the container image: the same tree, the same image

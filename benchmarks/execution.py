@@ -1,4 +1,4 @@
-"""What `broker exec -- true` takes on top of `broker once`: CPU from exec to the end, children included.
+"""What `sts-broker exec -- true` takes on top of `sts-broker once`: CPU from exec to the end, children included.
 
 That is the endpoint, the directory of its own, and starting and reaping the command. Each pair is run one after the
 other, for what slows the machine for a while to slow both; the row tells of the difference.
@@ -31,7 +31,7 @@ def measure(repeats: int) -> Sequence[Row]:
             executed = _cpu_seconds(workplace, endpoint, "exec", "--", "true")
             if pair > 0:
                 differences.append((executed - once) * _MILLISECONDS_A_SECOND)
-    figure = "CPU of `broker exec -- true` less that of `broker once`"
+    figure = "CPU of `sts-broker exec -- true` less that of `sts-broker once`"
     return [Row(figure=figure, unit="ms", samples=differences, maximum=_MAXIMUM_MILLISECONDS)]
 
 

@@ -1,9 +1,9 @@
 """From "refresh due" to "files renamed", less what STS took.
 
-Measured on `broker run` itself with a tap on its events (see `tapped_broker`): sessions of 4 s fall due every second
-or two; due is the instant that the clockwork reckoned, published the loop's own instant after the last rename. What STS
-took is counted by STS, from the call's first byte read to its last byte written, so that connecting (anew each time, as
-an hour after the last call), botocore and the loop's waking are all the broker's.
+Measured on `sts-broker run` itself with a tap on its events (see `tapped_broker`): sessions of 4 s fall due every
+second or two; due is the instant that the clockwork reckoned, published the loop's own instant after the last rename.
+What STS took is counted by STS, from the call's first byte read to its last byte written, so that connecting (anew each
+time, as an hour after the last call), botocore and the loop's waking are all the broker's.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker(Running):
-    """A started `broker run`. `names` are its profiles."""
+    """A started `sts-broker run`. `names` are its profiles."""
 
     directory: Path
     names: tuple[str, ...]
@@ -164,7 +164,7 @@ class Workplace:
         program: Sequence[str] = ("-m", "broker", "run"),
         python: Path = RUNTIME_PYTHON,
     ) -> Broker:
-        """Start `broker run` with these profiles. `program` is what `python` is to run instead."""
+        """Start `sts-broker run` with these profiles. `program` is what `python` is to run instead."""
         home = self._new_directory()
         directory = home / "aws"
         directory.mkdir()

@@ -1,4 +1,4 @@
-"""`broker run` itself, telling on standard output when each generation was published and when the next one is due.
+"""`sts-broker run` itself, telling on standard output when each generation was published and when the next one is due.
 
 Run by the interpreter of `.venv-runtime`. Nothing of the broker is replaced: the tap stands behind `Status.record`,
 and what it writes comes after the instant that it tells of. The instant of a publish is the loop's own: after the

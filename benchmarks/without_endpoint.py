@@ -1,4 +1,4 @@
-"""`broker run` without its credentials endpoint: what the endpoint adds to memory is the difference.
+"""`sts-broker run` without its credentials endpoint: what the endpoint adds to memory is the difference.
 
 Run by the interpreter of `.venv-runtime`. The endpoint's module is never imported, its listener never made; all else is
 the broker itself.

@@ -3,7 +3,7 @@
 Runs in the build stage, on the Python that goes into the image. `assemble(root, site)` copies, in this order:
 
 1. the interpreter and the standard library, less what a service never imports (`wanted_from_standard_library`);
-2. the packages that pip has installed in `site`, less pip's own notes, with a launcher `/usr/local/bin/broker`;
+2. the packages that pip has installed in `site`, less pip's own notes, with a launcher `/usr/local/bin/sts-broker`;
 3. the shared libraries that any of these needs, as `ldd` names them, and a loader cache that finds them;
 4. the CA bundle, and the few files of `/etc` that the C library reads;
 5. for each Debian package that a file came from, its status entry and its licence, where scanners look for them;
@@ -32,7 +32,7 @@ from typing import Final
 from image.sbom import write_sbom
 
 USER_ID: Final = 65532
-LAUNCHER: Final = Path("/usr/local/bin/broker")
+LAUNCHER: Final = Path("/usr/local/bin/sts-broker")
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 # Installers, editors, test suites; and what drags in libraries that the broker has no use for: Tk, curses, SQLite, NIS.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HINT = """\
 # An AWS account and a kubelet in a box. In another shell, paste these lines, or start with
-#   python -m sandbox > box.env &     and then     . ./box.env; broker once
+#   python -m sandbox > box.env &     and then     . ./box.env; sts-broker once
 # Temporary credentials work against moto: AWS_ENDPOINT_URL=$SANDBOX_MOTO_URL aws s3 ls"""
 
 

@@ -1,4 +1,4 @@
-"""What `broker --help` and each verb's own help say. Nothing else: what verbs take and do is in `cli`."""
+"""What `sts-broker --help` and each verb's own help say. Nothing else: what verbs take and do is in `cli`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ exit codes:
   exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
 
 examples:
-  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 broker run
-  broker once --timeout 30        # one generation, for an init container or a Job
-  broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
-  broker credentials              # what is published, for credential_process
-  broker token --json             # what the token in the file says
-  broker doctor                   # why there are no credentials, and what to change
-  broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
-  broker trust lint trust.json    # what is weak in a trust policy
-  broker inject -f app.yaml       # manifests with the sidecar, for pods annotated with sts-broker/role-arn
-  broker demo --seconds 60        # the whole job on an AWS account in a box"""
+  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 sts-broker run
+  sts-broker once --timeout 30        # one generation, for an init container or a Job
+  sts-broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
+  sts-broker credentials              # what is published, for credential_process
+  sts-broker token --json             # what the token in the file says
+  sts-broker doctor                   # why there are no credentials, and what to change
+  sts-broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
+  sts-broker trust lint trust.json    # what is weak in a trust policy
+  sts-broker inject -f app.yaml       # manifests with the sidecar, for pods annotated with sts-broker/role-arn
+  sts-broker demo --seconds 60        # the whole job on an AWS account in a box"""
 VERBS = {
     "run": (
         "keep credentials fresh until told to stop",
@@ -53,7 +53,7 @@ VERBS = {
             "Takes away what would hide the endpoint: keys, AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE, … Signals are\n"
             "passed on. BROKER_LOG_LEVEL=warning keeps standard error to what matters.\n"
             "Files, for what knows no endpoint, are in $BROKER_PUBLISH_DIRECTORY while it runs:\n"
-            "  broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config old-program'"
+            "  sts-broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config old-program'"
         ),
     ),
     "credentials": (
@@ -61,7 +61,7 @@ VERBS = {
         (
             "Reads <profile>.json in the publish directory, and nothing else: no STS, no settings. Prints it if it is\n"
             "whole and unexpired. Otherwise: nothing, the reason on standard error, exit code 5.\n"
-            "In an AWS config file: credential_process = broker credentials --profile NAME"
+            "In an AWS config file: credential_process = sts-broker credentials --profile NAME"
         ),
     ),
     "token": (
@@ -80,10 +80,10 @@ VERBS = {
             "and where docs/operations.md tells more. What a fault keeps from being checked is told so: what failed\n"
             "is what to mend. Safe beside a running broker.\n"
             "Exit code 0 nothing failed, 1 something did, 2 settings.\n"
-            "  kubectl exec POD -c broker -- broker doctor\n"
+            "  kubectl exec POD -c sts-broker -- sts-broker doctor\n"
             "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
-            "    kubectl exec -i POD -c broker -- broker doctor --policy -\n"
-            "  broker doctor --token token.jwt --policy iam    # reads it there, by this shell's credentials"
+            "    kubectl exec -i POD -c sts-broker -- sts-broker doctor --policy -\n"
+            "  sts-broker doctor --token token.jwt --policy iam    # reads it there, by this shell's credentials"
         ),
     ),
     "issuer": (
@@ -108,9 +108,9 @@ VERBS = {
             "ReplicaSet, Job, CronJob, and a List of them). All else stays byte for byte; done twice, it changes\n"
             "nothing. A pod may say the same by its annotations: sts-broker/role-arn, … An option wins.\n"
             "On any fault nothing is printed, and the exit code is 2. deploy/README.md has more.\n\n"
-            "  broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1 > out.yaml\n"
-            "  helm template app | broker inject -f - | kubectl apply -f -\n"
-            "  broker inject -f app.yaml --check     # in a pipeline, for pods that are annotated"
+            "  sts-broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1\n"
+            "  helm template app | sts-broker inject -f - | kubectl apply -f -\n"
+            "  sts-broker inject -f app.yaml --check     # in a pipeline, for pods that are annotated"
         ),
     ),
     "demo": (

@@ -1,4 +1,4 @@
-"""The command line of `broker inject`."""
+"""The command line of `sts-broker inject`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """Give `broker inject` what it takes."""
+    """Give `sts-broker inject` what it takes."""
     verb.set_defaults(verb=_inject)
     verb.add_argument(
         "-f",

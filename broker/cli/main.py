@@ -1,6 +1,6 @@
 """The verbs: what each takes, and calls. Faults become exit codes here, and nowhere else.
 
-Each verb imports what it needs when it is called, so that `broker token` costs no botocore.
+Each verb imports what it needs when it is called, so that `sts-broker token` costs no botocore.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _open_what_is_closed() -> None:
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return what reads these arguments. Only the verb that they name is built: for a start, the others are ballast."""
     parser = argparse.ArgumentParser(
-        prog="broker",
+        prog="sts-broker",
         description=help_texts.DESCRIPTION,
         epilog=help_texts.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -116,7 +116,7 @@ def _add_once(verb: argparse.ArgumentParser) -> None:
 
 def _add_exec(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(verb=_exec, refuse=verb.error)
-    verb.usage = "broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env] -- command …"
+    verb.usage = "sts-broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env] -- command …"
     verb.add_argument("--profile", default="", metavar="NAME", help="whose (default: default, else the only one)")
     _add_timeout(verb)
     verb.add_argument(
@@ -232,7 +232,7 @@ def _exec(options: argparse.Namespace) -> int:
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        options.refuse("say which command to run: broker exec -- command …")
+        options.refuse("say which command to run: sts-broker exec -- command …")
     timeout = timedelta(seconds=options.timeout)
     spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
     return execute(os.environ, spec)
@@ -279,7 +279,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"broker: {redacted(sentence)}\n")
+    sys.stderr.write(f"sts-broker: {redacted(sentence)}\n")
 
 
 def _complain_of_a_bug() -> None:

@@ -1,4 +1,4 @@
-"""The command line of `broker trust`: its verbs, their options and help texts.
+"""The command line of `sts-broker trust`: its verbs, their options and help texts.
 
 What the verbs do is imported when one is called: this much is built at every start.
 """
@@ -23,9 +23,9 @@ _VERBS = {
             "exit codes:\n"
             "  0 clean    1 findings    2 something could not be read (all of it is told)\n\n"
             "examples:\n"
-            "  broker trust lint trust.json\n"
-            "  terraform show -json plan.out | broker trust lint --issuer https://oidc.example/cluster -\n"
-            "  broker trust lint --format sarif policies/*.json > trust.sarif"
+            "  sts-broker trust lint trust.json\n"
+            "  terraform show -json plan.out | sts-broker trust lint --issuer https://oidc.example/cluster -\n"
+            "  sts-broker trust lint --format sarif policies/*.json > trust.sarif"
         ),
     ),
     "explain": (
@@ -38,10 +38,10 @@ _VERBS = {
             "exit codes:\n"
             "  0 let in    1 not let in    2 the policy could not be read    3 the token cannot be used\n\n"
             "examples:\n"
-            "  broker trust explain --policy trust.json\n"
-            "  broker trust explain --policy trust.json --token token.jwt --json\n"
+            "  sts-broker trust explain --policy trust.json\n"
+            "  sts-broker trust explain --policy trust.json --token token.jwt --json\n"
             "  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | \\\n"
-            "    broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
+            "    sts-broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
         ),
     ),
     "render": (
@@ -54,10 +54,10 @@ _VERBS = {
             "exit codes:\n"
             "  0 printed    2 no good policy comes of these options    3 the token is needed and cannot be read\n\n"
             "examples:\n"
-            "  broker trust render --account 123456789012                    # for the pod's own token\n"
-            "  broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
+            "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
+            "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account till\n"
-            "  broker trust render --account 123456789012 --token token.jwt | broker trust lint -"
+            "  sts-broker trust render --account 123456789012 --token token.jwt | sts-broker trust lint -"
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""Which of the things that `broker doctor` found is the cause, once STS has had its say. Pure.
+"""Which of the things that `sts-broker doctor` found is the cause, once STS has had its say. Pure.
 
 Rules: what STS took is not wrong, whatever it looked like from here: it becomes a warning. What STS refused is put down
 to what was found to be wrong before it, where that explains the refusal; otherwise the refusal is the cause itself.

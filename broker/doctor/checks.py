@@ -1,4 +1,4 @@
-"""What `broker doctor` says: a line for each thing it looked at, in a fixed order, and how a line gives way to a cause.
+"""The checks of `sts-broker doctor`, in a fixed order, and how a check's line gives way to a cause.
 
 Rules: a check that could not be made, or that only shows what another has found already, is no fault of its own: it
 names the check that explains it. Each check has a heading of its own in docs/operations.md. Pure.

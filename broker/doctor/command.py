@@ -1,4 +1,4 @@
-"""`broker doctor`: looks at everything between the settings and the app's credentials, and names what is wrong.
+"""`sts-broker doctor`: looks at everything between the settings and the app's credentials, and names what is wrong.
 
 Rules: exit code 0: nothing failed; 1: something did; 2: the settings, or the question, cannot be used. On a terminal it
 says what it waits for. Why it is so, and what it does not judge: docs/adr/0014-doctor.md.

@@ -1,4 +1,7 @@
-"""Where `broker doctor` is: what tests put others in place of. Light, for the settings are loaded before all else."""
+"""What surrounds `sts-broker doctor`: environment, /proc and cgroup, which tests replace.
+
+It imports little, because the settings are loaded before anything else.
+"""
 
 from __future__ import annotations
 

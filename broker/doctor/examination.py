@@ -1,4 +1,4 @@
-"""One look of `broker doctor` at one configuration: what is examined in which order, and what is not because of what.
+"""Run the checks of `sts-broker doctor` on one configuration, in order, and skip those that a fault rules out.
 
 Rules: what a fault keeps from being looked at is told to be unchecked, with the fault's name. No port is bound, STS is
 asked once for each profile, nothing is left behind. Where the container's memory is short, botocore is not loaded, and

@@ -1,4 +1,4 @@
-"""`broker doctor`'s lines as text for people, and as JSON.
+"""`sts-broker doctor`'s lines as text for people, and as JSON.
 
 Rules: whatever was read of a token, a server or a file is made fit for a terminal, and what looks like a token is cut
 out; checks that one thing keeps from being made share a line.

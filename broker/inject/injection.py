@@ -1,4 +1,4 @@
-"""`broker inject`: manifests in, the same with the sidecar out.
+"""`sts-broker inject`: manifests in, the same with the sidecar out.
 
 Rules: all or nothing, so that on any fault nothing is printed, and every fault of every document is told at once; what
 is not a pod's own stays byte for byte; what comes out, put in again, comes out the same. An option stands before the
@@ -89,11 +89,11 @@ def run(files: Sequence[str], request: Request, *, check: bool, stdin: BinaryIO,
     if outcome.faults:
         raise ConfigurationError(tuple(outcome.faults))
     for warning in outcome.warnings:
-        sys.stderr.write(f"broker: {warning}\n")
+        sys.stderr.write(f"sts-broker: {warning}\n")
     for name in outcome.passed_over:
-        sys.stderr.write(f"broker: {name}: left as it is, without {_annotation('role_arn')} and --role-arn\n")
+        sys.stderr.write(f"sts-broker: {name}: left as it is, without {_annotation('role_arn')} and --role-arn\n")
     if check:
-        sys.stderr.writelines(f"broker: {each}\n" for each in outcome.changed)
+        sys.stderr.writelines(f"sts-broker: {each}\n" for each in outcome.changed)
         return EXIT_LACKING if outcome.changed else 0
     output.write(outcome.text.encode())
     return 0

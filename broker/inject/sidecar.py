@@ -1,6 +1,6 @@
 """THE sidecar: what a pod gets so that its app has credentials, as Kubernetes' own data.
 
-`broker inject` writes it; deploy/component and the policy in deploy/admission say the same in their own languages, and
+`sts-broker inject` writes it; deploy/component and deploy/admission say the same in their own languages, and
 tests hold them equal to this. What a pod has of its own stays, but for an older sidecar of ours.
 
 Pure: knows mappings and lists, neither YAML's text nor where pods come from.
@@ -22,15 +22,15 @@ from broker.core.model import (
 
 Tree = dict[str, Any]
 
-NAME: Final = "broker"
+NAME: Final = "sts-broker"
 DEFAULT_IMAGE: Final = f"sts-federation-broker:{__version__}"
 HEALTH_PORT: Final = 9910
 ENDPOINT_PORT: Final = 9911
-PORT_NAME: Final = "broker-health"
+PORT_NAME: Final = "sts-broker-http"
 """By this port a container named `broker` is known as ours, wherever its image comes from."""
-PUBLISHED: Final = "aws"
-TOKEN: Final = "aws-token"  # noqa: S105 - a name
-PROFILES: Final = "broker-profiles"
+PUBLISHED: Final = "sts-broker-credentials"
+TOKEN: Final = "sts-broker-token"  # noqa: S105 - a name
+PROFILES: Final = "sts-broker-profiles"
 """The volumes."""
 CONFIG_FILE: Final = "broker.yaml"
 """The key of a ConfigMap that holds the settings file."""

@@ -1,4 +1,4 @@
-"""`broker issuer check`: fetches an issuer's documents as STS does, and says what STS would refuse.
+"""`sts-broker issuer check`: fetches an issuer's documents as STS does, and says what STS would refuse.
 
 Rules: every fault that can be seen is told in one run, each as one line; after a fault that hides what comes behind it
 nothing is guessed; what AWS leaves open is a warning, unless docs/issuers.md says why not. The signature of a token is
@@ -193,7 +193,7 @@ class IssuerCheck:
         missing = [name for name in _REQUIRED if not isinstance(document.get(name), list)]
         if missing:
             said = f"The discovery document has no list {', '.join(missing)} (OpenID Connect Discovery 1.0 section 3)."
-            self._findings.append(warning("discovery", said, "Publish the output of `broker issuer render`."))
+            self._findings.append(warning("discovery", said, "Publish the output of `sts-broker issuer render`."))
 
     def _keys_address(self, document: Mapping[str, Any]) -> str:
         """Return the address of the keys, "" where STS would not go there."""
@@ -234,7 +234,7 @@ class IssuerCheck:
         if key is None:
             said = f"The token's key {quoted(claims.key_id) or '(no kid)'} is not among the published keys."
             remedy = (
-                "Add the cluster's present keys: kubectl get --raw /openid/v1/jwks, then broker issuer render, with "
+                "Add the cluster's present keys: kubectl get --raw /openid/v1/jwks, then sts-broker issuer render with "
                 "the keys that are published now as a second --jwks."
             )
             self._findings.append(failed("token", said, remedy))
@@ -262,7 +262,7 @@ def _fault_of(answer: Answer) -> tuple[str, str] | None:
     if answer.status in (401, 403):
         return f"answers {answer.status}", "Let everybody read it: STS has no credentials for it."
     if answer.status != 200:  # noqa: PLR2004 - OK
-        return f"answers {answer.status}; expected 200", "Upload it there: broker issuer render writes it."
+        return f"answers {answer.status}; expected 200", "Upload it there: sts-broker issuer render writes it."
     if len(answer.body) > MAXIMUM_BYTES:
         return f"has over {MAXIMUM_BYTES:,} bytes", "Serve the document alone; such documents have a few thousand."
     return None

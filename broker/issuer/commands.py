@@ -1,4 +1,4 @@
-"""The verb `broker issuer`: its arguments, and what its two parts print.
+"""The verb `sts-broker issuer`: its arguments, and what its two parts print.
 
 Rules: a line for each finding, the verdict first; nothing that a server wrote reaches the terminal as it is; exit code
 1 means that STS would refuse, 2 that the command was not understood.
@@ -29,18 +29,18 @@ _RENDER = (
     "Keys come from a cluster's key document, from PEM files (PUBLIC KEY; RSA, P-256, P-384, P-521), or both: several\n"
     "for a rotation, the new one before the old one goes. The same key given twice is written once.\n\n"
     "  kubectl get --raw /openid/v1/jwks > jwks.json\n"
-    "  broker issuer render --issuer https://oidc.example.com --output site --jwks jwks.json"
+    "  sts-broker issuer render --issuer https://oidc.example.com --output site --jwks jwks.json"
 )
 _CHECK = (
     "Fetches the discovery document and the keys as STS does, and says for each thing: ok, warning or failed, what\n"
     "was found, and what to do. Certificates are verified by the system's CAs or --ca-bundle. HTTPS_PROXY is used,\n"
     "and told. Exit code 1 where STS would refuse.\n\n"
-    "  broker issuer check https://oidc.example.com --token /var/run/secrets/sts.amazonaws.com/token"
+    "  sts-broker issuer check https://oidc.example.com --token /var/run/secrets/sts.amazonaws.com/token"
 )
 
 
 def add_verbs(verb: argparse.ArgumentParser) -> None:
-    """Give `broker issuer` its two parts."""
+    """Give `sts-broker issuer` its two parts."""
     parts = verb.add_subparsers(title="verbs", metavar="VERB", required=True)
     render = _add(parts, "render", "write the documents of a self-hosted issuer", _RENDER, _render)
     render.add_argument("--issuer", required=True, metavar="URL", help="the issuer, as tokens name it in iss")
@@ -126,7 +126,7 @@ def _render(options: argparse.Namespace) -> int:
     sys.stdout.writelines(f"  taken out: {quoted(kid)}; STS will refuse tokens that it signed\n" for kid in taken_out)
     sys.stdout.write(f"{discovery_path}\n  {options.issuer}\n")
     sys.stdout.write("Upload both as application/json, the keys first. Then: ")
-    sys.stdout.write(f"broker issuer check {options.issuer}\n")
+    sys.stdout.write(f"sts-broker issuer check {options.issuer}\n")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""`broker issuer render`: the two documents of a self-hosted issuer, from a cluster's keys and public key files.
+"""`sts-broker issuer render`: the two documents of a self-hosted issuer, from a cluster's keys and public key files.
 
-Rules: nothing is written that `broker issuer check` would refuse; all faults are told at once, none quotes a key; the
+Rules: nothing is written that `sts-broker issuer check` would refuse; all faults are told at once, without a key; the
 same keys in any order give the same bytes; the keys are in place before the document that names them.
 Sources: OpenID Connect Discovery 1.0 section 3; the members are those that API servers and ccoctl write (openshift
 cloud-credential-operator pkg/cmd/provisioning), with authorization_endpoint, which section 3 requires, as the AWS pod

@@ -24,7 +24,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 KEYS_MAXIMUM = 100
 """Of each kind."""
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
-_PUBLISH = "Publish the output of `kubectl get --raw /openid/v1/jwks`, or of `broker issuer render`."
+_PUBLISH = "Publish the output of `kubectl get --raw /openid/v1/jwks`, or of `sts-broker issuer render`."
 
 
 def parse(content: bytes) -> dict[str, Any]:

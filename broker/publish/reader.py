@@ -1,4 +1,4 @@
-"""`broker credentials`: what is published of a profile, as SDKs want it of a `credential_process`.
+"""`sts-broker credentials`: what is published of a profile, as SDKs want it of a `credential_process`.
 
 It runs at every refresh of an SDK, in the app's container: it reads one file, and neither settings nor STS. What cannot
 be used is never printed, so that an SDK gets either credentials or an exit code with a reason.

@@ -1,4 +1,4 @@
-"""`broker exec`: runs a command with credentials that are kept fresh for as long as it runs.
+"""`sts-broker exec`: runs a command with credentials that are kept fresh for as long as it runs.
 
 The loop and the credentials endpoint are those of `run`, in this process; the files go into a directory of their own
 that is gone at the end. The command is started when its profile's first generation is published, and learns of the

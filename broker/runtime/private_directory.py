@@ -1,4 +1,4 @@
-"""A directory for one run of `broker exec`: its user's alone, in memory where that can be, gone at the end.
+"""A directory for one run of `sts-broker exec`: its user's alone, in memory where that can be, gone at the end.
 
 Who is killed cannot clear up. So each holds a lock on its directory for as long as it lives, which the kernel lifts
 whatever happens, and the next one removes what nobody holds.

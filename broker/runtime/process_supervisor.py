@@ -1,4 +1,4 @@
-"""The command that `broker exec` runs: starts it, passes signals on to it, reaps whatever ends.
+"""The command that `sts-broker exec` runs: starts it, passes signals on to it, reaps whatever ends.
 
 Rules: one thread takes every signal, that of a child's end included, so that no signal is sent to an id that the kernel
 has given to another process meanwhile; it reaps all children, because a process 1 inherits the orphans of its command;

@@ -1,7 +1,7 @@
 """What in an environment hides the broker's endpoint, and its `config` file, from SDKs.
 
 SDKs ask one source of credentials after another, and the container endpoint is nearly the last. Whatever stands before
-it wins for good, expired or not, and nobody is told. `broker exec` takes these things from its command; `broker run`
+it wins for good, expired or not, and nobody is told. `sts-broker exec` removes these from its command; `sts-broker run`
 warns of those it sees in its own pod, because what a webhook or an `envFrom` gave to one container it gave to all.
 
 Each is told by its name, never its value. Reads the AWS files that the environment names, and nothing else.

@@ -37,32 +37,32 @@ class ProfileGauge:
 
 PROFILE_GAUGES = (
     ProfileGauge(
-        name="broker_credentials_issued_timestamp_seconds",
+        name="sts_broker_credentials_issued_timestamp_seconds",
         help="When the credentials that readers have came from STS.",
         value=lambda profile: profile.published_received_at,
     ),
     ProfileGauge(
-        name="broker_credentials_expiry_timestamp_seconds",
+        name="sts_broker_credentials_expiry_timestamp_seconds",
         help="When the credentials that readers have stop being usable.",
         value=lambda profile: profile.published_usable_until,
     ),
     ProfileGauge(
-        name="broker_token_expiry_timestamp_seconds",
+        name="sts_broker_token_expiry_timestamp_seconds",
         help="When the bound token expires.",
         value=lambda profile: profile.token_expires_at,
     ),
     ProfileGauge(
-        name="broker_token_issued_timestamp_seconds",
+        name="sts_broker_token_issued_timestamp_seconds",
         help="When the bound token was issued.",
         value=lambda profile: profile.token_issued_at,
     ),
     ProfileGauge(
-        name="broker_next_refresh_timestamp_seconds",
+        name="sts_broker_next_refresh_timestamp_seconds",
         help="When the next refresh is due.",
         value=lambda profile: profile.refresh_at,
     ),
     ProfileGauge(
-        name="broker_generation",
+        name="sts_broker_generation",
         help="How many times credentials were published since the broker started; 0: never.",
         value=lambda profile: profile.published_generation,
     ),
@@ -82,17 +82,17 @@ class SnapshotCollector(Collector):
         yield _build_info()
         ready = is_ready(snapshot, self._clock.read().now)
         yield GaugeMetricFamily(
-            "broker_ready", "1 while readers of every required profile have unexpired credentials.", value=ready
+            "sts_broker_ready", "1 while readers of every required profile have unexpired credentials.", value=ready
         )
         for gauge in PROFILE_GAUGES:
             yield _profile_gauge(gauge, snapshot)
         faults = GaugeMetricFamily(
-            "broker_fault", "1 for the fault that a profile has now.", labels=["profile", "reason"]
+            "sts_broker_fault", "1 for the fault that a profile has now.", labels=["profile", "reason"]
         )
         refreshes = CounterMetricFamily(
-            "broker_refresh", "Refreshes by how they ended and why.", labels=["profile", "outcome", "reason"]
+            "sts_broker_refresh", "Refreshes by how they ended and why.", labels=["profile", "outcome", "reason"]
         )
-        failures = CounterMetricFamily("broker_publish_failures", "Publishes that failed.", labels=["profile"])
+        failures = CounterMetricFamily("sts_broker_publish_failures", "Publishes that failed.", labels=["profile"])
         for profile in snapshot.profiles:
             if profile.fault is not None:
                 faults.add_metric([profile.profile, profile.fault.error.reason], 1)
@@ -101,7 +101,7 @@ class SnapshotCollector(Collector):
             failures.add_metric([profile.profile], profile.publish_failures)
         yield from (faults, refreshes, failures)
         yield _durations(snapshot)
-        skew = GaugeMetricFamily("broker_clock_skew_seconds", "STS's clock less this node's, at the last exchange.")
+        skew = GaugeMetricFamily("sts_broker_clock_skew_seconds", "STS's clock less this node's, at the last exchange.")
         if snapshot.clock_skew is not None:
             skew.add_metric([], snapshot.clock_skew.total_seconds())
         yield skew
@@ -125,7 +125,7 @@ class MetricsPage:
 
 
 def _build_info() -> Metric:
-    info = GaugeMetricFamily("broker_build_info", "1, labelled with versions.", labels=["version", "python"])
+    info = GaugeMetricFamily("sts_broker_build_info", "1, labelled with versions.", labels=["version", "python"])
     info.add_metric([__version__, platform.python_version()], 1)
     return info
 
@@ -145,7 +145,7 @@ def _durations(snapshot: Snapshot) -> Metric:
         so_far += count
         buckets.append((bound, so_far))
     return HistogramMetricFamily(
-        "broker_exchange_duration_seconds",
+        "sts_broker_exchange_duration_seconds",
         "How long exchanges took, failed ones included.",
         buckets=buckets,
         sum_value=durations.sum_seconds,

@@ -190,7 +190,7 @@ _SETTINGS_REMEDY = "Look at the profile's settings and at AWS_ENDPOINT_URL_STS."
 _QUOTA_REMEDY = "The quota is per account and Region: ask for longer sessions (duration_seconds), or raise the quota."
 _BY_KIND: Mapping[type[ExchangeError], str] = {
     RoleDenied: _TRUST_REMEDY,
-    TokenRejected: "Compare `broker token` with the IAM OIDC provider of {issuer}.",
+    TokenRejected: "Compare `sts-broker token` with the IAM OIDC provider of {issuer}.",
     ExchangeThrottled: _QUOTA_REMEDY,
     ExchangeUnavailable: "",
     RequestInvalid: _SETTINGS_REMEDY,
@@ -230,7 +230,7 @@ _BY_QUOTE = {
     "Incorrect token audience": "Add {audience} to the client ids of the IAM OIDC provider for {issuer}.",
     "verification key": (
         "STS could not fetch the keys of {issuer}: its discovery document and JWKS must be public and answer within "
-        "5 s. This often passes by itself; if not, `broker issuer check {issuer}` says why."
+        "5 s. This often passes by itself; if not, `sts-broker issuer check {issuer}` says why."
     ),
     "MaxSessionDuration": _DURATION_REMEDY,
 }

@@ -1,4 +1,4 @@
-"""`broker trust`: lint, explain, render. Judges trust policies before they are deployed, and a token against one."""
+"""`sts-broker trust`: lint, explain, render. Judges trust policies before deployment, and a token against one."""
 
 from __future__ import annotations
 
@@ -159,4 +159,4 @@ def _only_policy(path: str) -> Source | None:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"broker: {redacted(printable(line))}\n")
+    sys.stderr.write(f"sts-broker: {redacted(printable(line))}\n")

@@ -171,7 +171,7 @@ def _bare(issuer: str) -> str:
 def _change_elsewhere(obstacle: Obstacle) -> Change | None:
     if obstacle.part != "principal":
         return None
-    told = "it is for another issuer: leave it, and add a statement for this one (broker trust render)"
+    told = "it is for another issuer: leave it, and add a statement for this one (sts-broker trust render)"
     return Change(action="add-statement", sentence=told)
 
 

@@ -1,4 +1,4 @@
-"""Says what `broker trust explain` came to: for people, and as JSON.
+"""Says what `sts-broker trust explain` came to: for people, and as JSON.
 
 Rules: never the token, nor its signature; claims and policies are anybody's text, and are made printable.
 """

@@ -1,4 +1,4 @@
-"""A role as IAM has it: one signed GetRole, for `broker doctor --policy iam`.
+"""A role as IAM has it: one signed GetRole, for `sts-broker doctor --policy iam`.
 
 Rules: no service model is loaded, for memory beside a running broker is short (docs/adr/0014-doctor.md): the call is
 written out, signed and sent with botocore's own parts. Keys come from botocore's chain for the shell, without what asks

@@ -1,4 +1,4 @@
-"""What `broker trust render` was asked for, put together: options first, then the token's claims, then the environment.
+"""The request of `sts-broker trust render`: options first, then the token's claims, then the environment.
 
 Rules: the token is read only where the options leave something open; all that is wrong is told at once.
 """

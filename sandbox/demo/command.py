@@ -1,4 +1,4 @@
-"""`broker demo`: the broker's whole job on an AWS account in a box, beside an app that must not notice.
+"""`sts-broker demo`: the broker's whole job on an AWS account in a box, beside an app that must not notice.
 
 Rules: what is started is ended, by its pid, and the temporary directory goes, whether the time is up, Ctrl-C or SIGTERM
 comes, or something breaks; the exit code is 0 only if the app made every call and saw two generations, otherwise the

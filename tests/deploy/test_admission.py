@@ -1,4 +1,4 @@
-"""The policies of deploy/admission, evaluated: the sidecar of `broker inject` and the component, for the same pods."""
+"""The policies of deploy/admission, evaluated: the sidecar of `sts-broker inject` and the component, for equal pods."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def asking(spec: Document, annotations: dict[str, str] | None = None) -> Documen
 
 
 def injected(document: Document, *, sets_group: bool = True, **options: str) -> Document:
-    """Return a workload as `broker inject` writes it."""
+    """Return a workload as `sts-broker inject` writes it."""
     output = io.BytesIO()
     request = Request(options=options, sets_group=sets_group)
     run(["-"], request, check=False, stdin=io.BytesIO(json.dumps(document).encode()), output=output)
@@ -83,7 +83,7 @@ def resolved(pod: Pod) -> Document:
 
 
 class TestOneDefinition:
-    """The component, `broker inject` and the policy give the same."""
+    """The component, `sts-broker inject` and the policy give the same."""
 
     @needs_kubectl
     @pytest.mark.parametrize("kind", WORKLOADS)
@@ -157,11 +157,11 @@ specs: st.SearchStrategy[Document] = st.fixed_dictionaries(
             [
                 [],
                 [{"name": "data", "emptyDir": {}}],
-                [{"name": "aws", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
-                [{"name": "aws-token", "projected": {"sources": [TOKEN]}}],
-                [{"name": "broker-profiles", "configMap": {"name": "profiles"}}],
-                [{"name": "broker-profiles", "configMap": {"name": "other"}}],
-                [{"name": "broker-profiles", "emptyDir": {}}],
+                [{"name": "sts-broker-credentials", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+                [{"name": "sts-broker-token", "projected": {"sources": [TOKEN]}}],
+                [{"name": "sts-broker-profiles", "configMap": {"name": "profiles"}}],
+                [{"name": "sts-broker-profiles", "configMap": {"name": "other"}}],
+                [{"name": "sts-broker-profiles", "emptyDir": {}}],
             ]
         ),
         "securityContext": st.sampled_from([{}, {"runAsUser": 1}, {"fsGroup": 1000}]),
@@ -191,8 +191,8 @@ parts: st.SearchStrategy[Document] = st.fixed_dictionaries(
             [
                 [],
                 [{"name": "data", "mountPath": "/data"}],
-                [{"name": "aws", "mountPath": "/var/run/aws", "readOnly": True}],
-                [{"name": "aws", "mountPath": "/aws"}],
+                [{"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "readOnly": True}],
+                [{"name": "sts-broker-credentials", "mountPath": "/aws"}],
             ]
         ),
         "ports": st.sampled_from([[], [{"containerPort": 8080}], [{"containerPort": 9911}]]),
@@ -217,7 +217,7 @@ def test_policy_and_inject_agree_on_any_pod(spec: Document, containers: list[Doc
         return
     created = SERVER.create(asking(spec, said))
     assert created == expected
-    assert created["spec"]["initContainers"][0]["name"] == "broker"
+    assert created["spec"]["initContainers"][0]["name"] == "sts-broker"
     assert SERVER.create(created) == created, "idempotent, if it is invoked again"
     assert injected(created) == created, "inject finds nothing to do"
 
@@ -258,14 +258,14 @@ class TestLeftAlone:
     @pytest.mark.parametrize("key", ["containers", "initContainers"])
     def test_pod_with_a_container_named_broker_by_the_mutation(self, key: str) -> None:
         spec = {**bare(), "initContainers": [{"name": "m", "image": "m"}]}
-        spec[key] = [*spec[key], {"name": "broker", "image": "y"}]
+        spec[key] = [*spec[key], {"name": "sts-broker", "image": "y"}]
         pod = asking(spec)
         assert SERVER.mutated(pod, {"sts-broker/injection": "enabled"}) == pod
 
     def test_pod_with_a_sidecar_of_more_ports_and_a_container_that_has_but_the_mount(self) -> None:
         pod = injected(asking(bare()))
         pod["spec"]["initContainers"][0]["ports"].append({"name": "more", "containerPort": 9912})
-        mount = {"name": "aws", "mountPath": "/var/run/aws", "readOnly": True}
+        mount = {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "readOnly": True}
         pod["spec"]["containers"].append({"name": "reader", "image": "y", "volumeMounts": [mount]})
         assert SERVER.create(pod) == pod
 
@@ -296,10 +296,10 @@ class TestRefused:
         "volume", [{"emptyDir": {}}, {"configMap": {"name": "other"}}, {"configMap": {"optional": True}}]
     )
     def test_volume_of_profiles_that_is_another(self, volume: Document) -> None:
-        pod = asking({**bare(), "volumes": [{"name": "broker-profiles", **volume}]}, MANY)
-        with pytest.raises(Refused, match="broker-profiles"):
+        pod = asking({**bare(), "volumes": [{"name": "sts-broker-profiles", **volume}]}, MANY)
+        with pytest.raises(Refused, match="sts-broker-profiles"):
             SERVER.create(pod)
-        with pytest.raises(ConfigurationError, match="broker-profiles"):
+        with pytest.raises(ConfigurationError, match="sts-broker-profiles"):
             injected(pod)
 
     def test_pod_that_nothing_was_added_to(self) -> None:

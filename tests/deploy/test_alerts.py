@@ -109,7 +109,7 @@ def test_outage_of_sts_warns_in_minutes_and_pages_before_and_after_expiry(tmp_pa
     pods.live(MINUTE)
     pods.all_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
     pods.live(2 * HOUR)
-    warned, soon = {"BrokerRefreshFailing"}, {"BrokerRefreshFailing", "BrokerCredentialsExpiring"}
+    warned, soon = {"StsBrokerRefreshFailing"}, {"StsBrokerRefreshFailing", "StsBrokerCredentialsExpiring"}
     pods.judge(
         {
             28 * MINUTE: set(),
@@ -117,8 +117,8 @@ def test_outage_of_sts_warns_in_minutes_and_pages_before_and_after_expiry(tmp_pa
             45 * MINUTE: warned,
             48 * MINUTE: soon,
             60 * MINUTE: soon,
-            65 * MINUTE: soon | {"BrokerNotReady"},
-            2 * HOUR: soon | {"BrokerNotReady"},
+            65 * MINUTE: soon | {"StsBrokerNotReady"},
+            2 * HOUR: soon | {"StsBrokerNotReady"},
         },
         tmp_path,
     )
@@ -131,8 +131,8 @@ def test_long_sessions_page_an_hour_before_they_expire(tmp_path: Path) -> None:
     pods.live(12 * HOUR)
     pods.judge(
         {
-            10 * HOUR + 58 * MINUTE: {"BrokerRefreshFailing"},
-            11 * HOUR + 4 * MINUTE: {"BrokerRefreshFailing", "BrokerCredentialsExpiring"},
+            10 * HOUR + 58 * MINUTE: {"StsBrokerRefreshFailing"},
+            11 * HOUR + 4 * MINUTE: {"StsBrokerRefreshFailing", "StsBrokerCredentialsExpiring"},
         },
         tmp_path,
     )
@@ -145,8 +145,8 @@ def test_role_that_never_let_the_pod_in_pages_at_once(tmp_path: Path) -> None:
     pods.judge(
         {
             2 * MINUTE: set(),
-            4 * MINUTE: {"BrokerNotReady"},
-            50 * MINUTE: {"BrokerNotReady", "BrokerRefreshFailing"},
+            4 * MINUTE: {"StsBrokerNotReady"},
+            50 * MINUTE: {"StsBrokerNotReady", "StsBrokerRefreshFailing"},
         },
         tmp_path,
     )
@@ -157,8 +157,8 @@ def test_one_denied_role_is_one_alert_though_others_are_chained_to_it(tmp_path: 
     world.sts_fault, world.denied_profile = raising(RoleDenied), "default"
     pods = Fleet(worlds=[world])
     pods.live(HOUR)
-    pods.judge({50 * MINUTE: {"BrokerRefreshFailing"}}, tmp_path)
-    fault = ("broker_fault", frozenset({("profile", "partner"), ("reason", "source_unavailable")}))
+    pods.judge({50 * MINUTE: {"StsBrokerRefreshFailing"}}, tmp_path)
+    fault = ("sts_broker_fault", frozenset({("profile", "partner"), ("reason", "source_unavailable")}))
     assert any(name == fault[0] and fault[1] <= labels for name, labels in pods.series)
 
 
@@ -167,7 +167,7 @@ def test_token_that_is_gone_warns_though_nothing_was_exchanged(tmp_path: Path) -
     pods.live(MINUTE)
     pods.all_worlds(lambda world: setattr(world, "token_absent", True))
     pods.live(20 * MINUTE)
-    pods.judge({4 * MINUTE: set(), 15 * MINUTE: {"BrokerRefreshFailing"}}, tmp_path)
+    pods.judge({4 * MINUTE: set(), 15 * MINUTE: {"StsBrokerRefreshFailing"}}, tmp_path)
 
 
 def test_stuck_kubelet_warns_before_the_token_dies_and_pages_before_credentials_do(tmp_path: Path) -> None:
@@ -175,16 +175,16 @@ def test_stuck_kubelet_warns_before_the_token_dies_and_pages_before_credentials_
     pods = fleet()
     pods.all_worlds(lambda world: setattr(world, "kubelet_stuck", True))
     pods.live(2 * HOUR + 10 * MINUTE)
-    tokens = {"BrokerTokenNotRotating", "BrokerTokenExpiring"}
+    tokens = {"StsBrokerTokenNotRotating", "StsBrokerTokenExpiring"}
     pods.judge(
         {
             56 * MINUTE: set(),
-            58 * MINUTE: {"BrokerTokenNotRotating"},
+            58 * MINUTE: {"StsBrokerTokenNotRotating"},
             60 * MINUTE: tokens,
-            67 * MINUTE: tokens | {"BrokerRefreshFailing"},
-            98 * MINUTE: tokens | {"BrokerRefreshFailing"},
-            103 * MINUTE: tokens | {"BrokerRefreshFailing", "BrokerCredentialsExpiring"},
-            2 * HOUR: tokens | {"BrokerRefreshFailing", "BrokerCredentialsExpiring", "BrokerNotReady"},
+            67 * MINUTE: tokens | {"StsBrokerRefreshFailing"},
+            98 * MINUTE: tokens | {"StsBrokerRefreshFailing"},
+            103 * MINUTE: tokens | {"StsBrokerRefreshFailing", "StsBrokerCredentialsExpiring"},
+            2 * HOUR: tokens | {"StsBrokerRefreshFailing", "StsBrokerCredentialsExpiring", "StsBrokerNotReady"},
         },
         tmp_path,
     )
@@ -199,8 +199,8 @@ def test_full_disk_warns_and_pages_before_the_files_expire(tmp_path: Path) -> No
     pods.judge(
         {
             24 * MINUTE: set(),
-            44 * MINUTE: {"BrokerPublishFailing"},
-            48 * MINUTE: {"BrokerPublishFailing", "BrokerCredentialsExpiring"},
+            44 * MINUTE: {"StsBrokerPublishFailing"},
+            48 * MINUTE: {"StsBrokerPublishFailing", "StsBrokerCredentialsExpiring"},
         },
         tmp_path,
     )
@@ -231,4 +231,4 @@ def test_clock_that_is_off_warns(minutes: int, tmp_path: Path) -> None:
     pods.all_worlds(lambda world: setattr(world, "clock_skew", timedelta(minutes=minutes)))
     pods.all_worlds(lambda world: world.inbox.put(RefreshNow()))
     pods.live(10 * MINUTE)
-    pods.judge({9 * MINUTE: set(), 18 * MINUTE: {"BrokerClockSkew"}}, tmp_path)
+    pods.judge({9 * MINUTE: set(), 18 * MINUTE: {"StsBrokerClockSkew"}}, tmp_path)

@@ -96,10 +96,10 @@ def test_each_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_what_the_pod_has_of_its_own_stays(kind: str, tmp_path: Path) -> None:
     pod = render(tmp_path, workload(kind, busy())).pod
-    assert [container["name"] for container in pod.containers] == ["broker", "migrate", "x", "second"]
-    assert pod.volumes.keys() == {"aws", "aws-token", "data"}
+    assert [container["name"] for container in pod.containers] == ["sts-broker", "migrate", "x", "second"]
+    assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "data"}
     assert pod.spec["securityContext"] == {"fsGroup": 65532, "runAsUser": 1000}
-    assert mounts(pod.app).keys() == {"aws", "data"}
+    assert mounts(pod.app).keys() == {"sts-broker-credentials", "data"}
     assert pod.environment(pod.app)["OWN"] == "1"
     assert pod.spec["containers"][1] == {"name": "second", "image": "y"}
     assert pod.spec["initContainers"][1] == {"name": "migrate", "image": "m"}

@@ -143,13 +143,13 @@ def test_every_mount_has_its_volume_whole(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != ASKING])
 def test_token_is_in_the_broker_alone_and_as_it_expects(name: str, tmp_path: Path) -> None:
     pod = example(name).pod
-    (source,) = pod.volumes["aws-token"]["projected"]["sources"]
+    (source,) = pod.volumes["sts-broker-token"]["projected"]["sources"]
     token = source["serviceAccountToken"]
     assert 600 <= token["expirationSeconds"] == 3600
     for container in pod.containers:
-        assert ("aws-token" in mounts(container)) == (container in pod.brokers)
+        assert ("sts-broker-token" in mounts(container)) == (container in pod.brokers)
     for broker in pod.brokers:
-        mount = mounts(broker)["aws-token"]
+        mount = mounts(broker)["sts-broker-token"]
         assert mount["readOnly"] is True
         for profile in configuration(pod, broker, tmp_path).profiles:
             if profile.chain is None:
@@ -158,15 +158,18 @@ def test_token_is_in_the_broker_alone_and_as_it_expects(name: str, tmp_path: Pat
 
 
 def test_publish_directory_is_in_memory_bounded_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
-    assert pod.volumes["aws"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Mi"}
+    assert pod.volumes["sts-broker-credentials"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Mi"}
     for broker in pod.brokers:
-        mount = mounts(broker)["aws"]
+        mount = mounts(broker)["sts-broker-credentials"]
         assert mount["mountPath"] == configuration(pod, broker, tmp_path).publish.directory
         assert not mount.get("readOnly", False)
     for container in pod.containers:
-        if container not in pod.brokers and "aws" in mounts(container):
-            assert mounts(container)["aws"]["readOnly"] is True
-    assert mounts(pod.app)["aws"]["mountPath"] == mounts(pod.brokers[0])["aws"]["mountPath"]
+        if container not in pod.brokers and "sts-broker-credentials" in mounts(container):
+            assert mounts(container)["sts-broker-credentials"]["readOnly"] is True
+    assert (
+        mounts(pod.app)["sts-broker-credentials"]["mountPath"]
+        == mounts(pod.brokers[0])["sts-broker-credentials"]["mountPath"]
+    )
 
 
 def test_app_finds_the_endpoint_and_nothing_that_hides_it(pod: Pod, tmp_path: Path) -> None:
@@ -190,7 +193,7 @@ def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_pat
             if name in broker:
                 assert broker[name]["httpGet"] == {"path": page, "port": port}
         if "ports" in broker:
-            assert broker["ports"] == [{"name": "broker-health", "containerPort": port}]
+            assert broker["ports"] == [{"name": "sts-broker-http", "containerPort": port}]
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in BEFORE_ALL])
@@ -214,7 +217,10 @@ def test_before_native_sidecars_once_is_followed_by_run_beside_the_app(tmp_path:
     alike = {"name", "args", "ports", "readinessProbe", "livenessProbe"}
     assert {k: v for k, v in once.items() if k not in alike} == {k: v for k, v in run.items() if k not in alike}
     assert configuration(pod, once, tmp_path) == configuration(pod, run, tmp_path)
-    assert pod.environment(pod.app)["AWS_CONFIG_FILE"] == f"{mounts(pod.app)['aws']['mountPath']}/config"
+    assert (
+        pod.environment(pod.app)["AWS_CONFIG_FILE"]
+        == f"{mounts(pod.app)['sts-broker-credentials']['mountPath']}/config"
+    )
 
 
 def test_before_native_sidecars_without_cat_differs_in_that_variable_alone() -> None:

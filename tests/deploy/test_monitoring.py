@@ -72,8 +72,8 @@ def test_values_of_labels_in_queries_are_ones_that_a_broker_gives(where: str) ->
 
 def test_every_metric_is_of_use_to_an_alert_or_a_panel() -> None:
     asked = {each.metric for query in QUERIES.values() for each in selected(query)}
-    own = {name for name in scraped() if name.startswith("broker_")}
-    assert own - asked == {f"broker_exchange_duration_seconds_{part}" for part in ("count", "sum")}
+    own = {name for name in scraped() if name.startswith("sts_broker_")}
+    assert own - asked == {f"sts_broker_exchange_duration_seconds_{part}" for part in ("count", "sum")}
 
 
 def test_alerts_have_severity_texts_and_a_chapter_in_the_operations_page() -> None:
@@ -133,7 +133,7 @@ def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> Non
     (found,) = (
         each for each in containers if any(port.get("name") == ENDPOINT["port"] for port in each.get("ports", ()))
     )
-    assert found["name"] == "broker"
+    assert found["name"] == "sts-broker"
     assert len(ENDPOINT["port"]) <= 15
 
 
@@ -142,7 +142,7 @@ def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> Non
     [("Pending", True), ("Running", True), ("Unknown", True), ("Succeeded", False), ("Failed", False)],
 )
 def test_pod_that_has_ended_is_watched_no_more(phase: str, is_watched: bool) -> None:
-    """Or each Job that has completed would be a BrokerDown: operators drop such pods by themselves since 0.60 only."""
+    """Or each completed Job would be a StsBrokerDown: operators drop such pods by themselves since 0.60 only."""
     (dropped,) = (each for each in ENDPOINT["relabelings"] if each.get("action") == "drop")
     assert dropped["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
     assert is_watched == (not re.fullmatch(dropped["regex"], phase)), "Prometheus anchors it"

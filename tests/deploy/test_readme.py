@@ -30,7 +30,7 @@ def blocks(heading: str, language: str) -> list[str]:
 
 def test_commands_of_inject_work_as_they_stand(tmp_path: Path) -> None:
     shutil.copytree(DEPLOY / "examples", tmp_path / "examples")
-    (block,) = blocks("broker inject", "sh")
+    (block,) = blocks("sts-broker inject", "sh")
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     done = subprocess.run(
         ["bash", "-ec", block],
@@ -48,11 +48,11 @@ def test_commands_of_inject_work_as_they_stand(tmp_path: Path) -> None:
     assert all(line in lines for line in original), "each line is there, in order"
     assert done.stdout.startswith(first)
     jobs = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Job"]
-    assert [each["spec"]["template"]["spec"]["initContainers"][0]["name"] for each in jobs] == ["broker"]
+    assert [each["spec"]["template"]["spec"]["initContainers"][0]["name"] for each in jobs] == ["sts-broker"]
 
 
 def test_kinds_and_annotations_that_are_named_are_those_that_are_known() -> None:
-    section = README.split("## broker inject\n")[1].split("\n## ")[0]
+    section = README.split("## sts-broker inject\n")[1].split("\n## ")[0]
     listed = re.search(r"It knows (.*?), and a List", section, re.DOTALL)
     assert listed is not None
     assert tuple(re.split(r",\s+", listed[1])) == KINDS

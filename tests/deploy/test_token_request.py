@@ -22,7 +22,7 @@ def test_broker_asks_the_api_and_has_no_volume_for_it() -> None:
     assert configuration.token_request == TokenRequestSpec(host="10.96.0.1", port=443)
     assert configuration.warnings == ()
     assert not any("projected" in volume for volume in pod.volumes.values())
-    assert mounts(broker).keys() == {"aws"}
+    assert mounts(broker).keys() == {"sts-broker-credentials"}
 
 
 def test_token_of_the_api_is_mounted_into_the_broker_alone() -> None:

@@ -44,13 +44,13 @@ def metrics_table() -> str:
     """Return a row for each metric: name, type, labels, meaning."""
     collector = SnapshotCollector(Status([make_profile()]).snapshot, FakeClock())
     labels = {
-        "broker_build_info": "version, python",
-        "broker_fault": "profile, reason",
-        "broker_refresh_total": "profile, outcome, reason",
-        "broker_publish_failures_total": "profile",
-        "broker_ready": "",
-        "broker_exchange_duration_seconds": "",
-        "broker_clock_skew_seconds": "",
+        "sts_broker_build_info": "version, python",
+        "sts_broker_fault": "profile, reason",
+        "sts_broker_refresh_total": "profile, outcome, reason",
+        "sts_broker_publish_failures_total": "profile",
+        "sts_broker_ready": "",
+        "sts_broker_exchange_duration_seconds": "",
+        "sts_broker_clock_skew_seconds": "",
     }
     rows = []
     for family in collector.collect():
@@ -81,7 +81,7 @@ def reasons_table() -> str:
 
 
 def trust_rules_table() -> str:
-    """Return a row for each rule of `broker trust lint`: id, severity, what is wrong, why it matters, the mend."""
+    """Return a row for each rule of `sts-broker trust lint`: id, severity, what is wrong, why it matters, the mend."""
     rows = [
         f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.mend} |" for rule in RULES.values()
     ]

@@ -81,21 +81,21 @@ def test_manifest_configures_the_broker() -> None:
     configuration = load(environment(BROKER))
     mounts = {mount["name"]: mount for mount in BROKER["volumeMounts"]}
     (profile,) = configuration.profiles
-    assert profile.token_file.startswith(mounts["aws-token"]["mountPath"] + "/")
-    assert mounts["aws"]["mountPath"] == configuration.publish.directory
+    assert profile.token_file.startswith(mounts["sts-broker-token"]["mountPath"] + "/")
+    assert mounts["sts-broker-credentials"]["mountPath"] == configuration.publish.directory
     assert BROKER["startupProbe"]["httpGet"]["port"] == configuration.health_port
     assert BROKER["restartPolicy"] == "Always"
 
 
 def test_manifest_projects_the_token_that_the_broker_expects_into_the_broker_alone() -> None:
     volumes = {volume["name"]: volume for volume in MANIFEST["spec"]["volumes"]}
-    (source,) = volumes["aws-token"]["projected"]["sources"]
+    (source,) = volumes["sts-broker-token"]["projected"]["sources"]
     (profile,) = load(environment(BROKER)).profiles
     assert source["serviceAccountToken"]["audience"] == profile.audience
     assert source["serviceAccountToken"]["expirationSeconds"] >= 600
     assert profile.token_file.endswith("/" + source["serviceAccountToken"]["path"])
     (app,) = MANIFEST["spec"]["containers"]
-    assert [mount["name"] for mount in app["volumeMounts"]] == ["aws"]
+    assert [mount["name"] for mount in app["volumeMounts"]] == ["sts-broker-credentials"]
     assert app["volumeMounts"][0]["readOnly"]
     assert "subPath" not in app["volumeMounts"][0]
     configuration = load(environment(BROKER))
@@ -141,7 +141,7 @@ def test_commands_table_is_the_command_line(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["--help"])
     verbs = set(re.findall(r"^    ([a-z]+) {2,}", capsys.readouterr().out, re.MULTILINE))
-    assert set(re.findall(r"^\| `broker ([a-z]+)` \|", README, re.MULTILINE)) == verbs
+    assert set(re.findall(r"^\| `sts-broker ([a-z]+)` \|", README, re.MULTILINE)) == verbs
 
 
 def test_exit_codes_table_is_the_taxonomy() -> None:
@@ -167,9 +167,10 @@ def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
     assert "assumed-role/app/demo.app-7d9c5b6f8-x2x7k" in done.stdout
 
 
-def test_module_table_is_the_package() -> None:
-    modules = {path.stem for path in (ROOT / "broker").glob("*.py")} - {"__init__", "__main__"}
-    assert set(re.findall(r"^\| `(\w+)` \|", ARCHITECTURE, re.MULTILINE)) == modules
+def test_package_table_is_the_package() -> None:
+    packages = {path.parent.name for path in (ROOT / "broker").glob("*/__init__.py")}
+    section = ARCHITECTURE.split("## The packages")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `broker/(\w+)/` \|", section, re.MULTILINE)) == packages
 
 
 def test_rules_in_the_architecture_are_nine() -> None:

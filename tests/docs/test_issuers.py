@@ -53,7 +53,7 @@ def commands_of(*programs: str) -> list[list[str]]:
 
 
 def test_every_command_is_of_a_known_program() -> None:
-    known = {"broker", "oc", "kubectl", "aws", "base64"}
+    known = {"sts-broker", "oc", "kubectl", "aws", "base64"}
     assert {words[0] for words in commands() if "=" not in words[0]} == known
 
 
@@ -115,9 +115,9 @@ class Cluster:
         if "=" in words[0]:
             name, _, value = line.partition("=")
             self.variables[name] = value
-        elif words[0] == "broker":
+        elif words[0] == "sts-broker":
             self._ours(words[1:])
-        elif " -- broker " in line:
+        elif " -- sts-broker " in line:
             self._ours(words[words.index("--") + 2 :])
         elif words[0] == "aws":
             self._upload_or_download(words)

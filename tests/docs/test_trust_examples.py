@@ -42,10 +42,10 @@ def test_modules_take_what_the_readme_gives_them() -> None:
 def test_commands_work_as_they_stand(tmp_path: Path) -> None:
     """But for the last one, which asks an issuer on the internet: that it is understood is all that is looked at."""
     *here, outside = COMMANDS.replace("\\\n", "").strip().splitlines()
-    assert outside.split("#")[0].split() == ["broker", "issuer", "check", "https://oidc.example/cluster"]
+    assert outside.split("#")[0].split() == ["sts-broker", "issuer", "check", "https://oidc.example/cluster"]
     token = make_jwt(issued_at=datetime.now(UTC), sub="system:serviceaccount:payments:api")
     (tmp_path / "token.jwt").write_text(token)  # its issuer is that of the example
-    script = "\n".join(["set -e", f'broker() {{ "{sys.executable}" -m broker "$@"; }}', *here])
+    script = "\n".join(["set -e", f'sts-broker() {{ "{sys.executable}" -m broker "$@"; }}', *here])
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,

@@ -49,18 +49,18 @@ CHAINED = {
 WEAK = policy("system:serviceaccount:*:app", "StringLike")
 OTHER = policy("system:serviceaccount:demo:other")
 RUNS = {
-    "broker trust lint trust.json": (1, {"trust.json": WEAK}),
+    "sts-broker trust lint trust.json": (1, {"trust.json": WEAK}),
     "terraform show -json plan.out": (0, {}),
     "terraform show -json |": (0, {}),
-    "broker trust lint --account": (
+    "sts-broker trust lint --account": (
         0,
         {"chained.json": CHAINED, "namespace.json": policy("system:serviceaccount:demo:*", "StringLike")},
     ),
-    "broker trust lint --format json": (0, {"trust.json": WEAK}),
-    "broker trust explain --policy trust.json": (1, {"trust.json": OTHER}),
+    "sts-broker trust lint --format json": (0, {"trust.json": WEAK}),
+    "sts-broker trust explain --policy trust.json": (1, {"trust.json": OTHER}),
     "aws iam get-role": (0, {}),
-    "broker trust render --token": (0, {}),
-    "broker trust render --account": (0, {}),
+    "sts-broker trust render --token": (0, {}),
+    "sts-broker trust render --account": (0, {}),
 }
 """How each block begins, how it ends, and the policies that it finds."""
 
@@ -81,7 +81,7 @@ def run(script: str, directory: Path, policies: dict[str, Any]) -> subprocess.Co
     (directory / "role").write_text(json.dumps(policy()))
     (directory / "token.jwt").write_text(make_jwt(issued_at=datetime.now(UTC)))
     stand_ins = [
-        f'broker() {{ "{sys.executable}" -m broker "$@"; }}',
+        f'sts-broker() {{ "{sys.executable}" -m broker "$@"; }}',
         "terraform() { cat plan; }",
         "aws() { cat role; }",
     ]
@@ -114,9 +114,9 @@ def test_commands_run_as_they_stand(tmp_path: Path, block: str) -> None:
 
 
 def test_output_is_what_is_printed(tmp_path: Path) -> None:
-    linted = run("broker trust lint trust.json", tmp_path, {"trust.json": WEAK}).stdout
+    linted = run("sts-broker trust lint trust.json", tmp_path, {"trust.json": WEAK}).stdout
     explained = run(
-        "broker trust explain --policy trust.json --token token.jwt", tmp_path, {"trust.json": OTHER}
+        "sts-broker trust explain --policy trust.json --token token.jwt", tmp_path, {"trust.json": OTHER}
     ).stdout
     assert OUTPUTS[0] == linted
     assert without_fingerprint(OUTPUTS[1]) == without_fingerprint(explained)

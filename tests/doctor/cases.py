@@ -507,7 +507,7 @@ ISSUERS = [
     Case(
         name="policy-of-no-statement-for-it",
         check="trust-policy",
-        said="Add a statement for this token: broker trust render",
+        said="Add a statement for this token: sts-broker trust render",
         do=_policy_of_people,
     ),
     Case(

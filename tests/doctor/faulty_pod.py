@@ -1,4 +1,4 @@
-"""A pod for `broker doctor`: all settings, and a sandbox whose issuer and STS stand behind TLS and a proxy.
+"""A pod for `sts-broker doctor`: all settings, and a sandbox whose issuer and STS stand behind TLS and a proxy.
 
 A test changes what it likes of a Ward, and asks for the report. The proxy makes the real names lead here.
 """

@@ -1,4 +1,4 @@
-"""`broker doctor --policy iam`: IAM's policy is judged as a file is; an IAM that does not tell is no fault."""
+"""`sts-broker doctor --policy iam`: IAM's policy is judged as a file is; an IAM that does not tell is no fault."""
 
 from __future__ import annotations
 

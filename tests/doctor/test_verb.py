@@ -1,4 +1,4 @@
-"""`broker doctor` as a user starts it: text, JSON, exit codes, standard input, a terminal, beside a running broker."""
+"""`sts-broker doctor` as a user starts it: text, JSON, exit codes, standard input, a terminal, a running broker."""
 
 from __future__ import annotations
 

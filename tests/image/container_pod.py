@@ -72,7 +72,7 @@ class ContainerPod:
     def start(
         self, *more: str, name: str = "broker", user: str = USER, network: str = "host", **changes: str
     ) -> Program:
-        """Start the image as it is: `broker run`. `more` are further options of podman's."""
+        """Start the image as it is: `sts-broker run`. `more` are further options of podman's."""
         options = (f"--name={name}", *self.options(user=user, network=network, **changes), *more)
         self._programs[name] = Program(
             environment=self.tools.environment,

@@ -128,7 +128,7 @@ class TestVerbs:
         for verb in verbs:
             ended = pod.run(verb, "--help")
             assert ended.code == 0, ended.err
-            assert ended.out.startswith(f"usage: broker {verb} ")
+            assert ended.out.startswith(f"usage: sts-broker {verb} ")
 
     def test_token_says_whom_it_is_for(self, pod: ContainerPod) -> None:
         ended = pod.run("token", "--json")

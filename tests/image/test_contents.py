@@ -78,11 +78,11 @@ def test_labels_say_what_it_is(tools: Containers, built: Built) -> None:
 
 
 def test_programs_are_the_interpreter_and_the_launcher(built: Built) -> None:
-    assert {path.name for path in (built.files / "usr/local/bin").iterdir()} >= {"broker", "python", "python3"}
+    assert {path.name for path in (built.files / "usr/local/bin").iterdir()} >= {"sts-broker", "python", "python3"}
     executable = [path for path in files_below(built.files) if path.stat().st_mode & 0o111]
     library = built.files / "usr/local/lib"
     programs = {path.name for path in executable if ".so" not in path.name and not path.is_relative_to(library)}
-    assert {re.sub(r"[\d.]+$", "", name) for name in programs} == {"broker", "python"}
+    assert {re.sub(r"[\d.]+$", "", name) for name in programs} == {"sts-broker", "python"}
 
 
 def test_there_is_no_shell_no_package_manager_and_no_tool(built: Built) -> None:

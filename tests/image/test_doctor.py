@@ -1,4 +1,4 @@
-"""`broker doctor` in the broker's own container, within the memory that deploy/ gives both, and with less."""
+"""`sts-broker doctor` in the broker's own container, within the memory that deploy/ gives both, and with less."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(pod: ContainerPod, *more: str) -> Program:
 
 def look(tools: Containers) -> dict[str, dict[str, Any]]:
     """Run the doctor beside the broker; return its lines by check."""
-    document = json.loads(tools.podman("exec", "broker", "broker", "doctor", "--json"))
+    document = json.loads(tools.podman("exec", "broker", "sts-broker", "doctor", "--json"))
     return {each["id"]: each for each in document["checks"]}
 
 

@@ -29,7 +29,7 @@ TURNS_ENOUGH = 50
 
 @dataclass(slots=True, kw_only=True)
 class InProcessBroker:
-    """Everything `broker run` puts together but signals, listener and log."""
+    """Everything `sts-broker run` puts together but signals, listener and log."""
 
     profiles: Sequence[ProfileSpec]
     sts: StsSpec

@@ -66,7 +66,7 @@ class AskingPod:
         }
 
     def start(self, *arguments: str, **changes: str) -> Program:
-        """Start `broker run`, or what the arguments say."""
+        """Start `sts-broker run`, or what the arguments say."""
         environment: dict[str, Any] = self.environment(**changes)
         return self.pod.start(*arguments, wrapper=self.wrapper, **environment)
 

@@ -1,4 +1,4 @@
-"""What tests let `broker exec` run, in which environment: a command that writes down its signals, one that sleeps."""
+"""Commands that tests run under `sts-broker exec`: one that records its signals, one that sleeps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HIDING = {
 
 
 def run_exec(pod: Pod, *arguments: str, stdin: str = "", **changes: str) -> Ended:
-    """Run `broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
+    """Run `sts-broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
     pod.published.mkdir(exist_ok=True)
     ended = pod.run("exec", *arguments, stdin=stdin, **changes)
     assert list(pod.published.iterdir()) == []

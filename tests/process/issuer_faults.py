@@ -1,4 +1,4 @@
-"""What can be wrong with an issuer: one thing each, and what `broker issuer check` has to say of it."""
+"""What can be wrong with an issuer: one thing each, and what `sts-broker issuer check` has to say of it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Pod:
         return {name: value for name, value in given.items() if value}
 
     def start(self, *arguments: str, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
-        """Start `broker run`, or what the arguments say; it is ended with the pod, if not before."""
+        """Start `sts-broker run`, or what the arguments say; it is ended with the pod, if not before."""
         self._remember_endpoint_token()
         program = Program(
             *(arguments or ("run",)),
@@ -88,7 +88,7 @@ class Pod:
         return program
 
     def start_and_publish(self, *, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
-        """Start `broker run` and wait for its first credentials."""
+        """Start `sts-broker run` and wait for its first credentials."""
         program = self.start(wrapper=wrapper, umask=umask, **changes)
         program.wait_for("refreshed")
         return program

@@ -1,4 +1,4 @@
-"""`broker credentials` as SDKs run it: beside a broker, in a container that knows nothing but where the files are."""
+"""`sts-broker credentials` as SDKs run it: in a container that knows nothing but where the files are."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_verb_prints_what_is_published_and_calls_nobody(pod: Pod) -> None:
 def test_nothing_published_ends_with_5_and_names_where_it_looked(pod: Pod) -> None:
     ended = credentials(pod, "--directory", str(pod.published))
     assert (ended.code, ended.out) == (5, "")
-    assert ended.err.startswith(f"broker: Cannot read {pod.published}: No such file or directory.")
+    assert ended.err.startswith(f"sts-broker: Cannot read {pod.published}: No such file or directory.")
     assert ended.err.count("\n") == 1
 
 
@@ -68,7 +68,7 @@ def test_expired_credentials_are_not_handed_on(
 
 def test_sdk_gets_credentials_through_the_verb_in_the_published_config(pod: Pod) -> None:
     """The broker's own answer to images that have no `cat`."""
-    command = f"{sys.executable} -m broker credentials --directory {{directory}} --profile {{profile}}"
+    command = f"{sys.executable} -m sts-broker credentials --directory {{directory}} --profile {{profile}}"
     pod.start_and_publish(BROKER_PUBLISH_PROCESS_COMMAND=command)
     done = subprocess.run(
         [sys.executable, "-c", "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"],

@@ -1,4 +1,4 @@
-"""`broker demo` as a person meets it: in a pipe, on a terminal, interrupted, and when something goes wrong."""
+"""`sts-broker demo` as a person meets it: in a pipe, on a terminal, interrupted, and when something goes wrong."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Host:
         return self.root / "tmp"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `broker demo` with its output in a pipe."""
+        """Start `sts-broker demo` with its output in a pipe."""
         return self.start_command(command("demo", *arguments))
 
     def start_command(self, line: Sequence[str]) -> subprocess.Popen[str]:
@@ -289,7 +289,7 @@ def plain(text: str) -> str:
 
 
 class Terminal:
-    """`broker demo --seconds 10` with a terminal of its own."""
+    """`sts-broker demo --seconds 10` with a terminal of its own."""
 
     def __init__(self, host: Host, *, columns: int, lines: int) -> None:
         self._master, slave = pty.openpty()

@@ -1,4 +1,4 @@
-"""The credentials endpoint of `broker run`, as an app beside it meets it."""
+"""The credentials endpoint of `sts-broker run`, as an app beside it meets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker exec`: the command gets credentials that last, its own exit code counts, and nothing is left behind."""
+"""`sts-broker exec`: the command gets credentials that last, its own exit code counts, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 
 
 def start_exec(pod: Pod, *arguments: str) -> tuple[Program, int]:
-    """Start `broker exec -- sleep 60`, with these arguments before. Return it, and the id of its command."""
+    """Start `sts-broker exec -- sleep 60`, with these arguments before. Return it, and the id of its command."""
     pod.published.mkdir()
     program = pod.start("exec", *arguments, "--", "sleep", "60")
     program.wait_for("refreshed")
@@ -109,7 +109,7 @@ class TestExitCode:
     def test_no_command_is_a_usage_error(self, pod: Pod) -> None:
         ended = run_exec(pod, "--")
         assert ended.code == 2
-        assert "usage: broker exec" in ended.err
+        assert "usage: sts-broker exec" in ended.err
 
     def test_place_where_nothing_can_be_written_is_5(self, pod: Pod) -> None:
         """The endpoint's token has to be a file."""
@@ -213,7 +213,7 @@ def text_of(pid: int, name: str) -> str:
 
 
 def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> None:
-    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m broker credentials >/dev/null || echo none"
+    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m sts-broker credentials >/dev/null || echo none"
     ended = run_exec(pod, "--", "sh", "-c", script, sys.executable, PYTHONPATH=str(Path.cwd()))
     assert ended.out.splitlines() == ["700 .", *(f"600 {name}" for name in FILES)]
 

@@ -1,4 +1,4 @@
-"""An unmodified SDK as the command of `broker exec`: it finds the endpoint, and follows it."""
+"""An unmodified SDK as the command of `sts-broker exec`: it finds the endpoint, and follows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker exec` passes each signal on once, reaps what is left to it, and takes its files away however it ends."""
+"""`sts-broker exec` passes each signal on once, reaps what is left to it, and takes its files away however it ends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def signals(tmp_path: Path) -> Path:
 
 
 def start_listener(pod: Pod, signals: Path) -> tuple[Program, int]:
-    """Start a LISTENER under `broker exec`. Return the broker and the id of the command."""
+    """Start a LISTENER under `sts-broker exec`. Return the broker and the id of the command."""
     pod.published.mkdir()
     program = pod.start("exec", "--", sys.executable, "-c", LISTENER, str(signals))
     heard(signals)

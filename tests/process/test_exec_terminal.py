@@ -1,4 +1,4 @@
-"""`broker exec` on a terminal: its keys, its end and its job control are the command's, each once."""
+"""`sts-broker exec` on a terminal: its keys, its end and its job control are the command's, each once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker inject` as a pipeline runs it: streams, exit codes, and nothing lost."""
+"""`sts-broker inject` as a pipeline runs it: streams, exit codes, and nothing lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_check_prints_names_and_ends_with_1_and_then_with_0(pod: Pod, tmp_path: 
     file.write_text(APP)
     ended = pod.run("inject", "--filename", str(file), *OPTIONS, "--check")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "broker: document 1, Pod app: lacks the sidecar\n"
+    assert ended.err == "sts-broker: document 1, Pod app: lacks the sidecar\n"
     file.write_text(pod.run("inject", "-f", str(file), *OPTIONS).out)
     ended = pod.run("inject", "-f", str(file), *OPTIONS, "--check")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
@@ -76,7 +76,7 @@ def test_faults_end_with_2_and_print_no_manifest(pod: Pod, tmp_path: Path) -> No
     ended = pod.run("inject", "-f", str(good), "-f", str(bad), "-f", str(tmp_path / "none.yaml"), *OPTIONS)
     assert (ended.code, ended.out) == (2, "")
     first, second, third = ended.err.splitlines()
-    assert first == "broker: the configuration has 2 faults:"
+    assert first == "sts-broker: the configuration has 2 faults:"
     assert second.startswith(f"  {bad}, document 1, line 1, column 5: no valid YAML")
     assert third == f"  {tmp_path / 'none.yaml'}: No such file or directory"
 

@@ -1,4 +1,4 @@
-"""`broker issuer` as a user starts it: what `render` writes, and one sentence of `check` for each misconfiguration."""
+"""`sts-broker issuer` as a user starts it: what `render` writes, and what `check` says of each misconfiguration."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def site(authority: Authority) -> Iterator[Site]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run `broker issuer` with an environment that has nothing but the path."""
+    """Run `sts-broker issuer` with an environment that has nothing but the path."""
 
     def start(*arguments: str, stdin: str = "", **environment: str) -> Ended:
         ended = run_to_end(
@@ -363,7 +363,7 @@ class TestRender:
         (key,) = json.loads((tmp_path / "site/x/keys.json").read_text())["keys"]
         assert key == jwk(kid=key["kid"])
         assert f"  {key['kid']} RS256, 2048 bits\n" in ended.out
-        assert ended.out.endswith(f"broker issuer check {ISSUER}\n")
+        assert ended.out.endswith(f"sts-broker issuer check {ISSUER}\n")
 
     def test_same_keys_in_any_order_give_the_same_bytes(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "a.pem").write_text(pem(PRIVATE))
@@ -499,7 +499,7 @@ def served(directory: Path) -> dict[str, Steps]:
 
 
 class Rotation:
-    """A sandbox whose issuer's documents are not its own, but what `broker issuer render` last wrote."""
+    """A sandbox whose issuer's documents are not its own, but what `sts-broker issuer render` last wrote."""
 
     def __init__(self, run: Run, authority: Authority, directory: Path) -> None:
         self._run, self._authority, self._directory = run, authority, directory

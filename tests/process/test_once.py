@@ -1,4 +1,4 @@
-"""`broker once` and the starts that fail: exit codes, and what is said."""
+"""`sts-broker once` and the starts that fail: exit codes, and what is said."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_configuration_faults_are_all_listed_by_name_with_exit_2(pod: Pod, verb:
     ended = pod.run(verb, **FAULTY)
     assert (ended.code, ended.out) == (2, "")
     heading, *faults_told = ended.err.splitlines()
-    assert heading == f"broker: the configuration has {len(FAULTY)} faults:"
+    assert heading == f"sts-broker: the configuration has {len(FAULTY)} faults:"
     assert sorted(line.split(":")[0].strip() for line in faults_told) == sorted(FAULTY)
     assert not pod.published.exists()
     assert pod.exchanges() == []

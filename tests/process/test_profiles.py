@@ -61,7 +61,7 @@ def test_profile_that_is_not_required_does_not_hold_back_readiness(pod: Pod) -> 
     program.wait_for("refreshed", profile="default")
     program.wait_for("exchange_failed", profile="bad")
     assert program.get("/readyz").status == 200
-    assert 'broker_fault{profile="bad",reason="role_denied"} 1.0' in program.get("/metrics").body
+    assert 'sts_broker_fault{profile="bad",reason="role_denied"} 1.0' in program.get("/metrics").body
 
 
 def test_profile_whose_exchange_hangs_delays_no_other(pod: Pod) -> None:

@@ -1,4 +1,4 @@
-"""`broker run` warns of what in its own container hides it from SDKs: the app's container probably has it too."""
+"""`sts-broker run` warns of what in its own container hides it from SDKs: the app's container probably has it too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker run` as a user starts it: first credentials, probes, rotation, refresh on demand, crash and restart."""
+"""`sts-broker run` as a user starts it: first credentials, probes, rotation, refresh on demand, crash and restart."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def test_metrics_and_status_tell_what_was_published(pod: Pod) -> None:
     program = pod.start_and_publish()
     metrics = program.get("/metrics").body
     for line in (
-        "broker_ready 1.0",
-        'broker_generation{profile="default"} 1.0',
-        'broker_refresh_total{outcome="success",profile="default",reason="no_credentials"} 1.0',
+        "sts_broker_ready 1.0",
+        'sts_broker_generation{profile="default"} 1.0',
+        'sts_broker_refresh_total{outcome="success",profile="default",reason="no_credentials"} 1.0',
     ):
         assert line in metrics.splitlines()
     status = program.status()

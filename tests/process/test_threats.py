@@ -88,7 +88,7 @@ def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, thief: Asker) -> 
 def test_line_that_asks_for_a_refresh_is_a_program_of_the_image_and_does_so(pod: Pod) -> None:
     """The process is another number than 1 here; nothing else of the line is changed."""
     program = pod.start_and_publish()
-    (code,) = re.findall(r"kubectl exec POD -c broker -- python3 -c '([^']+)'", PAGE)
+    (code,) = re.findall(r"kubectl exec POD -c sts-broker -- python3 -c '([^']+)'", PAGE)
     assert "os.kill(1, 1)" in code
     subprocess.run(
         [sys.executable, "-c", code.replace("os.kill(1,", f"os.kill({program.pid},")], check=True, timeout=30

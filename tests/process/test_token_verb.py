@@ -1,4 +1,4 @@
-"""`broker token`: what it shows, its exit code, and what it never shows."""
+"""`sts-broker token`: what it shows, its exit code, and what it never shows."""
 
 from __future__ import annotations
 

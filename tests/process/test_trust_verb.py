@@ -1,4 +1,4 @@
-"""`broker trust`: lint, explain and render as an infra team runs them."""
+"""`sts-broker trust`: lint, explain and render as an infra team runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pods that cannot take the sidecar, each with what `broker inject` and the policy of deploy/admission say of it."""
+"""Pods that cannot take the sidecar, each with what `sts-broker inject` and the admission policy say of it."""
 
 from __future__ import annotations
 
@@ -46,43 +46,57 @@ _SOURCE = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.c
 
 def _token(**changes: str) -> dict[str, Any]:
     source = {"serviceAccountToken": {"path": "token", **changes}}
-    return _pod(volumes=[{"name": "aws-token", "projected": {"sources": [source]}}])
+    return _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [source]}}])
 
 
-_NAMED = "container named broker"
+_NAMED = "container named sts-broker"
 UNFIT = {
     "a container named broker": Unfit(
-        _pod(containers=[{"name": "app", "image": "x"}, {"name": "broker", "image": "y"}]), _NAMED, "is named broker"
+        _pod(containers=[{"name": "app", "image": "x"}, {"name": "sts-broker", "image": "y"}]),
+        _NAMED,
+        "is named sts-broker",
     ),
     "an init container named broker": Unfit(
-        _pod(initContainers=[{"name": "broker", "image": "y"}]), _NAMED, "is named broker"
+        _pod(initContainers=[{"name": "sts-broker", "image": "y"}]), _NAMED, "is named sts-broker"
     ),
     "a broker of which no port is named": Unfit(
-        _pod(initContainers=[{"name": "broker", "image": "y", "ports": [{"containerPort": 9912}]}]),
+        _pod(initContainers=[{"name": "sts-broker", "image": "y", "ports": [{"containerPort": 9912}]}]),
         _NAMED,
-        "is named broker",
+        "is named sts-broker",
     ),
-    "another volume aws": Unfit(
-        _pod(volumes=[{"name": "aws", "secret": {"secretName": "s"}}]), "volume aws is no emptyDir", "volume named aws"
+    "another volume sts-broker-credentials": Unfit(
+        _pod(volumes=[{"name": "sts-broker-credentials", "secret": {"secretName": "s"}}]),
+        "volume sts-broker-credentials is no emptyDir",
+        "volume named sts-broker-credentials",
     ),
-    "another volume aws-token": Unfit(
-        _pod(volumes=[{"name": "aws-token", "emptyDir": {}}]), "volume aws-token is no projected", "aws-token"
+    "another volume sts-broker-token": Unfit(
+        _pod(volumes=[{"name": "sts-broker-token", "emptyDir": {}}]),
+        "volume sts-broker-token is no projected",
+        "sts-broker-token",
     ),
-    "an aws on a disk": Unfit(_pod(volumes=[{"name": "aws", "emptyDir": {}}]), "another than", "volume named aws"),
-    "a token of another audience": Unfit(_token(audience="other"), "another than", "aws-token"),
-    "a token for the API": Unfit(_token(), "another than", "aws-token"),
-    "a token at another path": Unfit(_token(audience="sts.amazonaws.com", path="t"), "another than", "aws-token"),
-    "two sources": Unfit(
-        _pod(volumes=[{"name": "aws-token", "projected": {"sources": [_SOURCE, {"secret": {"name": "s"}}]}}]),
+    "an aws on a disk": Unfit(
+        _pod(volumes=[{"name": "sts-broker-credentials", "emptyDir": {}}]),
         "another than",
-        "aws-token",
+        "volume named sts-broker-credentials",
+    ),
+    "a token of another audience": Unfit(_token(audience="other"), "another than", "sts-broker-token"),
+    "a token for the API": Unfit(_token(), "another than", "sts-broker-token"),
+    "a token at another path": Unfit(
+        _token(audience="sts.amazonaws.com", path="t"), "another than", "sts-broker-token"
+    ),
+    "two sources": Unfit(
+        _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [_SOURCE, {"secret": {"name": "s"}}]}}]),
+        "another than",
+        "sts-broker-token",
     ),
     "a source of another kind": Unfit(
-        _pod(volumes=[{"name": "aws-token", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
+        _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
         "another than",
-        "aws-token",
+        "sts-broker-token",
     ),
-    "no sources": Unfit(_pod(volumes=[{"name": "aws-token", "projected": {}}]), "another than", "aws-token"),
+    "no sources": Unfit(
+        _pod(volumes=[{"name": "sts-broker-token", "projected": {}}]), "another than", "sts-broker-token"
+    ),
     "port 9910": Unfit(_app(ports=[{"containerPort": 9910}]), "port 9910", "ports 9910"),
     "port 9911": Unfit(_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911", "and 9911"),
     "a port of one of two": Unfit(
@@ -93,24 +107,28 @@ UNFIT = {
     "a port of an init container": Unfit(
         _pod(initContainers=[{"name": "m", "image": "m", "ports": [{"containerPort": 9911}]}]), "port 9911", "9911"
     ),
-    "subPath": Unfit(_mounting("aws", "/var/run/aws", subPath="config"), "by subPath", "by subPath"),
-    "subPathExpr": Unfit(_mounting("aws", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"),
-    "aws elsewhere": Unfit(_mounting("aws", "/aws"), "its place is /var/run/aws", "not at /var/run/aws"),
+    "subPath": Unfit(_mounting("sts-broker-credentials", "/var/run/aws", subPath="config"), "by subPath", "by subPath"),
+    "subPathExpr": Unfit(
+        _mounting("sts-broker-credentials", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"
+    ),
+    "aws elsewhere": Unfit(
+        _mounting("sts-broker-credentials", "/aws"), "its place is /var/run/aws", "not at /var/run/aws"
+    ),
     "another volume in its place": Unfit(_mounting("b", "/var/run/aws/"), "move it", "another volume at /var/run/aws"),
     "another volume exactly there": Unfit(_mounting("b", "/var/run/aws"), "move it", "another volume at /var/run/aws"),
-    "the token in the app": Unfit(_mounting("aws-token", "/t"), "the broker's token", "the broker's alone"),
+    "the token in the app": Unfit(_mounting("sts-broker-token", "/t"), "the broker's token", "the broker's alone"),
     "the token in one of two": Unfit(
         _pod(
             containers=[
                 {"name": "a", "image": "x", "volumeMounts": _MOUNTS},
-                *_mounting("aws-token", "/t")["containers"],
+                *_mounting("sts-broker-token", "/t")["containers"],
             ]
         ),
         "the broker's token",
         "the broker's alone",
     ),
     "one mount of two": Unfit(
-        _app(volumeMounts=[*_MOUNTS, {"name": "aws", "mountPath": "/var/run/aws", "subPath": "x"}]),
+        _app(volumeMounts=[*_MOUNTS, {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "subPath": "x"}]),
         "by subPath",
         "by subPath",
     ),
@@ -172,20 +190,23 @@ FIT = {
     ),
     "root in its own container": _app(securityContext={"runAsUser": 0}),
     "another user": _pod(securityContext={"runAsUser": 1}),
-    "a mount with a slash": _mounting("aws", "/var/run/aws/", readOnly="true"),
+    "a mount with a slash": _mounting("sts-broker-credentials", "/var/run/aws/", readOnly="true"),
     "some of each": _pod(
         volumes=[
             {"name": "data", "emptyDir": {}},
-            {"name": "aws", "emptyDir": {"medium": "Memory"}},
-            {"name": "aws-token", "projected": {"sources": [_SOURCE]}},
-            {"name": "broker-profiles", "configMap": {"name": "c"}},
+            {"name": "sts-broker-credentials", "emptyDir": {"medium": "Memory"}},
+            {"name": "sts-broker-token", "projected": {"sources": [_SOURCE]}},
+            {"name": "sts-broker-profiles", "configMap": {"name": "c"}},
         ],
         containers=[
             {
                 "name": "app",
                 "image": "x",
                 "env": [{"name": "OWN", "value": "1"}, {"name": "AWS_REGION", "value": "us-east-1"}],
-                "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "aws", "mountPath": "/var/run/aws"}],
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"},
+                    {"name": "sts-broker-credentials", "mountPath": "/var/run/aws"},
+                ],
                 "ports": [{"containerPort": 8080}],
             },
             {"name": "b", "image": "y", "env": [{"name": ENDPOINT_VARIABLE, "value": _ENDPOINT}, {"name": "Z"}]},

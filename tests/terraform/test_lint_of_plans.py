@@ -1,4 +1,4 @@
-"""`broker trust lint` on what the real terraform prints: plans of all kinds, and states."""
+"""`sts-broker trust lint` on what the real terraform prints: plans of all kinds, and states."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_plan_is_judged_by_what_there_will_be(workspace: Workspace) -> None:
     }
     code, found, told = lint(workspace.directory / "plan.json", plan)
     assert (code, found) == (1, WEAK)
-    assert told == "broker: plan.json: the trust policy of aws_iam_role.changes is not known before it is applied\n"
+    assert told == "sts-broker: plan.json: the trust policy of aws_iam_role.changes is not known before it is applied\n"
 
     workspace.must("apply", "-input=false", "-no-color", "plan.out")
     code, found, told = lint(workspace.directory / "state.json", workspace.must("show", "-json").out)
@@ -190,5 +190,5 @@ def test_plan_that_failed_is_no_clean_one(workspace: Workspace) -> None:
     assert lint(workspace.directory / "failed.json", plan) == (
         2,
         [],
-        "broker: failed.json: the plan has failed, and does not tell everything\n",
+        "sts-broker: failed.json: the plan has failed, and does not tell everything\n",
     )

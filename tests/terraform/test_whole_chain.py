@@ -48,7 +48,7 @@ def chain(tree: Path) -> Iterator[Deployed]:
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Let `broker trust lint` look."""
+    """Let `sts-broker trust lint` look."""
     return subprocess.run(
         [sys.executable, "-m", "broker", "trust", "lint", *map(str, files)],
         env={"PATH": os.environ["PATH"]},
@@ -300,7 +300,7 @@ def documents(s3: Any, bucket: str) -> dict[str, Any]:  # noqa: ANN401 - a boto3
 
 
 def rendered_by_broker(told: Deployed, issuer: str) -> dict[str, Any]:
-    """Return what `broker issuer render` would have published."""
+    """Return what `sts-broker issuer render` would have published."""
     directory = told.workspace.directory / "site"
     arguments = ["--issuer", issuer, "--output", str(directory), "--jwks", "jwks.json"]
     subprocess.run(

@@ -1,4 +1,4 @@
-"""`broker doctor` on the bound token: the file, how it is mounted, who may read it, its claims and its times.
+"""`sts-broker doctor` on the bound token: the file, how it is mounted, who may read it, its claims and its times.
 
 Rules: what makes the token unfit is told in the words of `token_source`; times are judged by STS's clock where that is
 known, so that a clock that is off is not told as a token that is. Whether another container mounts the same volume

@@ -1,4 +1,4 @@
-"""`broker doctor` on what is beside it in the container: a running broker, and the memory that both share.
+"""`sts-broker doctor` on what is beside it in the container: a running broker, and the memory that both share.
 
 Rules: the running broker is asked at its health listener, as a probe asks it, and disturbed by nothing else. Where
 memory is short, it is the doctor that goes without: a container that runs out of it is ended as a whole.
@@ -137,7 +137,9 @@ def examine_memory(sheet: Sheet, cgroup: str) -> bool:
         sheet.ok("memory", f"{told}.")
         return True
     said = f"{told}; an exchange would need {NEEDED_BYTES / 2**20:.0f}, and running out ends the broker too."
-    remedy = "For a full look, raise the limit, or run it elsewhere with a copied token: broker doctor --token FILE."
+    remedy = (
+        "For a full look, raise the limit, or run it elsewhere with a copied token: sts-broker doctor --token FILE."
+    )
     sheet.warning("memory", f"{said} So what the running broker says of STS is taken.", remedy)
     return False
 

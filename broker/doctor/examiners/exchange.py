@@ -1,4 +1,4 @@
-"""`broker doctor` on the exchange itself: STS's answers, whose the credentials are, and how long they last.
+"""`sts-broker doctor` on the exchange itself: STS's answers, whose the credentials are, and how long they last.
 
 Rules: one call for each profile, sources before what is chained to them; the remedies are those of `denials`. The
 credentials stay in this process: they are asked who they are, and dropped. Nothing foreign is quoted.

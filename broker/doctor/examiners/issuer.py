@@ -1,4 +1,4 @@
-"""`broker doctor` on who vouches for the token: its issuer as STS fetches it.
+"""`sts-broker doctor` on who vouches for the token: its issuer as STS fetches it.
 
 Rules: what is wrong with an issuer is `issuer_check`'s word. The pod may not reach it, which STS must: that alone is no
 fault. Knows nothing of what STS said; `doctor_causes` does.

@@ -1,4 +1,4 @@
-"""`broker doctor` on the way to STS, step by step: Region, proxy, name, connection, TLS, and STS's clock.
+"""`sts-broker doctor` on the way to STS, step by step: Region, proxy, name, connection, TLS, and STS's clock.
 
 Rules: the way is the one that the broker's own client takes, asked of it; each step has a few seconds; the first that
 fails is the cause, and those after it are not tried. A proxy's password is never told. What answers over TLS that

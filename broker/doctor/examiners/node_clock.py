@@ -1,4 +1,4 @@
-"""`broker doctor` on this node's clock, against STS's. Pure."""
+"""`sts-broker doctor` on this node's clock, against STS's. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`broker doctor` on the publish directory: whether files can be put there, who could read them, and what holds them.
+"""Examine the publish directory: whether files can be written there, who can read them, and what holds them.
 
 Rules: it writes one file, with a dot before its name and nothing in it that a reader could take for credentials, as
 `publish` writes files, and takes it away again. It makes no directory.

@@ -1,4 +1,4 @@
-"""`broker doctor` on the role's trust policy: one that was handed in, or the one that IAM has.
+"""`sts-broker doctor` on the role's trust policy: one that was handed in, or the one that IAM has.
 
 Rules: what a policy says is the evaluator's word. IAM is asked with the shell's credentials, else with those that STS
 gave for the role just now; that it does not answer, or not to these, is no fault of the pod. A role that IAM does not
@@ -134,7 +134,9 @@ class RolesInIam:
 
     def _not_read(self, found: str, profile: ProfileSpec, of: str) -> None:
         name = profile.role_arn.rpartition("/")[2]
-        how = f"aws iam get-role --role-name {name} --query Role.AssumeRolePolicyDocument | broker doctor --policy -"
+        how = (
+            f"aws iam get-role --role-name {name} --query Role.AssumeRolePolicyDocument | sts-broker doctor --policy -"
+        )
         self._sheet.not_checked((_CHECK,), f"{found} By hand: {how}", of=of)
 
 
@@ -162,7 +164,7 @@ def _judge(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, o
         return
     nearest = _nearest(explanation)
     if nearest is None:
-        remedy = "Add a statement for this token: broker trust render."
+        remedy = "Add a statement for this token: sts-broker trust render."
         sheet.failed(_CHECK, f"{explanation.reason}.", remedy, of=of)
         return
     reasons = "; ".join(obstacle.reason for obstacle in nearest.obstacles)

@@ -1,4 +1,4 @@
-"""Says what `broker trust lint` found: for people, as JSON, and as SARIF 2.1.0 for CI systems.
+"""Says what `sts-broker trust lint` found: for people, as JSON, and as SARIF 2.1.0 for CI systems.
 
 Rules: what stands in a policy is anybody's text, and is made printable; a finding in a plan has the resource's address
 and the line of the plan. It refuses to know how policies are judged.
@@ -95,7 +95,7 @@ def as_sarif(reported: Sequence[Reported]) -> dict[str, object]:
     """Return the findings as a SARIF log with one run."""
     places = {name: index for index, name in enumerate(RULES)}
     driver = {
-        "name": "broker trust lint",
+        "name": "sts-broker trust lint",
         "version": __version__,
         "rules": [_sarif_rule(rule) for rule in RULES.values()],
     }

@@ -1,4 +1,4 @@
-"""What `broker trust lint` finds: each rule with a stable id, a severity, why it matters and the mend.
+"""What `sts-broker trust lint` finds: each rule with a stable id, a severity, why it matters and the mend.
 
 Rules: an id never changes its meaning; an error lets somebody in who is not meant, or nobody who is; a warning is a
 risk, or more than is needed. docs/trust.md has this table, and a test compares.
@@ -256,13 +256,13 @@ _CONDITION = (
         "subject-form",
         "A subject that no service account has",
         "It never matches: subjects are system:serviceaccount:NAMESPACE:NAME, in lower case.",
-        "Write system:serviceaccount:NAMESPACE:NAME as `broker token` shows it.",
+        "Write system:serviceaccount:NAMESPACE:NAME as `sts-broker token` shows it.",
     ),
     _error(
         "audience-form",
         "An audience with blanks, or with characters beyond ASCII",
         "It never matches, or is another one than it looks like.",
-        "Write the audience as `broker token` shows it, letter by letter: sts.amazonaws.com.",
+        "Write the audience as `sts-broker token` shows it, letter by letter: sts.amazonaws.com.",
     ),
     _error(
         "policy-variable",

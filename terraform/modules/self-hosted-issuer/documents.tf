@@ -1,4 +1,4 @@
-# The two documents that STS fetches; `broker issuer render` writes the same. Only public members of keys get here.
+# The two documents that STS fetches; `sts-broker issuer render` writes the same. Only public members of keys get here.
 
 locals {
   discovery_path = ".well-known/openid-configuration"

@@ -1,4 +1,4 @@
-"""`broker inject` on manifests of any shape, in any layout that YAML allows."""
+"""`sts-broker inject` on manifests of any shape, in any layout that YAML allows."""
 
 from __future__ import annotations
 
@@ -193,9 +193,9 @@ def has_pods(documents: list[dict[str, Any]]) -> bool:
 
 def without_additions(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     """Return a pod's spec less what the sidecar brought; what was nothing is nothing again."""
-    ours = {"aws", "aws-token", "broker-profiles"}
+    ours = {"sts-broker-credentials", "sts-broker-token", "sts-broker-profiles"}
     spec = copy.deepcopy(new)
-    spec["initContainers"] = [each for each in spec["initContainers"] if each["name"] != "broker"]
+    spec["initContainers"] = [each for each in spec["initContainers"] if each["name"] != "sts-broker"]
     spec["volumes"] = [each for each in spec["volumes"] if each["name"] not in ours]
     was = {each["name"]: each for key in ("initContainers", "containers") for each in old.get(key) or ()}
     for each in (*spec["initContainers"], *spec["containers"]):
@@ -234,7 +234,7 @@ def test_pods_get_the_sidecar_and_keep_all_of_their_own(documents: list[dict[str
         strict=True,
     ):
         assert new["initContainers"][0] == sidecar.container(sidecar.Wanted(role_arn=ROLE, region="eu-west-1"))
-        assert {volume["name"] for volume in new["volumes"]} >= {"aws", "aws-token"}
+        assert {volume["name"] for volume in new["volumes"]} >= {"sts-broker-credentials", "sts-broker-token"}
         for each in new["containers"]:
             assert sidecar.app_mount() in each["volumeMounts"]
         assert without_additions(new, old) == old
@@ -262,7 +262,7 @@ def test_another_sidecar_of_ours_is_replaced_by_that_which_is_asked_for(
         for spec in specs(document):
             wanted = sidecar.Wanted(role_arn=ROLE, region="eu-north-1", config_map="profiles", duration_seconds="900")
             assert spec["initContainers"][0] == sidecar.container(wanted)
-            assert [each["name"] for each in spec["initContainers"]].count("broker") == 1
+            assert [each["name"] for each in spec["initContainers"]].count("sts-broker") == 1
     assert injected(second, OTHER) == second
 
 

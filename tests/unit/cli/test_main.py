@@ -100,7 +100,7 @@ class TestArguments:
         self, capsys: pytest.CaptureFixture[str], arguments: list[str]
     ) -> None:
         assert ended(arguments) == 2
-        assert "usage: broker" in capsys.readouterr().err
+        assert "usage: sts-broker" in capsys.readouterr().err
 
     @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "86401", "soon", ""])
     @pytest.mark.parametrize("option", [["once", "--timeout"], ["exec", "--timeout"], ["demo", "--seconds"]])
@@ -123,7 +123,7 @@ class TestConfigurationFaults:
         monkeypatch.setenv("BROKER_LOG_LEVEL", "loud")
         assert main.main([verb]) == 2
         first, *faults = capsys.readouterr().err.splitlines()
-        assert first == "broker: the configuration has 3 faults:"
+        assert first == "sts-broker: the configuration has 3 faults:"
         assert [fault.split(":")[0] for fault in faults] == ["  BROKER_LOG_LEVEL", "  no role", "  no Region"]
 
     @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ class TestConfigurationFaults:
     ) -> None:
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         assert main.main(["run"]) == 2
-        assert "broker: the configuration has 1 fault:\n" in capsys.readouterr().err
+        assert "sts-broker: the configuration has 1 fault:\n" in capsys.readouterr().err
 
 
 class TestToken:
-    """`broker token`."""
+    """`sts-broker token`."""
 
     def test_fit_token_is_0(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file)]) == 0
@@ -172,11 +172,11 @@ class TestToken:
         assert main.main(["token", str(tmp_path / "none")]) == 3
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert captured.err.startswith(f"broker: No token in {tmp_path / 'none'}: No such file or directory")
+        assert captured.err.startswith(f"sts-broker: No token in {tmp_path / 'none'}: No such file or directory")
         assert captured.err.endswith("[token_unavailable]\n")
 
     def test_reader_who_leaves_early_is_no_fault(self, token_file: Path) -> None:
-        """`broker token | head -1`: output is buffered, so that the pipe breaks only as the program ends."""
+        """`sts-broker token | head -1`: output is buffered, so that the pipe breaks only as the program ends."""
         reading, writing = os.pipe()
         os.close(reading)
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -191,7 +191,7 @@ class TestToken:
         command = [sys.executable, "-m", "broker", "token", str(token_file), *arguments]
         with Path("/dev/full").open("wb") as full:
             process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-        told = b"broker: standard output cannot be written: No space left on device\n"
+        told = b"sts-broker: standard output cannot be written: No space left on device\n"
         assert (process.returncode, process.stderr) == (5, told)
 
 
@@ -207,7 +207,7 @@ def test_interrupt_ends_a_verb_without_a_traceback(
 
 
 class TestDemo:
-    """`broker demo` is the sandbox's; without a checkout there is none."""
+    """`sts-broker demo` is the sandbox's; without a checkout there is none."""
 
     def test_without_the_sandbox_it_says_where_to_get_it(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -242,7 +242,7 @@ def test_bug_is_exit_code_70_with_a_traceback_that_shows_no_token(
     assert main.main(["demo"]) == 70
     text = capsys.readouterr().err
     assert "ZeroDivisionError: 60.0 <redacted>" in text
-    assert text.endswith("broker: this is a bug; please report it with the traceback above\n")
+    assert text.endswith("sts-broker: this is a bug; please report it with the traceback above\n")
     assert redacted(text) == text
 
 

@@ -1,4 +1,4 @@
-"""`broker inject`: what it refuses and says of it, who asks for what, and what stays as it is."""
+"""`sts-broker inject`: what it refuses and says of it, who asks for what, and what stays as it is."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class TestPod:
 
     def test_sidecar_is_first_and_the_own_init_containers_follow(self) -> None:
         spec = spec_of(injected(pod(initContainers=[{"name": "migrate", "image": "m"}])))
-        assert [each["name"] for each in spec["initContainers"]] == ["broker", "migrate"]
+        assert [each["name"] for each in spec["initContainers"]] == ["sts-broker", "migrate"]
         assert spec["initContainers"][1] == {"name": "migrate", "image": "m"}
 
     def test_all_containers_of_the_app_find_the_endpoint(self) -> None:
@@ -205,7 +205,7 @@ class TestPod:
         )
         spec = spec_of(injected(text, containers=("migrate", "b")))
         assert [each["name"] for each in (*spec["initContainers"], *spec["containers"]) if "env" in each] == [
-            *("broker", "migrate", "b")
+            *("sts-broker", "migrate", "b")
         ]
 
     def test_profile_by_container_takes_two_runs(self) -> None:
@@ -230,7 +230,7 @@ class TestPod:
         ]
 
     def test_fitting_volume_of_another_size_stays(self) -> None:
-        large = {"name": "aws", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
+        large = {"name": "sts-broker-credentials", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
         once = injected(pod(volumes=[large]))
         assert large in spec_of(once)["volumes"]
         assert put(once, check=True, **OPTIONS)[0] == 0
@@ -249,7 +249,7 @@ class TestPod:
     def test_profile_of_a_file_is_asked_for_by_name(self) -> None:
         spec = spec_of(injected(POD, config_map="profiles", profile="reports"))
         assert spec["containers"][0]["env"][0] == {"name": ENDPOINT, "value": f"{sidecar.ENDPOINT}/reports"}
-        assert spec["volumes"][-1] == {"name": "broker-profiles", "configMap": {"name": "profiles"}}
+        assert spec["volumes"][-1] == {"name": "sts-broker-profiles", "configMap": {"name": "profiles"}}
 
     def test_profile_that_the_app_chose_itself_stays(self) -> None:
         uri = {"name": ENDPOINT, "value": f"{sidecar.ENDPOINT}/reports"}
@@ -286,7 +286,7 @@ class TestWhoAsks:
         assert result.startswith(POD)
         assert "initContainers" in result
         assert capsys.readouterr().err == (
-            "broker: document 1, Pod app: left as it is, without sts-broker/role-arn and --role-arn\n"
+            "sts-broker: document 1, Pod app: left as it is, without sts-broker/role-arn and --role-arn\n"
         )
 
     @pytest.mark.parametrize("text", [POD, "kind: ConfigMap\n", ""])
@@ -309,11 +309,13 @@ class TestCheck:
 
     def test_pod_without_the_sidecar_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert put(f"{POD}---\n{injected(POD)}", check=True, **OPTIONS) == (1, "")
-        assert capsys.readouterr().err == "broker: document 1, Pod app: lacks the sidecar\n"
+        assert capsys.readouterr().err == "sts-broker: document 1, Pod app: lacks the sidecar\n"
 
     def test_pod_with_another_sidecar_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert put(injected(POD).replace("cpu: 10m", "cpu: 11m"), check=True, **OPTIONS) == (1, "")
-        assert capsys.readouterr().err == "broker: document 1, Pod app: has another sidecar than inject would write\n"
+        assert (
+            capsys.readouterr().err == "sts-broker: document 1, Pod app: has another sidecar than inject would write\n"
+        )
 
     def test_pod_with_the_sidecar_passes(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert put(injected(POD), check=True, **OPTIONS) == (0, "")
@@ -336,7 +338,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("name", FIT)
     def test_pod_that_only_looks_unfit_is_taken(self, name: str) -> None:
-        assert spec_of(injected(pod(**FIT[name])))["initContainers"][0]["name"] == "broker"
+        assert spec_of(injected(pod(**FIT[name])))["initContainers"][0]["name"] == "sts-broker"
 
     def test_container_that_is_not_chosen_may_have_other_credentials(self) -> None:
         keys = {"name": "b", "image": "y", "env": [{"name": "AWS_ACCESS_KEY_ID", "value": "AKID"}]}
@@ -444,10 +446,15 @@ class TestFaults:
 
     def test_host_network_is_warned_of_and_done(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "initContainers" in injected(pod(hostNetwork=True))
-        assert "broker: document 1, Pod app: hostNetwork: ports 9910 and 9911 are the node's" in capsys.readouterr().err
+        assert (
+            "sts-broker: document 1, Pod app: hostNetwork: ports 9910 and 9911 are the node's"
+            in capsys.readouterr().err
+        )
 
     def test_shared_processes_are_warned_of_and_done(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "initContainers" in injected(pod(shareProcessNamespace=True))
-        assert "broker: document 1, Pod app: shareProcessNamespace: a container that runs" in capsys.readouterr().err
+        assert (
+            "sts-broker: document 1, Pod app: shareProcessNamespace: a container that runs" in capsys.readouterr().err
+        )
         injected(pod(shareProcessNamespace=False, hostNetwork=False))
         assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""`broker credentials`: whose credentials it prints, and that it prints nothing that an SDK could not use."""
+"""`sts-broker credentials`: whose credentials it prints, and that it prints nothing that an SDK could not use."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class TestVerb:
         assert main.main(["credentials", "--directory", str(tmp_path)]) == 5
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
-        assert err.startswith(f"broker: No credentials are published in {tmp_path} yet.")
+        assert err.startswith(f"sts-broker: No credentials are published in {tmp_path} yet.")
 
     def test_verb_imports_nothing_heavy(self, tmp_path: Path) -> None:
         """It runs at every refresh of an SDK."""

@@ -1,4 +1,4 @@
-"""The directory of `broker exec` is its user's alone, and gone at the end, also of one that was killed."""
+"""The directory of `sts-broker exec` is its user's alone, and gone at the end, also of one that was killed."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ class TestHttp:
     def test_metrics_answer_whatever_is_accepted(self, health: Health, accept: str) -> None:
         status, _, body = health.request("GET", "/metrics", Accept=accept)
         assert status == 200
-        assert b"broker_ready 0.0" in body
+        assert b"sts_broker_ready 0.0" in body
 
     def test_accept_header_that_prometheus_client_stumbles_over_gets_the_plain_format(self, health: Health) -> None:
         accept = "text/plain;application/vnd.google.protobuf; version=text/plain"

@@ -79,21 +79,21 @@ def scraped() -> Scraped:
 
 
 NAMES = {
-    "broker_build_info",
-    "broker_clock_skew_seconds",
-    "broker_credentials_expiry_timestamp_seconds",
-    "broker_credentials_issued_timestamp_seconds",
-    "broker_exchange_duration_seconds_bucket",
-    "broker_exchange_duration_seconds_count",
-    "broker_exchange_duration_seconds_sum",
-    "broker_fault",
-    "broker_generation",
-    "broker_next_refresh_timestamp_seconds",
-    "broker_publish_failures_total",
-    "broker_ready",
-    "broker_refresh_total",
-    "broker_token_expiry_timestamp_seconds",
-    "broker_token_issued_timestamp_seconds",
+    "sts_broker_build_info",
+    "sts_broker_clock_skew_seconds",
+    "sts_broker_credentials_expiry_timestamp_seconds",
+    "sts_broker_credentials_issued_timestamp_seconds",
+    "sts_broker_exchange_duration_seconds_bucket",
+    "sts_broker_exchange_duration_seconds_count",
+    "sts_broker_exchange_duration_seconds_sum",
+    "sts_broker_fault",
+    "sts_broker_generation",
+    "sts_broker_next_refresh_timestamp_seconds",
+    "sts_broker_publish_failures_total",
+    "sts_broker_ready",
+    "sts_broker_refresh_total",
+    "sts_broker_token_expiry_timestamp_seconds",
+    "sts_broker_token_issued_timestamp_seconds",
 }
 """The contract with dashboards and alerts: it does not change within a major version."""
 
@@ -103,7 +103,7 @@ def test_names_are_those_of_the_contract(scraped: Scraped) -> None:
     scraped.exchanged()
     scraped.published()
     scraped.exchange_failed()
-    assert {name for name, _ in scraped.samples() if name.startswith("broker_")} == NAMES
+    assert {name for name, _ in scraped.samples() if name.startswith("sts_broker_")} == NAMES
 
 
 def test_process_metrics_come_along(scraped: Scraped) -> None:
@@ -113,31 +113,31 @@ def test_process_metrics_come_along(scraped: Scraped) -> None:
 def test_nothing_is_claimed_before_anything_happened(scraped: Scraped) -> None:
     """An expiry of 0 would be an alert about 1970."""
     names = {name for name, _ in scraped.samples()}
-    assert "broker_credentials_expiry_timestamp_seconds" not in names
-    assert "broker_credentials_issued_timestamp_seconds" not in names
-    assert "broker_token_expiry_timestamp_seconds" not in names
-    assert "broker_next_refresh_timestamp_seconds" not in names
-    assert "broker_clock_skew_seconds" not in names
-    assert scraped.value("broker_ready") == 0
-    assert scraped.value("broker_generation", profile="default") == 0
-    assert scraped.value("broker_publish_failures_total", profile="default") == 0
-    assert scraped.value("broker_exchange_duration_seconds_count") == 0
+    assert "sts_broker_credentials_expiry_timestamp_seconds" not in names
+    assert "sts_broker_credentials_issued_timestamp_seconds" not in names
+    assert "sts_broker_token_expiry_timestamp_seconds" not in names
+    assert "sts_broker_next_refresh_timestamp_seconds" not in names
+    assert "sts_broker_clock_skew_seconds" not in names
+    assert scraped.value("sts_broker_ready") == 0
+    assert scraped.value("sts_broker_generation", profile="default") == 0
+    assert scraped.value("sts_broker_publish_failures_total", profile="default") == 0
+    assert scraped.value("sts_broker_exchange_duration_seconds_count") == 0
 
 
 def test_build_info_names_the_version(scraped: Scraped) -> None:
-    (labels,) = [labels for name, labels in scraped.samples() if name == "broker_build_info"]
+    (labels,) = [labels for name, labels in scraped.samples() if name == "sts_broker_build_info"]
     assert ("version", __version__) in labels
 
 
 def test_expiry_is_that_of_what_readers_have_not_of_what_is_held(scraped: Scraped) -> None:
     scraped.exchanged()
-    assert scraped.value("broker_credentials_expiry_timestamp_seconds", profile="default") is None
+    assert scraped.value("sts_broker_credentials_expiry_timestamp_seconds", profile="default") is None
     scraped.published()
-    expiry = scraped.value("broker_credentials_expiry_timestamp_seconds", profile="default")
+    expiry = scraped.value("sts_broker_credentials_expiry_timestamp_seconds", profile="default")
     assert expiry == (EPOCH + timedelta(hours=1)).timestamp()
-    assert scraped.value("broker_credentials_issued_timestamp_seconds", profile="default") == EPOCH.timestamp()
-    assert scraped.value("broker_generation", profile="default") == 1
-    next_refresh = scraped.value("broker_next_refresh_timestamp_seconds", profile="default")
+    assert scraped.value("sts_broker_credentials_issued_timestamp_seconds", profile="default") == EPOCH.timestamp()
+    assert scraped.value("sts_broker_generation", profile="default") == 1
+    next_refresh = scraped.value("sts_broker_next_refresh_timestamp_seconds", profile="default")
     assert next_refresh == (EPOCH + timedelta(minutes=30)).timestamp()
 
 
@@ -145,30 +145,30 @@ def test_files_that_somebody_removed_are_no_credentials_that_readers_have(scrape
     scraped.exchanged()
     scraped.published()
     scraped.status.record(events.PublishedLost(at=scraped.clock.read(), profile="default"))
-    assert scraped.value("broker_ready") == 0
-    assert scraped.value("broker_credentials_expiry_timestamp_seconds", profile="default") is None
-    assert scraped.value("broker_credentials_issued_timestamp_seconds", profile="default") is None
+    assert scraped.value("sts_broker_ready") == 0
+    assert scraped.value("sts_broker_credentials_expiry_timestamp_seconds", profile="default") is None
+    assert scraped.value("sts_broker_credentials_issued_timestamp_seconds", profile="default") is None
 
 
 def test_ready_ends_with_the_credentials(scraped: Scraped) -> None:
     scraped.exchanged()
     scraped.published()
-    assert scraped.value("broker_ready") == 1
+    assert scraped.value("sts_broker_ready") == 1
     scraped.clock.advance(timedelta(hours=1))
-    assert scraped.value("broker_ready") == 0
+    assert scraped.value("sts_broker_ready") == 0
 
 
 def test_token_times_are_those_of_the_token_in_the_file(scraped: Scraped) -> None:
     scraped.status.record(events.TokenObserved(at=scraped.clock.read(), profile="default", token=make_token()))
-    assert scraped.value("broker_token_issued_timestamp_seconds", profile="default") == EPOCH.timestamp()
-    expiry = scraped.value("broker_token_expiry_timestamp_seconds", profile="default")
+    assert scraped.value("sts_broker_token_issued_timestamp_seconds", profile="default") == EPOCH.timestamp()
+    expiry = scraped.value("sts_broker_token_expiry_timestamp_seconds", profile="default")
     assert expiry == (EPOCH + timedelta(hours=1)).timestamp()
 
 
 def test_next_refresh_follows_the_clockworks_decision(scraped: Scraped) -> None:
     decision = Decision(action=Action.WAIT, phase=Phase.FRESH, reason=Reason.NOT_DUE, refresh_at=EPOCH)
     scraped.status.record(events.Decided(at=scraped.clock.read(), profile="default", decision=decision))
-    assert scraped.value("broker_next_refresh_timestamp_seconds", profile="default") == EPOCH.timestamp()
+    assert scraped.value("sts_broker_next_refresh_timestamp_seconds", profile="default") == EPOCH.timestamp()
 
 
 def test_refreshes_are_counted_by_outcome_and_reason(scraped: Scraped) -> None:
@@ -178,17 +178,17 @@ def test_refreshes_are_counted_by_outcome_and_reason(scraped: Scraped) -> None:
     scraped.published()
     scraped.publish_failed()
     count = {"profile": "default", "outcome": "failure"}
-    assert scraped.value("broker_refresh_total", **count, reason="role_denied") == 3
-    assert scraped.value("broker_refresh_total", **count, reason="publish_failed") == 1
-    assert scraped.value("broker_refresh_total", profile="default", outcome="success", reason="refresh_due") == 1
-    assert scraped.value("broker_publish_failures_total", profile="default") == 1
+    assert scraped.value("sts_broker_refresh_total", **count, reason="role_denied") == 3
+    assert scraped.value("sts_broker_refresh_total", **count, reason="publish_failed") == 1
+    assert scraped.value("sts_broker_refresh_total", profile="default", outcome="success", reason="refresh_due") == 1
+    assert scraped.value("sts_broker_publish_failures_total", profile="default") == 1
 
 
 def test_fault_is_there_while_it_lasts(scraped: Scraped) -> None:
     scraped.exchange_failed()
-    assert scraped.value("broker_fault", profile="default", reason="role_denied") == 1
+    assert scraped.value("sts_broker_fault", profile="default", reason="role_denied") == 1
     scraped.exchanged()
-    assert scraped.value("broker_fault", profile="default", reason="role_denied") is None
+    assert scraped.value("sts_broker_fault", profile="default", reason="role_denied") is None
 
 
 def test_profiles_are_told_apart() -> None:
@@ -196,25 +196,25 @@ def test_profiles_are_told_apart() -> None:
     scraped.exchanged(profile="a")
     scraped.published("a")
     scraped.exchange_failed("b")
-    assert scraped.value("broker_generation", profile="a") == 1
-    assert scraped.value("broker_generation", profile="b") == 0
-    assert scraped.value("broker_fault", profile="b", reason="role_denied") == 1
-    assert scraped.value("broker_ready") == 0
+    assert scraped.value("sts_broker_generation", profile="a") == 1
+    assert scraped.value("sts_broker_generation", profile="b") == 0
+    assert scraped.value("sts_broker_fault", profile="b", reason="role_denied") == 1
+    assert scraped.value("sts_broker_ready") == 0
 
 
 @pytest.mark.parametrize("skew", [timedelta(seconds=90.5), timedelta(seconds=-3600)])
 def test_clock_skew_is_that_of_the_last_answer_that_had_a_date(scraped: Scraped, skew: timedelta) -> None:
     scraped.exchanged(skew=skew)
-    assert scraped.value("broker_clock_skew_seconds") == skew.total_seconds()
+    assert scraped.value("sts_broker_clock_skew_seconds") == skew.total_seconds()
     scraped.exchanged(skew=None)
-    assert scraped.value("broker_clock_skew_seconds") == skew.total_seconds()
+    assert scraped.value("sts_broker_clock_skew_seconds") == skew.total_seconds()
 
 
 def test_durations_are_a_cumulative_histogram_of_successes_and_failures(scraped: Scraped) -> None:
     for seconds in (0.01, 0.2, 0.2, 7.0):
         scraped.exchanged(seconds)
     scraped.exchange_failed()
-    name = "broker_exchange_duration_seconds"
+    name = "sts_broker_exchange_duration_seconds"
     buckets = [scraped.value(f"{name}_bucket", le=str(bound)) for bound in (*DURATION_BUCKETS_SECONDS, "+Inf")]
     assert buckets == [1, 1, 3, 3, 3, 3, 3, 4, 4, 5]
     assert scraped.value(f"{name}_count") == 5
@@ -224,7 +224,7 @@ def test_durations_are_a_cumulative_histogram_of_successes_and_failures(scraped:
 def test_duration_on_the_edge_belongs_to_the_bucket_below(scraped: Scraped) -> None:
     """`le` means less or equal."""
     scraped.exchanged(0.25)
-    assert scraped.value("broker_exchange_duration_seconds_bucket", le="0.25") == 1
+    assert scraped.value("sts_broker_exchange_duration_seconds_bucket", le="0.25") == 1
 
 
 def test_openmetrics_is_spoken_to_those_who_ask(scraped: Scraped) -> None:
@@ -233,7 +233,7 @@ def test_openmetrics_is_spoken_to_those_who_ask(scraped: Scraped) -> None:
     content_type, body = scraped.page.render("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     families = {family.name for family in openmetrics_parser.text_string_to_metric_families(body.decode())}  # type: ignore[no-untyped-call]
-    assert {"broker_refresh", "broker_exchange_duration_seconds", "broker_ready"} <= families
+    assert {"sts_broker_refresh", "sts_broker_exchange_duration_seconds", "sts_broker_ready"} <= families
 
 
 def test_every_metric_has_a_help_and_its_base_unit(scraped: Scraped) -> None:

@@ -217,7 +217,7 @@ def test_default_profile_is_the_one_of_that_name_or_the_only_one(configured: Cal
     assert names("a", "b").default_profile == ""
 
 
-@pytest.mark.parametrize("command", ["/bin/busybox cat {file}", "broker credentials --profile {profile}"])
+@pytest.mark.parametrize("command", ["/bin/busybox cat {file}", "sts-broker credentials --profile {profile}"])
 def test_process_command_names_file_or_profile(command: str) -> None:
     environ = {"AWS_ROLE_ARN": ROLE_ARN, "AWS_REGION": "eu-west-1", "BROKER_PUBLISH_PROCESS_COMMAND": command}
     assert load(environ).publish.process_command == command

@@ -58,7 +58,7 @@ def explained(code: str = "", message: str = "", status: int = 400) -> ExchangeE
             TokenRejected,
             (f"keys of {ISSUER}", "within 5 s", "often passes by itself"),
         ),
-        ("InvalidIdentityToken", "Something new", TokenRejected, ("broker token", ISSUER)),
+        ("InvalidIdentityToken", "Something new", TokenRejected, ("sts-broker token", ISSUER)),
         (
             "ExpiredTokenException",
             "Token expired: current date/time 2 must be before the expiration date/time 1",

@@ -1,4 +1,4 @@
-"""`broker token`: what a token says, told to people and to programs, and never the token itself."""
+"""`sts-broker token`: what a token says, told to people and to programs, and never the token itself."""
 
 from __future__ import annotations
 

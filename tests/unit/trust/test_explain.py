@@ -179,7 +179,7 @@ def test_statement_for_another_issuer_is_left_alone() -> None:
     principal, *rest = only(ask(other)).obstacles
     assert principal.change is not None
     assert principal.change.action == "add-statement"
-    assert "broker trust render" in principal.change.sentence
+    assert "sts-broker trust render" in principal.change.sentence
     assert [one.change for one in rest] == [None, None]
 
 
