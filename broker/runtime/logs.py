@@ -58,7 +58,6 @@ def configure(style: str, level: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # "connection pool is full" is no news here
-    logging.getLogger("waitress").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a line that cannot be written is not to be quoted instead
     _log.setLevel(level.upper())
 

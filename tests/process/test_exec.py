@@ -213,7 +213,7 @@ def text_of(pid: int, name: str) -> str:
 
 
 def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> None:
-    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m sts-broker credentials >/dev/null || echo none"
+    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m broker credentials >/dev/null || echo none"
     ended = run_exec(pod, "--", "sh", "-c", script, sys.executable, PYTHONPATH=str(Path.cwd()))
     assert ended.out.splitlines() == ["700 .", *(f"600 {name}" for name in FILES)]
 
