@@ -186,6 +186,19 @@ def test_make_targets_that_documents_name_exist() -> None:
         assert set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= targets, page.name
 
 
+@pytest.mark.parametrize(("target", "lock"), [("demo", "demo"), ("test", "dev")])
+def test_package_counts_are_those_of_the_locks(target: str, lock: str) -> None:
+    count = sum("==" in line for line in (ROOT / f"requirements/{lock}.txt").read_text().splitlines())
+    assert re.findall(rf"^\| `make {target}` \|[^|]*\| (\d+) \|", README, re.MULTILINE) == [str(count)]
+
+
+def test_extras_that_the_readme_installs_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = re.findall(r"^pip install '\.\[(\w+)\]'", README, re.MULTILINE)
+    assert extras
+    assert set(extras) <= project["optional-dependencies"].keys()
+
+
 def test_tests_that_documents_name_exist() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", (ROOT / "docs/pitfalls.md").read_text()):
