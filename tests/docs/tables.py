@@ -65,22 +65,22 @@ def metrics_table() -> str:
 
 def reasons_table() -> str:
     """Return the reasons table: meaning, what the loop does and the exit code of `once`, for each error class."""
-    doing = {
-        errors.Disposition.SOON: "tries again in 1 s, doubling to 60 s",
-        errors.Disposition.SOON_THEN_SLOW: "tries again in 1 s, doubling; after five times in minutes, up to 5",
-        errors.Disposition.SLOW: "tries again in a minute, doubling to 5",
-        errors.Disposition.ROTATION: "waits for the kubelet's next token, looking every 15 s",
+    actions = {
+        errors.Disposition.SOON: "retries after 1 s, doubling to 60 s",
+        errors.Disposition.SOON_THEN_SLOW: "retries after 1 s, doubling; after five failures, retries after 1 min, doubling to 5 min",
+        errors.Disposition.SLOW: "retries after 1 min, doubling to 5 min",
+        errors.Disposition.ROTATION: "waits for the kubelet's next token; looks every 15 s",
     }
     rows = []
     for kind in leaves(BrokerError):
-        does = doing[kind.disposition]
+        action = actions[kind.disposition]
         if issubclass(kind, errors.TokenError):
-            does = "looks again in 1 s, doubling to 15 s"
+            action = "looks again after 1 s, doubling to 15 s"
         if kind is errors.SourceUnavailable:
-            does = "asks for it as soon as the source is there"
+            action = "retries as soon as the source has credentials"
         if kind is errors.ConfigurationError:
-            does = "ends before anything starts"
-        rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {does} | {kind.exit_code} |")
+            action = "exits before anything starts"
+        rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {action} | {kind.exit_code} |")
     return _table("| reason | meaning | the loop | exit code of `once` |", rows)
 
 
@@ -128,8 +128,9 @@ def leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
 
 def with_table(page: str, table: str) -> str:
     """Return the page with the table that has the same first column heading replaced. Raises ValueError without one."""
-    first_cell = re.escape(table[: table.index("|", 1) + 1])
-    written, count = re.subn(rf"^{first_cell}.*\n(?:\|.*\n)+", lambda _: f"{table}\n", page, flags=re.MULTILINE)
+    first_cell = table[: table.index("|", 1) + 1]
+    stale = rf"^{re.escape(first_cell)}.*\n(?:\|.*\n)+"
+    written, count = re.subn(stale, lambda _: f"{table}\n", page, flags=re.MULTILINE)
     if count != 1:
         raise ValueError(f"{count} tables begin with {first_cell}; expected one")
     return written

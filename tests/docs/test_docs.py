@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -29,7 +28,6 @@ from tests.support.fakes import FakeClock, make_generation, make_profile
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 CHAINED_ROLES = (ROOT / "docs/chained-roles.md").read_text()
 METRICS = (ROOT / "docs/metrics.md").read_text()
 SDKS = (ROOT / "docs/sdks.md").read_text()
@@ -43,13 +41,13 @@ MANIFEST, PROFILES = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(
 BROKER = MANIFEST["spec"]["initContainers"][0]
 
 
-def yaml_block(page: str) -> Any:  # noqa: ANN401 - what YAML contains
+def read_yaml_block(page: str) -> Any:  # noqa: ANN401 - what YAML contains
     """Return the document of the page's only YAML example."""
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     return yaml.safe_load(block)
 
 
-def loaded(document: object, directory: Path) -> Any:  # noqa: ANN401 - what load returns
+def load_document(document: object, directory: Path) -> Any:  # noqa: ANN401 - what load returns
     """Return the configuration that this settings file makes."""
     path = directory / "broker.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -79,6 +77,11 @@ def test_table_is_written_into_its_page(name: str) -> None:
     stale = page.replace(table, "\n".join([head, rule, rows[0]]))
     assert stale != page
     assert tables.with_table(stale, table) == page
+
+
+def test_page_without_the_table_is_an_error() -> None:
+    with pytest.raises(ValueError, match="^0 tables begin with "):
+        tables.with_table("no table\n", tables.metrics_table())
 
 
 def test_every_reason_has_something_to_do() -> None:
@@ -147,33 +150,33 @@ def test_manifest_projects_the_token_that_the_broker_expects_into_the_broker_alo
     endpoint = f"http://{configuration.endpoint_host}:{configuration.endpoint_port}/v1/credentials"
     assert environment(app) == {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint,
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{volumes_mount(app)}/{ENDPOINT_TOKEN_FILE}",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{find_mount_path(app)}/{ENDPOINT_TOKEN_FILE}",
         "AWS_REGION": environment(BROKER)["AWS_REGION"],
         "AWS_DEFAULT_REGION": environment(BROKER)["AWS_REGION"],
     }
 
 
-def volumes_mount(container: dict[str, Any]) -> str:
+def find_mount_path(container: dict[str, Any]) -> str:
     return str(container["volumeMounts"][0]["mountPath"])
 
 
 @pytest.mark.parametrize(
     ("example", "names"),
-    [(PROFILES, ["default", "reports"]), (yaml_block(CHAINED_ROLES), ["default", "reports", "partner"])],
+    [(PROFILES, ["default", "reports"]), (read_yaml_block(CHAINED_ROLES), ["default", "reports", "partner"])],
     ids=["README", "chained-roles"],
 )
 def test_profiles_example_is_a_valid_configuration(example: dict[str, Any], names: list[str], tmp_path: Path) -> None:
-    assert [profile.name for profile in loaded(example, tmp_path).profiles] == names
+    assert [profile.name for profile in load_document(example, tmp_path).profiles] == names
 
 
 def test_chained_roles_example_writes_env_files(tmp_path: Path) -> None:
-    assert loaded(yaml_block(CHAINED_ROLES), tmp_path).publish.env
+    assert load_document(read_yaml_block(CHAINED_ROLES), tmp_path).publish.env
 
 
 def test_settings_examples_are_one_role_by_variables_and_by_file(tmp_path: Path) -> None:
     (variables,) = re.findall(r"```sh\n(.*?)```", SETTINGS, re.DOTALL)
     by_variables = load(dict(line.split("=", 1) for line in variables.splitlines()))
-    by_file = loaded(yaml_block(SETTINGS), tmp_path)
+    by_file = load_document(read_yaml_block(SETTINGS), tmp_path)
     (one,), (other,) = by_variables.profiles, by_file.profiles
     assert (one.role_arn, one.region) == (other.role_arn, other.region)
     assert other.duration == timedelta(hours=12)
@@ -242,76 +245,6 @@ def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "subject      system:serviceaccount:demo:app" in done.stdout
     assert "assumed-role/app/demo.app-7d9c5b6f8-x2x7k" in done.stdout
-
-
-def test_package_table_is_the_package() -> None:
-    packages = {path.parent.name for path in (ROOT / "broker").glob("*/__init__.py")}
-    section = ARCHITECTURE.split("## The packages")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `broker/(\w+)/` \|", section, re.MULTILINE)) == packages
-
-
-def test_layers_of_the_diagram_are_those_that_are_enforced() -> None:
-    diagram = ARCHITECTURE.split("## The packages")[1].split("```")[1]
-    drawn = [set(re.findall(r"[a-z]+", line)) - {"imports", "go", "down"} for line in diagram.strip().splitlines()]
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["broker"])
-    assert drawn == [set(layer.split(" | ")) for layer in layers if layer != "__main__"]
-
-
-def test_package_table_lists_what_each_package_imports() -> None:
-    section = ARCHITECTURE.split("## The packages")[1].split("\n## ")[0]
-    allowed = dict(re.findall(r"^\| `broker/(\w+)/` \|.*\| ([^|]+) \|$", section, re.MULTILINE))
-    for package, names in allowed.items():
-        if package != "cli":
-            assert imported_packages(package) <= set(names.split(", ")), package
-
-
-def imported_packages(package: str) -> set[str]:
-    """Return the other packages of the broker that this one imports, type checking included."""
-    found = set()
-    for path in (ROOT / "broker" / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "broker":
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("broker."):
-                found.add(str(node.module).split(".")[1])
-    return {name for name in found if (ROOT / "broker" / name).is_dir()} - {package}
-
-
-def test_path_of_a_token_names_modules_and_what_they_define() -> None:
-    section = ARCHITECTURE.split("## The path of a token")[1].split("```")[0]
-    steps = re.findall(r"^\d+\. (.*?)(?=^\d+\. |\Z)", section, re.DOTALL | re.MULTILINE)
-    assert len(steps) >= 10
-    for step in steps:
-        modules = re.findall(r"`(broker/[\w/]+\.py)`", step)
-        assert modules, step
-        defined = set().union(*(definitions(ROOT / module) for module in modules))
-        for name in re.findall(r"`(\w+)` in\s+`broker/", step):
-            assert name in defined, f"{name}: {', '.join(modules)}"
-
-
-def definitions(module: Path) -> set[str]:
-    """Return the names of the classes and functions that a module defines."""
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    return {node.name for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, kinds)}
-
-
-def test_modules_in_the_architecture_exist() -> None:
-    for module in re.findall(r"`((?:broker|sandbox)/[\w/]+(?:\.py|/))`", ARCHITECTURE):
-        assert (ROOT / module).exists(), module
-
-
-def test_modules_that_reveal_secrets_are_documented() -> None:
-    section = ARCHITECTURE.split("## Secrets")[1]
-    revealing = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "broker").rglob("*.py") if ".reveal()" in path.read_text()
-    }
-    assert set(re.findall(r"^\| `(broker/[\w/]+\.py)` \|", section, re.MULTILINE)) == revealing
-
-
-def test_rules_in_the_architecture_are_nine() -> None:
-    section = ARCHITECTURE.split("## When to refresh")[1].split("The **lead**")[0]
-    assert re.findall(r"^(\d)\. ", section, re.MULTILINE) == list("123456789")
 
 
 @pytest.mark.parametrize("form", ["bug_report", "feature_request"])
