@@ -67,7 +67,7 @@ def reasons_table() -> str:
     """Return the reasons table: meaning, what the loop does and the exit code of `once`, for each error class."""
     actions = {
         errors.Disposition.SOON: "retries after 1 s, doubling to 60 s",
-        errors.Disposition.SOON_THEN_SLOW: "retries after 1 s, doubling; after five failures, retries after 1 min, doubling to 5 min",
+        errors.Disposition.SOON_THEN_SLOW: "retries after 1 s, doubling; from the sixth failure, after 1 to 5 min",
         errors.Disposition.SLOW: "retries after 1 min, doubling to 5 min",
         errors.Disposition.ROTATION: "waits for the kubelet's next token; looks every 15 s",
     }

@@ -80,7 +80,7 @@ def test_table_is_written_into_its_page(name: str) -> None:
 
 
 def test_page_without_the_table_is_an_error() -> None:
-    with pytest.raises(ValueError, match="^0 tables begin with "):
+    with pytest.raises(ValueError, match=r"^0 tables begin with "):
         tables.with_table("no table\n", tables.metrics_table())
 
 
