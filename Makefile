@@ -83,8 +83,8 @@ fix: $(VENV)/.ready ## apply what the linters can mend
 bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of the README
 	$(RUN)python -m benchmarks
 
-sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of the README must be theirs
-	$(RUN)python -m sdk_matrix --check README.md
+sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of docs/sdks.md must match
+	$(RUN)python -m sdk_matrix --check docs/sdks.md
 
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 lock: ## renew the hash-pinned locks (needs uv)
