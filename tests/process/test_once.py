@@ -110,7 +110,7 @@ def test_hanging_sts_ends_once_with_4_at_the_timeout(pod: Pod) -> None:
     ended = pod.run("once", "--timeout", "1")
     assert ended.code == 4
     assert ended.seconds < 15
-    assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s. Give --timeout more seconds")
+    assert ended.lines[-1]["message"].startswith("Gave up: STS did not answer within 1 s. Increase --timeout")
 
 
 def test_publish_directory_that_is_a_file_ends_once_with_5(pod: Pod) -> None:
@@ -172,5 +172,5 @@ def test_sigterm_ends_once_soon_and_not_as_a_success(pod: Pod) -> None:
     pod.sts.wait_for_calls(1)
     program.signal(signal.SIGTERM)
     assert program.wait(2) == 4
-    assert program.lines()[-1]["message"] == "Gave up: A signal came before the answer of STS."
+    assert program.lines()[-1]["message"] == "Gave up: A signal stopped the broker before STS answered."
     assert not pod.published.exists()
