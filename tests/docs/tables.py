@@ -14,7 +14,8 @@ from broker.core import errors
 from broker.core.errors import BrokerError
 from broker.core.status import Status
 from broker.serving.metrics import SnapshotCollector
-from broker.settings.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from broker.trust.linter.rules import RULES
 from tests.support.fakes import FakeClock, make_profile
 

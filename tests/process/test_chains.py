@@ -110,7 +110,7 @@ def test_chain_waits_for_a_source_that_cannot_be_had(partners: Pod) -> None:
     program = start(partners)
     program.wait_for("source_unfit", profile="partner", reason="source_unavailable")
     program.wait_for("exchange_failed", profile="default")
-    assert "partner: source_unavailable: Waits for its source, profile default" in program.get("/readyz").body
+    assert "partner: source_unavailable: Waiting for source profile default" in program.get("/readyz").body
     assert PARTNER not in {call.role_arn for call in partners.sts.calls}
     partners.sts.clear_faults()
     program.wait_for("refreshed", profile="partner")
