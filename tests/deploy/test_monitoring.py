@@ -15,7 +15,7 @@ import yaml
 from broker.core.errors import BrokerError
 from broker.core.status import FAILURE, SUCCESS
 from broker.serving import health
-from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, promtool
+from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, run_promtool
 from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected
 from tests.deploy.rendering import DEPLOY, EXAMPLES, KUBECTL, Rendered, example, kustomize, needs_kubectl
 from tests.docs.anchors import anchors
@@ -173,7 +173,7 @@ def test_rules_are_taken_out_as_the_readme_says(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-ec", block], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert yaml.safe_load((tmp_path / "monitoring/alerts.yaml").read_text()) == RULE["spec"]
-    checked = promtool("check", "rules", "monitoring/alerts.yaml", directory=tmp_path)
+    checked = run_promtool("check", "rules", "monitoring/alerts.yaml", directory=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert KUBECTL
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject.injection import ANNOTATED
 from broker.inject.manifests import KINDS
+from broker.inject.sidecar_request import KEYS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
 from tests.deploy.test_component import README, bare, workload
 
@@ -56,7 +56,7 @@ def test_kinds_and_annotations_that_are_named_are_those_that_are_known() -> None
     listed = re.search(r"It knows (.*?), and a List", section, re.DOTALL)
     assert listed is not None
     assert tuple(re.split(r",\s+", listed[1])) == KINDS
-    assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in ANNOTATED}
+    assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in KEYS}
 
 
 class TestAdmission:
