@@ -20,7 +20,7 @@ from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec, build_container, b
 from broker.inject.sidecar_request import KEYS, Request, format_annotation
 from tests.deploy.api_server import ApiServer, Refused, read_policies
 from tests.deploy.rendering import DEPLOY, WORKLOADS, Document, Pod, kustomize, needs_kubectl
-from tests.deploy.test_component import bare, render, workload
+from tests.deploy.test_component import make_bare_pod, make_workload, render
 from tests.support.unfit_pods import ANNOTATIONS, FIT, FIT_ANNOTATIONS, ROLE, UNFIT, UNFIT_ANNOTATIONS
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class TestEquivalence:
     @needs_kubectl
     @pytest.mark.parametrize("kind", WORKLOADS)
     def test_component_inject_and_policy_give_the_same_pod(self, kind: str, tmp_path: Path) -> None:
-        component = resolve_config_maps(render(tmp_path, workload(kind, bare())).pod)
-        spec = {**bare(), **({"restartPolicy": "OnFailure"} if kind in {"Job", "CronJob"} else {})}
-        inject = find_pod_spec(inject_document(workload(kind, bare()), role_arn=ROLE, region="eu-west-1"))
+        component = resolve_config_maps(render(tmp_path, make_workload(kind, make_bare_pod())).pod)
+        spec = {**make_bare_pod(), **({"restartPolicy": "OnFailure"} if kind in {"Job", "CronJob"} else {})}
+        inject = find_pod_spec(inject_document(make_workload(kind, make_bare_pod()), role_arn=ROLE, region="eu-west-1"))
         assert sort_by_name(component) == sort_by_name(inject) == sort_by_name(SERVER.create(make_pod(spec))["spec"])
 
     @needs_kubectl
@@ -147,13 +147,13 @@ class TestEquivalence:
 
     @pytest.mark.parametrize("name", FIT_ANNOTATIONS)
     def test_annotations_at_their_limits_give_the_same_pod(self, name: str) -> None:
-        assert SERVER.create(make_pod(bare(), FIT_ANNOTATIONS[name])) == inject_document(
-            make_pod(bare(), FIT_ANNOTATIONS[name])
+        assert SERVER.create(make_pod(make_bare_pod(), FIT_ANNOTATIONS[name])) == inject_document(
+            make_pod(make_bare_pod(), FIT_ANNOTATIONS[name])
         )
 
     def test_all_annotations_together_give_the_same_pod(self) -> None:
-        assert sort_by_name(SERVER.create(make_pod(bare(), MANY))) == sort_by_name(
-            inject_document(make_pod(bare(), MANY))
+        assert sort_by_name(SERVER.create(make_pod(make_bare_pod(), MANY))) == sort_by_name(
+            inject_document(make_pod(make_bare_pod(), MANY))
         )
 
 
@@ -245,7 +245,7 @@ class TestUnchanged:
 
     @pytest.mark.parametrize("annotations", [None, {}, {"other": "x"}])
     def test_pod_without_annotations_is_unchanged(self, annotations: dict[str, str] | None) -> None:
-        pod = make_pod(bare())
+        pod = make_pod(make_bare_pod())
         del pod["metadata"]["annotations"]
         if annotations is not None:
             pod["metadata"]["annotations"] = annotations
@@ -253,15 +253,15 @@ class TestUnchanged:
 
     @pytest.mark.parametrize("labels", [{}, {"sts-broker/injection": "disabled"}, {"other": "enabled"}])
     def test_pod_in_a_namespace_without_the_label_is_unchanged(self, labels: dict[str, str]) -> None:
-        pod = make_pod(bare())
+        pod = make_pod(make_bare_pod())
         assert SERVER.create(pod, labels=labels) == pod
 
     def test_mirror_of_a_static_pod_is_unchanged(self) -> None:
-        pod = make_pod(bare(), {**ANNOTATIONS, "kubernetes.io/config.mirror": "x"})
+        pod = make_pod(make_bare_pod(), {**ANNOTATIONS, "kubernetes.io/config.mirror": "x"})
         assert SERVER.create(pod) == pod
 
     def test_pod_with_the_sidecar_of_inject_is_unchanged(self) -> None:
-        pod = inject_document(make_pod(bare()), region="eu-north-1")
+        pod = inject_document(make_pod(make_bare_pod()), region="eu-north-1")
         assert SERVER.create(pod) == pod
 
     def test_container_without_the_endpoint_can_have_access_keys(self) -> None:
@@ -275,20 +275,20 @@ class TestUnchanged:
 
     @pytest.mark.parametrize("key", ["containers", "initContainers"])
     def test_mutation_skips_a_pod_with_a_container_of_the_sidecars_name(self, key: str) -> None:
-        spec = {**bare(), "initContainers": [{"name": "m", "image": "m"}]}
+        spec = {**make_bare_pod(), "initContainers": [{"name": "m", "image": "m"}]}
         spec[key] = [*spec[key], {"name": "sts-broker", "image": "y"}]
         pod = make_pod(spec)
         assert SERVER.mutate(pod, {"sts-broker/injection": "enabled"}) == pod
 
     def test_sidecar_with_more_ports_and_container_with_only_the_mount_are_admitted(self) -> None:
-        pod = inject_document(make_pod(bare()))
+        pod = inject_document(make_pod(make_bare_pod()))
         pod["spec"]["initContainers"][0]["ports"].append({"name": "more", "containerPort": 9912})
         mount = {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "readOnly": True}
         pod["spec"]["containers"].append({"name": "reader", "image": "y", "volumeMounts": [mount]})
         assert SERVER.create(pod) == pod
 
     def test_other_fields_of_the_pod_are_kept(self) -> None:
-        spec = {**bare(), "nodeSelector": {"a": "b"}, "initContainers": [{"name": "m", "image": "m"}]}
+        spec = {**make_bare_pod(), "nodeSelector": {"a": "b"}, "initContainers": [{"name": "m", "image": "m"}]}
         created = SERVER.create(make_pod(spec))["spec"]
         assert created["nodeSelector"] == {"a": "b"}
         assert created["initContainers"][1:] == spec["initContainers"]
@@ -307,14 +307,14 @@ class TestRefused:
     @pytest.mark.parametrize("name", UNFIT_ANNOTATIONS)
     def test_invalid_annotation_is_named(self, name: str) -> None:
         with pytest.raises(Refused) as caught:
-            SERVER.create(make_pod(bare(), {"other": "x", **UNFIT_ANNOTATIONS[name]}))
+            SERVER.create(make_pod(make_bare_pod(), {"other": "x", **UNFIT_ANNOTATIONS[name]}))
         assert any("sts-broker/" in message for message in caught.value.messages)
 
     @pytest.mark.parametrize(
         "volume", [{"emptyDir": {}}, {"configMap": {"name": "other"}}, {"configMap": {"optional": True}}]
     )
     def test_different_profiles_volume_is_refused(self, volume: Document) -> None:
-        pod = make_pod({**bare(), "volumes": [{"name": "sts-broker-profiles", **volume}]}, MANY)
+        pod = make_pod({**make_bare_pod(), "volumes": [{"name": "sts-broker-profiles", **volume}]}, MANY)
         with pytest.raises(Refused, match="sts-broker-profiles"):
             SERVER.create(pod)
         with pytest.raises(ConfigurationError, match="sts-broker-profiles"):
@@ -325,11 +325,11 @@ class TestRefused:
             documents=[each for each in read_policies() if each["kind"] != "MutatingAdmissionPolicyBinding"]
         )
         with pytest.raises(Refused, match="nothing has added it"):
-            server.create(make_pod(bare()))
+            server.create(make_pod(make_bare_pod()))
 
     def test_sidecar_without_its_restart_policy_is_refused(self) -> None:
         """Webhooks with libraries older than native sidecars drop the field (Azure/azure-workload-identity#1312)."""
-        pod = SERVER.create(make_pod(bare()))
+        pod = SERVER.create(make_pod(make_bare_pod()))
         assert SERVER.create(pod) == pod
         del pod["spec"]["initContainers"][0]["restartPolicy"]
         with pytest.raises(Refused, match="has no restartPolicy: Always"):
@@ -378,7 +378,7 @@ class TestManifests:
     @pytest.mark.parametrize("version", ["1.36", "1.37"])
     @pytest.mark.parametrize("annotations", [ANNOTATIONS, MANY])
     def test_created_pod_is_valid(self, annotations: dict[str, str], version: str) -> None:
-        kubernetes_validate.validate(SERVER.create(make_pod(bare(), annotations)), version, strict=True)
+        kubernetes_validate.validate(SERVER.create(make_pod(make_bare_pod(), annotations)), version, strict=True)
 
     def test_enumerated_fields_have_allowed_values(self) -> None:
         mutating, _, validating, _ = read_policies()

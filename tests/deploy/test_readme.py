@@ -16,7 +16,7 @@ import yaml
 from broker.inject.manifests import KINDS
 from broker.inject.sidecar_request import KEYS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
-from tests.deploy.test_component import README, bare, workload
+from tests.deploy.test_component import README, make_bare_pod, make_workload
 
 if TYPE_CHECKING:
     from tests.deploy.api_server import ApiServer
@@ -78,7 +78,7 @@ class TestAdmission:
     def test_patched_deployment_gets_the_image_and_no_group(self, server: ApiServer, tmp_path: Path) -> None:
         (block,) = find_blocks("Admission policies", "sh")
         (patch,) = re.findall(r"-p '(.*?)'", block, re.DOTALL)
-        (tmp_path / "api.json").write_text(json.dumps(workload("Deployment", bare())))
+        (tmp_path / "api.json").write_text(json.dumps(make_workload("Deployment", make_bare_pod())))
         command = [KUBECTL, "patch", "--local", "-f", str(tmp_path / "api.json"), "-p", patch, "-o", "json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         template = json.loads(done.stdout)["spec"]["template"]
