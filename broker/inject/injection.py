@@ -2,8 +2,8 @@
 
 Rules:
 - All or nothing: with any fault, nothing is printed, and the faults of all documents are reported at once.
-- Whatever does not belong to a pod stays byte for byte.
-- Idempotent: applied to its own output, it changes nothing.
+- Text outside of pods stays unchanged, byte for byte.
+- Idempotent: injecting its own output changes nothing.
 
 `sidecar` defines what is added, `sidecar_request` what a pod requests, `yaml_edit` how the text is changed.
 """
@@ -157,13 +157,13 @@ class _Injection:
     def _plan_spec(self, workload: Workload) -> sidecar.Tree:
         """Return the pod's spec with the sidecar; unchanged if none is requested or the pod cannot take it."""
         pod, name = workload.spec, f"{self.place}, {workload.name}"
-        wanted = sidecar_request.resolve_spec(workload, self.request)
+        requested = sidecar_request.resolve_spec(workload, self.request)
         faults = [
             f"{self.place}, line {self.line + line}, {workload.name}: {fault}"
             for line, fault in sidecar_request.find_annotation_faults(workload)
         ]
-        if wanted is None:
-            if not faults and sidecar_request.has_stray_annotation(workload.annotations):
+        if requested is None:
+            if not faults and sidecar_request.has_annotations(workload.annotations):
                 needed = f"{format_annotation('role_arn')} or {format_annotation('config_map')}"
                 faults.append(f"{name}: annotations {PREFIX}… have no effect without {needed}. Add one of these")
             self.outcome.faults += faults
@@ -171,16 +171,16 @@ class _Injection:
             return pod
         chosen = frozenset(self.request.containers or (str(each.get("name")) for each in pod["containers"]))
         found = [
-            *sidecar_request.find_setting_faults(wanted),
+            *sidecar_request.find_setting_faults(requested),
             *sidecar_request.find_container_faults(workload, self.request),
-            *sidecar_faults.find_faults(pod, wanted, chosen),
+            *sidecar_faults.find_faults(pod, requested, chosen),
         ]
         faults += (f"{name}: {fault}" for fault in found)
         self.outcome.faults += faults
         self.outcome.warnings += (f"{name}: {warning}" for warning in sidecar_faults.find_warnings(pod))
         if faults:
             return pod
-        result = sidecar.add_sidecar(pod, wanted, chosen)
+        result = sidecar.add_sidecar(pod, requested, chosen)
         if result == pod:
             self.outcome.kept.append(name)
         elif any(sidecar.is_broker(each) for each in pod.get("initContainers") or ()):

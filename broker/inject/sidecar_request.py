@@ -100,8 +100,8 @@ def _suggest_annotation(name: str, known: list[str]) -> str:
     return f". Known annotations: {', '.join(known)}"
 
 
-def has_stray_annotation(annotations: dict[str, Annotation]) -> bool:
-    """Return whether any annotation is one of ours: without a role or a ConfigMap it has no effect."""
+def has_annotations(annotations: dict[str, Annotation]) -> bool:
+    """Return whether any annotation has our prefix."""
     return any(name.startswith(PREFIX) for name in annotations)
 
 

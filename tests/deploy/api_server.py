@@ -82,12 +82,12 @@ class ApiServer:
             policy = policies[binding["policyName"]]
             (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
             assert rule == {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-            wanted = binding["matchResources"]["namespaceSelector"]["matchLabels"]
+            selector = binding["matchResources"]["namespaceSelector"]["matchLabels"]
             conditions = policy["spec"]["matchConditions"]
             results = [
                 _evaluate(each["expression"], pod, {}) for each in conditions
             ]  # evaluates all, because none may be an error
-            if wanted.items() <= labels.items() and all(results):
+            if selector.items() <= labels.items() and all(results):
                 bound.append(policy)
         return bound
 

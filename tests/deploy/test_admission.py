@@ -119,17 +119,17 @@ class TestEquivalence:
     @pytest.mark.parametrize("file", ["pod-template.yaml", "cronjob.yaml"])
     def test_component_equals_the_definition_of_the_sidecar(self, file: str) -> None:
         pod = find_pod_spec(yaml.safe_load((DEPLOY / "component" / file).read_text()))
-        wanted = SidecarSpec(role_arn=ROLE, region="eu-west-1")
+        requested = SidecarSpec(role_arn=ROLE, region="eu-west-1")
         (broker,) = pod["initContainers"]
         settings = ("env", "envFrom")
         assert {k: v for k, v in broker.items() if k not in settings} == {
-            k: v for k, v in build_container(wanted).items() if k not in settings
+            k: v for k, v in build_container(requested).items() if k not in settings
         }
         assert [key for key in broker if key not in settings] == [
-            key for key in build_container(wanted) if key != "env"
+            key for key in build_container(requested) if key != "env"
         ]
-        assert pod["volumes"] == build_volumes(wanted)
-        assert broker["env"][0] in build_container(wanted)["env"]
+        assert pod["volumes"] == build_volumes(requested)
+        assert broker["env"][0] in build_container(requested)["env"]
 
     def test_policy_uses_the_image_of_this_version(self) -> None:
         (policy,) = (each for each in read_policies() if each["kind"] == "MutatingAdmissionPolicy")

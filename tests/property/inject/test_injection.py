@@ -261,12 +261,52 @@ def test_older_sidecar_is_replaced_by_the_requested_one(documents: list[dict[str
     second = inject_text(first, OTHER)
     for document in yaml.safe_load_all(second):
         for spec in find_specs(document):
-            wanted = sidecar.SidecarSpec(
+            requested = sidecar.SidecarSpec(
                 role_arn=ROLE, region="eu-north-1", config_map="profiles", duration_seconds="900"
             )
-            assert spec["initContainers"][0] == sidecar.build_container(wanted)
+            assert spec["initContainers"][0] == sidecar.build_container(requested)
             assert [each["name"] for each in spec["initContainers"]].count("sts-broker") == 1
     assert inject_text(second, OTHER) == second
+
+
+def shuffle_keys(value: Any, random: Random) -> Any:  # noqa: ANN401 - any YAML
+    """Return a value with the keys of its mappings in another order, as a person may have written them."""
+    if isinstance(value, list):
+        return [shuffle_keys(item, random) for item in value]
+    if isinstance(value, dict):
+        return {key: shuffle_keys(value[key], random) for key in random.sample(sorted(value), len(value))}
+    return value
+
+
+def remove_some_keys(container: dict[str, Any], random: Random) -> None:
+    """Remove fields that a sidecar written by a person may lack, as the one in the README does."""
+    for key in ("readinessProbe", "resources", "terminationMessagePolicy"):
+        if random.random() < 0.5:
+            container.pop(key)
+    for mapping in (container["securityContext"], container["livenessProbe"]):
+        for key in [key for key in mapping if key != "httpGet" and random.random() < 0.3]:
+            mapping.pop(key)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(streams.filter(has_pods), st.randoms(use_true_random=False))
+def test_incomplete_sidecar_with_keys_in_any_order_is_completed(
+    documents: list[dict[str, Any]], random: Random
+) -> None:
+    written = list(yaml.safe_load_all(inject_text(write_stream(documents, random)[0])))
+    for document in written:
+        for spec in find_specs(document):
+            remove_some_keys(spec["initContainers"][0], random)
+    text, comments = write_stream(shuffle_keys(written, random), random)
+    result = inject_text(text)
+    for old, new in zip(
+        (spec for document in yaml.safe_load_all(text) for spec in find_specs(document)),
+        (spec for document in yaml.safe_load_all(result) for spec in find_specs(document)),
+        strict=True,
+    ):
+        chosen = frozenset(each["name"] for each in old["containers"])
+        assert new == sidecar.add_sidecar(old, sidecar.SidecarSpec(role_arn=ROLE, region="eu-west-1"), chosen)
+    assert re.findall(r"# c\d+: it's \"\{\[", result) == comments, "comments are kept, in order"
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
