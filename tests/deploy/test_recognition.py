@@ -76,19 +76,32 @@ def test_sidecar_of_the_readme_is_recognized_and_not_duplicated(capsys: pytest.C
     check_sidecar_is_recognized(read_readme_pod(), capsys)
 
 
-def test_injection_keeps_every_line_of_the_readme() -> None:
+def find_losses(before: Any, after: Any, path: str = "") -> list[str]:  # noqa: ANN401 - YAML values
+    """Return the paths of values that are no longer there; items of lists are the same if they have the same name."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [loss for key in before for loss in find_losses(before[key], after.get(key), f"{path}.{key}")]
+    if isinstance(before, list) and isinstance(after, list) and all("name" in item for item in before):
+        named = {item["name"]: item for item in after}
+        return [
+            loss for item in before for loss in find_losses(item, named.get(item["name"]), f"{path}[{item['name']}]")
+        ]
+    return [] if before == after else [path]
+
+
+def test_injection_keeps_every_value_of_the_readme() -> None:
     """The README's sidecar is the smallest one. Injection completes it, for example with resources."""
-    text = read_readme_pod()
-    lines = iter(run_inject(text)[1].splitlines())
-    assert all(line in lines for line in text.splitlines())
+    before, after = (yaml.safe_load(text) for text in (read_readme_pod(), run_inject(read_readme_pod())[1]))
+    assert find_losses(before, after) == []
+    assert find_losses(after, before), "it adds something"
 
 
 def test_annotated_pod_of_the_readme_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
-    annotations = "".join(f"    {name}: {value}\n" for name, value in ANNOTATIONS.items())
-    text = read_readme_pod().replace("  name: app\n", f"  name: app\n  annotations:\n{annotations}", 1)
+    pod = yaml.safe_load(read_readme_pod())
+    pod["metadata"]["annotations"] = dict(ANNOTATIONS)
+    text = yaml.safe_dump(pod, sort_keys=False)
     assert run_inject(text, check=True, options={}) == (EXIT_LACKING, "")
     assert capsys.readouterr().err == f"sts-broker: document 1, Pod app: {DIFFERS}\n"
-    assert run_inject(text, options={})[1].count("- name: sts-broker\n") == 1
+    assert run_inject(text, options={})[1].count("- name: sts-broker\n") == 1, "the container"
 
 
 @needs_kubectl
