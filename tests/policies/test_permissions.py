@@ -11,7 +11,7 @@ import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 from policy_sentry.querying.all import get_all_service_prefixes
 
-from broker.policy.conditions import failures
+from broker.policy.conditions import find_failures
 from sandbox.aws.permissions import Needed, Permissions
 from tests.policies.templates import (
     BUCKET,
@@ -235,7 +235,7 @@ def test_resource_control_policy_lets_in_tokens_of_own_issuers_only(
     context: dict[str, list[str]], refused: bool
 ) -> None:
     tokens, _ = policy(template("guardrails/rcp-issuers"))["Statement"]
-    assert (failures(tokens["Condition"], context) == ()) is refused
+    assert (find_failures(tokens["Condition"], context) == ()) is refused
 
 
 @pytest.mark.parametrize(
@@ -253,5 +253,5 @@ def test_resource_control_policy_lets_in_organisation_and_partners_only(
     _, strangers = policy(template("guardrails/rcp-issuers"))["Statement"]
     context = {"aws:PrincipalOrgID": [organization] if organization else [], "aws:PrincipalAccount": [account]}
     operators = {name: block for name, block in strangers["Condition"].items() if name != "BoolIfExists"}
-    assert (failures(operators, context) == ()) is refused
+    assert (find_failures(operators, context) == ()) is refused
     assert strangers["Condition"]["BoolIfExists"] == {"aws:PrincipalIsAWSService": "false"}
