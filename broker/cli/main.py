@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.cli import help_texts
+from broker.cli import help_texts, operator_tools
 from broker.core.errors import EXIT_BUG, BrokerError, ConfigurationError, PublishError
 from broker.core.model import DEFAULT_PUBLISH_DIRECTORY, redacted
 
@@ -96,7 +96,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         summary, more = help_texts.VERBS[name]
         verb = verbs.add_parser(
             name,
-            help=summary,
+            help=operator_tools.mark_summary(name, summary),
             description=f"{summary}\n\n{more}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -169,21 +169,24 @@ def _add_doctor(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_issuer(verb: argparse.ArgumentParser) -> None:
-    from broker.issuer import commands  # noqa: PLC0415
+    def add(verb: argparse.ArgumentParser) -> None:
+        from broker.issuer import commands  # noqa: PLC0415
 
-    commands.add_verbs(verb)
+        commands.add_verbs(verb)
+
+    operator_tools.add_arguments("issuer", verb, add)
 
 
 def _add_inject(verb: argparse.ArgumentParser) -> None:
     from broker.cli import inject_arguments  # noqa: PLC0415
 
-    inject_arguments.add_arguments(verb)
+    operator_tools.add_arguments("inject", verb, inject_arguments.add_arguments)
 
 
 def _add_trust(verb: argparse.ArgumentParser) -> None:
     from broker.cli import trust_arguments  # noqa: PLC0415
 
-    trust_arguments.add_verbs(verb)
+    operator_tools.add_arguments("trust", verb, trust_arguments.add_verbs)
 
 
 def _add_demo(verb: argparse.ArgumentParser) -> None:
@@ -260,6 +263,8 @@ def _token(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from broker.doctor import command  # noqa: PLC0415
 
+    if code := operator_tools.check_doctor_policy(options.policy):
+        return code
     question = command.Question(
         token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
     )
