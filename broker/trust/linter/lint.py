@@ -1,7 +1,7 @@
 """Lint a trust policy: report every rule that it breaks, with statement and line.
 
 The code is pure. A policy without findings admits only the subjects and audiences that it names; a property test
-checks this promise against the evaluator. Of statements for AWS services, only the form is checked.
+checks this promise against the evaluator. Of statements for AWS services and SAML providers, only the form is checked.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ def _check_statement(
     yield from _check_actions(statement)
     if any("*" in names for names in statement.principals.values()):
         yield "any-principal", "Principal is *"
+    if statement.is_for_saml:
+        return
     if statement.is_for_web_identities:
         yield from web_identity.find_weaknesses(statement, issuer=issuer)
     elif "AWS" in statement.principals:

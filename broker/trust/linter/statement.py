@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 ASSUME_ROLE = "sts:AssumeRole"
 _PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):oidc-provider/(.*)", re.DOTALL)
+_SAML_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:saml-provider/.+")
 _PRINCIPAL_TYPES = ("AWS", "CanonicalUser", "Federated", "Service")
 
 
@@ -73,6 +74,13 @@ class Statement:
             return True
         named = [action for action in self.actions if action.lower() == WEB_IDENTITY.lower()]
         return bool(named) and set(self.principals) != {"Service"}
+
+    @property
+    def is_for_saml(self) -> bool:
+        """Whether the statement is about SAML assertions: it names only SAML providers, and no action for tokens."""
+        names = self.principals.get("Federated", ())
+        is_saml = bool(names) and all(map(_SAML_PROVIDER.fullmatch, names))
+        return is_saml and set(self.principals) == {"Federated"} and not self.has_action(WEB_IDENTITY)
 
     @property
     def issuers(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from tests.unit.trust.trust_statements import (
     WEB,
     chained,
     equals,
+    saml,
     web,
     where,
 )
@@ -61,6 +62,8 @@ def found(*statements: dict[str, Any], expected: Expected = Expected(), **docume
         chained(Action="sts:TagSession", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}),
         chained(Action="sts:SetSourceIdentity", Condition={"StringLike": {"sts:SourceIdentity": "a*"}}),
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        saml(),
+        saml(Action=["sts:AssumeRoleWithSAML", "sts:TagSession"], Condition=None),
     ],
 )
 def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:

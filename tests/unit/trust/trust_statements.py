@@ -35,6 +35,16 @@ def chained(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
 
+def saml(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "arn:aws:iam::123456789012:saml-provider/idp"},
+        "Action": "sts:AssumeRoleWithSAML",
+        "Condition": {"StringEquals": {"SAML:aud": "https://signin.aws.amazon.com/saml"}},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
 def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """Return a statement with these conditions, in addition to those that restrict subject and audience."""
     return web(
@@ -76,6 +86,9 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("any-principal", web(Principal={"Federated": "*"})),
     ("any-principal", chained(Principal={"AWS": [ROLE, "*"]})),
     ("other-principal", web(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp"})),
+    ("other-principal", saml(Action=[WEB, "sts:AssumeRoleWithSAML"])),
+    ("other-principal", saml(Principal={"Federated": ["arn:aws:iam::123456789012:saml-provider/idp", "x"]})),
+    ("other-principal", saml(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp", "AWS": ROLE})),
     ("other-principal", web(Principal={"Federated": "accounts.google.com"})),
     ("other-principal", web(Principal={"AWS": ROLE})),
     ("other-principal", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
@@ -95,6 +108,8 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("wide-action", web(Action="sts:*")),
     ("wide-action", web(Action=["sts:AssumeRoleWith*"])),
     ("wide-action", chained(Action="sts:Assume*")),
+    ("wide-action", saml(Action="sts:*")),
+    ("wide-action", saml(Action="sts:AssumeRoleWithSAM?")),
     ("needless-action", web(Action=[WEB, "sts:AssumeRole"])),
     ("needless-action", web(Action=[WEB, "sts:TagSession"])),
     ("action-mismatch", web(Action="sts:AssumeRole")),
