@@ -78,7 +78,7 @@ def test_session_name_must_match_a_configured_pattern() -> None:
         ("chained-source-identity", "sts:SetSourceIdentity", {"sts:SourceIdentity": ["app2"]}, False),
     ],
 )
-def test_chained_statement_allows_one_action_with_its_own_keys(
+def test_chained_statement_allows_one_action_by_its_own_keys(
     name: str, action: str, context: dict[str, list[str]], *, allowed: bool
 ) -> None:
     document = policy(template(f"trust/{name}"))

@@ -67,7 +67,7 @@ def test_tables_of_the_readme_agree_with_the_code(root: Path) -> None:
 
 
 @each_root
-def test_aws_is_the_only_provider(root: Path) -> None:
+def test_no_other_provider_is_needed(root: Path) -> None:
     (settings,) = sources.blocks(root, "terraform")
     (providers,) = settings["required_providers"]
     assert {name for name in providers if not name.startswith("__")} == {"aws"}

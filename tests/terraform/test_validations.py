@@ -192,7 +192,7 @@ def apply_role(workspace: Workspace, **changes: object) -> Any:  # noqa: ANN401 
 
 
 @needs_terraform
-def test_subjects_are_literal_unless_whole_namespaces_are_trusted(variables_only: dict[str, Workspace]) -> None:
+def test_subjects_are_exact_unless_whole_namespaces_are_named(variables_only: dict[str, Workspace]) -> None:
     workspace = variables_only["workload-role"]
     (exact,) = apply_role(workspace)["Statement"]
     assert exact["Condition"] == {

@@ -132,7 +132,7 @@ def test_other_audience_is_rejected(chain: Deployed) -> None:
 
 
 @pytest.mark.parametrize("audience", ["sts.amazonaws.com.cn", "STS.amazonaws.com", "sts.amazonaws.com/", "openshift"])
-def test_other_audience_is_denied_even_if_the_provider_has_it(chain: Deployed, sts: Asker, audience: str) -> None:
+def test_other_audience_is_refused_though_the_provider_has_it(chain: Deployed, sts: Asker, audience: str) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account="api", audience=audience)
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "InvalidIdentityToken"
     chain.box.register_provider(chain.box.issuer, ("sts.amazonaws.com", audience))
