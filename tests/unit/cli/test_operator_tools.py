@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -144,3 +145,9 @@ def test_import_error_inside_a_package_is_not_hidden(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("broker.cli.trust_arguments.add_verbs", fail)
     with pytest.raises(ModuleNotFoundError, match="other"):
         main.main(["trust", "lint", "-"])
+
+
+def test_doctor_is_imported_without_the_trust_tools() -> None:
+    script = "import sys, broker.doctor.examination; print([name for name in sys.modules if name == 'broker.trust'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
