@@ -16,6 +16,8 @@ from broker import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.cli.parser import Parser
+
 _EXIT_MISSING: Final = 2
 _NEEDED_MODULES: Final = {
     "inject": ("broker.inject",),
@@ -27,14 +29,7 @@ _NEEDED_MODULES: Final = {
 """The modules that each operator command needs and the sidecar image does not contain."""
 
 
-def mark_summary(verb: str, summary: str) -> str:
-    """Return a verb's summary for the help, marked where the verb is an operator command."""
-    return f"{summary} (operator command)" if verb in _NEEDED_MODULES else summary
-
-
-def add_arguments(
-    command: str, parser: argparse.ArgumentParser, add: Callable[[argparse.ArgumentParser], None]
-) -> None:
+def add_arguments(command: str, parser: Parser, add: Callable[[Parser], None]) -> None:
     """Add an operator command's arguments to its parser with `add`.
 
     Where a needed module is missing, the parser accepts any arguments instead, and the command reports what is missing.

@@ -1,6 +1,6 @@
-"""The command line of `sts-broker trust`: its verbs, their options and help texts.
+"""The command `sts-broker trust`: its commands, their options and help texts.
 
-`sts-broker --help` builds this parser too, so the modules that do the work are imported only when a verb runs.
+What the commands do is imported when one is called.
 """
 
 from __future__ import annotations
@@ -9,55 +9,52 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from broker.cli.parser import HelpText
 from broker.core.spelling import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from broker.cli.parser import Parser
 
 _FORMATS = ("text", "json", "sarif")
 _VERBS = {
-    "lint": (
-        "find weaknesses in trust policies",
-        (
-            "Reads policies as JSON, and Terraform plans as JSON (terraform show -json), where it checks the trust\n"
-            "policy of every aws_iam_role, in modules too. Nothing is sent anywhere. docs/trust.md lists the rules."
+    "lint": HelpText(
+        summary="find weaknesses in trust policies",
+        description=(
+            "Reads trust policies as JSON, and Terraform plans as JSON (terraform show -json), of which it checks\n"
+            "the trust policy of every aws_iam_role, in modules too. It sends nothing anywhere. The rules are\n"
+            "described in docs/trust.md. Exits with 0 if there are no findings, with 1 if there are, and with 2 if\n"
+            "an input or a part of it could not be read; every such input is reported."
         ),
-        (
-            "exit codes:\n"
-            "  0 no findings    1 findings    2 an input can't be read (every such input is reported)\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust lint trust.json\n"
             "  terraform show -json plan.out | sts-broker trust lint --issuer https://oidc.example/cluster -\n"
             "  sts-broker trust lint --format sarif policies/*.json > trust.sarif"
         ),
     ),
-    "explain": (
-        "explain why a trust policy allows a token or not",
-        (
-            "Shows for each statement: the conditions that fail, what they expect, what the token has, and the\n"
-            "smallest change that fixes them. The token is not sent, verified or printed. STS also checks its\n"
-            "signature, its age and the OIDC provider."
+    "explain": HelpText(
+        summary="report whether a trust policy allows a token, and why not",
+        description=(
+            "Lists for each statement the conditions that do not match, what they expect, what the token has, and\n"
+            "the smallest change that makes them match. The token is not sent, verified or printed. STS also checks\n"
+            "its signature, its age and the OIDC provider. Exits with 0 if the token is allowed, with 1 if it is\n"
+            "not, with 2 if the policy could not be read, and with 3 if STS would reject it anyway."
         ),
-        (
-            "exit codes:\n"
-            "  0 allowed    1 not allowed    2 the policy can't be read    3 STS would reject the token\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust explain --policy trust.json\n"
             "  sts-broker trust explain --policy trust.json --token token.jwt --json\n"
             "  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | \\\n"
             "    sts-broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
         ),
     ),
-    "render": (
-        "print the trust policy for a token or for service accounts",
-        (
-            "Takes issuer, audience and subject from the options, or from the token. The text is the template in\n"
-            "iam-policies/, which the Terraform modules use too. A policy with findings in `trust lint` is not printed."
+    "render": HelpText(
+        summary="print the trust policy for a token, or for service accounts",
+        description=(
+            "Issuer, audience and subject come from the options, or from the token. The policy is made from the\n"
+            "templates in iam-policies/, which the Terraform modules use too. A policy that `trust lint` has\n"
+            "findings for is not printed. Exits with 0 if a policy was printed, with 2 if the options do not give a\n"
+            "valid policy, and with 3 if the token is needed and cannot be read."
         ),
-        (
-            "exit codes:\n"
-            "  0 printed    2 these options make no valid policy    3 the token is needed and can't be read\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account till\n"
@@ -65,50 +62,36 @@ _VERBS = {
         ),
     ),
 }
-"""The summary, the description and the epilog of each verb's help."""
 
 
-def add_verbs(trust: argparse.ArgumentParser) -> None:
-    """Add the verbs lint, explain and render to the parser of `sts-broker trust`."""
-    verbs = trust.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _add_lint_options(_add_verb(verbs, "lint", _run_lint))
-    _add_explain_options(_add_verb(verbs, "explain", _run_explain))
-    _add_render_options(_add_verb(verbs, "render", _run_render))
+def add_verbs(verb: Parser) -> None:
+    """Add the commands of `sts-broker trust`."""
+    parsers = verb.add_commands({"Commands": _VERBS})
+    _add_lint(parsers["lint"])
+    _add_explain(parsers["explain"])
+    _add_render(parsers["render"])
 
 
-def _add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    summary, description, epilog = _VERBS[name]
-    verb = verbs.add_parser(
-        name,
-        help=summary,
-        description=f"{summary}\n\n{description}",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def _add_lint(verb: Parser) -> None:
+    verb.set_defaults(verb=_lint)
+    verb.add_argument(
+        "files", nargs="+", metavar="FILE", help="trust policy or Terraform plan, or - for standard input"
     )
-    verb.set_defaults(verb=run)
-    return verb
-
-
-def _add_lint_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("files", nargs="+", metavar="FILE", help="a policy or a Terraform plan, or - for standard input")
     verb.add_argument(
         "--format",
         type=_parse_format,
         default="text",
         metavar="FORMAT",
-        help="output format: text, json or sarif (default: text)",
+        help="format of the findings: text, json or sarif (default: text)",
     )
-    verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to trust (default: any)")
+    verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to expect (default: any)")
     verb.add_argument(
         "--account",
         default="",
         metavar="ID",
         help="account of the roles (default: that of the OIDC provider, or of the plan)",
     )
-    verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="skip a rule; repeatable")
+    verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
 
 
 def _parse_format(text: str) -> str:
@@ -117,9 +100,10 @@ def _parse_format(text: str) -> str:
     return text
 
 
-def _add_explain_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--policy", required=True, metavar="FILE", help="the trust policy, or - for standard input")
-    _add_token_option(verb)
+def _add_explain(verb: Parser) -> None:
+    verb.set_defaults(verb=_explain)
+    verb.add_argument("--policy", required=True, metavar="FILE", help="trust policy, or - for standard input")
+    _add_token(verb)
     verb.add_argument(
         "--role-arn", default="", metavar="ARN", help="role that has the policy (default: AWS_ROLE_ARN, if set)"
     )
@@ -127,31 +111,35 @@ def _add_explain_options(verb: argparse.ArgumentParser) -> None:
         "--session-name",
         default="",
         metavar="NAME",
-        help="session name (default: AWS_ROLE_SESSION_NAME, or the one that the broker makes from the token)",
+        help="role session name (default: AWS_ROLE_SESSION_NAME, or the one that the broker derives from the token)",
     )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_render_options(verb: argparse.ArgumentParser) -> None:
-    _add_token_option(verb)
+def _add_render(verb: Parser) -> None:
+    verb.set_defaults(verb=_render)
+    _add_token(verb)
     verb.add_argument("--account", default="", metavar="ID", help="account of the role (default: that of AWS_ROLE_ARN)")
     verb.add_argument(
-        "--partition", default="", metavar="NAME", help="AWS partition (default: that of AWS_ROLE_ARN, or aws)"
+        "--partition",
+        default="",
+        metavar="NAME",
+        help="partition of the role, such as aws-cn (default: that of AWS_ROLE_ARN, or aws)",
     )
-    verb.add_argument("--issuer", default="", metavar="URL", help="issuer of the cluster (default: the token's)")
+    verb.add_argument("--issuer", default="", metavar="URL", help="URL of the issuer (default: that of the token)")
     verb.add_argument(
         "--audience",
         action="append",
         default=[],
         metavar="TEXT",
-        help="audience of the tokens; repeatable (default: sts.amazonaws.com, or the token's if it lacks that)",
+        help="audience to allow; repeatable (default: sts.amazonaws.com, if the token has it)",
     )
     verb.add_argument(
         "--subject",
         action="append",
         default=[],
         metavar="TEXT",
-        help="a subject in full; repeatable (default: the token's)",
+        help="complete subject to allow; repeatable (default: that of the token)",
     )
     verb.add_argument(
         "--namespace",
@@ -161,20 +149,20 @@ def _add_render_options(verb: argparse.ArgumentParser) -> None:
         help="namespace of the service accounts: one for all of them, or one for each; repeatable",
     )
     verb.add_argument(
-        "--service-account", action="append", default=[], metavar="NAME", help="a service account; repeatable"
+        "--service-account", action="append", default=[], metavar="NAME", help="service account to allow; repeatable"
     )
 
 
-def _add_token_option(verb: argparse.ArgumentParser) -> None:
+def _add_token(verb: Parser) -> None:
     verb.add_argument(
         "--token",
         default="",
         metavar="FILE",
-        help="the token's file, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
+        help="file with the token, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
     )
 
 
-def _run_lint(options: argparse.Namespace) -> int:
+def _lint(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
 
     return commands.lint_files(
@@ -182,7 +170,7 @@ def _run_lint(options: argparse.Namespace) -> int:
     )
 
 
-def _run_explain(options: argparse.Namespace) -> int:
+def _explain(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
 
     explain_options = commands.ExplainOptions(
@@ -195,7 +183,7 @@ def _run_explain(options: argparse.Namespace) -> int:
     return commands.explain_token(explain_options, os.environ)
 
 
-def _run_render(options: argparse.Namespace) -> int:
+def _render(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
     from broker.trust.render_request import RenderOptions  # noqa: PLC0415
 
