@@ -57,7 +57,7 @@ _VERBS = {
         examples=(
             "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
-            "    --namespace shop --service-account cart --service-account till\n"
+            "    --namespace shop --service-account cart --service-account checkout\n"
             "  sts-broker trust render --account 123456789012 --token token.jwt | sts-broker trust lint -"
         ),
     ),

@@ -276,14 +276,14 @@ def test_rendered_policy_has_no_findings_and_allows_the_token(pod: Pod) -> None:
 def test_policy_is_rendered_from_options_without_a_token(pod: Pod) -> None:
     options = ["--issuer", "https://a.b", "--account", ACCOUNT, "--namespace", "shop", "--audience", "x"]
     ended = pod.run(
-        "trust", "render", *options, "--service-account", "cart", "--service-account", "till",
+        "trust", "render", *options, "--service-account", "cart", "--service-account", "checkout",
         "--subject", APP, "--partition", "aws-cn", AWS_ROLE_ARN="", AWS_WEB_IDENTITY_TOKEN_FILE="/nowhere",
     )  # fmt: skip
     statement = json.loads(ended.out)["Statement"][0]
     assert statement["Principal"] == {"Federated": f"arn:aws-cn:iam::{ACCOUNT}:oidc-provider/a.b"}
     assert statement["Condition"]["StringEquals"] == {
         "a.b:aud": ["x"],
-        "a.b:sub": [APP, "system:serviceaccount:shop:cart", "system:serviceaccount:shop:till"],
+        "a.b:sub": [APP, "system:serviceaccount:shop:cart", "system:serviceaccount:shop:checkout"],
     }
 
 

@@ -149,8 +149,8 @@ def test_role_in_the_environment_supplies_account_and_partition() -> None:
     [
         ((), (), []),
         (("demo",), ("app",), ["demo:app"]),
-        (("demo",), ("app", "till"), ["demo:app", "demo:till"]),
-        (("demo", "shop"), ("app", "till"), ["demo:app", "shop:till"]),
+        (("demo",), ("app", "checkout"), ["demo:app", "demo:checkout"]),
+        (("demo", "shop"), ("app", "checkout"), ["demo:app", "shop:checkout"]),
     ],
 )
 def test_namespaces_are_paired_with_service_accounts(
