@@ -83,6 +83,8 @@ def _suggest_for_absent_key(failure: Failure, context: Context) -> Change | None
     sentence = f"replace {failure.key} with {key}"
     if not find_failures({failure.operator: {key: list(failure.expected)}}, context):
         return Change(action="rename-key", key=key, sentence=sentence)
+    if parse_operator(failure.operator).is_negated:
+        return _remove_condition(f"with {key} it would exclude this token")
     found = context[key][0]
     return Change(action="rename-key", key=key, new=found, sentence=f'{sentence}, and its values with "{found}"')
 

@@ -120,6 +120,16 @@ def test_statement_has_the_line_of_the_text() -> None:
         (conditions(StringEquals={"oidc.example/d:sub": OTHER}), "rename-key", f'and its values with "{APP}"'),
         (conditions(StringEquals={f"{ISSUER}:pod": "x"}), "remove-condition", "of a cluster's token"),
         (conditions(StringEquals={"sts:ExternalId": "x"}), "remove-condition", "of a cluster's token"),
+        (
+            conditions(ForAnyValue__StringNotLike={"oidc.example/d:sub": APP}),
+            "remove-condition",
+            f"with {SUB} it would exclude this token",
+        ),
+        (
+            conditions(ForAnyValue__StringNotEquals={"oidc.example/d:sub": OTHER}),
+            "rename-key",
+            f"replace oidc.example/d:sub with {SUB}",
+        ),
         (conditions(Null={SUB: "true"}), "remove-condition", f"the token has {SUB}"),
         (conditions(StringEquals={"sts:RoleSessionName": "x"}), "add-value", 'add "demo.app"'),
         (conditions(ForAllValues__StringEquals={SUB: OTHER}), "add-value", f'add "{APP}"'),
