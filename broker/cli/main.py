@@ -260,10 +260,10 @@ def _token(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from broker.doctor import command  # noqa: PLC0415
 
-    question = command.Question(
+    chosen = command.Options(
         token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
     )
-    return command.run(question, os.environ)
+    return command.run(chosen, os.environ)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What can be wrong with a pod: one thing each, done to a Ward, and what the doctor has to name as the cause."""
+"""What can be wrong with a pod: one thing each, done to a FaultyPod, and what the doctor has to name as the cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.issuer_site import Authority
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
 
 _OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 _NOWHERE_PORT = 9  # discard: nothing listens there
@@ -41,28 +41,28 @@ class Case:
     name: str
     check: str
     said: str
-    do: Callable[[Ward], object]
+    do: Callable[[FaultyPod], object]
     is_warning: bool = False
 
 
-def _set(name: str, value: str) -> Callable[[Ward], None]:
-    return lambda ward: ward.environ.__setitem__(name, value)
+def _set(name: str, value: str) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.environ.__setitem__(name, value)
 
 
-def _unset(name: str) -> Callable[[Ward], object]:
-    return lambda ward: ward.environ.pop(name)
+def _unset(name: str) -> Callable[[FaultyPod], object]:
+    return lambda pod: pod.environ.pop(name)
 
 
-def _claims(**claims: Any) -> Callable[[Ward], None]:  # noqa: ANN401 - any claim
-    return lambda ward: ward.token(ward.box.issuer.mint(**claims))
+def _claims(**claims: Any) -> Callable[[FaultyPod], None]:  # noqa: ANN401 - any claim
+    return lambda pod: pod.put_token(pod.sandbox.issuer.mint(**claims))
 
 
-def _issued(ago: timedelta, *, valid: timedelta | None = None) -> Callable[[Ward], None]:
+def _issued(ago: timedelta, *, valid: timedelta | None = None) -> Callable[[FaultyPod], None]:
     """Put a token of this age in place; `valid`: since when, if not since then."""
 
-    def issue(ward: Ward) -> None:
+    def issue(pod: FaultyPod) -> None:
         now = datetime.now(UTC)
-        ward.token(ward.box.issuer.mint(issued_at=now - ago, not_before=now - (ago if valid is None else valid)))
+        pod.put_token(pod.sandbox.issuer.mint(issued_at=now - ago, not_before=now - (ago if valid is None else valid)))
 
     return issue
 
@@ -71,73 +71,73 @@ def _ago(**duration: float) -> datetime:
     return datetime.now(UTC) - timedelta(**duration)
 
 
-def _yaml(text: str) -> Callable[[Ward], None]:
-    return lambda ward: ward.settings(text)
+def _yaml(text: str) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.write_settings(text)
 
 
-def _misbehave(mode: Misbehaviour) -> Callable[[Ward], None]:
-    return lambda ward: ward.volume.misbehave(mode)
+def _misbehave(mode: Misbehaviour) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.volume.misbehave(mode)
 
 
-def _directory_for_a_token(ward: Ward) -> None:
-    ward.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(ward.volume.directory)
+def _directory_for_a_token(pod: FaultyPod) -> None:
+    pod.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(pod.volume.directory)
 
 
-def _plain_file(ward: Ward, text: str = "") -> None:
-    file = ward.disk / "token"
-    file.write_text(text or ward.box.issuer.mint())
-    ward.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(file)
+def _plain_file(pod: FaultyPod, text: str = "") -> None:
+    file = pod.disk / "token"
+    file.write_text(text or pod.sandbox.issuer.mint())
+    pod.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(file)
 
 
-def _by_sub_path(ward: Ward) -> None:
-    _plain_file(ward)
-    ward.mounts(f"{ward.disk}/token tmpfs", "/dev/shm tmpfs")
+def _by_sub_path(pod: FaultyPod) -> None:
+    _plain_file(pod)
+    pod.set_mounts(f"{pod.disk}/token tmpfs", "/dev/shm tmpfs")
 
 
-def _token_in_the_publish_directory(ward: Ward) -> None:
-    ward.volume = ward.box.projected_token(ward.published / "token")
-    ward.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(ward.volume.path)
+def _token_in_the_publish_directory(pod: FaultyPod) -> None:
+    pod.volume = pod.sandbox.projected_token(pod.published / "token")
+    pod.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(pod.volume.path)
 
 
-def _shared_processes(ward: Ward) -> None:
-    ward.mounts("/dev/shm tmpfs")
-    (ward.disk / "proc/1").mkdir(parents=True)
-    (ward.disk / "proc/1/comm").write_text("pause\n")
+def _shared_processes(pod: FaultyPod) -> None:
+    pod.set_mounts("/dev/shm tmpfs")
+    (pod.disk / "proc/1").mkdir(parents=True)
+    (pod.disk / "proc/1/comm").write_text("pause\n")
 
 
-def _person(ward: Ward) -> None:
-    ward.trust("person", subjects=["alice"])
-    ward.token(ward.box.issuer.mint(sub="alice"))
+def _person(pod: FaultyPod) -> None:
+    pod.use_new_role("person", subjects=["alice"])
+    pod.put_token(pod.sandbox.issuer.mint(sub="alice"))
 
 
-def _two_names(ward: Ward) -> None:
-    ward.trust("names", subjects=["system:serviceaccount:demo:other"])
-    ward.token(ward.box.issuer.mint(sub="system:serviceaccount:demo:other"))
+def _two_names(pod: FaultyPod) -> None:
+    pod.use_new_role("names", subjects=["system:serviceaccount:demo:other"])
+    pod.put_token(pod.sandbox.issuer.mint(sub="system:serviceaccount:demo:other"))
 
 
-def _off_by(**duration: float) -> Callable[[Ward], None]:
-    return lambda ward: setattr(ward, "off_by", timedelta(**duration))
+def _off_by(**duration: float) -> Callable[[FaultyPod], None]:
+    return lambda pod: setattr(pod, "off_by", timedelta(**duration))
 
 
-def _page(path: str, content: object, *, status: int = 200, **headers: str) -> Callable[[Ward], None]:
-    return lambda ward: ward.hospital.house.publish(path, content, status=status, **headers)
+def _page(path: str, content: object, *, status: int = 200, **headers: str) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.network.issuer_site.publish(path, content, status=status, **headers)
 
 
-def _discovery(**changes: str) -> Callable[[Ward], None]:
-    def change(ward: Ward) -> None:
-        house = ward.hospital.house
+def _discovery(**changes: str) -> Callable[[FaultyPod], None]:
+    def change(pod: FaultyPod) -> None:
+        house = pod.network.issuer_site
         house.publish(DISCOVERY, {**house.document(DISCOVERY), **changes})
-        ward.box.sts.always(faults.INVALID_IDENTITY_TOKEN)  # the sandbox's STS is not as strict with documents
+        pod.sandbox.sts.always(faults.INVALID_IDENTITY_TOKEN)  # the sandbox's STS is not as strict with documents
 
     return change
 
 
-def _published_keys(change: Callable[[dict[str, Any]], object]) -> Callable[[Ward], None]:
-    def publish(ward: Ward) -> None:
-        document = ward.hospital.house.document(KEYS)
+def _published_keys(change: Callable[[dict[str, Any]], object]) -> Callable[[FaultyPod], None]:
+    def publish(pod: FaultyPod) -> None:
+        document = pod.network.issuer_site.document(KEYS)
         for key in document["keys"]:
             change(key)
-        ward.hospital.house.publish(KEYS, document)
+        pod.network.issuer_site.publish(KEYS, document)
 
     return publish
 
@@ -146,185 +146,185 @@ def _other_numbers(key: dict[str, Any]) -> None:
     key.update(jwt.algorithms.RSAAlgorithm.to_jwk(_OTHER_KEY.public_key(), as_dict=True))
 
 
-def _issuer_certificate(**options: Any) -> Callable[[Ward], None]:  # noqa: ANN401 - of Authority.server
-    def change(ward: Ward) -> None:
-        ward.hospital.issuer_front.context = ward.hospital.authority.server(**{"host": HOST, **options})
-        ward.box.sts.always(faults.INVALID_IDENTITY_TOKEN)
+def _issuer_certificate(**options: Any) -> Callable[[FaultyPod], None]:  # noqa: ANN401 - of Authority.server
+    def change(pod: FaultyPod) -> None:
+        pod.network.issuer_front.context = pod.network.authority.server(**{"host": HOST, **options})
+        pod.sandbox.sts.always(faults.INVALID_IDENTITY_TOKEN)
 
     return change
 
 
-def _sts_certificate(**options: Any) -> Callable[[Ward], None]:  # noqa: ANN401 - of Authority.server
-    def change(ward: Ward) -> None:
-        ward.hospital.sts_front.context = ward.hospital.authority.server(**{"host": STS_HOST, **options})
+def _sts_certificate(**options: Any) -> Callable[[FaultyPod], None]:  # noqa: ANN401 - of Authority.server
+    def change(pod: FaultyPod) -> None:
+        pod.network.sts_front.context = pod.network.authority.server(**{"host": STS_HOST, **options})
 
     return change
 
 
-def _policy(ward: Ward, policy: object, *, role_has_it: bool = True) -> None:
-    file = ward.disk / "trust.json"
+def _policy(pod: FaultyPod, policy: object, *, role_has_it: bool = True) -> None:
+    file = pod.disk / "trust.json"
     file.write_text(policy if isinstance(policy, str) else json.dumps(policy))
-    ward.question = replace(ward.question, policy=str(file))
+    pod.options = replace(pod.options, policy=str(file))
     if role_has_it and isinstance(policy, dict):
-        ward.trust("policy", trust_policy=policy)
+        pod.use_new_role("policy", trust_policy=policy)
 
 
-def _policy_of_another_namespace(ward: Ward) -> None:
-    _policy(ward, ward.box.trust_policy(subjects=["system:serviceaccount:other:app"]))
+def _policy_of_another_namespace(pod: FaultyPod) -> None:
+    _policy(pod, pod.sandbox.trust_policy(subjects=["system:serviceaccount:other:app"]))
 
 
-def _policy_of_another_audience(ward: Ward) -> None:
-    _policy(ward, ward.box.trust_policy(audience="vault"))
+def _policy_of_another_audience(pod: FaultyPod) -> None:
+    _policy(pod, pod.sandbox.trust_policy(audience="vault"))
 
 
-def _policy_of_another_role(ward: Ward) -> None:
-    _policy(ward, ward.box.trust_policy(subjects=["system:serviceaccount:other:app"]), role_has_it=False)
+def _policy_of_another_role(pod: FaultyPod) -> None:
+    _policy(pod, pod.sandbox.trust_policy(subjects=["system:serviceaccount:other:app"]), role_has_it=False)
 
 
-def _policy_of_people(ward: Ward) -> None:
-    _policy(ward, ward.box.chain_trust("arn:aws:iam::123456789012:root"))
+def _policy_of_people(pod: FaultyPod) -> None:
+    _policy(pod, pod.sandbox.chain_trust("arn:aws:iam::123456789012:root"))
 
 
-def _policy_that_denies(ward: Ward) -> None:
-    policy = ward.box.trust_policy()
-    deny = {"Sid": "NotHere", "Effect": "Deny", "Principal": {"Federated": ward.box.provider_arn}}
+def _policy_that_denies(pod: FaultyPod) -> None:
+    policy = pod.sandbox.trust_policy()
+    deny = {"Sid": "NotHere", "Effect": "Deny", "Principal": {"Federated": pod.sandbox.provider_arn}}
     policy["Statement"].append({**deny, "Action": "sts:AssumeRoleWithWebIdentity"})
-    _policy(ward, policy)
+    _policy(pod, policy)
 
 
-def _direct(**changes: str) -> Callable[[Ward], None]:
-    def change(ward: Ward) -> None:
-        del ward.environ["HTTPS_PROXY"]
-        ward.environ |= changes
+def _direct(**changes: str) -> Callable[[FaultyPod], None]:
+    def change(pod: FaultyPod) -> None:
+        del pod.environ["HTTPS_PROXY"]
+        pod.environ |= changes
 
     return change
 
 
-def _no_dns_server(ward: Ward) -> None:
-    del ward.environ["HTTPS_PROXY"]
+def _no_dns_server(pod: FaultyPod) -> None:
+    del pod.environ["HTTPS_PROXY"]
 
     def silent(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, f"Temporary failure in name resolution ({host}:{port})"[:36])
 
-    ward.resolve = silent
+    pod.resolve = silent
 
 
-def _endpoint(url: str) -> Callable[[Ward], None]:
+def _endpoint(url: str) -> Callable[[FaultyPod], None]:
     return _set("AWS_ENDPOINT_URL_STS", url)
 
 
-def _https_to_http(ward: Ward) -> None:
-    ward.environ["AWS_ENDPOINT_URL_STS"] = f"https://127.0.0.1:{ward.hospital.plain.port}"
+def _https_to_http(pod: FaultyPod) -> None:
+    pod.environ["AWS_ENDPOINT_URL_STS"] = f"https://127.0.0.1:{pod.network.plain.port}"
 
 
-def _another_authority(ward: Ward) -> Authority:
-    folder = ward.disk / "another-ca"
+def _another_authority(pod: FaultyPod) -> Authority:
+    folder = pod.disk / "another-ca"
     folder.mkdir()
     return Authority(folder)
 
 
-def _refusal(line: str) -> Callable[[Ward], None]:
-    return lambda ward: setattr(ward.hospital.proxy, "refusal", line)
+def _refusal(line: str) -> Callable[[FaultyPod], None]:
+    return lambda pod: setattr(pod.network.proxy, "refusal", line)
 
 
-def _sts(fault: faults.Fault) -> Callable[[Ward], None]:
-    return lambda ward: ward.box.sts.always(fault)
+def _sts(fault: faults.Fault) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.sandbox.sts.always(fault)
 
 
-def _role(name: str, **options: Any) -> Callable[[Ward], None]:  # noqa: ANN401 - of Sandbox.create_role
-    return lambda ward: ward.trust(name, **options)
+def _role(name: str, **options: Any) -> Callable[[FaultyPod], None]:  # noqa: ANN401 - of Sandbox.create_role
+    return lambda pod: pod.use_new_role(name, **options)
 
 
-def _other_audience_at_the_provider(ward: Ward) -> None:
+def _other_audience_at_the_provider(pod: FaultyPod) -> None:
     """Let token, settings and policy say `vault`, and the provider not."""
-    ward.trust("vault", audience="vault")
-    ward.environ["BROKER_AUDIENCE"] = "vault"
-    ward.token(ward.box.issuer.mint(audience="vault"))
+    pod.use_new_role("vault", audience="vault")
+    pod.environ["BROKER_AUDIENCE"] = "vault"
+    pod.put_token(pod.sandbox.issuer.mint(audience="vault"))
 
 
-def _other_account(ward: Ward) -> None:
-    ward.environ["AWS_ROLE_ARN"] = "arn:aws:iam::210987654321:role/app"
+def _other_account(pod: FaultyPod) -> None:
+    pod.environ["AWS_ROLE_ARN"] = "arn:aws:iam::210987654321:role/app"
 
 
-def _unreachable_from_everywhere(ward: Ward) -> None:
+def _unreachable_from_everywhere(pod: FaultyPod) -> None:
     """Let the issuer be out of reach, for the pod by its own fault, and for STS."""
-    del ward.environ["HTTPS_PROXY"]
-    ward.go_direct()
-    ward.hospital.house.publish(DISCOVERY, b"", status=503)
+    del pod.environ["HTTPS_PROXY"]
+    pod.use_plain_sts()
+    pod.network.issuer_site.publish(DISCOVERY, b"", status=503)
 
 
-def _chain(ward: Ward, *, source: dict[str, Any] | None = None, **options: Any) -> None:  # noqa: ANN401 - of chain_trust
-    arn = ward.box.create_role("doctor-source", may_assume=["*"], **(source or {}))
-    partner = ward.box.create_role("doctor-partner", trust_policy=ward.box.chain_trust(arn, **options))
-    ward.settings(_CHAINED.format(source=arn, partner=partner))
+def _chain(pod: FaultyPod, *, source: dict[str, Any] | None = None, **options: Any) -> None:  # noqa: ANN401 - of chain_trust
+    arn = pod.sandbox.create_role("doctor-source", may_assume=["*"], **(source or {}))
+    partner = pod.sandbox.create_role("doctor-partner", trust_policy=pod.sandbox.chain_trust(arn, **options))
+    pod.write_settings(_CHAINED.format(source=arn, partner=partner))
 
 
-def _external_id(ward: Ward) -> None:
-    _chain(ward, condition={"StringEquals": {"sts:ExternalId": "example-7f3d"}})
+def _external_id(pod: FaultyPod) -> None:
+    _chain(pod, condition={"StringEquals": {"sts:ExternalId": "example-7f3d"}})
 
 
-def _tags(ward: Ward) -> None:
-    _chain(ward, actions=["sts:AssumeRole"])
-    with (ward.disk / "broker.yaml").open("a") as file:
+def _tags(pod: FaultyPod) -> None:
+    _chain(pod, actions=["sts:AssumeRole"])
+    with (pod.disk / "broker.yaml").open("a") as file:
         file.write("    tags: {team: blue}\n")
 
 
-def _source_is_refused(ward: Ward) -> None:
-    _chain(ward, source={"subjects": ["system:serviceaccount:other:app"]})
+def _source_is_refused(pod: FaultyPod) -> None:
+    _chain(pod, source={"subjects": ["system:serviceaccount:other:app"]})
 
 
-def _chain_and_clock(ward: Ward) -> None:
-    _chain(ward)
-    ward.off_by = timedelta(minutes=20)
+def _chain_and_clock(pod: FaultyPod) -> None:
+    _chain(pod)
+    pod.clock_offset = timedelta(minutes=20)
 
 
-def _two_roles_of_one_account(ward: Ward) -> None:
+def _two_roles_of_one_account(pod: FaultyPod) -> None:
     role = "arn:aws:iam::210987654321:role/"
-    ward.settings(
+    pod.write_settings(
         f"region: eu-west-1\nprofiles: [{{name: one, role_arn: '{role}one'}}, {{name: two, role_arn: '{role}two'}}]\n"
     )
 
 
-def _identity_refused(ward: Ward) -> None:
+def _identity_refused(pod: FaultyPod) -> None:
     refuse = faults.Refuse(code="InvalidClientTokenId", message="The security token included is invalid.", status=403)
-    ward.box.sts.always(refuse, action="GetCallerIdentity")
+    pod.sandbox.sts.always(refuse, action="GetCallerIdentity")
 
 
-def _directory(path: str) -> Callable[[Ward], None]:
+def _directory(path: str) -> Callable[[FaultyPod], None]:
     return _set("BROKER_PUBLISH_DIRECTORY", path)
 
 
-def _file_for_a_directory(ward: Ward) -> None:
-    ward.published.rmdir()
-    ward.published.write_text("")
+def _file_for_a_directory(pod: FaultyPod) -> None:
+    pod.published.rmdir()
+    pod.published.write_text("")
 
 
-def _dangling_directory(ward: Ward) -> None:
-    ward.published.rmdir()
-    ward.published.symlink_to("/nowhere/aws")
+def _dangling_directory(pod: FaultyPod) -> None:
+    pod.published.rmdir()
+    pod.published.symlink_to("/nowhere/aws")
 
 
-def _no_directory(ward: Ward) -> None:
-    ward.published.rmdir()
+def _no_directory(pod: FaultyPod) -> None:
+    pod.published.rmdir()
 
 
-def _closed_directory(ward: Ward) -> None:
-    ward.published.chmod(0o700)
+def _closed_directory(pod: FaultyPod) -> None:
+    pod.published.chmod(0o700)
 
 
-def _on(kind: str) -> Callable[[Ward], None]:
-    return lambda ward: ward.mounts(f"{ward.published} {kind}")
+def _on(kind: str) -> Callable[[FaultyPod], None]:
+    return lambda pod: pod.set_mounts(f"{pod.published} {kind}")
 
 
-def _another_broker(ward: Ward) -> None:
+def _another_broker(pod: FaultyPod) -> None:
     expiry = (datetime.now(UTC) + timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    (ward.published / "billing.json").write_text(json.dumps({"Version": 1, "Expiration": expiry}))
+    (pod.published / "billing.json").write_text(json.dumps({"Version": 1, "Expiration": expiry}))
 
 
-def _old_credentials_file(ward: Ward) -> None:
-    file = ward.disk / "credentials"
+def _old_credentials_file(pod: FaultyPod) -> None:
+    file = pod.disk / "credentials"
     file.write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
-    ward.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
+    pod.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
 
 
 SETTINGS = [
@@ -348,7 +348,7 @@ TOKENS = [
     Case(name="garbled-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.GARBLED)),
     Case(name="truncated-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.TRUNCATED)),
     Case(name="no-iat", check="exchange", said="Missing a required claim: iat", do=_claims(iat=None)),
-    Case(name="long-token", check="token-file", said="over 20,000", do=lambda ward: ward.token("e" * 20_001)),
+    Case(name="long-token", check="token-file", said="over 20,000", do=lambda pod: pod.put_token("e" * 20_001)),
     Case(name="directory", check="token-file", said="That is a directory: set AWS_WEB_", do=_directory_for_a_token),
     Case(name="secrets-token", check="token-file", said="a token of a Secret", do=_claims(exp=None)),
     Case(name="sub-path", check="token-mount", said="by itself (subPath)", do=_by_sub_path),
@@ -357,7 +357,7 @@ TOKENS = [
         name="copy-that-expired",
         check="token-mount",
         said="It has expired",
-        do=lambda ward: _plain_file(ward, ward.box.issuer.mint(issued_at=_ago(hours=2))),
+        do=lambda pod: _plain_file(pod, pod.sandbox.issuer.mint(issued_at=_ago(hours=2))),
     ),
     Case(
         name="token-published",
@@ -487,21 +487,21 @@ ISSUERS = [
         name="policy-cut",
         check="trust-policy",
         said="no JSON at line 1",
-        do=lambda ward: _policy(ward, '{"Statement":'),
+        do=lambda pod: _policy(pod, '{"Statement":'),
         is_warning=True,
     ),
     Case(
         name="policy-without-sense",
         check="trust-policy",
         said="cannot be read",
-        do=lambda ward: _policy(ward, '{"Statement": "none"}'),
+        do=lambda pod: _policy(pod, '{"Statement": "none"}'),
         is_warning=True,
     ),
     Case(
         name="two-policies",
         check="trust-policy",
         said="0 policies; expected one",
-        do=lambda ward: _policy(ward, '{"terraform_version": "1.9.0", "planned_values": {}}'),
+        do=lambda pod: _policy(pod, '{"terraform_version": "1.9.0", "planned_values": {}}'),
         is_warning=True,
     ),
     Case(
@@ -593,7 +593,7 @@ WAYS = [
         name="bundle-of-another-ca",
         check="sts-tls",
         said="(AWS_CA_BUNDLE), or unset that",
-        do=lambda ward: ward.environ.update(AWS_CA_BUNDLE=str(_another_authority(ward).bundle)),
+        do=lambda pod: pod.environ.update(AWS_CA_BUNDLE=str(_another_authority(pod).bundle)),
     ),
     Case(
         name="sts-of-another-host",
@@ -612,13 +612,13 @@ WAYS = [
         name="no-tls-behind-the-proxy",
         check="sts-tls",
         said="does it speak TLS",
-        do=lambda ward: ward.hospital.proxy.routes.update({f"{STS_HOST}:443": ward.hospital.plain.port}),
+        do=lambda pod: pod.network.proxy.routes.update({f"{STS_HOST}:443": pod.network.plain.port}),
     ),
     Case(
         name="tls-where-there-should-be-none",
         check="sts-tls",
         said="begins with http://: is it https?",
-        do=lambda ward: ward.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{ward.hospital.sts_front.port}"),
+        do=lambda pod: pod.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{pod.network.sts_front.port}"),
     ),
     Case(name="no-tls", check="sts-tls", said="TLS failed", do=_https_to_http),
 ]
@@ -702,7 +702,7 @@ PODS = [
     Case(name="closed", check="publish-directory", said="Set fsGroup", do=_closed_directory, is_warning=True),
     Case(name="disk", check="publish-volume", said="on a disk (ext4)", do=_on("ext4"), is_warning=True),
     Case(name="overlay", check="publish-volume", said="is in no volume", do=_on("overlay"), is_warning=True),
-    Case(name="root", check="publish-volume", said="(overlay at /)", do=lambda ward: ward.mounts(), is_warning=True),
+    Case(name="root", check="publish-volume", said="(overlay at /)", do=lambda pod: pod.set_mounts(), is_warning=True),
     Case(name="company", check="publish-neighbours", said="billing", do=_another_broker, is_warning=True),
     Case(
         name="keys",

@@ -11,13 +11,13 @@ from tests.doctor.cases import ALL
 
 if TYPE_CHECKING:
     from tests.doctor.cases import Case
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
-def test_misconfiguration_is_the_one_cause(case: Case, ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    case.do(ward)
-    report = ward.report(monkeypatch)
+def test_misconfiguration_is_the_one_cause(case: Case, pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.do(pod)
+    report = pod.diagnose(monkeypatch)
     named, others = (report.warned, report.failed) if case.is_warning else (report.failed, report.warned)
     assert (list(named), others) == ([case.check], {}), report.text
     assert case.said in named[case.check], report.text

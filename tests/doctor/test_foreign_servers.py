@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.doctor.checks import Outcome, Sheet
+from broker.doctor.checks import Outcome, Report
 from broker.doctor.examiners.bound_token import TokenPlace, examine_claims, examine_file
 from broker.doctor.report import as_text
 from tests.doctor.cases import ALL
@@ -22,7 +22,7 @@ from tests.support.fronts import Sayer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -58,7 +58,7 @@ tokens = st.one_of(
 @given(tokens)
 def test_whatever_stands_in_the_token_file_ends_in_lines(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        file, sheet = Path(folder, "token"), Sheet()
+        file, sheet = Path(folder, "token"), Report()
         file.write_bytes(content)
         place = TokenPlace(path=str(file), audience="sts.amazonaws.com", publish_directory="/nowhere")
         token = examine_file(place, sheet, proc="/nowhere")
@@ -86,22 +86,22 @@ answers = st.one_of(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers)
 def test_whatever_answers_in_place_of_sts_ends_in_a_report(
-    ward: Ward, sayer: Sayer, monkeypatch: pytest.MonkeyPatch, said: bytes
+    pod: FaultyPod, sayer: Sayer, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     sayer.said = said
-    ward.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{sayer.port}"
-    report = ward.report(monkeypatch)
+    pod.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{sayer.port}"
+    report = pod.diagnose(monkeypatch)
     failed = set(report.failed)
     assert failed & {"sts-tls", "exchange"} or "clock" in failed, report.text
     assert report.code == 1
 
 
-def test_two_independent_faults_are_two_causes(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_independent_faults_are_two_causes(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fault of the token, with a directory that cannot be used: neither hides the other."""
     cases = [case for case in ALL if case.check == "token-file"]
-    cases[0].do(ward)
-    ward.environ["BROKER_PUBLISH_DIRECTORY"] = "/nowhere/at/all"
-    report = ward.report(monkeypatch)
+    cases[0].do(pod)
+    pod.environ["BROKER_PUBLISH_DIRECTORY"] = "/nowhere/at/all"
+    report = pod.diagnose(monkeypatch)
     assert list(report.failed) == ["token-file", "publish-directory"]
     assert report.text.endswith("The causes are token-file, publish-directory.\n")
     assert Outcome.FOLLOWS not in {line.outcome for line in report.lines}

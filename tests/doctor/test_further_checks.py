@@ -12,7 +12,7 @@ import pytest
 
 from broker.core.errors import ExchangeUnavailable
 from broker.core.model import PublishSpec, StsSpec
-from broker.doctor.checks import Outcome, Sheet
+from broker.doctor.checks import Outcome, Report
 from broker.doctor.examiners.exchange import PATIENCE, Exchanges
 from broker.doctor.examiners.issuer import examine_issuer
 from broker.doctor.examiners.network import WayToSts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from broker.core.model import ProfileSpec, Proof, TemporaryCredentials
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -36,13 +36,13 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 class TestDirectory:
     """Who is at home in the publish directory."""
 
-    def look(self, directory: Path, proc: Path, **changes: int) -> Sheet:
-        sheet = Sheet()
+    def look(self, directory: Path, proc: Path, **changes: int) -> Diagnosis:
+        sheet = Report()
         spec = replace(PublishSpec(directory=str(directory)), **changes)  # type: ignore[arg-type]  # a mode
         examine_directory(spec, ["default"], sheet, proc=str(proc), now=NOW)
         return sheet
 
-    def outcome(self, sheet: Sheet, check: str) -> Outcome:
+    def outcome(self, sheet: Report, check: str) -> Outcome:
         line = sheet.find(check)
         assert line is not None
         return line.outcome
@@ -118,8 +118,8 @@ class TestExchanges:
         def client(self, region: str, *, signed: bool) -> object:
             raise ExchangeUnavailable(f"none in {region}, signed: {signed}")
 
-    def make(self, took: timedelta, lifetime: timedelta) -> tuple[Sheet, Exchanger]:
-        clock, sheet = FakeClock(), Sheet()
+    def make(self, took: timedelta, lifetime: timedelta) -> tuple[Report, Exchanger]:
+        clock, sheet = FakeClock(), Report()
         exchanger = self.Exchanger(clock, took, make_credentials(lifetime=lifetime))
         exchanges = Exchanges(exchanger, StsSpec(endpoint_url="http://a"), sheet, clock)  # type: ignore[arg-type]
         for name in ("one", "two", "three"):
@@ -140,72 +140,72 @@ class TestExchanges:
         assert "3600 s were asked for, and STS gave less" in line.remedy
 
 
-def test_sts_that_does_not_know_get_caller_identity_is_a_warning(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.go_direct()
-    ward.box.sts.always(
+def test_sts_that_does_not_know_get_caller_identity_is_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.use_plain_sts()
+    pod.sandbox.sts.always(
         faults.Refuse(code="NotImplemented", message="A header", status=501), action="GetCallerIdentity"
     )
-    report = ward.report(monkeypatch)
+    report = pod.diagnose(monkeypatch)
     assert (report.failed, list(report.warned)) == ({}, ["identity"])
     assert "NotImplemented" in report.warned["identity"]
 
 
-def test_other_identity_than_sts_said_is_a_cause(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.box.sts.always(faults.Spoiled.WRONG_ROLE, action="GetCallerIdentity")
-    report = ward.report(monkeypatch)
+def test_other_identity_than_sts_said_is_a_cause(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.sandbox.sts.always(faults.Spoiled.WRONG_ROLE, action="GetCallerIdentity")
+    report = pod.diagnose(monkeypatch)
     assert list(report.failed) == ["identity"]
     assert "somebody-else" in report.failed["identity"]
 
 
-def test_policy_without_a_token_is_not_asked(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.question = replace(ward.question, policy="/nowhere", token="/nowhere")
-    report = ward.report(monkeypatch)
+def test_policy_without_a_token_is_not_asked(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.options = replace(pod.options, policy="/nowhere", token="/nowhere")
+    report = pod.diagnose(monkeypatch)
     assert list(report.failed) == ["token-file"]
-    assert report.because("trust-policy") == "token-file"
+    assert report.cause_of("trust-policy") == "token-file"
 
 
-def test_denial_names_the_way_to_ask_the_policy(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.trust("unasked", subjects=["system:serviceaccount:other:app"])
-    report = ward.report(monkeypatch)
-    assert "--policy iam says which condition" in report.of(Outcome.NOT_CHECKED)["trust-policy"]
+def test_denial_names_the_way_to_ask_the_policy(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.use_new_role("unasked", subjects=["system:serviceaccount:other:app"])
+    report = pod.diagnose(monkeypatch)
+    assert "--policy iam says which condition" in report.results_with(Outcome.NOT_CHECKED)["trust-policy"]
 
 
-def test_two_tokens_and_two_regions_are_told_apart(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = ward.box.projected_token(ward.disk / "other-volume", audience="vault")
-    ward.canaries.add("the other token", other.path.read_text())
-    ward.settings(f"""
+def test_two_tokens_and_two_regions_are_told_apart(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = pod.sandbox.projected_token(pod.disk / "other-volume", audience="vault")
+    pod.canaries.add("the other token", other.path.read_text())
+    pod.write_settings(f"""
 region: eu-west-1
-role_arn: {ward.hospital.role_arn}
+role_arn: {pod.network.role_arn}
 profiles:
   - name: one
   - {{name: two, web_identity_token_file: "{other.path}", region: us-east-1}}
 """)
-    report = ward.report(monkeypatch)
+    report = pod.diagnose(monkeypatch)
     assert list(report.failed) == ["audience (two)", "sts-proxy (us-east-1)"]
-    assert report.because("exchange (two)") == "audience (two)"
-    assert "exchange (one)" in report.of(Outcome.OK)
-    assert "sts-tls (eu-west-1)" in report.of(Outcome.OK)
+    assert report.cause_of("exchange (two)") == "audience (two)"
+    assert "exchange (one)" in report.results_with(Outcome.OK)
+    assert "sts-tls (eu-west-1)" in report.results_with(Outcome.OK)
 
 
-def test_region_that_is_new_is_believed_when_it_resolves(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.hospital.proxy.routes["sts.mars-north-1.amazonaws.com:443"] = ward.hospital.sts_front.port
-    ward.hospital.sts_front.context = ward.hospital.authority.server("sts.mars-north-1.amazonaws.com")
-    ward.environ["AWS_REGION"] = "mars-north-1"
-    report = ward.report(monkeypatch)
+def test_region_that_is_new_is_believed_when_it_resolves(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.network.proxy.routes["sts.mars-north-1.amazonaws.com:443"] = pod.network.sts_front.port
+    pod.network.sts_front.context = pod.network.authority.server("sts.mars-north-1.amazonaws.com")
+    pod.environ["AWS_REGION"] = "mars-north-1"
+    report = pod.diagnose(monkeypatch)
     assert (report.failed, report.warned) == ({}, {})
-    assert "mars-north-1, which this release does not know" in report.of(Outcome.OK)["region"]
+    assert "mars-north-1, which this release does not know" in report.results_with(Outcome.OK)["region"]
 
 
-def test_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(ward: Ward) -> None:
+def test_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(pod: FaultyPod) -> None:
     """Let a server's clock be 30 days ahead: its certificate is not valid yet, by ours."""
     there = datetime.now(UTC) + timedelta(days=30)
     date = there.strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
     for starts, outcome in ((timedelta(days=20), Outcome.FOLLOWS), (timedelta(days=40), Outcome.FAILED)):
         sayer = Sayer(b"HTTP/1.1 200 OK\r\nDate: " + date + b"\r\nContent-Length: 0\r\n\r\n")
-        context = ward.hospital.authority.server("localhost", starts=starts)
+        context = pod.network.authority.server("localhost", starts=starts)
         with TlsFront(context, sayer.port) as front:
-            sheet, url = Sheet(), f"https://localhost:{front.port}"
-            bundle = str(ward.hospital.authority.bundle)
+            sheet, url = Report(), f"https://localhost:{front.port}"
+            bundle = str(pod.network.authority.bundle)
             way = Way(url=url, proxy="", ca_file=bundle, regions=frozenset())
             spec, clock = StsSpec(endpoint_url=url), FakeClock(datetime.now(UTC))
             walk = WayToSts(way, spec, "eu-west-1", sheet, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
@@ -218,26 +218,26 @@ def test_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(
         assert reached.skew > timedelta(days=29)
 
 
-def test_plain_endpoint_goes_by_the_proxy_for_http(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    ward.environ |= {"AWS_ENDPOINT_URL_STS": "http://sts.plain.example", "HTTP_PROXY": ward.box.sts.url, "NO_PROXY": ""}
-    report = ward.report(monkeypatch)
-    assert "(HTTP_PROXY)" in report.of(Outcome.OK)["sts-proxy"]
+def test_plain_endpoint_goes_by_the_proxy_for_http(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.environ |= {"AWS_ENDPOINT_URL_STS": "http://sts.plain.example", "HTTP_PROXY": pod.sandbox.sts.url, "NO_PROXY": ""}
+    report = pod.diagnose(monkeypatch)
+    assert "(HTTP_PROXY)" in report.results_with(Outcome.OK)["sts-proxy"]
     assert "for all to read" in report.warned["sts-tls"]
-    assert "exchange" in report.of(Outcome.OK), "the sandbox's STS asks for no path"
+    assert "exchange" in report.results_with(Outcome.OK), "the sandbox's STS asks for no path"
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(20, Outcome.FOLLOWS), (40, Outcome.FAILED)])
 def test_issuers_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(
-    ward: Ward, starts: int, outcome: Outcome
+    pod: FaultyPod, starts: int, outcome: Outcome
 ) -> None:
     """Let STS's clock be 30 days ahead of ours; of both certificates, ours says that they are not valid yet."""
-    hospital, sheet = ward.hospital, Sheet()
-    hospital.issuer_front.context = hospital.authority.server(HOST, starts=timedelta(days=starts))
+    network, sheet = pod.network, Report()
+    network.issuer_front.context = network.authority.server(HOST, starts=timedelta(days=starts))
     examine_issuer(
-        parse_token(ward.volume.path.read_text(), origin="a test"),
+        parse_token(pod.volume.path.read_text(), origin="a test"),
         sheet,
-        environ=ward.environ,
-        ca_bundle=str(hospital.authority.bundle),
+        environ=pod.environ,
+        ca_bundle=str(network.authority.bundle),
         now=datetime.now(UTC) + timedelta(days=30),
         of="",
     )

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
     from tests.support.program import Ended
 
 pytestmark = pytest.mark.process
@@ -70,89 +70,89 @@ def warnings(ended: Ended) -> dict[str, str]:
     return {each["id"]: f"{each['found']} -> {each['do']}" for each in checks if each["verdict"] == "warning"}
 
 
-def open_to_others(ward: Ward) -> None:
+def open_to_others(pod: FaultyPod) -> None:
     """Let another user reach the pod's directories, as the kubelet's modes do."""
-    for folder in (ward.disk, *ward.disk.parents):
+    for folder in (pod.disk, *pod.disk.parents):
         if str(folder).startswith("/tmp/"):
             folder.chmod(folder.stat().st_mode | 0o011)
-    ward.memory.chmod(0o755)
-    bundle = ward.hospital.authority.bundle
+    pod.memory.chmod(0o755)
+    bundle = pod.network.authority.bundle
     for folder in bundle.parents:
         if str(folder).startswith("/tmp/"):
             folder.chmod(folder.stat().st_mode | 0o011)
 
 
-def test_file_that_is_mounted_by_itself_is_told(ward: Ward) -> None:
-    alone = ward.disk / "alone"
+def test_file_that_is_mounted_by_itself_is_told(pod: FaultyPod) -> None:
+    alone = pod.disk / "alone"
     alone.write_text("")
-    wrapper = mounting('mount --bind "$(readlink -f "$1")" "$2"', ward.volume.path, alone)
-    ended = ward.run("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=str(alone))
+    wrapper = mounting('mount --bind "$(readlink -f "$1")" "$2"', pod.volume.path, alone)
+    ended = pod.run_doctor("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=str(alone))
     assert list(causes(ended)) == ["token-mount"]
     assert "(subPath)" in causes(ended)["token-mount"]
 
 
-def test_volume_of_the_webhook_is_a_warning(ward: Ward) -> None:
+def test_volume_of_the_webhook_is_a_warning(pod: FaultyPod) -> None:
     where = "/run/secrets/eks.amazonaws.com/serviceaccount"
-    wrapper = mounting(f'mount -t tmpfs none /run && mkdir -p {where} && cp -a "$1/." {where}', ward.volume.directory)
-    ended = ward.run("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=f"/var{where}/token")
+    wrapper = mounting(f'mount -t tmpfs none /run && mkdir -p {where} && cp -a "$1/." {where}', pod.volume.directory)
+    ended = pod.run_doctor("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=f"/var{where}/token")
     assert (ended.code, causes(ended)) == (0, {})
     assert "which every container of the pod gets" in warnings(ended)["token-secrecy"]
     assert "skip-containers" in warnings(ended)["token-secrecy"]
     assert "eks.amazonaws.com/skip-containers" in warnings(ended)["hidden"], "SDKs in the app would use it too"
 
 
-def test_read_only_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o ro none "$1"', ward.published)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_read_only_volume_is_told(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o ro none "$1"', pod.published)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "Read-only file system. -> Mount the volume without readOnly" in causes(ended)["publish-directory"]
 
 
-def test_full_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o size=8k none "$1"', ward.published)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_full_volume_is_told(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o size=8k none "$1"', pod.published)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "No space left on device. -> Raise sizeLimit" in causes(ended)["publish-directory"]
 
 
-def test_read_only_root_without_a_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o ro none "$1"', ward.memory)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_read_only_root_without_a_volume_is_told(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o ro none "$1"', pod.memory)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "is not there, and cannot be made. -> Mount an emptyDir" in causes(ended)["publish-directory"]
 
 
-def test_another_user_of_the_group_is_well(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    os.chown(ward.published, 0, 65532)
-    ward.published.chmod(0o2775)
-    ended = ward.run("--json", wrapper=as_another("65532"))
+def test_another_user_of_the_group_is_well(pod: FaultyPod, as_another: Another) -> None:
+    open_to_others(pod)
+    os.chown(pod.published, 0, 65532)
+    pod.published.chmod(0o2775)
+    ended = pod.run_doctor("--json", wrapper=as_another("65532"))
     assert (ended.code, causes(ended), warnings(ended)) == (0, {}, {})
     assert f"user {_USER} and group 65532 can read, mode 0640" in ended.out
 
 
-def test_token_that_another_user_cannot_read_names_fsgroup(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ward.published.chmod(0o777)
-    (ward.volume.directory / "..data/token").chmod(0o600)
-    ended = ward.run("--json", wrapper=as_another())
+def test_token_that_another_user_cannot_read_names_fsgroup(pod: FaultyPod, as_another: Another) -> None:
+    open_to_others(pod)
+    pod.published.chmod(0o777)
+    (pod.volume.directory / "..data/token").chmod(0o600)
+    ended = pod.run_doctor("--json", wrapper=as_another())
     assert list(causes(ended)) == ["token-file"]
     assert "Permission denied" in causes(ended)["token-file"]
     assert "-> Set fsGroup" in causes(ended)["token-file"]
 
 
-def test_directory_of_another_user_names_fsgroup(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ended = ward.run("--json", wrapper=as_another())
+def test_directory_of_another_user_names_fsgroup(pod: FaultyPod, as_another: Another) -> None:
+    open_to_others(pod)
+    ended = pod.run_doctor("--json", wrapper=as_another())
     assert list(causes(ended)) == ["publish-directory"]
     assert "Permission denied. -> Set fsGroup" in causes(ended)["publish-directory"]
 
 
-def test_group_that_is_not_the_brokers_is_told(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ward.published.chmod(0o777)
-    ended = ward.run("--json", wrapper=as_another(), BROKER_PUBLISH_GROUP="12345")
+def test_group_that_is_not_the_brokers_is_told(pod: FaultyPod, as_another: Another) -> None:
+    open_to_others(pod)
+    pod.published.chmod(0o777)
+    ended = pod.run_doctor("--json", wrapper=as_another(), BROKER_PUBLISH_GROUP="12345")
     assert list(causes(ended)) == ["publish-directory"]
     assert "mode 0640 and group 12345 cannot be put" in causes(ended)["publish-directory"]
     assert "list it in supplementalGroups" in causes(ended)["publish-directory"]
-    assert list(ward.published.iterdir()) == []
+    assert list(pod.published.iterdir()) == []

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from broker.core.model import StsSpec
 from broker.doctor.causes import Refusal, TokenGroup, settle
-from broker.doctor.checks import CHECKS, Line, Outcome, Sheet
+from broker.doctor.checks import CHECKS, Line, Outcome, Report
 from broker.doctor.examiners.connection_steps import STEP_SECONDS
-from broker.doctor.examiners.mounts import is_mounted_alone, mount_of
+from broker.doctor.examiners.mounts import is_mounted_alone, find_mount
 from broker.doctor.examiners.network import WayToSts
 from broker.doctor.examiners.node_clock import believed, examine_clock, skew_of
 from broker.doctor.report import as_json, as_text, verdict
@@ -48,9 +48,9 @@ class TestMounts:
             "22 20 0:3 / /nowhere rw - tmpfs none rw",
             "23 20 0:4 / /nowhere/aws-other rw - ext4 none rw",
         )
-        mount = mount_of("/nowhere/aws", str(proc))
+        mount = find_mount("/nowhere/aws", str(proc))
         assert mount is not None
-        assert (mount.point, mount.kind, mount.is_in_memory, mount.is_containers_own) == (
+        assert (mount.point, mount.kind, mount.is_in_memory, mount.is_container_root) == (
             "/nowhere",
             "tmpfs",
             True,
@@ -59,7 +59,7 @@ class TestMounts:
 
     def test_spaces_in_a_mount_point_are_read(self, proc: Path) -> None:
         self.write(proc, r"20 1 0:1 / /no\040where rw - tmpfs none rw")
-        mount = mount_of("/no where/aws", str(proc))
+        mount = find_mount("/no where/aws", str(proc))
         assert mount is not None
         assert mount.point == "/no where"
 
@@ -67,17 +67,17 @@ class TestMounts:
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "real")
         self.write(proc, "20 1 0:1 / / rw - overlay none rw", f"21 20 0:2 / {tmp_path}/real rw - tmpfs none rw")
-        mount = mount_of(str(tmp_path / "link"), str(proc))
+        mount = find_mount(str(tmp_path / "link"), str(proc))
         assert mount is not None
         assert mount.is_in_memory
 
     @pytest.mark.parametrize("line", ["", "nonsense", "20 1 0:1 / /", "- tmpfs", "20 1 0:1 / /x rw - "])
     def test_line_that_makes_no_sense_is_passed_over(self, proc: Path, line: str) -> None:
         self.write(proc, line)
-        assert mount_of("/x", str(proc)) is None
+        assert find_mount("/x", str(proc)) is None
 
     def test_kernel_that_does_not_tell_is_no_fault(self, tmp_path: Path) -> None:
-        assert mount_of("/x", str(tmp_path)) is None
+        assert find_mount("/x", str(tmp_path)) is None
         assert not is_mounted_alone("/x", str(tmp_path))
 
     def test_directory_is_not_a_file_that_is_mounted_alone(self, proc: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestClock:
         ],
     )
     def test_a_minute_is_a_warning_and_five_are_a_fault(self, seconds: int | None, outcome: Outcome) -> None:
-        sheet = Sheet()
+        sheet = Report()
         examine_clock(None if seconds is None else timedelta(seconds=seconds), sheet)
         assert [line.outcome for line in sheet.lines] == [outcome]
 
@@ -168,7 +168,7 @@ class TestReport:
         assert as_text([failed, failed]).splitlines()[-1] == "The causes are exchange (partner), exchange (partner)."
 
     def test_lines_come_in_the_order_of_the_checks(self) -> None:
-        sheet = Sheet()
+        sheet = Report()
         for check in reversed(CHECKS):
             sheet.ok(check, "")
         assert [line.check for line in sheet.lines] == list(CHECKS)
@@ -177,13 +177,13 @@ class TestReport:
 class TestCauses:
     """A refusal, and what was seen before it."""
 
-    def sheet(self, *failed: str) -> Sheet:
-        sheet = Sheet()
+    def sheet(self, *failed: str) -> Diagnosis:
+        sheet = Report()
         for check in failed:
             sheet.failed(check, "It is wrong.", "Mend it.")
         return sheet
 
-    def settled(self, sheet: Sheet, reason: str, said: str) -> dict[str, Outcome]:
+    def settled(self, sheet: Report, reason: str, said: str) -> dict[str, Outcome]:
         refusal = Refusal(reason=reason, said=said)
         group = TokenGroup(of="", accounts={"": "123456789012"}, refusals={"": refusal}, served=frozenset())
         settle(sheet, [group], {"": refusal})
@@ -218,7 +218,7 @@ class TestCauses:
         assert outcomes == {"signature": Outcome.WARNING, "exchange": Outcome.FAILED}
 
     def test_private_key_that_is_published_is_a_fault_whatever_sts_says(self) -> None:
-        sheet = Sheet()
+        sheet = Report()
         sheet.failed("issuer-keys", "PRIVATE KEY: Key key-1 has d.", "Take it away.")
         sheet.failed("signature", "It is not by the published key.", "Publish it.")
         settle(sheet, [TokenGroup(of="", accounts={"": "1"}, refusals={}, served=frozenset({""}))], {})
@@ -240,8 +240,8 @@ class TestCauses:
 class TestWay:
     """Steps that a loopback network does not fail at."""
 
-    def walk(self, **changes: object) -> Sheet:
-        sheet = Sheet()
+    def walk(self, **changes: object) -> Diagnosis:
+        sheet = Report()
         way = {
             "url": "https://sts.eu-west-1.amazonaws.com",
             "proxy": "",
@@ -317,7 +317,7 @@ class TestWay:
     def test_plain_http_is_a_warning_off_loopback(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.listen()
-            sheet = Sheet()
+            sheet = Report()
             url = f"http://0.0.0.0:{server.getsockname()[1]}"
             way = Way(url=url, proxy="", ca_file="", regions=frozenset())
             spec = StsSpec(endpoint_url=url)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from broker.core.model import BoundToken, ProfileSpec, SourceSession, StsSpec
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
     from broker.sts.exchange import StsExchanger
     from broker.trust.explain import Explained, Explanation, Obstacle
     from broker.trust.iam_role import Refused
@@ -33,7 +33,7 @@ _SHELLS: Final = "the shell's credentials"
 _ROLES: Final = "the role's own credentials"
 
 
-def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, *, of: str) -> None:
+def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, *, of: str) -> None:
     """Ask the policy in this file, or on standard input for "-", whether it lets the token in."""
     sources = find_sources([policy])
     if sources.faults or len(sources.policies) != 1:
@@ -47,7 +47,7 @@ def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: S
 class RolesInIam:
     """Asks IAM for roles; an IAM that did not answer once is not asked again."""
 
-    def __init__(self, exchanger: StsExchanger, spec: StsSpec, environ: Mapping[str, str], sheet: Sheet) -> None:
+    def __init__(self, exchanger: StsExchanger, spec: StsSpec, environ: Mapping[str, str], sheet: Report) -> None:
         self._exchanger = exchanger
         self._spec = spec
         self._environ = environ
@@ -63,7 +63,7 @@ class RolesInIam:
         if keys is None:
             self._not_read(f"There are no credentials to ask IAM with: {whose}.", profile, of)
             return
-        sheet.tell(f"the trust policy of {role_arn} in IAM")
+        sheet.announce(f"the trust policy of {role_arn} in IAM")
         partition = role_arn.split(":")[1]
         try:
             if partition in self._silences:
@@ -91,7 +91,7 @@ class RolesInIam:
         """The shell's keys, or None and why there are none."""
         from broker.trust.iam_role import shell_keys  # noqa: PLC0415 - likewise
 
-        self._sheet.tell("the shell's credentials")
+        self._sheet.announce("the shell's credentials")
         try:
             return within(shell_keys), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
         except OSError as error:
@@ -144,7 +144,7 @@ def _account(arn: str) -> str:
     return arn.split(":")[4]
 
 
-def _judge(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, of: str) -> None:
+def _judge(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, of: str) -> None:
     """Say what this policy says to the token."""
     _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
     asker = Asker(
