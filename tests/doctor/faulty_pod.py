@@ -261,7 +261,8 @@ class FaultyPod:
 
     def _remember_secrets(self) -> None:
         for file in (self.volume.path, Path(self.options.token or "/nowhere")):
-            if file.is_file() and (text := file.read_text("ascii", errors="replace").strip()).startswith("eyJ"):
+            is_readable = file.is_file() and os.access(file, os.R_OK)
+            if is_readable and (text := file.read_text("ascii", errors="replace").strip()).startswith("eyJ"):
                 self.canaries.add("the token", text)
         for key, session in sessions_of(self.sandbox.sts).items():
             if key not in self._sessions_before:

@@ -1,4 +1,4 @@
-"""Each misconfiguration is named, with what to change, and nothing else is."""
+"""Each misconfiguration is reported as the only cause, with what to change."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_misconfiguration_is_the_one_cause(case: Case, pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
-    case.do(pod)
+    case.change(pod)
     report = pod.diagnose(monkeypatch)
     named, others = (report.warned, report.failed) if case.is_warning else (report.failed, report.warned)
     assert (list(named), others) == ([case.check], {}), report.text
-    assert case.said in named[case.check], report.text
-    assert not named[case.check].endswith("-> "), "nothing to do"
+    assert case.text in named[case.check], report.text
+    assert not named[case.check].endswith("-> "), "the remedy is missing"
     assert report.code == (0 if case.is_warning else 2 if case.check == "settings" else 1)
 
 

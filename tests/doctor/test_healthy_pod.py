@@ -1,4 +1,4 @@
-"""A pod that is well is told to be, in every line."""
+"""A healthy pod: every check is ok, and what only looks wrong is not a failure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tests.doctor.faulty_pod import FaultyPod
 
 
-def test_well_configured_pod_is_ok_in_every_line(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_healthy_pod_is_ok_in_every_check(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
     report = pod.diagnose(monkeypatch)
-    assert {line.label for line in report.lines if line.outcome is not Outcome.OK} == {"broker"}, report.text
+    assert {each.label for each in report.results if each.outcome is not Outcome.OK} == {"broker"}, report.text
     assert report.code == 0
-    assert report.text.endswith("All is well.\n")
+    assert report.text.endswith("\nNo problems found. Not checked: broker.\n")
 
 
-def test_policy_that_lets_the_token_in_is_ok(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_policy_that_allows_the_token_is_ok(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = pod.disk / "trust.json"
     policy.write_text(json.dumps(pod.sandbox.trust_policy()))
     pod.options = replace(pod.options, policy=str(policy))
@@ -31,7 +31,7 @@ def test_policy_that_lets_the_token_in_is_ok(pod: FaultyPod, monkeypatch: pytest
     assert "TrustServiceAccounts lets it in" in report.results_with(Outcome.OK)["trust-policy"]
 
 
-def test_issuer_that_the_pod_cannot_reach_is_no_fault(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_issuer_out_of_reach_for_the_pod_is_not_a_failure(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
     pod.use_plain_sts()
     del pod.environ["HTTPS_PROXY"]
     report = pod.diagnose(monkeypatch)
@@ -40,8 +40,8 @@ def test_issuer_that_the_pod_cannot_reach_is_no_fault(pod: FaultyPod, monkeypatc
         assert "cannot be fetched from here" in report.results_with(Outcome.NOT_CHECKED)[check]
 
 
-def test_keys_that_sts_has_fetched_before_are_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
-    """STS goes on taking tokens for a while when the documents are gone; here, it asks at another address."""
+def test_missing_keys_that_sts_has_cached_are_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STS caches keys and accepts tokens for a while. Here, it fetches them from another address."""
     pod.sandbox.addresses[ISSUER] = pod.sandbox.issuer.url
     pod.network.issuer_site.publish(KEYS, b"", status=404)
     try:
@@ -49,26 +49,26 @@ def test_keys_that_sts_has_fetched_before_are_a_warning(pod: FaultyPod, monkeypa
     finally:
         pod.sandbox.addresses[ISSUER] = f"http://127.0.0.1:{pod.network.issuer_site.port}"
     assert (report.failed, list(report.warned), report.code) == ({}, ["issuer-documents"], 0)
-    assert "STS takes the token all the same" in report.warned["issuer-documents"]
+    assert "STS accepts the token anyway" in report.warned["issuer-documents"]
 
 
-def test_issuer_of_another_sts_need_not_be_public(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in for STS inside the cluster takes the cluster's own issuer."""
-    issuer, box = "https://kubernetes.default.svc", pod.sandbox
+def test_cluster_internal_issuer_with_another_sts_is_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An STS implementation inside the cluster accepts the cluster's own issuer."""
+    issuer, sandbox = "https://kubernetes.default.svc", pod.sandbox
     pod.use_plain_sts()
     discovery = {**pod.network.issuer_site.document(DISCOVERY), "issuer": issuer, "jwks_uri": f"{issuer}/keys.json"}
-    inner = IssuerSite(box, issuer)
+    inner = IssuerSite(sandbox, issuer)
     inner.publish(DISCOVERY, discovery)
-    provider = box.iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
+    provider = sandbox.iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
     arn = provider["OpenIDConnectProviderArn"]
     try:
-        policy = box.trust_policy()
+        policy = sandbox.trust_policy()
         policy["Statement"][0] |= {"Principal": {"Federated": arn}, "Condition": {}}
         pod.use_new_role("inner", trust_policy=policy)
-        pod.put_token(box.issuer.mint(iss=issuer))
+        pod.put_token(sandbox.issuer.mint(iss=issuer))
         report = pod.diagnose(monkeypatch)
     finally:
-        box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+        sandbox.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
         inner.stop()
     assert (report.failed, list(report.warned), report.code) == ({}, ["issuer"], 0)
     assert "inside the cluster only" in report.warned["issuer"]

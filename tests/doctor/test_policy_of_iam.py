@@ -133,7 +133,9 @@ def test_role_that_iam_does_not_have_is_the_one_cause_of_access_denied(
     assert report.cause_of("exchange") == "trust-policy"
 
 
-def test_role_under_another_path_is_the_one_cause_of_access_denied(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_role_under_another_path_is_the_one_cause_of_access_denied(
+    pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "doctor-with-path"
     policy = json.dumps(pod.sandbox.trust_policy())
     arn = pod.sandbox.iam.create_role(RoleName=name, Path="/team/", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
@@ -185,7 +187,9 @@ def test_access_denied_is_not_checked_and_names_the_permission_and_who_lacks_it(
     assert (report.failed, report.warned, report.code) == ({}, {}, 0)
 
 
-def test_refused_exchange_stays_the_cause_where_iam_does_not_tell(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_exchange_stays_the_cause_where_iam_does_not_tell(
+    pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pod.use_new_role("iam-denied", subjects=[OTHERS])
     pod.environ |= keys_of_a_user(pod)
     with fake(pod, refusal("AccessDenied"), 403):
@@ -230,7 +234,7 @@ def test_shells_credentials_that_cannot_be_had_give_way_to_the_roles_own(
     pod: FaultyPod, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], kind: str
 ) -> None:
     pod.environ |= variables
-    assert "lets it in" in look(pod, monkeypatch).of(Outcome.OK)["trust-policy"]
+    assert "lets it in" in look(pod, monkeypatch).results_with(Outcome.OK)["trust-policy"]
     pod.use_new_role("iam-broken", subjects=[OTHERS])
     assert f"the shell's credentials cannot be had ({kind}), and STS gave none" in unread(look(pod, monkeypatch))
 
@@ -303,7 +307,9 @@ class _Stopped:
         self.close = server.stop
 
 
-def test_refusal_by_a_clock_that_is_off_is_put_down_to_the_clock(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_by_a_clock_that_is_off_is_put_down_to_the_clock(
+    pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pod.clock_offset = timedelta(minutes=20)
     with fake(pod, refusal("SignatureDoesNotMatch"), 403):
         report = pod.diagnose(monkeypatch)
@@ -315,7 +321,7 @@ def test_policy_that_sts_does_not_go_by_is_a_warning(pod: FaultyPod, monkeypatch
     with fake(pod, role(pod.network.role_arn, pod.sandbox.trust_policy(subjects=[OTHERS]))):
         report = pod.diagnose(monkeypatch)
     assert (report.failed, list(report.warned)) == ({}, ["trust-policy"])
-    assert "STS lets it in all the same: it does not go by this now" in report.warned["trust-policy"]
+    assert "STS accepts the token anyway: the role doesn't have this policy now" in report.warned["trust-policy"]
 
 
 def test_policy_without_sense_is_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +350,9 @@ def test_iam_that_does_not_answer_is_asked_once_for_all_roles(pod: FaultyPod, mo
     assert told["trust-policy (default)"] == told["trust-policy (second)"]
 
 
-def test_without_a_token_it_is_not_checked_because_of_the_token(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_token_it_is_not_checked_because_of_the_token(
+    pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pod.put_token("")
     report = pod.diagnose(monkeypatch)
     assert (list(report.failed), report.cause_of("trust-policy")) == (["token-file"], "token-file")
@@ -370,7 +378,9 @@ def test_partition_of_which_nothing_is_known_is_not_checked(pod: FaultyPod, monk
     assert "where IAM is in partition aws-iso is not known here: set AWS_ENDPOINT_URL_IAM" in said
 
 
-def test_real_name_is_asked_by_the_proxy_with_the_ca_that_is_set(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_name_is_asked_by_the_proxy_with_the_ca_that_is_set(
+    pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del pod.environ["AWS_ENDPOINT_URL_IAM"]
     host = "iam.amazonaws.com"
     front = TlsFront(pod.network.authority.server(host), int(pod.sandbox.sts.url.rpartition(":")[2]))
@@ -388,7 +398,7 @@ def test_program_reads_iam_with_the_shells_credentials_and_a_copied_token(pod: F
     ended = pod.run_doctor("--json", "--token", "-", "--policy", "iam", stdin=pod.sandbox.issuer.mint(), **keys)
     assert (ended.code, ended.err) == (1, "")
     document = json.loads(ended.out)
-    assert document["causes"] == ["trust-policy"]
-    (line,) = (each for each in document["checks"] if each["id"] == "trust-policy")
+    assert [each["check"] for each in document["causes"]] == ["trust-policy"]
+    (line,) = (each for each in document["checks"] if each["check"] == "trust-policy")
     assert line["verdict"] == "failed"
-    assert 'add "system:serviceaccount:demo:app" to its values' in line["do"]
+    assert 'add "system:serviceaccount:demo:app" to its values' in line["fix"]

@@ -1,4 +1,4 @@
-"""A pod whose tokens are asked of the Kubernetes API: the doctor asks for one too."""
+"""A pod that requests its tokens from the Kubernetes API: the doctor requests one too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def api(pod: FaultyPod) -> Iterator[ApiServer]:
-    """Start an API server for the pod's pod, and let its settings name it."""
+    """Start an API server for the pod, and configure the pod to request tokens from it."""
     with ApiServer(pod.sandbox.issuer) as api:
         directory = pod.disk / "service-account"
         pod.canaries.add("the pod's own token", api.mount(directory))
@@ -36,9 +36,7 @@ def api(pod: FaultyPod) -> Iterator[ApiServer]:
         yield api
 
 
-def test_token_of_the_api_is_as_good_as_one_in_a_file(
-    pod: FaultyPod, api: ApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_from_the_api_passes_all_checks(pod: FaultyPod, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     report = pod.diagnose(monkeypatch)
     assert (report.failed, report.warned, report.code) == ({}, {}, 0)
     assert "from the Kubernetes API." in report.results_with(Outcome.OK)["token-file"]
@@ -46,7 +44,7 @@ def test_token_of_the_api_is_as_good_as_one_in_a_file(
     assert len(api.calls) == 1
 
 
-def test_api_that_refuses_is_the_cause_and_names_what_to_write(
+def test_missing_permission_is_the_cause_and_names_the_rule(
     pod: FaultyPod, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.cluster.allowed.clear()
@@ -56,9 +54,7 @@ def test_api_that_refuses_is_the_cause_and_names_what_to_write(
     assert report.cause_of("exchange") == "token-file"
 
 
-def test_token_that_is_handed_in_is_looked_at_instead(
-    pod: FaultyPod, api: ApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copied_token_is_examined_instead(pod: FaultyPod, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pod.options = replace(pod.options, token=str(pod.volume.path))
     report = pod.diagnose(monkeypatch)
     assert (report.failed, api.calls) == ({}, [])
