@@ -128,7 +128,7 @@ def _apply_options(configuration: Configuration, options: Options) -> Configurat
 def _select(selected: str, profiles: Mapping[str, ProfileSpec]) -> dict[str, ProfileSpec]:
     """Return the profile and the sources that it is chained to. Raises ConfigurationError for an unknown name."""
     if selected not in profiles:
-        hint = suggest(selected, profiles) or f"; the settings have {', '.join(profiles)}"
+        hint = suggest(selected, profiles) or f"; known profiles: {', '.join(profiles)}"
         raise ConfigurationError((f"--profile {selected}: the settings have no profile of this name{hint}",))
     wanted, name = set[str](), selected
     while name:

@@ -170,7 +170,7 @@ def test_policy_comes_from_standard_input(pod: FaultyPod) -> None:
         (("--token", "-", "--policy", "-"), "standard input can hold only one of them: give one as a file"),
         (
             ("--profile", "three"),
-            "--profile three: the settings have no profile of this name; the settings have one, two, partner",
+            "--profile three: the settings have no profile of this name; known profiles: one, two, partner",
         ),
         (("--profile", "patner"), "no profile of this name (did you mean partner?)"),
         (("--policy", "/p"), "there are several profiles: add --profile NAME"),
