@@ -66,8 +66,8 @@ class CheckResult:
     """The result of one check.
 
     `of` names the profile, token or Region that was checked, and is empty if there is only one. `because` is the label
-    of the result that explains this one. Of a failure, `reason` is the `reason` that the broker logs for it, and `code`
-    the error code of AWS; either may be empty.
+    of the result that explains this one. `reason` is the `reason` that the broker logs for the same failure, and
+    `error_code` the error code of AWS; either may be empty.
     """
 
     check: str
@@ -77,7 +77,7 @@ class CheckResult:
     because: str = ""
     of: str = ""
     reason: str = ""
-    code: str = ""
+    error_code: str = ""
 
     @property
     def label(self) -> str:
@@ -114,12 +114,14 @@ class Report:
         self._results.append(CheckResult(check=check, outcome=Outcome.WARNING, found=found, remedy=remedy, of=of))
 
     def failed(  # noqa: PLR0913 - what failed, and all that identifies it
-        self, check: str, found: str, remedy: str, *, of: str = "", reason: str = "", code: str = ""
+        self, check: str, found: str, remedy: str, *, of: str = "", reason: str = "", error_code: str = ""
     ) -> None:
-        """Add a cause. `reason` and `code` are those of `CheckResult`."""
+        """Add a cause. `reason` and `error_code` are those of `CheckResult`."""
         outcome = Outcome.FAILED
         self._results.append(
-            CheckResult(check=check, outcome=outcome, found=found, remedy=remedy, of=of, reason=reason, code=code)
+            CheckResult(
+                check=check, outcome=outcome, found=found, remedy=remedy, of=of, reason=reason, error_code=error_code
+            )
         )
 
     def follows(self, check: str, found: str, because: str, *, of: str = "") -> None:

@@ -99,7 +99,7 @@ def as_json(results: Sequence[CheckResult]) -> str:
             "of": result.of or None,
             "cause": _headline(result),
             "reason": _reason(result),
-            "code": _safe(result.code) or None,
+            "error_code": _safe(result.error_code) or None,
             "found": _safe(result.found),
             "fix": _safe(result.remedy),
         }
@@ -164,7 +164,7 @@ def _conclusion(results: Sequence[CheckResult]) -> Iterator[str]:
     for number, cause in enumerate(causes):
         if number or warnings:
             yield ""
-        yield f"Cause: {_headline(cause)} ({cause.code or _reason(cause)})"
+        yield f"Cause: {_headline(cause)} ({cause.error_code or _reason(cause)})"
         yield f"Found: {cause.found}"
         yield f"Fix: {cause.remedy}"
 
@@ -187,7 +187,7 @@ def _reason(result: CheckResult) -> str:
 
 def _headline(result: CheckResult) -> str:
     """Return what failed, in plain words, after the profile, token or Region that it concerns."""
-    if result.code == _ISSUER_UNREACHABLE:
+    if result.error_code == _ISSUER_UNREACHABLE:
         headline = "STS cannot reach the issuer"
     else:
         headline = _HEADLINES.get(result.check) or _EXCHANGE_HEADLINES.get(_reason(result), "STS gave no credentials")

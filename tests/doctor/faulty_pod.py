@@ -176,7 +176,7 @@ class FaultyPod:
         self.published.mkdir(mode=0o750)
         self.proc = str(self.disk / "proc")
         (self.disk / "proc/self").mkdir(parents=True)
-        shutil.copy("/proc/self/mountinfo", self.disk / "proc/self/mountinfo")
+        shutil.copyfile("/proc/self/mountinfo", self.disk / "proc/self/mountinfo")
 
     @property
     def sandbox(self) -> Sandbox:

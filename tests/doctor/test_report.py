@@ -20,7 +20,7 @@ DENIED = CheckResult(
     remedy="Change the policy.",
     of="partner",
     reason="role_denied",
-    code="AccessDenied",
+    error_code="AccessDenied",
 )
 FULL = CheckResult(check="publish-directory", outcome=Outcome.FAILED, found="No space left.", remedy="Raise sizeLimit.")
 UNKNOWN = CheckResult(check="exchange", outcome=Outcome.NOT_CHECKED, found="", because="memory")
@@ -36,7 +36,7 @@ some_results = st.lists(
         because=texts,
         of=st.sampled_from(["", "partner"]),
         reason=st.sampled_from(["", "role_denied"]),
-        code=texts,
+        error_code=texts,
     ),
     min_size=1,
 )
@@ -61,12 +61,12 @@ def test_every_cause_is_in_text_and_json_with_reason_and_fix(results: list[Check
     text = as_text(results)
     assert len(causes) == sum(result.outcome is Outcome.FAILED for result in results)
     for cause in causes:
-        assert f"Cause: {cause['cause']} ({cause['code'] or cause['reason']})\n" in text
+        assert f"Cause: {cause['cause']} ({cause['error_code'] or cause['reason']})\n" in text
         assert f"Found: {cause['found']}\nFix: {cause['fix']}\n" in text
         assert cause["reason"]
 
 
-@given(st.text(alphabet="abcXYZ019_-", min_size=20), st.sampled_from(["found", "remedy", "code"]))
+@given(st.text(alphabet="abcXYZ019_-", min_size=20), st.sampled_from(["found", "remedy", "error_code"]))
 def test_text_that_looks_like_a_token_is_removed(tail: str, place: str) -> None:
     texts = {"found": "", place: f"STS says eyJ{tail}.{tail}."}
     result = CheckResult(check="exchange", outcome=Outcome.FAILED, **texts)
@@ -131,7 +131,9 @@ def test_exchange_that_was_not_checked_does_not_pass() -> None:
     ],
 )
 def test_headline_names_the_failure_of_an_exchange(reason: str, code: str, headline: str) -> None:
-    failed = CheckResult(check="exchange", outcome=Outcome.FAILED, found="", remedy="Wait.", reason=reason, code=code)
+    failed = CheckResult(
+        check="exchange", outcome=Outcome.FAILED, found="", remedy="Wait.", reason=reason, error_code=code
+    )
     (cause,) = last_paragraphs(failed)
     assert cause.splitlines()[0] == f"Cause: {headline}"
 

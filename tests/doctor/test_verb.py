@@ -80,7 +80,7 @@ def test_json_is_one_object_with_causes_and_a_verdict_for_each_check(pod: Faulty
         "of": None,
         "cause": "The token has the wrong audience",
         "reason": "token_audience_mismatch",
-        "code": None,
+        "error_code": None,
         "found": audience["found"],
         "fix": audience["fix"],
     }

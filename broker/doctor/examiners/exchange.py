@@ -62,7 +62,7 @@ class Exchanges:
         except ExchangeError as error:
             self.failures[profile.name] = error
             remedy = error.remedy or _default_remedy(error)
-            report.failed("exchange", error.message, remedy, of=of, reason=error.reason, code=error.code)
+            report.failed("exchange", error.message, remedy, of=of, reason=error.reason, error_code=error.code)
             report.not_checked(SESSION_CHECKS[1:], "", because=label("exchange", of), of=of)
             return
         generation = Generation(
@@ -99,7 +99,7 @@ class Exchanges:
             self._report.warning("identity", message, remedy, of=of)
         else:
             remedy = "Check the node's clock, and every proxy or gateway between the pod and STS."
-            self._report.failed("identity", message, remedy, of=of, code=code)
+            self._report.failed("identity", message, remedy, of=of, error_code=code)
 
 
 def _default_remedy(error: ExchangeError) -> str:
