@@ -16,8 +16,8 @@ from broker.core.model import printable, redacted
 from broker.core.spelling import suggest
 from broker.doctor.checks import CHECKS, POLICY_FROM_IAM, Report
 from broker.doctor.environment import Environment
+from broker.doctor.memory_protection import hold_lock, prefer_as_oom_victim
 from broker.doctor.report import as_json, as_text, is_passed
-from broker.doctor.single_run import hold_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def examine(options: Options, environment: Environment) -> tuple[list[CheckResul
         raise ConfigurationError(
             ("--policy and --token are both -, but standard input can hold only one of them: give one as a file",)
         )
+    prefer_as_oom_victim(environment.proc)
     report = Report(environment.announce)
     with hold_lock(environment.environ) as is_alone:
         if is_alone:

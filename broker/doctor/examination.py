@@ -15,7 +15,7 @@ from broker.doctor.causes import Refusal, TokenGroup, assign_causes
 from broker.doctor.checks import POLICY_FROM_IAM, Outcome, find_causes, label
 from broker.doctor.examiners.bound_token import TokenLocation, examine_claims, examine_file
 from broker.doctor.examiners.connection_steps import resolve as resolve_by_system
-from broker.doctor.examiners.container import examine_broker, examine_memory, prefer_as_oom_victim, query_broker
+from broker.doctor.examiners.container import examine_broker, examine_memory, query_broker
 from broker.doctor.examiners.exchange import RETRY_REMEDY, SESSION_CHECKS, Exchanges
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
 from broker.doctor.examiners.network import STEPS, WayToSts, cause_in
@@ -90,7 +90,6 @@ class Examination:
         profiles, report = self._configuration.profiles, self._report
         roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
         report.ok("settings", f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}.")
-        prefer_as_oom_victim(self._environment.proc)
         has_memory = examine_memory(report, self._environment.cgroup)
         self._read_tokens()
         self._examine_network(has_memory=has_memory)

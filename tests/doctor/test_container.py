@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from broker.doctor.single_run import hold_lock
+from broker.doctor.memory_protection import hold_lock
 from sandbox.http.loopback import LoopbackServer
 
 if TYPE_CHECKING:

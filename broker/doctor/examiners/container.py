@@ -127,12 +127,6 @@ def examine_broker(broker: RunningBroker, report: Report, *, roles: Mapping[str,
         report.warning("broker", found, remedy)
 
 
-def prefer_as_oom_victim(proc: str) -> None:
-    """Ask the kernel to end this process rather than the broker if memory runs out."""
-    with suppress(OSError), open(f"{proc}/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - one way to open in this package
-        file.write("1000")
-
-
 def examine_memory(report: Report, cgroup: str) -> bool:
     """Report how much of the container's memory is left. Return whether it suffices for an exchange."""
     left = _read_memory_left(cgroup)

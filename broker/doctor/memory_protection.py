@@ -1,21 +1,28 @@
-"""Let only one `sts-broker doctor` run in a container, because two at once can exceed the container's memory limit.
+"""Protect the running broker from the memory that `sts-broker doctor` needs, in a container with a memory limit.
 
-A container that runs out of memory is ended as a whole, with the broker in it. The lock is on the publish directory
-itself, so it leaves no file behind, and the kernel releases it when the process ends. This module imports little: the
-second process must end before it has taken memory.
+If a container runs out of memory, the kernel ends one of its processes, or all of them. So the doctor offers itself
+first, and only one doctor runs at a time. The lock is on the publish directory itself: it leaves no file behind, and the
+kernel releases it when the process ends. This module imports little, because a second doctor must end before it has
+taken memory.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from broker.core.model import DEFAULT_PUBLISH_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+def prefer_as_oom_victim(proc: str) -> None:
+    """Ask the kernel to end this process, or a child of it, rather than the broker if memory runs out."""
+    with suppress(OSError), open(f"{proc}/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123 - one way to open in this package
+        file.write("1000")
 
 
 @contextmanager
