@@ -1,9 +1,9 @@
 """Protect the running broker from the memory that `sts-broker doctor` needs, in a container with a memory limit.
 
 If a container runs out of memory, the kernel ends one of its processes, or all of them. So the doctor offers itself
-first, and only one doctor runs at a time. The lock is on the publish directory itself: it leaves no file behind, and the
-kernel releases it when the process ends. This module imports little, because a second doctor must end before it has
-taken memory.
+first, and only one doctor runs at a time. The lock is on the publish directory itself. It leaves no file behind, and
+the kernel releases it when the process ends. This module imports little, because a second doctor must end before it
+has taken memory.
 """
 
 from __future__ import annotations
