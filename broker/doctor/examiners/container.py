@@ -1,6 +1,6 @@
 """Examine what shares the container with the doctor: a running broker, and the memory limit.
 
-The running broker is asked at its health listener, as a probe asks it, and is not disturbed otherwise. If memory is
+The running broker is queried at its health listener, as a probe does, and is not disturbed otherwise. If memory is
 short, the doctor checks less: a container that runs out of memory is ended as a whole, with the broker in it.
 """
 
