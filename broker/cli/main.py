@@ -260,9 +260,7 @@ def _token(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from broker.doctor import command  # noqa: PLC0415
 
-    chosen = command.Options(
-        token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
-    )
+    chosen = command.Options(token=options.token, policy=options.policy, profile=options.profile, as_json=options.json)
     return command.run(chosen, os.environ)
 
 

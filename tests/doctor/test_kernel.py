@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.doctor.faulty_pod import FaultyPod
     from tests.support.program import Ended
 
@@ -82,16 +82,14 @@ def warnings(ended: Ended) -> dict[str, str]:
 
 
 def open_to_others(pod: FaultyPod) -> None:
-    """Let another user reach the pod's directories, as the kubelet's modes do."""
-    bundle = pod.network.authority.bundle
-    for folder in (pod.disk, *pod.disk.parents, *bundle.parents):
-        if str(folder).startswith("/tmp/") and _is_own(folder):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    """Move the pod's files to a directory that another user can read, with the modes that the kubelet sets.
+
+    pytest keeps its own directories private, also against a change of their mode.
+    """
     pod.memory.chmod(0o755)
-
-
-def _is_own(folder: Path) -> bool:
-    return folder.stat().st_uid == os.geteuid()
+    bundle = Path(shutil.copyfile(pod.network.authority.bundle, pod.memory / "ca.pem"))
+    pod.volume = pod.sandbox.projected_token(pod.memory / "token-volume")
+    pod.environ |= {"AWS_CA_BUNDLE": str(bundle), "AWS_WEB_IDENTITY_TOKEN_FILE": str(pod.volume.path)}
 
 
 def test_file_mounted_by_itself_is_the_cause(pod: FaultyPod) -> None:
