@@ -240,17 +240,17 @@ class Examination:
 
     def _examine_trust_in_iam(self) -> None:
         """Read each role's trust policy from IAM, and compare it with the token that is sent for the role."""
-        report, exchanger = self._report, self._exchanger
+        report = self._report
         for profile in self._configuration.profiles:
             if profile.chain is not None:
                 found = "The role is chained; trust policies are compared with tokens only."
                 report.not_checked(("trust-policy",), found, of=self._profile_label(profile))
-        if exchanger is None:
+        if self._exchanger is None:
             for token in self._tokens:
                 for profile in token.profiles:
                     report.not_checked(("trust-policy",), "", because="memory", of=self._profile_label(profile))
             return
-        roles = RolesInIam(exchanger, self._configuration.sts, self._environment.environ, report)
+        roles = RolesInIam(self._configuration.sts, report)
         for token in self._tokens:
             for profile in token.profiles:
                 of = self._profile_label(profile)
@@ -275,8 +275,8 @@ class Examination:
         for of in (of for group in groups for of in group.accounts):
             if of in self._refusals and self._refusals[of].reason == RoleDenied.reason and not self._policy:
                 found = (
-                    "To find the condition that fails, add --policy iam if your shell may read the role in IAM, "
-                    "or else --policy FILE."
+                    "To find the condition that fails, use the operator tools: add --policy iam if your shell may read "
+                    "the role in IAM, or else --policy FILE."
                 )
                 self._report.not_checked(("trust-policy",), found, of=of)
 

@@ -105,7 +105,7 @@ def test_queries_use_metrics_and_labels_of_a_broker() -> None:
 
 
 def test_sizes_match_the_figures_and_the_manifests() -> None:
-    figures = (ROOT / "README.md").read_text()
+    figures = (ROOT / "docs/performance.md").read_text()
     scraped_row = re.search(r"into `run`, scraped \| ([\d.]+) MiB", figures)
     further_row = re.search(r"a further profile \| ([\d.]+) KiB", figures)
     assert scraped_row is not None

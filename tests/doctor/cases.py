@@ -331,16 +331,28 @@ def _old_credentials_file(pod: FaultyPod) -> None:
 
 
 SETTINGS = [
-    Case(name="no-role", check="settings", text="no role: set role_arn (AWS_ROLE_ARN)", change=_unset("AWS_ROLE_ARN")),
-    Case(name="no-region", check="settings", text="no Region: set region (AWS_REGION)", change=_unset("AWS_REGION")),
-    Case(name="region-form", check="settings", text="write the name of a Region", change=_set("AWS_REGION", "Ireland")),
-    Case(name="unknown-variable", check="settings", text="BROKER_ROLE: no such", change=_set("BROKER_ROLE", "app")),
-    Case(name="unknown-key", check="settings", text="rolearn: no such setting", change=_yaml("rolearn: a\n")),
+    Case(name="no-role", check="settings", text="role_arn (AWS_ROLE_ARN): not set", change=_unset("AWS_ROLE_ARN")),
+    Case(name="no-region", check="settings", text="region (AWS_REGION): not set", change=_unset("AWS_REGION")),
+    Case(
+        name="region-form", check="settings", text="expected the name of a Region", change=_set("AWS_REGION", "Ireland")
+    ),
+    Case(
+        name="unknown-variable",
+        check="settings",
+        text="BROKER_ROLE: unknown setting (did you mean AWS_ROLE_ARN?)",
+        change=_set("BROKER_ROLE", "app"),
+    ),
+    Case(
+        name="unknown-key",
+        check="settings",
+        text="rolearn: unknown setting (did you mean role_arn?)",
+        change=_yaml("rolearn: a\n"),
+    ),
     Case(name="no-yaml", check="settings", text="broker.yaml", change=_yaml("profiles: [\n")),
     Case(
         name="partition",
         check="settings",
-        text="role_arn is of partition aws-cn",
+        text="role_arn is in partition aws-cn",
         change=_set("AWS_ROLE_ARN", "arn:aws-cn:iam::123456789012:role/app"),
     ),
     Case(name="no-bundle", check="settings", text="AWS_CA_BUNDLE", change=_set("AWS_CA_BUNDLE", "/nowhere/ca.pem")),
@@ -511,21 +523,21 @@ ISSUERS = [
     Case(
         name="policy-cut",
         check="trust-policy",
-        text="no JSON at line 1",
+        text="invalid JSON at line 1",
         change=lambda pod: _policy(pod, '{"Statement":'),
         is_warning=True,
     ),
     Case(
         name="policy-malformed",
         check="trust-policy",
-        text="cannot be read",
+        text="can't be read",
         change=lambda pod: _policy(pod, '{"Statement": "none"}'),
         is_warning=True,
     ),
     Case(
         name="two-policies",
         check="trust-policy",
-        text="0 policies; expected one",
+        text="has 0 trust policies; expected one",
         change=lambda pod: _policy(pod, '{"terraform_version": "1.9.0", "planned_values": {}}'),
         is_warning=True,
     ),
@@ -538,7 +550,7 @@ ISSUERS = [
     Case(
         name="policy-that-denies",
         check="trust-policy",
-        text="In NotHere (line 1): take it away",
+        text="In NotHere (line 1): remove the statement",
         change=_policy_that_denies,
     ),
     Case(

@@ -174,7 +174,8 @@ def test_denied_role_names_the_options_that_check_the_trust_policy(
     pod.use_new_role("unasked", subjects=["system:serviceaccount:other:app"])
     report = pod.diagnose(monkeypatch)
     assert (
-        "To find the condition that fails, add --policy iam" in report.results_with(Outcome.NOT_CHECKED)["trust-policy"]
+        "use the operator tools: add --policy iam if your shell may read the role in IAM"
+        in report.results_with(Outcome.NOT_CHECKED)["trust-policy"]
     )
 
 

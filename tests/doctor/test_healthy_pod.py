@@ -28,7 +28,7 @@ def test_trust_policy_that_allows_the_token_is_ok(pod: FaultyPod, monkeypatch: p
     pod.options = replace(pod.options, policy=str(policy))
     report = pod.diagnose(monkeypatch)
     assert (report.failed, report.warned) == ({}, {})
-    assert "TrustServiceAccounts lets it in" in report.results_with(Outcome.OK)["trust-policy"]
+    assert "TrustServiceAccounts allows this token" in report.results_with(Outcome.OK)["trust-policy"]
 
 
 def test_issuer_out_of_reach_for_the_pod_is_not_a_failure(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:

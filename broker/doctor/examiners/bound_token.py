@@ -236,7 +236,7 @@ def _is_early(token: BoundToken, now: datetime) -> bool:
 
 
 def _is_overdue(token: BoundToken, now: datetime) -> bool:
-    """Return whether the kubelet is late: by the share of `RefreshPolicy`, or by an hour."""
+    """Return whether the rotation is overdue: by the share of `RefreshPolicy`, or by an hour."""
     claims = token.claims
     due = rotates_at(token)
     if claims.issued_at is None or due is None:
