@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from broker.core.findings import Finding
     from broker.core.model import BoundToken
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
     from broker.issuer.certificates import Certificate
     from broker.net.https_client import Answer
 
@@ -43,11 +43,11 @@ _TOLD_ELSEWHERE: Final = ("The token's iss is", "The token expired at")
 
 
 def examine_issuer(  # noqa: PLR0913 - all that it takes to fetch, by keyword
-    token: BoundToken, sheet: Sheet, *, environ: Mapping[str, str], ca_bundle: str, now: datetime, of: str
+    token: BoundToken, sheet: Report, *, environ: Mapping[str, str], ca_bundle: str, now: datetime, of: str
 ) -> None:
     """Look at the issuer's URL, documents and keys, and at the token's signature."""
     url = token.claims.issuer
-    sheet.tell(f"the issuer {url}")
+    sheet.announce(f"the issuer {url}")
     route, silent = Route(ca_bundle=ca_bundle, environ=environ), list[Silence]()
 
     def fetch(address: str) -> Answer | Silence:
@@ -81,7 +81,7 @@ def _is_valid(certificate: Certificate, now: datetime) -> bool:
     return certificate.not_before <= now <= certificate.not_after
 
 
-def _add(findings: Iterable[Finding], sheet: Sheet, of: str) -> None:
+def _add(findings: Iterable[Finding], sheet: Report, of: str) -> None:
     """Add a line for each check: of the worst that was found, all that is as bad."""
     by_check: dict[str, list[Finding]] = {}
     for finding in findings:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Clock
     from broker.core.model import StsSpec
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
     from broker.doctor.environment import Resolve
     from broker.issuer.certificates import Certificate
     from broker.sts.network_path import Way
@@ -48,7 +48,7 @@ class WayToSts:
     """Walks the way to the STS of one Region."""
 
     def __init__(  # noqa: PLR0913 - where to, and from where
-        self, way: Way, spec: StsSpec, region: str, sheet: Sheet, clock: Clock, *, resolve: Resolve, of: str
+        self, way: Way, spec: StsSpec, region: str, sheet: Report, clock: Clock, *, resolve: Resolve, of: str
     ) -> None:
         self._way = way
         self._spec = spec
@@ -60,7 +60,7 @@ class WayToSts:
 
     def walk(self) -> Reached:
         """Take each step, and tell of it."""
-        self._sheet.tell(f"the way to STS in {self._region}")
+        self._sheet.announce(f"the way to STS in {self._region}")
         way, address, reached = self._way, urlsplit(self._way.url), Reached(is_reached=False)
         if self._is_known:
             self._ok("region", f"{self._region}: {way.url}")
@@ -254,7 +254,7 @@ class WayToSts:
             self._sheet.not_checked(rest, "", because=cause.label, of=self._of)
 
 
-def cause_in(sheet: Sheet, of: str) -> str:
+def cause_in(sheet: Report, of: str) -> str:
     """Return the label of what is in the way, "" for nothing."""
     lines = (line for step in STEPS if (line := sheet.find(step, of, Outcome.FAILED, Outcome.FOLLOWS)))
     line = next(lines, None)

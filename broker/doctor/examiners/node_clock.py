@@ -10,7 +10,7 @@ from broker.net.http_dates import server_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
 
 SKEW_WARNING: Final = timedelta(seconds=60)
 SKEW_MAXIMUM: Final = timedelta(minutes=5)
@@ -33,7 +33,7 @@ def believed(seconds: object) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def examine_clock(skew: timedelta | None, sheet: Sheet) -> None:
+def examine_clock(skew: timedelta | None, sheet: Report) -> None:
     """Say how far this node's clock is off; `skew` is STS's clock less ours, None where nobody told it."""
     if skew is None:
         sheet.not_checked(("clock",), "No STS told its time.")
