@@ -636,42 +636,40 @@ EXCHANGES = [
     Case(
         name="no-such-role",
         check="exchange",
-        said="Either the role does not exist or its trust policy",
+        said="The role does not exist, or its trust policy",
         do=_set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/doctor-nobody"),
     ),
     Case(
         name="trust-of-another-namespace",
         check="exchange",
-        said=":sub is system:serviceaccount:demo:app",
+        said=":sub = system:serviceaccount:demo:app",
         do=_role("namespace", subjects=["system:serviceaccount:other:app"]),
     ),
     Case(name="no-provider", check="exchange", said="Create an IAM OIDC provider in account 2109", do=_other_account),
     Case(
         name="providers-audience",
         check="exchange",
-        said="Add vault to the client ids",
+        said="Add vault to the client IDs",
         do=_other_audience_at_the_provider,
     ),
     Case(
         name="long-session",
         check="exchange",
-        said="Lower duration_seconds from 7200",
+        said="Lower duration_seconds (BROKER_DURATION_SECONDS) from 7200",
         do=_set("BROKER_DURATION_SECONDS", "7200"),
     ),
     Case(name="throttled", check="exchange", said="Rate exceeded", do=_sts(faults.THROTTLING)),
     Case(name="region-off", check="exchange", said="Activate STS for Region", do=_sts(faults.REGION_DISABLED)),
     Case(name="no-sts", check="exchange", said="is not STS", do=_sts(faults.Broken(status=200, body=faults.Body.HTML))),
     Case(name="sts-down", check="exchange", said="InternalFailure", do=_sts(faults.INTERNAL_FAILURE)),
-    Case(
-        name="session-policy", check="exchange", said="Mend session_policy", do=_sts(faults.MALFORMED_POLICY_DOCUMENT)
-    ),
+    Case(name="session-policy", check="exchange", said="Fix session_policy", do=_sts(faults.MALFORMED_POLICY_DOCUMENT)),
     Case(
         name="packed-policy", check="exchange", said="Shorten session_policy", do=_sts(faults.PACKED_POLICY_TOO_LARGE)
     ),
     Case(
         name="blank-key",
         check="exchange",
-        said="missing or blank",
+        said="missing, blank or malformed",
         do=_sts(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY)),
     ),
     Case(name="echo", check="exchange", said="is not STS", do=_sts(faults.Spoiled.ECHO)),
@@ -680,12 +678,12 @@ EXCHANGES = [
     Case(
         name="issuer-gone",
         check="exchange",
-        said="must be public and answer within 5 s",
+        said="must be public and respond within 5 s",
         do=_unreachable_from_everywhere,
     ),
     Case(name="external-id", check="exchange (partner)", said="set external_id of profile partner", do=_external_id),
-    Case(name="tags", check="exchange (partner)", said="must allow sts:TagSession", do=_tags),
-    Case(name="source", check="exchange (default)", said=":sub is system", do=_source_is_refused),
+    Case(name="tags", check="exchange (partner)", said="Allow sts:TagSession", do=_tags),
+    Case(name="source", check="exchange (default)", said=":sub = system", do=_source_is_refused),
     Case(name="two-roles", check="exchange (one)", said="Create an IAM OIDC provider", do=_two_roles_of_one_account),
     Case(name="chain-and-clock", check="clock", said="1200 s ahead", do=_chain_and_clock),
     Case(name="identity", check="identity", said="InvalidClientTokenId", do=_identity_refused),
@@ -732,7 +730,7 @@ PODS = [
     Case(
         name="old-file",
         check="hidden",
-        said="AWS_SHARED_CREDENTIALS_FILE leads to a file",
+        said="AWS_SHARED_CREDENTIALS_FILE configures credentials",
         do=_old_credentials_file,
         is_warning=True,
     ),
