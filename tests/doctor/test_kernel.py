@@ -154,5 +154,5 @@ def test_group_that_is_not_the_brokers_is_told(ward: Ward, as_another: Another) 
     ended = ward.run("--json", wrapper=as_another(), BROKER_PUBLISH_GROUP="12345")
     assert list(causes(ended)) == ["publish-directory"]
     assert "mode 0640 and group 12345 cannot be put" in causes(ended)["publish-directory"]
-    assert "list it in supplementalGroups" in causes(ended)["publish-directory"]
+    assert "add that group to supplementalGroups" in causes(ended)["publish-directory"]
     assert list(ward.published.iterdir()) == []
