@@ -22,8 +22,8 @@ from broker.doctor.examiners.network import STEPS, WayToSts, cause_in
 from broker.doctor.examiners.node_clock import examine_clock
 from broker.doctor.examiners.publish_directory import OF_DIRECTORY, examine_directory
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
-from broker.runtime.lazy_imports import asking
-from broker.runtime.rival_credentials import rivals_in_pod
+from broker.runtime.lazy_imports import make_token_request
+from broker.runtime.rival_credentials import find_rival_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,7 +124,7 @@ class Examination:
     def _ask(self) -> Callable[[str], BoundToken] | None:
         """Return what asks the Kubernetes API for a token, None where tokens stand in files."""
         spec = self._configuration.token_request
-        return None if spec is None or self._has_token else asking(spec)
+        return None if spec is None or self._has_token else make_token_request(spec)
 
     def _walk(self, *, is_affordable: bool) -> None:
         """Go the way to STS, and correct the time by its."""
@@ -133,7 +133,7 @@ class Examination:
             self._sheet.not_checked(STEPS, "", because="memory")
         else:
             from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - botocore, not to be had where memory is short
-            from broker.sts.network_path import way_of  # noqa: PLC0415 - likewise
+            from broker.sts.network_path import find_network_path  # noqa: PLC0415 - likewise
 
             self._exchanger = StsExchanger(self._configuration.sts, self._around.clock)
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)
@@ -141,7 +141,7 @@ class Examination:
                 of = region if len(regions) > 1 else ""
                 resolve = self._around.resolve or resolve_by_system
                 reached = WayToSts(
-                    way_of(self._exchanger.client(region, signed=False), self._configuration.sts),
+                    find_network_path(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
                     self._sheet,
@@ -282,9 +282,11 @@ class Examination:
             return
         examine_directory(configuration.publish, self._published, sheet, proc=self._around.proc, now=self._now)
         endpoint = f"http://{configuration.endpoint_host}:{configuration.endpoint_port}"
-        rivals = list(rivals_in_pod(self._around.environ, endpoint=endpoint, directory=configuration.publish.directory))
+        rivals = list(
+            find_rival_sources(self._around.environ, endpoint=endpoint, directory=configuration.publish.directory)
+        )
         if rivals:
-            told = " ".join(f"{rival.name} {rival.why}" for rival in rivals)
+            told = " ".join(f"{rival.name} {rival.effect}" for rival in rivals)
             remedies = [f"{rival.name}: {rival.remedy}" for rival in rivals] if len(rivals) > 1 else [rivals[0].remedy]
             sheet.warning("hidden", told, " ".join(remedies))
         else:
