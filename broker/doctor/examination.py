@@ -18,7 +18,7 @@ from broker.doctor.examiners.connection_steps import resolve as resolve_by_syste
 from broker.doctor.examiners.container import ask_broker, examine_broker, examine_memory, yield_memory
 from broker.doctor.examiners.exchange import OF_SESSION, Exchanges
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
-from broker.doctor.examiners.network import STEPS, WayToSts, cause_in
+from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
 from broker.doctor.examiners.publish_directory import OF_DIRECTORY, examine_directory
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
@@ -140,7 +140,7 @@ class Examination:
             for region in regions:
                 of = region if len(regions) > 1 else ""
                 resolve = self._around.resolve or resolve_by_system
-                reached = WayToSts(
+                reached = PathToSts(
                     way_of(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
@@ -148,10 +148,10 @@ class Examination:
                     self._around.clock,
                     resolve=resolve,
                     of=of,
-                ).walk()
+                ).examine()
                 skew = reached.skew or skew
                 if not reached.is_reached:
-                    self._unreached[region] = cause_in(self._sheet, of)
+                    self._unreached[region] = find_cause(self._sheet, of)
         examine_clock(skew, self._sheet)
         if skew is not None:
             self._now += skew

@@ -253,7 +253,7 @@ def _token_sources(
         clock=clock,
         spawn=_beside,
         wake=lambda: inbox.put(Wake()),
-        tell=lambda error: logs.say(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
+        report=lambda error: logs.say(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
         chance=random.random,
         policy=policy,
     )

@@ -15,7 +15,7 @@ from broker.core.model import PublishSpec, StsSpec
 from broker.doctor.checks import Outcome, Sheet
 from broker.doctor.examiners.exchange import PATIENCE, Exchanges
 from broker.doctor.examiners.issuer import examine_issuer
-from broker.doctor.examiners.network import WayToSts
+from broker.doctor.examiners.network import PathToSts
 from broker.doctor.examiners.publish_directory import examine_directory
 from broker.sts.network_path import Way
 from broker.tokens.token_file import parse_token
@@ -208,8 +208,8 @@ def test_certificate_that_is_valid_by_the_clock_of_sts_is_put_down_to_our_clock(
             bundle = str(ward.hospital.authority.bundle)
             way = Way(url=url, proxy="", ca_file=bundle, regions=frozenset())
             spec, clock = StsSpec(endpoint_url=url), FakeClock(datetime.now(UTC))
-            walk = WayToSts(way, spec, "eu-west-1", sheet, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
-            reached = walk.walk()
+            walk = PathToSts(way, spec, "eu-west-1", sheet, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
+            reached = walk.examine()
         sayer.__exit__()
         line = sheet.find("sts-tls")
         assert line is not None

@@ -19,8 +19,8 @@ from broker.doctor.causes import Refusal, TokenGroup, settle
 from broker.doctor.checks import CHECKS, Line, Outcome, Sheet
 from broker.doctor.examiners.connection_steps import STEP_SECONDS
 from broker.doctor.examiners.mounts import is_mounted_alone, mount_of
-from broker.doctor.examiners.network import WayToSts
-from broker.doctor.examiners.node_clock import believed, examine_clock, skew_of
+from broker.doctor.examiners.network import PathToSts
+from broker.doctor.examiners.node_clock import plausible_skew, examine_clock, skew_of
 from broker.doctor.report import as_json, as_text, verdict
 from broker.sts.client import new_client
 from broker.sts.network_path import Way, way_of
@@ -90,7 +90,7 @@ class TestClock:
 
     @given(st.one_of(st.none(), st.booleans(), st.text(), st.floats(), st.integers()))
     def test_whatever_a_server_says_of_the_clocks_can_be_added_to_a_time(self, said: object) -> None:
-        skew = believed(said)
+        skew = plausible_skew(said)
         if skew is not None:
             assert NOW + skew + timedelta(days=366)
 
@@ -258,8 +258,8 @@ class TestWay:
                 time.sleep(STEP_SECONDS + 1)
             return [str(found)]
 
-        walk = WayToSts(Way(**way), StsSpec(), "eu-west-1", sheet, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
-        assert not walk.walk().is_reached
+        walk = PathToSts(Way(**way), StsSpec(), "eu-west-1", sheet, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
+        assert not walk.examine().is_reached
         return sheet
 
     @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ class TestWay:
             def resolve(_: str, __: int) -> list[str]:
                 return ["127.0.0.1"]
 
-            walk = WayToSts(way, spec, "eu-west-1", sheet, FakeClock(), resolve=resolve, of="")
+            walk = PathToSts(way, spec, "eu-west-1", sheet, FakeClock(), resolve=resolve, of="")
             import threading  # noqa: PLC0415 - for this test alone
 
             def answer() -> None:
@@ -337,7 +337,7 @@ class TestWay:
 
             thread = threading.Thread(target=answer)
             thread.start()
-            reached = walk.walk()
+            reached = walk.examine()
             thread.join()
         line = sheet.find("sts-tls")
         assert (reached.is_reached, reached.skew) == (True, None)

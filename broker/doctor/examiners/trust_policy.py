@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.core.model import session_name_for
 from broker.doctor.checks import Outcome
-from broker.doctor.examiners.connection_steps import told, within
+from broker.doctor.examiners.connection_steps import describe_error, run_bounded
 from broker.policy.document import PolicyMalformedError
 from broker.trust.explain import Asker, explain
 from broker.trust.sources import find_sources
@@ -69,11 +69,11 @@ class RolesInIam:
             if partition in self._silences:
                 raise ConnectionError(self._silences[partition])
             iam = iam_of(role_arn, profile.region, self._spec, self._environ)
-            role = within(lambda: get_role(role_arn, keys, iam, self._spec))
+            role = run_bounded(lambda: get_role(role_arn, keys, iam, self._spec))
             owner = self._account(role, role_arn, keys, profile.region) if whose == _SHELLS else _account(role_arn)
         except OSError as error:
-            self._silences[partition] = told(error)
-            self._not_read(f"IAM does not tell: {told(error)}.", profile, of)
+            self._silences[partition] = describe_error(error)
+            self._not_read(f"IAM does not tell: {describe_error(error)}.", profile, of)
             return
         if owner != _account(role_arn):
             other = f"account {owner}" if owner else "an account that STS does not tell"
@@ -93,9 +93,9 @@ class RolesInIam:
 
         self._sheet.tell("the shell's credentials")
         try:
-            return within(shell_keys), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
+            return run_bounded(shell_keys), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
         except OSError as error:
-            return None, told(error)
+            return None, describe_error(error)
 
     def _keys(self, session: SourceSession | None) -> tuple[Any, str]:
         """Return keys and whose they are; without any, None and why."""
@@ -116,7 +116,7 @@ class RolesInIam:
         if role.code != _ABSENT:
             return _account(role_arn)  # it makes no difference
         url = str(self._exchanger.client(region, signed=True).meta.endpoint_url)
-        return within(lambda: account_of(keys, Endpoint(service="sts", url=url, region=region), self._spec))
+        return run_bounded(lambda: account_of(keys, Endpoint(service="sts", url=url, region=region), self._spec))
 
     def _refused(self, refused: Refused, whose: str, profile: ProfileSpec, of: str) -> None:
         role_arn, sheet = profile.role_arn, self._sheet
