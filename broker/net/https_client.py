@@ -19,8 +19,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SystemTimeWarning
-from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SystemTimeWarning
 
 from broker import __version__
 from broker.core.findings import quoted
@@ -103,10 +102,10 @@ class _Exchange:
             return NoAnswer(failure=Failure.SETTING, found=str(error))
         try:
             return self._try_until_answered(parts, hop)
-        except (TimeoutError, Urllib3TimeoutError):
-            return _timeout(self._route)
         except (OSError, http.client.HTTPException, HTTPError, _HeadersTooLongError, ValueError) as error:
-            return _explain(error, hop)
+            cause = error.__cause__ if isinstance(error, NewConnectionError) else error
+            is_late = isinstance(cause, TimeoutError | ReadTimeoutError | ConnectTimeoutError)
+            return _timeout(self._route) if is_late else _explain(cause, hop)
 
     def _try_until_answered(self, parts: SplitResult, hop: Hop) -> Answer:
         """Return the answer of the first attempt that gets one.
@@ -212,7 +211,7 @@ class _Exchange:
         return connection
 
     def _exchange(self, connection: HTTPConnection, parts: SplitResult, hop: Hop) -> tuple[HTTPResponse, bytes]:
-        """Send the request and read the answer. The body has one byte more than allowed if it is too long."""
+        """Send the request and read the answer. Of a body that is too long, one byte more than allowed is read."""
         headers = {
             "User-Agent": f"sts-federation-broker/{__version__}",
             "Host": parts.netloc.rpartition("@")[2],
@@ -228,7 +227,10 @@ class _Exchange:
         response = connection.getresponse()
         if sum(len(name) + len(value) for name, value in response.headers.items()) > MAXIMUM_HEADER_BYTES:
             raise _HeadersTooLongError
-        return response, response.read(self._request.maximum_bytes + 1, decode_content=False)
+        body = bytearray()
+        while piece := response.read(self._request.maximum_bytes + 1 - len(body), decode_content=False):
+            body += piece
+        return response, bytes(body)
 
 
 class _HeadersTooLongError(Exception):
@@ -262,9 +264,8 @@ def _resolve(hop: Hop) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))[:_ADDRESSES_TRIED]
 
 
-def _explain(error: Exception, hop: Hop) -> NoAnswer:
+def _explain(cause: BaseException | None, hop: Hop) -> NoAnswer:
     """Return what went wrong, without the text of errors that may quote the request."""
-    cause = error.__cause__ if isinstance(error, NewConnectionError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         fault = describe_fault(cause)
         return NoAnswer(failure=Failure.CERTIFICATE, found=quoted(fault.message), via=hop.via, fault=fault)
