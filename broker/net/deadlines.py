@@ -30,12 +30,16 @@ class Deadline:
         return left
 
     def watch(self, find_socket: Callable[[], socket.socket | None]) -> None:
-        """Cut off the socket that the function returns, if the deadline passes. It is called then, and may return None.
+        """Cut off the socket that the function returns when the deadline passes; it may return None.
 
         Raises TimeoutError if the deadline has passed already.
         """
         self._sockets.append(find_socket)
         self.remaining()
+
+    def watch_socket(self, watched: socket.socket) -> None:
+        """Cut off this socket when the deadline passes. Raises TimeoutError if it has passed already."""
+        self.watch(lambda: watched)
 
     def cut(self) -> None:
         """Shut down all sockets that are being watched; a thread that waits for one of them wakes up with an error."""

@@ -10,7 +10,6 @@ What was measured, and why urllib3: docs/adr/0015-https-client.md.
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import ssl
 import threading
@@ -19,11 +18,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SystemTimeWarning
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SystemTimeWarning
 
 from broker import __version__
-from broker.core.findings import quoted
 from broker.net.deadlines import Deadline
+from broker.net.failures import ExchangeError, explain, timeout_failure
 from broker.net.http_messages import MAXIMUM_HEADER_BYTES, Answer, Failure, NoAnswer, TlsSession
 from broker.net.routes import choose_hop, target_port
 from broker.net.tls import Trust, describe_fault, read_certificate, read_chain, verification_context
@@ -48,7 +47,7 @@ warnings.simplefilter("ignore", SystemTimeWarning)  # urllib3 would print a line
 def fetch(request: Request, route: Route) -> Answer | NoAnswer:
     """Send the request and return the server's answer, or why there is none within `route.timeout_seconds`."""
     exchange = _Exchange(request, route)
-    thread = threading.Thread(target=exchange.run, daemon=True)
+    thread = threading.Thread(target=exchange.run, name="https", daemon=True)
     try:
         thread.start()
     except RuntimeError:
@@ -56,7 +55,7 @@ def fetch(request: Request, route: Route) -> Answer | NoAnswer:
     thread.join(route.timeout_seconds)
     if thread.is_alive():
         _stop(thread, exchange.deadline)
-        return _timeout(route)
+        return timeout_failure(route)
     if exchange.bug is not None:
         raise exchange.bug
     assert exchange.result is not None
@@ -69,10 +68,6 @@ def _stop(thread: threading.Thread, deadline: Deadline) -> None:
     while thread.is_alive() and time.monotonic() < ends:
         deadline.cut()
         thread.join(_CUT_INTERVAL_SECONDS)
-
-
-def _timeout(route: Route) -> NoAnswer:
-    return NoAnswer(failure=Failure.TIMEOUT, found=f"no complete answer within {route.timeout_seconds:g} s")
 
 
 class _Exchange:
@@ -102,10 +97,8 @@ class _Exchange:
             return NoAnswer(failure=Failure.SETTING, found=str(error))
         try:
             return self._try_until_answered(parts, hop)
-        except (OSError, http.client.HTTPException, HTTPError, _HeadersTooLongError, ValueError) as error:
-            cause = error.__cause__ if isinstance(error, NewConnectionError) else error
-            is_late = isinstance(cause, TimeoutError | ReadTimeoutError | ConnectTimeoutError)
-            return _timeout(self._route) if is_late else _explain(cause, hop)
+        except (OSError, http.client.HTTPException, HTTPError, ExchangeError, ValueError) as error:
+            return explain(error, self._route, hop)
 
     def _try_until_answered(self, parts: SplitResult, hop: Hop) -> Answer:
         """Return the answer of the first attempt that gets one.
@@ -116,11 +109,9 @@ class _Exchange:
         trust, fault = Trust.FULL, None
         is_limited_to_tls_12 = self._route.tries_tls_12_first
         while True:
-            context = None
-            if parts.scheme == "https":
-                context = verification_context(self._route.ca_bundle, trust)
-                if is_limited_to_tls_12:
-                    context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context = self._make_context(trust) if parts.scheme == "https" else None
+            if context is not None and is_limited_to_tls_12:
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
             try:
                 needs_tls_13 = self._route.tries_tls_12_first and not is_limited_to_tls_12
                 return self._attempt(parts, hop, context, fault, needs_tls_13=needs_tls_13)
@@ -134,6 +125,12 @@ class _Exchange:
                 if not is_limited_to_tls_12:
                     raise
                 is_limited_to_tls_12 = False
+
+    def _make_context(self, trust: Trust) -> ssl.SSLContext:
+        try:
+            return verification_context(self._route.ca_bundle, trust)
+        except ValueError as error:
+            raise ExchangeError(Failure.SETTING, f"the CA bundle cannot be used: {error}") from None
 
     def _attempt(
         self,
@@ -190,6 +187,8 @@ class _Exchange:
                 connection.close()
                 raise
             else:
+                # The connection itself forgets its socket before the body is read, if the server closes the connection.
+                self.deadline.watch_socket(connection.sock)
                 connection.timeout = self.deadline.remaining()
                 return connection
         raise OSError("the name has no address")
@@ -226,16 +225,11 @@ class _Exchange:
         )
         response = connection.getresponse()
         if sum(len(name) + len(value) for name, value in response.headers.items()) > MAXIMUM_HEADER_BYTES:
-            raise _HeadersTooLongError
+            raise ExchangeError(Failure.PROTOCOL, f"the headers have over {MAXIMUM_HEADER_BYTES:,} bytes")
         body = bytearray()
         while piece := response.read(self._request.maximum_bytes + 1 - len(body), decode_content=False):
             body += piece
         return response, bytes(body)
-
-
-class _HeadersTooLongError(Exception):
-    def __str__(self) -> str:
-        return f"the headers have over {MAXIMUM_HEADER_BYTES:,} bytes"
 
 
 def _watched_socket_class(deadline: Deadline) -> type[ssl.SSLSocket]:
@@ -246,7 +240,7 @@ def _watched_socket_class(deadline: Deadline) -> type[ssl.SSLSocket]:
 
     class WatchedSocket(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
-            deadline.watch(lambda: self)
+            deadline.watch_socket(self)
             self.settimeout(deadline.remaining())
             super().do_handshake(block)
 
@@ -262,28 +256,3 @@ def _resolve(hop: Hop) -> list[str]:
     except UnicodeError:  # a label that is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "the name is not a valid host name") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in found))[:_ADDRESSES_TRIED]
-
-
-def _explain(cause: BaseException | None, hop: Hop) -> NoAnswer:
-    """Return what went wrong, without the text of errors that may quote the request."""
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        fault = describe_fault(cause)
-        return NoAnswer(failure=Failure.CERTIFICATE, found=quoted(fault.message), via=hop.via, fault=fault)
-    if isinstance(cause, ssl.SSLError):
-        return NoAnswer(failure=Failure.TLS, found=quoted(cause.strerror or cause.reason or "TLS failed"), via=hop.via)
-    if isinstance(cause, socket.gaierror):
-        return NoAnswer(failure=Failure.NAME, found=quoted(cause.strerror or "no such host"), via=hop.via)
-    if isinstance(cause, http.client.HTTPException | HTTPError | _HeadersTooLongError):
-        return NoAnswer(failure=Failure.PROTOCOL, found=quoted(str(cause) or type(cause).__name__), via=hop.via)
-    if isinstance(cause, OSError):
-        return _explain_connection(cause, hop)
-    return NoAnswer(failure=Failure.SETTING, found="the request cannot be written as HTTP", via=hop.via)
-
-
-def _explain_connection(error: OSError, hop: Hop) -> NoAnswer:
-    """Return what a failed connection means. http.client reports a refused tunnel as an OSError with this text."""
-    text = quoted(error.strerror or str(error) or type(error).__name__)
-    refusal = re.match(r"Tunnel connection failed: (\d+)", str(error))
-    if refusal is not None:
-        return NoAnswer(failure=Failure.PROXY, found=text, via=hop.via, status=int(refusal[1]))
-    return NoAnswer(failure=Failure.CONNECTION, found=text, via=hop.via)

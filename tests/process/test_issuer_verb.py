@@ -220,7 +220,7 @@ class TestCheck:
         assert "the published key kc-enc, which STS cannot use: it has alg RSA-OAEP" in found
 
     def test_private_key_next_to_a_good_one_fails(self, run: Run, authority: Authority) -> None:
-        shared = {"kty": "oct", "kid": "b", "alg": "HS256", "k": "c2VjcmV0"}
+        shared: dict[str, object] = {"kty": "oct", "kid": "b", "alg": "HS256", "k": "c2VjcmV0"}
         with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk(), shared)}) as site:
             ended = run("check", ISSUER, "--json", "--ca-bundle", str(authority.bundle), *site.arguments)
         assert failures(ended) == [("key", "PRIVATE KEY: Key b has k. Anyone who reads this document can sign tokens.")]

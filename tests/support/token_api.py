@@ -29,7 +29,7 @@ class TokenApi:
         """When, monotonic."""
         self.asked_at: dict[str, timedelta] = {}
         """The same of each token, by its fingerprint."""
-        self.told: list[TokenError] = []
+        self.reported: list[TokenError] = []
         self.woken = 0
         self.no_thread = False
         self.under_way: list[Callable[[], None]] = []
@@ -38,7 +38,7 @@ class TokenApi:
             clock=self.clock,
             spawn=self._spawn,
             wake=self._wake,
-            tell=self.told.append,
+            report=self.reported.append,
             chance=lambda: chance,
             policy=RefreshPolicy(),
         )

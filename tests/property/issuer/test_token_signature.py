@@ -67,7 +67,7 @@ def test_one_changed_bit_of_the_signature_is_refused(algorithm: str, data: st.Da
     signed, _, last = sign(algorithm).rpartition(".")
     signature = bytearray(base64.urlsafe_b64decode(last + "=="))
     signature[data.draw(st.integers(0, len(signature) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    changed = encode(signature)
+    changed = encode(bytes(signature))
     assert judge(f"{signed}.{changed}", published(algorithm)) is Verdict.FAILED
 
 

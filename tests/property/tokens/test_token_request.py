@@ -114,7 +114,7 @@ class AskingWorld:
                 clock=world.clock,
                 spawn=lambda task: world.clock.after(LATENCY, task),
                 wake=lambda: world.inbox.put(Wake()),
-                tell=lambda _: None,
+                report=lambda _: None,
                 chance=world.random.random,
                 policy=RefreshPolicy(),
             )
