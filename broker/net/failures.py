@@ -55,9 +55,9 @@ def _classify(cause: BaseException | None) -> tuple[Failure, str]:
         case ExchangeError():
             result = cause.failure, cause.found
         case ssl.SSLError():
-            result = Failure.TLS, cause.strerror or cause.reason
+            result = Failure.TLS, cause.strerror or str(cause.reason)
         case socket.gaierror():
-            result = Failure.NAME, cause.strerror
+            result = Failure.NAME, cause.strerror or "no such host"
         case http.client.HTTPException() | HTTPError():
             result = Failure.PROTOCOL, str(cause)
         case OSError():

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 import tracemalloc
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 URL = f"https://{HOST}/document"
 LIMIT = 0.6
-"""The time limit of most tests, in seconds."""
-TOLERANCE = 0.4
+"""The time limit of tests that reach it, in seconds."""
+TOLERANCE = 2.0
+"""What a busy machine may add."""
 DAY = timedelta(days=1)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SECRET = make_jwt()
@@ -97,11 +99,11 @@ def send_nothing(connection: socket.socket) -> None:
 
 
 def route_to(port: int, **options: Any) -> Route:  # noqa: ANN401 - any option of Route
-    return Route(**{"timeout_seconds": LIMIT, "connect_to": {("", 0): ("127.0.0.1", port)}, **options})
+    return Route(**{"timeout_seconds": 10, "connect_to": {("", 0): ("127.0.0.1", port)}, **options})
 
 
 def route_by_proxy(port: int, **options: Any) -> Route:  # noqa: ANN401 - any option of Route
-    return Route(**{"timeout_seconds": LIMIT, "environ": {"https_proxy": f"http://127.0.0.1:{port}"}, **options})
+    return Route(**{"timeout_seconds": 10, "environ": {"https_proxy": f"http://127.0.0.1:{port}"}, **options})
 
 
 def exchange_threads() -> list[threading.Thread]:
@@ -111,7 +113,7 @@ def exchange_threads() -> list[threading.Thread]:
 def assert_cut_off(route: Route, server: RawServer | None, url: str = URL) -> None:
     """Assert that a fetch ends at its limit, that its connection is closed then, and that its thread has ended."""
     began = time.monotonic()
-    answer = fetch(Request(url=url), route)
+    answer = fetch(Request(url=url), replace(route, timeout_seconds=LIMIT))
     assert LIMIT <= time.monotonic() - began < LIMIT + TOLERANCE
     assert isinstance(answer, NoAnswer)
     assert (answer.failure, answer.found) == (Failure.TIMEOUT, f"no complete answer within {LIMIT:g} s")
@@ -207,7 +209,7 @@ class TestDeadline:
                 filler.connect_ex(address)
             found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", address[1])) for last in (1, 2, 3)]
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            assert_cut_off(Route(timeout_seconds=LIMIT), None, f"https://a.example:{address[1]}/")
+            assert_cut_off(Route(), None, f"https://a.example:{address[1]}/")
 
     def test_name_resolution_that_hangs_is_left_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The C library cannot be interrupted there; the thread ends when it returns."""
