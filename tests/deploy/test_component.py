@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from broker.settings.schema import ENVIRONMENT
+from broker.settings.variables import ENVIRONMENT
 from tests.deploy.rendering import DEPLOY, EXAMPLES, WORKLOADS, Rendered, example, kustomize, mounts, needs_kubectl
 from tests.docs.anchors import anchors
 

@@ -258,7 +258,9 @@ def test_broker_is_confined_and_bounded(pod: Pod) -> None:
 
 def test_memory_request_holds_what_was_measured() -> None:
     rows = re.findall(
-        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB", (DEPLOY.parent / "README.md").read_text(), re.MULTILINE
+        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB",
+        (DEPLOY.parent / "docs/performance.md").read_text(),
+        re.MULTILINE,
     )
     assert rows
     assert max(map(float, rows)) <= 40

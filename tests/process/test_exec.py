@@ -88,7 +88,7 @@ class TestExitCode:
         ended = run_exec(pod, "--timeout", "1", "--", "touch", str(pod.published / "ran"))
         assert ended.code == 4
         assert ended.seconds < 15
-        assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s.")
+        assert ended.lines[-1]["message"].startswith("Gave up: STS did not answer within 1 s.")
 
     def test_missing_token_is_3(self, pod: Pod) -> None:
         pod.misbehave(Misbehaviour.ABSENT)

@@ -347,9 +347,9 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("options", "told"),
         [
-            ({"role_arn": "app", "region": "eu-west-1"}, "--role-arn or annotation sts-broker/role-arn: write the ARN"),
+            ({"role_arn": "app", "region": "eu-west-1"}, "--role-arn or annotation sts-broker/role-arn: expected"),
             ({"role_arn": ROLE}, "no Region: write --region or annotation sts-broker/region"),
-            ({"role_arn": ROLE, "region": "Ireland"}, "--region or annotation sts-broker/region: write the name"),
+            ({"role_arn": ROLE, "region": "Ireland"}, "--region or annotation sts-broker/region: expected"),
             ({**OPTIONS, "duration_seconds": "60"}, "--duration-seconds or annotation sts-broker/duration-seconds: "),
             ({**OPTIONS, "duration_seconds": "1h"}, "--duration-seconds or annotation sts-broker/duration-seconds: "),
             ({**OPTIONS, "audience": "a" * 256}, "--audience or annotation sts-broker/audience: "),
