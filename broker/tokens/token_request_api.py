@@ -143,12 +143,19 @@ def _refuse(answer: Answer, pod: UnverifiedClaims) -> NoReturn:
     if answer.status == HTTPStatus.FORBIDDEN:
         commands = role_commands(pod.namespace, pod.service_account)
         raise TokenRefused(found, f"Allow the service account to request tokens for itself: {commands}")
+    if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+        # Only until the API server's cache of accepted tokens expires, after some seconds: then it answers 401.
+        raise TokenRefused(
+            found,
+            f"Pod {pod.namespace}/{pod.pod} or service account {pod.service_account} was deleted or recreated: make a "
+            "new pod.",
+        )
     if answer.status == HTTPStatus.UNAUTHORIZED:
         raise TokenUnavailable(
             found,
-            f"The API rejects the pod's own service account token: pod {pod.namespace}/{pod.pod} or service account "
-            f"{pod.service_account} was deleted or recreated, or the token has expired. Replace the pod. If the token "
-            "has expired, check the kubelet's log: it should have rotated it.",
+            f"The API rejects the pod's own service account token. Pod {pod.namespace}/{pod.pod} or service account "
+            f"{pod.service_account} was deleted or recreated: make a new pod. Or the token has expired: check the "
+            "kubelet's log, because the kubelet should have rotated it.",
         )
     raise TokenUnavailable(found, _CHECK_PATH)
 

@@ -17,7 +17,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 DOWN = TokenUnavailable("No answer.")
 
 
-def told(found: BoundToken | TokenError) -> str:
+def message_of(found: BoundToken | TokenError) -> str:
     assert isinstance(found, TokenError)
     return found.message
 
@@ -88,9 +88,9 @@ def test_token_in_hand_is_used_to_its_end_while_the_api_is_down(api: TokenApi) -
     api.fault = DOWN
     api.clock.advance(59 * MINUTE)
     assert api.read_after_answer() is held
-    assert api.told == [DOWN]
+    assert api.reported == [DOWN]
     api.clock.advance(MINUTE)
-    assert told(api.read()) == DOWN.message
+    assert message_of(api.read()) == DOWN.message
 
 
 def test_same_fault_is_told_once_while_a_token_is_in_hand_another_anew(api: TokenApi) -> None:
@@ -100,13 +100,13 @@ def test_same_fault_is_told_once_while_a_token_is_in_hand_another_anew(api: Toke
         api.fault = fault
         api.read_after_answer()
         api.clock.advance(MINUTE)
-    assert [error.message for error in api.told] == ["No answer.", "Nonsense."]
+    assert [error.message for error in api.reported] == ["No answer.", "Nonsense."]
 
 
-def test_fault_without_a_token_in_hand_is_raised_and_not_told(api: TokenApi) -> None:
+def test_fault_without_a_token_in_hand_is_raised_and_not_message_of(api: TokenApi) -> None:
     api.fault = DOWN
-    assert told(api.read_after_answer()) == DOWN.message
-    assert api.told == []
+    assert message_of(api.read_after_answer()) == DOWN.message
+    assert api.reported == []
 
 
 def test_api_that_comes_back_gives_a_token_and_ends_the_fault(api: TokenApi) -> None:
@@ -184,9 +184,9 @@ def test_late_failure_is_not_counted_twice(api: TokenApi) -> None:
     api.read()
     api.fault = DOWN
     api.answer()
-    assert told(api.read()) == told(late), "the second call is still under way"
+    assert message_of(api.read()) == message_of(late), "the second call is still under way"
     api.answer()
-    assert told(api.read()) == DOWN.message
+    assert message_of(api.read()) == DOWN.message
 
 
 def test_late_token_does_not_replace_a_newer_one(api: TokenApi) -> None:
