@@ -20,7 +20,7 @@ from broker.doctor.checks import CHECKS, Line, Outcome, Sheet
 from broker.doctor.examiners.connection_steps import STEP_SECONDS
 from broker.doctor.examiners.mounts import is_mounted_alone, mount_of
 from broker.doctor.examiners.network import PathToSts
-from broker.doctor.examiners.node_clock import plausible_skew, examine_clock, skew_of
+from broker.doctor.examiners.node_clock import examine_clock, plausible_skew, skew_of
 from broker.doctor.report import as_json, as_text, verdict
 from broker.sts.client import new_client
 from broker.sts.network_path import Way, way_of
