@@ -23,7 +23,7 @@ _OF_THE_PROVIDER: Final = (_NO_PROVIDER, "Incorrect token audience")
 _OF_TIME: Final = ("ExpiredToken", "Token expired", "not valid yet")
 _EXPOSED: Final = "PRIVATE KEY"
 """That is a fault whatever STS says."""
-_DISTRUSTED: Final = ("certificate is not trusted", "certificate signs itself")
+_DISTRUSTED: Final = ("certificate is not trusted", "certificate is self-signed")
 """`issuer_check`'s words for certificates of a CA that is not known."""
 _UNREACHED: Final = "IDPCommunicationError"
 

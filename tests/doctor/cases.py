@@ -355,8 +355,8 @@ SETTINGS = [
 TOKENS = [
     Case(name="no-token", check="token-file", said="No such file", do=_misbehave(Misbehaviour.ABSENT)),
     Case(name="empty-token", check="token-file", said="is empty", do=_misbehave(Misbehaviour.EMPTY)),
-    Case(name="garbled-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.GARBLED)),
-    Case(name="truncated-token", check="token-file", said="is no JWT", do=_misbehave(Misbehaviour.TRUNCATED)),
+    Case(name="garbled-token", check="token-file", said="is not a JWT", do=_misbehave(Misbehaviour.GARBLED)),
+    Case(name="truncated-token", check="token-file", said="is not a JWT", do=_misbehave(Misbehaviour.TRUNCATED)),
     Case(name="no-iat", check="exchange", said="Missing a required claim: iat", do=_claims(iat=None)),
     Case(name="long-token", check="token-file", said="over 20,000", do=lambda ward: ward.token("e" * 20_001)),
     Case(name="directory", check="token-file", said="That is a directory: set AWS_WEB_", do=_directory_for_a_token),
@@ -427,10 +427,12 @@ ISSUERS = [
     Case(
         name="in-cluster-issuer",
         check="issuer",
-        said="exists inside the cluster only",
+        said="exists only inside the cluster",
         do=_claims(iss="https://kubernetes.default.svc"),
     ),
-    Case(name="issuer-port", check="issuer", said="has a port; IAM takes none", do=_claims(iss=f"https://{HOST}:8443")),
+    Case(
+        name="issuer-port", check="issuer", said="has a port; IAM accepts none", do=_claims(iss=f"https://{HOST}:8443")
+    ),
     Case(name="issuer-http", check="issuer", said="begins with http://", do=_claims(iss=f"http://{HOST}/cluster")),
     Case(
         name="no-discovery",
@@ -444,17 +446,17 @@ ISSUERS = [
         said="answers 302",
         do=_page(DISCOVERY, b"", status=302, Location="https://login.example/"),
     ),
-    Case(name="no-json", check="issuer-documents", said="it is no JSON", do=_page(DISCOVERY, b"<html>")),
+    Case(name="no-json", check="issuer-documents", said="it is not valid JSON", do=_page(DISCOVERY, b"<html>")),
     Case(
         name="issuer-slash",
         check="issuer-documents",
-        said="differ by a slash",
+        said="differ by a trailing slash",
         do=_discovery(issuer=f"{ISSUER}/"),
     ),
     Case(
         name="inner-keys",
         check="issuer-documents",
-        said="10.1.2.3 is no public address",
+        said="10.1.2.3 is not a public address",
         do=_discovery(jwks_uri="https://10.1.2.3:6443/openid/v1/jwks"),
     ),
     Case(name="keys-forbidden", check="issuer-documents", said="answers 403", do=_page(KEYS, b"no", status=403)),
@@ -467,10 +469,10 @@ ISSUERS = [
     Case(
         name="issuer-of-another-host",
         check="issuer-documents",
-        said=f"is not {HOST}'s",
+        said=f"is not for {HOST}",
         do=_issuer_certificate(host="other.example"),
     ),
-    Case(name="no-keys", check="issuer-keys", said="no key at all", do=_page(KEYS, {"keys": []})),
+    Case(name="no-keys", check="issuer-keys", said="has no keys", do=_page(KEYS, {"keys": []})),
     Case(
         name="private-key",
         check="issuer-keys",
@@ -483,7 +485,9 @@ ISSUERS = [
         said="is not among the published keys",
         do=_published_keys(lambda key: key.update(kid="another")),
     ),
-    Case(name="other-key", check="signature", said="is not by the published key", do=_published_keys(_other_numbers)),
+    Case(
+        name="other-key", check="exchange", said="The ID Token signature is invalid", do=_published_keys(_other_numbers)
+    ),
     Case(
         name="policy-of-a-namespace",
         check="trust-policy",
@@ -538,13 +542,13 @@ WAYS = [
     Case(
         name="misspelled-region",
         check="region",
-        said="There is no Region eu-wset-1. Did you mean eu-west-1?",
+        said="Region eu-wset-1 does not exist (did you mean eu-west-1?).",
         do=_direct(AWS_REGION="eu-wset-1"),
     ),
     Case(
         name="misspelled-region-by-proxy",
         check="region",
-        said="There is no Region us-esat-1. Did you mean us-east-1?",
+        said="Region us-esat-1 does not exist (did you mean us-east-1?).",
         do=_set("AWS_REGION", "us-esat-1"),
     ),
     Case(
@@ -559,11 +563,13 @@ WAYS = [
         said="The proxy proxy.nowhere.example:3128 (HTTPS_PROXY) cannot be reached",
         do=_set("HTTPS_PROXY", "http://proxy.nowhere.example:3128"),
     ),
-    Case(name="proxy-form", check="sts-proxy", said="is no http:// URL", do=_set("HTTPS_PROXY", "https://a.example")),
+    Case(
+        name="proxy-form", check="sts-proxy", said="is not an http:// URL", do=_set("HTTPS_PROXY", "https://a.example")
+    ),
     Case(
         name="proxy-wants-a-user",
         check="sts-proxy",
-        said="The proxy wants a user",
+        said="The proxy requires a user",
         do=_refusal("407 Proxy Authentication Required"),
     ),
     Case(name="proxy-forbids", check="sts-proxy", said="allow CONNECT", do=_refusal("403 Forbidden")),
@@ -578,13 +584,13 @@ WAYS = [
     Case(
         name="private-dns",
         check="sts-name",
-        said="of a VPC endpoint, at its private DNS",
+        said="and the private DNS of a VPC endpoint",
         do=_direct(),
     ),
     Case(
         name="no-such-endpoint",
         check="sts-name",
-        said="Look at AWS_ENDPOINT_URL_STS",
+        said="Check AWS_ENDPOINT_URL_STS",
         do=_direct(AWS_ENDPOINT_URL_STS="https://sts.nowhere.example"),
     ),
     Case(
@@ -596,13 +602,13 @@ WAYS = [
     Case(
         name="interception",
         check="sts-tls",
-        said="issued by CN=Test Intermediate. -> If that is a proxy",
+        said="(unable to get local issuer certificate). -> If a proxy",
         do=_unset("AWS_CA_BUNDLE"),  # the issuer's certificate is not trusted then either
     ),
     Case(
         name="bundle-of-another-ca",
         check="sts-tls",
-        said="(AWS_CA_BUNDLE), or unset that",
+        said="(AWS_CA_BUNDLE), or unset AWS_CA_BUNDLE",
         do=lambda ward: ward.environ.update(AWS_CA_BUNDLE=str(_another_authority(ward).bundle)),
     ),
     Case(
@@ -621,13 +627,13 @@ WAYS = [
     Case(
         name="no-tls-behind-the-proxy",
         check="sts-tls",
-        said="does it speak TLS",
+        said="it must be STS, with TLS 1.2 or 1.3",
         do=lambda ward: ward.hospital.proxy.routes.update({f"{STS_HOST}:443": ward.hospital.plain.port}),
     ),
     Case(
         name="tls-where-there-should-be-none",
         check="sts-tls",
-        said="begins with http://: is it https?",
+        said="check whether it must be https://",
         do=lambda ward: ward.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{ward.hospital.sts_front.port}"),
     ),
     Case(name="no-tls", check="sts-tls", said="TLS failed", do=_https_to_http),

@@ -222,7 +222,7 @@ def test_plain_endpoint_goes_by_the_proxy_for_http(ward: Ward, monkeypatch: pyte
     ward.environ |= {"AWS_ENDPOINT_URL_STS": "http://sts.plain.example", "HTTP_PROXY": ward.box.sts.url, "NO_PROXY": ""}
     report = ward.report(monkeypatch)
     assert "(HTTP_PROXY)" in report.of(Outcome.OK)["sts-proxy"]
-    assert "for all to read" in report.warned["sts-tls"]
+    assert "cross the network unencrypted" in report.warned["sts-tls"]
     assert "exchange" in report.of(Outcome.OK), "the sandbox's STS asks for no path"
 
 

@@ -37,7 +37,7 @@ def test_issuer_that_the_pod_cannot_reach_is_no_fault(ward: Ward, monkeypatch: p
     report = ward.report(monkeypatch)
     assert (report.failed, report.warned, report.code) == ({}, {}, 0)
     for check in ("issuer-documents", "issuer-keys", "signature"):
-        assert "cannot be fetched from here" in report.of(Outcome.NOT_CHECKED)[check]
+        assert "cannot be fetched from this pod" in report.of(Outcome.NOT_CHECKED)[check]
 
 
 def test_keys_that_sts_has_fetched_before_are_a_warning(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +71,4 @@ def test_issuer_of_another_sts_need_not_be_public(ward: Ward, monkeypatch: pytes
         box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
         inner.stop()
     assert (report.failed, list(report.warned), report.code) == ({}, ["issuer"], 0)
-    assert "inside the cluster only" in report.warned["issuer"]
+    assert "exists only inside the cluster" in report.warned["issuer"]

@@ -200,7 +200,7 @@ def test_terminal_is_told_what_is_waited_for_and_a_pipe_is_not(ward: Ward) -> No
         os.close(slave)
         os.close(master)
     assert done.returncode == 0
-    assert "looking at the way to STS in eu-west-1 ..." in shown
+    assert "looking at the network path to STS in eu-west-1 ..." in shown
     assert "looking at the exchange for arn:aws:iam::123456789012:role/doctor-app ..." in shown
     assert shown.endswith("\r\x1b[K"), "it takes its line away again"
     assert b"looking" not in done.stdout

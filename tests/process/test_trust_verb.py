@@ -131,9 +131,9 @@ def test_rule_can_be_ignored_but_must_exist(pod: Pod, weak: str) -> None:
     ("arguments", "fault"),
     [
         (["--account", "1234"], "--account 1234: expected 12 digits"),
-        (["--issuer", f"https://{ISSUER}/"], "--issuer: The issuer ends in a slash"),
+        (["--issuer", f"https://{ISSUER}/"], "--issuer: The issuer ends with a slash"),
         (["--issuer", f"http://{ISSUER}"], "--issuer: The issuer begins with http://"),
-        (["--issuer", ISSUER], f"--issuer: '{ISSUER}' is no URL."),
+        (["--issuer", ISSUER], f"--issuer: '{ISSUER}' is not a valid URL."),
     ],
 )
 def test_option_that_nothing_could_match_is_2(pod: Pod, good: str, arguments: list[str], fault: str) -> None:
