@@ -139,7 +139,7 @@ class DocumentCheck:
             self._findings.append(warning(check, found, "Upload it with --content-type application/json."))
 
     def _check_connection(self, url: str, answer: Answer) -> None:
-        """Add what is to be said about the host: the route to it, once, and its certificate, once."""
+        """Add the findings about the host: once about the route to it, and once about its certificate."""
         parts = split(url)
         host = (parts.hostname if parts else None) or ""
         found = ""

@@ -1,4 +1,4 @@
-"""What can be said about an issuer's keys, signatures and certificates, with and without cryptography."""
+"""Describe and judge an issuer's keys, signatures and certificates: with cryptography, or without it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PUBLIC_CERTIFICATE = (
 
 
 class Examiner(Protocol):
-    """What can be said about keys, signatures and certificates."""
+    """Describes keys and certificates, and judges signatures."""
 
     def describe_key(self, key: PublishedKey) -> str:
         """Return a short description of the key. Raises ValueError, with a phrase, if its numbers are not sound."""

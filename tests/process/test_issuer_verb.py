@@ -103,9 +103,9 @@ class TestCheck:
         with Site(authority.server(**case.server), {DISCOVERY: case.discovery, KEYS: case.keys}) as site:
             ended = run(*arguments, *site.arguments)
         assert ended.code == 1, ended.err
-        ((check, said),) = failures(ended)
+        ((check, message),) = failures(ended)
         assert check == case.check
-        assert case.said in said
+        assert case.message in message
         assert findings(ended, "failed")[0]["remedy"]
         assert [each["check"] for each in findings(ended, "warning")] in ([], ["route"])
         assert ended.seconds < 8
@@ -152,7 +152,7 @@ class TestCheck:
         assert [each["subject"] for each in document["certificates"][HOST]] == [f"CN={HOST}", "CN=Test Intermediate"]
 
     @pytest.mark.parametrize(
-        ("changes", "said"),
+        ("changes", "message"),
         [
             ({"discovery": discovery(response_types_supported=None)}, "has no list response_types_supported"),
             (
@@ -174,7 +174,7 @@ class TestCheck:
         ids=["types", "algorithms", "port", "alg", "use", "octets", "no-type", "expiry", "TLS-1.3", "expired-token"],
     )
     def test_undocumented_behavior_of_aws_is_a_warning(
-        self, run: Run, authority: Authority, changes: dict[str, Any], said: str
+        self, run: Run, authority: Authority, changes: dict[str, Any], message: str
     ) -> None:
         site = {"server": {}, "discovery": discovery(), "keys": keys(jwk()), "token": token(), **changes}
         with Site(authority.server(**site["server"]), {DISCOVERY: site["discovery"], KEYS: site["keys"]}) as served:
@@ -182,7 +182,7 @@ class TestCheck:
             ended = run(*arguments, *served.arguments, stdin=site["token"])
         warnings = [each for each in findings(ended, "warning") if each["check"] != "route"]
         assert (ended.code, failures(ended), len(warnings)) == (0, [], 1)
-        assert said in f"{warnings[0]['found']} {warnings[0]['remedy']}"
+        assert message in f"{warnings[0]['found']} {warnings[0]['remedy']}"
 
     def test_several_faults_are_reported_at_once(self, run: Run, authority: Authority, tmp_path: Path) -> None:
         (tmp_path / "token").write_text(token(iss="https://a.example"))
@@ -236,9 +236,9 @@ class TestCheck:
         with Site(authority.server(), {}) as site:
             pass
         ended = run("check", ISSUER, "--json", *site.arguments)
-        ((check, said),) = failures(ended)
+        ((check, message),) = failures(ended)
         assert (ended.code, check) == (1, "discovery")
-        assert "Connection refused" in said
+        assert "Connection refused" in message
 
     def test_server_without_tls_is_reported(self, run: Run) -> None:
         with socketserver.TCPServer(("127.0.0.1", 0), PlainServer) as server:
@@ -248,17 +248,17 @@ class TestCheck:
             ended = run("check", ISSUER, "--json", "--connect-to", f"{HOST}:443:127.0.0.1:{port}")
             server.shutdown()
             serving.join()
-        ((check, said),) = failures(ended)
+        ((check, message),) = failures(ended)
         assert (ended.code, check) == (1, "discovery")
-        assert f"by 127.0.0.1:{port} (--connect-to): TLS failed: " in said
+        assert f"by 127.0.0.1:{port} (--connect-to): TLS failed: " in message
 
     def test_unreachable_proxy_is_named(self, run: Run) -> None:
         with Proxy(0) as proxy:
             pass
         ended = run("check", ISSUER, "--json", HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}")
-        ((check, said),) = failures(ended)
+        ((check, message),) = failures(ended)
         assert (ended.code, check) == (1, "discovery")
-        assert f"by the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY): Connection refused" in said
+        assert f"by the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY): Connection refused" in message
 
     def test_proxy_is_used_and_reported(self, run: Run, authority: Authority) -> None:
         with Site(authority.server(), {DISCOVERY: discovery(), KEYS: keys(jwk())}) as site, Proxy(site.port) as proxy:
@@ -283,17 +283,17 @@ class TestCheck:
         assert proxy.asked == []
 
     @pytest.mark.parametrize(
-        ("file", "said"),
+        ("file", "message"),
         [
             ("/nowhere", "No such file or directory"),
             ("/dev/null", "it holds no CA certificates"),
             ("/", "Is a directory"),
         ],
     )
-    def test_unusable_bundle_is_exit_code_2(self, run: Run, file: str, said: str) -> None:
+    def test_unusable_bundle_is_exit_code_2(self, run: Run, file: str, message: str) -> None:
         ended = run("check", ISSUER, "--ca-bundle", file)
         assert (ended.code, ended.out) == (2, "")
-        assert f"--ca-bundle {file} cannot be used: {said}." in ended.err
+        assert f"--ca-bundle {file} cannot be used: {message}." in ended.err
 
     @pytest.mark.parametrize(
         "arguments",

@@ -63,7 +63,7 @@ def test_public_host_is_reachable(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "message"),
     [
         ("https://a.example/b/", "they differ by a trailing slash"),
         ("https://a.example/B", "they differ in upper and lower case"),
@@ -75,8 +75,8 @@ def test_public_host_is_reachable(host: str) -> None:
         ("nonsense", "it is not a valid URL"),
     ],
 )
-def test_difference_is_named(found: str, said: str) -> None:
-    assert issuer_url.difference("https://a.example/b", found) == said
+def test_difference_is_named(found: str, message: str) -> None:
+    assert issuer_url.difference("https://a.example/b", found) == message
 
 
 @given(st.text(max_size=80))

@@ -102,7 +102,7 @@ class TestKeysFromPem:
         assert [key.description for key in found][:2] == ["RS256, 2048 bits", "ES256, P-256"]
 
     @pytest.mark.parametrize(
-        ("key", "said"),
+        ("key", "message"),
         [
             (rsa.generate_private_key(public_exponent=65537, key_size=1024), "it has 1024 bits; expected 2048 or more"),
             (ed25519.Ed25519PrivateKey.generate(), "it is neither an RSA nor an EC key"),
@@ -111,8 +111,8 @@ class TestKeysFromPem:
         ],
         ids=["small", "Ed25519", "DSA", "K-256"],
     )
-    def test_type_that_sts_does_not_accept_is_refused(self, key: Any, said: str) -> None:  # noqa: ANN401 - any private key
-        with pytest.raises(ValueError, match=f"file has a PUBLIC KEY that cannot be used: {said}"):
+    def test_type_that_sts_does_not_accept_is_refused(self, key: Any, message: str) -> None:  # noqa: ANN401 - any private key
+        with pytest.raises(ValueError, match=f"file has a PUBLIC KEY that cannot be used: {message}"):
             public_keys.from_pem(pem(key), "file")
 
     def test_compressed_point_is_refused_as_by_go(self) -> None:
@@ -151,15 +151,15 @@ class TestKeysFromPem:
             assert not line or line not in str(caught.value)
 
     @pytest.mark.parametrize(
-        ("label", "said"),
+        ("label", "message"),
         [
             ("RSA PUBLIC KEY", "openssl rsa -RSAPublicKey_in -in FILE -pubout"),
             ("CERTIFICATE", "openssl x509 -in FILE -noout -pubkey"),
             ("X509 CRL", r"expected PUBLIC KEY\.$"),
         ],
     )
-    def test_other_blocks_are_reported_with_the_command_that_converts_them(self, label: str, said: str) -> None:
-        with pytest.raises(ValueError, match=said):
+    def test_other_blocks_are_reported_with_the_command_that_converts_them(self, label: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             public_keys.from_pem(f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n", "file")
 
     @pytest.mark.parametrize("text", ["", "-----BEGIN PUBLIC KEY-----", "ssh-rsa AAAA", "{}"])
@@ -218,13 +218,13 @@ class TestStrictness:
 
     @given(st.binary(max_size=200))
     def test_random_bytes_are_an_object_or_a_value_error(self, content: bytes) -> None:
-        said, document = "", {}
+        message, document = "", {}
         try:
             document = key_documents.parse(content)
         except ValueError as error:
-            said = str(error)
+            message = str(error)
         assert isinstance(document, dict)
-        assert len(said) < 120
+        assert len(message) < 120
 
     @given(
         st.recursive(
@@ -257,19 +257,19 @@ class TestKeySets:
         assert keys[0].document() == {**RFC_7517_EC, "alg": "ES256"}
 
     def test_document_with_an_encryption_key_only_is_refused(self) -> None:
-        said = refusals({"keys": [{**RFC_7517_EC, "use": "enc"}]})
-        assert said == ["Key 1 has use enc; expected sig."]
+        message = refusals({"keys": [{**RFC_7517_EC, "use": "enc"}]})
+        assert message == ["Key 1 has use enc; expected sig."]
 
     def test_short_coordinate_is_refused(self) -> None:
-        said = refusals({"keys": [{**RFC_7517_EC, "x": "AQAB"}]})
-        assert said == ["Key 1: x and y must have 32 bytes each (RFC 7518 section 6.2.1)."]
+        message = refusals({"keys": [{**RFC_7517_EC, "x": "AQAB"}]})
+        assert message == ["Key 1: x and y must have 32 bytes each (RFC 7518 section 6.2.1)."]
 
     def test_algorithm_of_another_curve_is_refused(self) -> None:
-        said = refusals({"keys": [{**RFC_7517_EC, "alg": "ES384"}]})
-        assert said == ["Key 1 has crv P-256 and alg ES384; expected ES256."]
+        message = refusals({"keys": [{**RFC_7517_EC, "alg": "ES384"}]})
+        assert message == ["Key 1 has crv P-256 and alg ES384; expected ES256."]
 
     @pytest.mark.parametrize(
-        ("changes", "said"),
+        ("changes", "message"),
         [
             ({"e": "AQ"}, "its numbers are not those of an RSA key"),
             ({"e": "AQAC"}, "its numbers are not those of an RSA key"),
@@ -280,9 +280,9 @@ class TestKeySets:
             ({"n": RFC_7638_N[:100]}, "it has 600 bits; expected 2048 or more"),
         ],
     )
-    def test_unsound_numbers_are_refused(self, changes: dict[str, str], said: str) -> None:
+    def test_unsound_numbers_are_refused(self, changes: dict[str, str], message: str) -> None:
         key = {"kty": "RSA", "n": RFC_7638_N, "e": "AQAB", "alg": "RS256", "kid": "a", "use": "sig", **changes}
-        assert refusals({"keys": [key]}) == ([f"Key a: {said}."] if said else [])
+        assert refusals({"keys": [key]}) == ([f"Key a: {message}."] if message else [])
 
     @pytest.mark.parametrize("changes", [{"crv": "P-192"}, {"crv": None}, {"x": None}, {"y": 5}, {"x": "é"}])
     def test_invalid_member_is_refused_once(self, changes: dict[str, Any]) -> None:
@@ -295,9 +295,9 @@ class TestKeySets:
 
     @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
     def test_private_member_is_reported_by_its_name_only(self, member: str) -> None:
-        (said,) = refusals({"keys": [{**RFC_7517_EC, member: "c2VjcmV0"}]})
-        assert said.startswith(f"PRIVATE KEY: Key 1 has {member}.")
-        assert "c2VjcmV0" not in said
+        (message,) = refusals({"keys": [{**RFC_7517_EC, member: "c2VjcmV0"}]})
+        assert message.startswith(f"PRIVATE KEY: Key 1 has {member}.")
+        assert "c2VjcmV0" not in message
 
 
 class TestDocuments:
