@@ -234,17 +234,17 @@ class Examination:
 
     def _ask_iam(self) -> None:
         """Look at the trust policy of each role that a token is sent for, as IAM has it."""
-        sheet, exchanger = self._sheet, self._exchanger
+        sheet = self._sheet
         for profile in self._configuration.profiles:
             if profile.chain is not None:
                 found = "The role is chained: what its policy says to another role is not judged here."
                 sheet.not_checked(("trust-policy",), found, of=self._of(profile))
-        if exchanger is None:
+        if self._exchanger is None:
             for token in self._tokens:
                 for profile in token.profiles:
                     sheet.not_checked(("trust-policy",), "", because="memory", of=self._of(profile))
             return
-        roles = RolesInIam(exchanger, self._configuration.sts, self._around.environ, sheet)
+        roles = RolesInIam(self._configuration.sts, sheet)
         for token in self._tokens:
             for profile in token.profiles:
                 of = self._of(profile)

@@ -500,7 +500,7 @@ ISSUERS = [
     Case(
         name="policy-cut",
         check="trust-policy",
-        said="no JSON at line 1",
+        said="invalid JSON at line 1",
         do=lambda ward: _policy(ward, '{"Statement":'),
         is_warning=True,
     ),

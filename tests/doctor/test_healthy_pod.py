@@ -28,7 +28,7 @@ def test_policy_that_lets_the_token_in_is_ok(ward: Ward, monkeypatch: pytest.Mon
     ward.question = replace(ward.question, policy=str(policy))
     report = ward.report(monkeypatch)
     assert (report.failed, report.warned) == ({}, {})
-    assert "TrustServiceAccounts lets it in" in report.of(Outcome.OK)["trust-policy"]
+    assert "TrustServiceAccounts allows this token" in report.of(Outcome.OK)["trust-policy"]
 
 
 def test_issuer_that_the_pod_cannot_reach_is_no_fault(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
