@@ -23,8 +23,8 @@ _PROVIDER_MESSAGES: Final = (_NO_PROVIDER, "Incorrect token audience")
 _TIME_MESSAGES: Final = ("ExpiredToken", "Token expired", "not valid yet")
 _PRIVATE_KEY: Final = "PRIVATE KEY"
 """A published private key is a failure even if STS accepts the token."""
-_UNTRUSTED_CERTIFICATE: Final = ("certificate is not trusted", "certificate signs itself")
-"""Parts of the messages of `broker.issuer.check` about certificates of an unknown CA."""
+_UNTRUSTED_CERTIFICATE: Final = ("certificate is not trusted", "certificate is self-signed")
+"""Parts of the messages of `broker.discovery` about certificates of an unknown CA."""
 _ISSUER_UNREACHABLE: Final = "IDPCommunicationError"
 
 

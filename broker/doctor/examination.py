@@ -18,7 +18,7 @@ from broker.doctor.examiners.connection_steps import resolve as resolve_by_syste
 from broker.doctor.examiners.container import examine_broker, examine_memory, query_broker
 from broker.doctor.examiners.exchange import RETRY_REMEDY, SESSION_CHECKS, Exchanges
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
-from broker.doctor.examiners.network import STEPS, WayToSts, cause_in
+from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
 from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
 from broker.doctor.examiners.rivals import examine_rivals
@@ -143,7 +143,7 @@ class Examination:
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)
             for region in regions:
                 of = region if len(regions) > 1 else ""
-                reached = WayToSts(
+                reached = PathToSts(
                     find_network_path(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
@@ -151,10 +151,10 @@ class Examination:
                     self._environment.clock,
                     resolve=self._environment.resolve or resolve_by_system,
                     of=of,
-                ).walk()
+                ).examine()
                 skew = reached.skew or skew
                 if not reached.is_reached:
-                    self._unreachable_regions[region] = cause_in(self._report, of)
+                    self._unreachable_regions[region] = find_cause(self._report, of)
         examine_clock(skew, self._report)
         if skew is not None:
             self._now += skew

@@ -261,7 +261,7 @@ def _build_token_sources(
         clock=clock,
         spawn=_run_in_thread,
         wake=lambda: inbox.put(Wake()),
-        tell=lambda error: logs.log_message(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
+        report=lambda error: logs.log_message(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
         chance=random.random,
         policy=policy,
     )

@@ -360,14 +360,14 @@ SETTINGS = [
 TOKENS = [
     Case(name="no-token", check="token-file", text="No such file", change=_misbehave(Misbehaviour.ABSENT)),
     Case(name="empty-token", check="token-file", text="is empty", change=_misbehave(Misbehaviour.EMPTY)),
-    Case(name="garbled-token", check="token-file", text="is no JWT", change=_misbehave(Misbehaviour.GARBLED)),
-    Case(name="truncated-token", check="token-file", text="is no JWT", change=_misbehave(Misbehaviour.TRUNCATED)),
+    Case(name="garbled-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.GARBLED)),
+    Case(name="truncated-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.TRUNCATED)),
     Case(name="no-iat", check="exchange", text="Missing a required claim: iat", change=_claims(iat=None)),
     Case(name="long-token", check="token-file", text="over 20,000", change=lambda pod: pod.put_token("e" * 20_001)),
     Case(name="directory", check="token-file", text="That is a directory: set AWS_WEB_", change=_directory_for_a_token),
     Case(name="secrets-token", check="token-file", text="a token of a Secret", change=_claims(exp=None)),
     Case(name="sub-path", check="token-mount", text="by itself (subPath)", change=_by_sub_path),
-    Case(name="plain-file", check="token-mount", text="is a plain file", change=_plain_file, is_warning=True),
+    Case(name="plain-file", check="token-mount", text="a plain file", change=_plain_file, is_warning=True),
     Case(
         name="copy-that-expired",
         check="token-mount",
@@ -444,13 +444,13 @@ ISSUERS = [
     Case(
         name="in-cluster-issuer",
         check="issuer",
-        text="exists inside the cluster only",
+        text="exists only inside the cluster",
         change=_claims(iss="https://kubernetes.default.svc"),
     ),
     Case(
         name="issuer-port",
         check="issuer",
-        text="has a port; IAM takes none",
+        text="has a port; IAM accepts none",
         change=_claims(iss=f"https://{HOST}:8443"),
     ),
     Case(name="issuer-http", check="issuer", text="begins with http://", change=_claims(iss=f"http://{HOST}/cluster")),
@@ -466,17 +466,17 @@ ISSUERS = [
         text="answers 302",
         change=_page(DISCOVERY, b"", status=302, Location="https://login.example/"),
     ),
-    Case(name="no-json", check="issuer-documents", text="it is no JSON", change=_page(DISCOVERY, b"<html>")),
+    Case(name="no-json", check="issuer-documents", text="it is not valid JSON", change=_page(DISCOVERY, b"<html>")),
     Case(
         name="issuer-slash",
         check="issuer-documents",
-        text="differ by a slash",
+        text="differ by a trailing slash",
         change=_discovery(issuer=f"{ISSUER}/"),
     ),
     Case(
         name="inner-keys",
         check="issuer-documents",
-        text="10.1.2.3 is no public address",
+        text="10.1.2.3 is not a public address",
         change=_discovery(jwks_uri="https://10.1.2.3:6443/openid/v1/jwks"),
     ),
     Case(name="keys-forbidden", check="issuer-documents", text="answers 403", change=_page(KEYS, b"no", status=403)),
@@ -489,10 +489,10 @@ ISSUERS = [
     Case(
         name="issuer-of-another-host",
         check="issuer-documents",
-        text=f"is not {HOST}'s",
+        text=f"is not for {HOST}",
         change=_issuer_certificate(host="other.example"),
     ),
-    Case(name="no-keys", check="issuer-keys", text="no key at all", change=_page(KEYS, {"keys": []})),
+    Case(name="no-keys", check="issuer-keys", text="has no keys", change=_page(KEYS, {"keys": []})),
     Case(
         name="private-key",
         check="issuer-keys",
@@ -506,7 +506,10 @@ ISSUERS = [
         change=_published_keys(lambda key: key.update(kid="another")),
     ),
     Case(
-        name="other-key", check="signature", text="is not by the published key", change=_published_keys(_other_numbers)
+        name="other-key",
+        check="exchange",
+        text="The ID Token signature is invalid",
+        change=_published_keys(_other_numbers),
     ),
     Case(
         name="policy-of-a-namespace",
@@ -565,13 +568,13 @@ NETWORK_PATHS = [
     Case(
         name="misspelled-region",
         check="region",
-        text="There is no Region eu-wset-1. Did you mean eu-west-1?",
+        text="Region eu-wset-1 does not exist (did you mean eu-west-1?).",
         change=_direct(AWS_REGION="eu-wset-1"),
     ),
     Case(
         name="misspelled-region-by-proxy",
         check="region",
-        text="There is no Region us-esat-1. Did you mean us-east-1?",
+        text="Region us-esat-1 does not exist (did you mean us-east-1?).",
         change=_set("AWS_REGION", "us-esat-1"),
     ),
     Case(
@@ -587,12 +590,15 @@ NETWORK_PATHS = [
         change=_set("HTTPS_PROXY", "http://proxy.nowhere.example:3128"),
     ),
     Case(
-        name="proxy-form", check="sts-proxy", text="is no http:// URL", change=_set("HTTPS_PROXY", "https://a.example")
+        name="proxy-form",
+        check="sts-proxy",
+        text="is not an http:// URL",
+        change=_set("HTTPS_PROXY", "https://a.example"),
     ),
     Case(
         name="proxy-wants-a-user",
         check="sts-proxy",
-        text="The proxy wants a user",
+        text="The proxy requires a user",
         change=_refusal("407 Proxy Authentication Required"),
     ),
     Case(name="proxy-forbids", check="sts-proxy", text="allow CONNECT", change=_refusal("403 Forbidden")),
@@ -607,13 +613,13 @@ NETWORK_PATHS = [
     Case(
         name="private-dns",
         check="sts-name",
-        text="of a VPC endpoint, at its private DNS",
+        text="and the private DNS of a VPC endpoint",
         change=_direct(),
     ),
     Case(
         name="no-such-endpoint",
         check="sts-name",
-        text="Look at AWS_ENDPOINT_URL_STS",
+        text="Check AWS_ENDPOINT_URL_STS",
         change=_direct(AWS_ENDPOINT_URL_STS="https://sts.nowhere.example"),
     ),
     Case(
@@ -625,13 +631,13 @@ NETWORK_PATHS = [
     Case(
         name="interception",
         check="sts-tls",
-        text="issued by CN=Test Intermediate. -> If that is a proxy",
+        text="(unable to get local issuer certificate). -> If a proxy",
         change=_unset("AWS_CA_BUNDLE"),  # the issuer's certificate is then not trusted either
     ),
     Case(
         name="bundle-of-another-ca",
         check="sts-tls",
-        text="(AWS_CA_BUNDLE), or unset that",
+        text="(AWS_CA_BUNDLE), or unset AWS_CA_BUNDLE",
         change=lambda pod: pod.environ.update(AWS_CA_BUNDLE=str(_another_authority(pod).bundle)),
     ),
     Case(
@@ -650,13 +656,13 @@ NETWORK_PATHS = [
     Case(
         name="no-tls-behind-the-proxy",
         check="sts-tls",
-        text="does it speak TLS",
+        text="it must be STS, with TLS 1.2 or 1.3",
         change=lambda pod: pod.network.proxy.routes.update({f"{STS_HOST}:443": pod.network.plain.port}),
     ),
     Case(
         name="tls-where-there-should-be-none",
         check="sts-tls",
-        text="begins with http://: is it https?",
+        text="check whether it must be https://",
         change=lambda pod: pod.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{pod.network.sts_front.port}"),
     ),
     Case(name="no-tls", check="sts-tls", text="TLS failed", change=_https_to_http),

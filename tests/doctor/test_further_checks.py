@@ -15,7 +15,7 @@ from broker.core.model import PublishSpec, StsSpec
 from broker.doctor.checks import Outcome, Report
 from broker.doctor.examiners.exchange import TOTAL_TIMEOUT, Exchanges
 from broker.doctor.examiners.issuer import examine_issuer
-from broker.doctor.examiners.network import WayToSts
+from broker.doctor.examiners.network import PathToSts
 from broker.doctor.examiners.publish_directory import examine_directory
 from broker.sts.network_path import NetworkPath
 from broker.tokens.token_file import parse_token
@@ -217,8 +217,8 @@ def test_certificate_valid_by_the_clock_of_sts_follows_from_the_node_clock(pod: 
             bundle = str(pod.network.authority.bundle)
             way = NetworkPath(url=url, proxy="", ca_file=bundle, regions=frozenset())
             spec, clock = StsSpec(endpoint_url=url), FakeClock(datetime.now(UTC))
-            walk = WayToSts(way, spec, "eu-west-1", report, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
-            reached = walk.walk()
+            walk = PathToSts(way, spec, "eu-west-1", report, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
+            reached = walk.examine()
         sayer.__exit__()
         result = report.find("sts-tls")
         assert result is not None
@@ -235,7 +235,7 @@ def test_plain_http_endpoint_uses_the_http_proxy(pod: FaultyPod, monkeypatch: py
     }
     report = pod.diagnose(monkeypatch)
     assert "(HTTP_PROXY)" in report.results_with(Outcome.OK)["sts-proxy"]
-    assert "for all to read" in report.warned["sts-tls"]
+    assert "cross the network unencrypted" in report.warned["sts-tls"]
     assert "exchange" in report.results_with(Outcome.OK), "the sandbox's STS ignores the path"
 
 

@@ -37,7 +37,7 @@ def test_issuer_out_of_reach_for_the_pod_is_not_a_failure(pod: FaultyPod, monkey
     report = pod.diagnose(monkeypatch)
     assert (report.failed, report.warned, report.code) == ({}, {}, 0)
     for check in ("issuer-documents", "issuer-keys", "signature"):
-        assert "cannot be fetched from here" in report.results_with(Outcome.NOT_CHECKED)[check]
+        assert "cannot be fetched from this pod" in report.results_with(Outcome.NOT_CHECKED)[check]
 
 
 def test_missing_keys_that_sts_has_cached_are_a_warning(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +71,4 @@ def test_cluster_internal_issuer_with_another_sts_is_a_warning(pod: FaultyPod, m
         sandbox.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
         inner.stop()
     assert (report.failed, list(report.warned), report.code) == ({}, ["issuer"], 0)
-    assert "inside the cluster only" in report.warned["issuer"]
+    assert "exists only inside the cluster" in report.warned["issuer"]

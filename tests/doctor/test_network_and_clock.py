@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from broker.core.model import StsSpec
 from broker.doctor.checks import Outcome, Report
 from broker.doctor.examiners.connection_steps import STEP_SECONDS
-from broker.doctor.examiners.network import WayToSts
-from broker.doctor.examiners.node_clock import believed, examine_clock, skew_of
+from broker.doctor.examiners.network import PathToSts
+from broker.doctor.examiners.node_clock import examine_clock, plausible_skew, skew_of
 from broker.doctor.report import as_text
 from broker.sts.client import new_client
 from broker.sts.network_path import NetworkPath, find_network_path
@@ -32,7 +32,7 @@ class TestClock:
 
     @given(st.one_of(st.none(), st.booleans(), st.text(), st.floats(), st.integers()))
     def test_any_skew_from_a_server_can_be_added_to_a_time(self, reported: object) -> None:
-        skew = believed(reported)
+        skew = plausible_skew(reported)
         if skew is not None:
             assert NOW + skew + timedelta(days=366)
 
@@ -88,8 +88,8 @@ class TestNetworkPath:
                 time.sleep(STEP_SECONDS + 1)
             return [str(found)]
 
-        walk = WayToSts(NetworkPath(**way), StsSpec(), "eu-west-1", report, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
-        assert not walk.walk().is_reached
+        walk = PathToSts(NetworkPath(**way), StsSpec(), "eu-west-1", report, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
+        assert not walk.examine().is_reached
         return report
 
     @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ class TestNetworkPath:
     def test_invalid_host_name_is_the_cause(self) -> None:
         result = self.walk(resolve=UnicodeError("label too long")).find("sts-name")
         assert result is not None
-        assert (result.outcome, "that is no name of a host" in result.found) == (Outcome.FAILED, True)
+        assert (result.outcome, "not a valid host name" in result.found) == (Outcome.FAILED, True)
 
     def test_silent_name_server_is_the_cause_after_5_s(self) -> None:
         began = time.monotonic()
@@ -155,7 +155,7 @@ class TestNetworkPath:
             def resolve(_: str, __: int) -> list[str]:
                 return ["127.0.0.1"]
 
-            walk = WayToSts(way, spec, "eu-west-1", report, FakeClock(), resolve=resolve, of="")
+            walk = PathToSts(way, spec, "eu-west-1", report, FakeClock(), resolve=resolve, of="")
 
             def answer() -> None:
                 for _ in range(2):  # the connection check, then the HTTP request
@@ -166,9 +166,9 @@ class TestNetworkPath:
 
             thread = threading.Thread(target=answer)
             thread.start()
-            reached = walk.walk()
+            reached = walk.examine()
             thread.join()
         result = report.find("sts-tls")
         assert (reached.is_reached, reached.skew) == (True, None)
         assert result is not None
-        assert (result.outcome, "for all to read" in result.found) == (Outcome.WARNING, True)
+        assert (result.outcome, "cross the network unencrypted" in result.found) == (Outcome.WARNING, True)

@@ -220,7 +220,7 @@ def test_running_step_is_shown_on_a_terminal_and_not_on_a_pipe(pod: FaultyPod) -
         os.close(slave)
         os.close(master)
     assert done.returncode == 0
-    assert "checking the way to STS in eu-west-1 ..." in shown
+    assert "checking the network path to STS in eu-west-1 ..." in shown
     assert "checking the exchange for arn:aws:iam::123456789012:role/doctor-app ..." in shown
     assert shown.endswith("\r\x1b[K"), "the last step is cleared"
     assert b"checking" not in done.stdout

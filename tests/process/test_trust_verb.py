@@ -137,9 +137,9 @@ def test_misspelled_format_exits_2_with_a_suggestion(pod: Pod, good: str) -> Non
     ("arguments", "fault"),
     [
         (["--account", "1234"], "--account is 1234; expected 12 digits."),
-        (["--issuer", f"https://{ISSUER}/"], "--issuer: The issuer ends in a slash"),
+        (["--issuer", f"https://{ISSUER}/"], "--issuer: The issuer ends with a slash"),
         (["--issuer", f"http://{ISSUER}"], "--issuer: The issuer begins with http://"),
-        (["--issuer", ISSUER], f"--issuer: '{ISSUER}' is no URL."),
+        (["--issuer", ISSUER], f"--issuer: '{ISSUER}' is not a valid URL."),
     ],
 )
 def test_option_that_matches_nothing_exits_2(pod: Pod, good: str, arguments: list[str], fault: str) -> None:

@@ -26,7 +26,9 @@ class Expected:
     change: str
 
 
-MALFORMED = Expected("token_malformed", "no JWT", "three base64url parts", "Point AWS_WEB_IDENTITY_TOKEN_FILE at")
+MALFORMED = Expected(
+    "token_malformed", "not a JWT", "three base64url parts", "(AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token"
+)
 EXPECTED: dict[Misbehaviour, Expected | None] = {
     Misbehaviour.ABSENT: Expected(
         "token_unavailable", "No such file or directory", "expected a readable file", "AWS_WEB_IDENTITY_TOKEN_FILE"

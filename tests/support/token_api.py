@@ -1,4 +1,4 @@
-"""A Kubernetes API that gives tokens when it is told to, and the source that asks it, on a clock of the test's."""
+"""A fake Kubernetes API whose calls return when the test lets them, with the token source that calls it."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ if TYPE_CHECKING:
 
 
 class TokenApi:
-    """An API that answers when it is told to, with tokens of the present or with a fault."""
+    """Answers each call when the test calls `answer`, with a token issued now or with a fault."""
 
     def __init__(self, *, chance: float = 0.0) -> None:
         self.clock = FakeClock()
         self.fault: BaseException | None = None
         self.lifetime = timedelta(hours=1)
         self.skew = timedelta(0)
-        """The API's clock less the node's."""
+        """The API's clock minus the node's."""
         self.asked: list[timedelta] = []
-        """When, monotonic."""
+        """The monotonic time of each call."""
         self.asked_at: dict[str, timedelta] = {}
-        """The same of each token, by its fingerprint."""
-        self.told: list[TokenError] = []
+        """The monotonic time of the call that returned each token, by the token's fingerprint."""
+        self.reported: list[TokenError] = []
         self.woken = 0
         self.no_thread = False
-        self.under_way: list[Callable[[], None]] = []
+        self.in_progress: list[Callable[[], None]] = []
         self.source = RequestedTokenSource(
             ask=self._ask,
             clock=self.clock,
             spawn=self._spawn,
             wake=self._wake,
-            tell=self.told.append,
+            report=self.reported.append,
             chance=lambda: chance,
             policy=RefreshPolicy(),
         )
 
     def answer(self, *, oldest: bool = True) -> None:
-        """Let a call come back."""
-        self.under_way.pop(0 if oldest else -1)()
+        """Let the oldest call return, or the newest."""
+        self.in_progress.pop(0 if oldest else -1)()
 
     def read(self, audience: str = AUDIENCE) -> BoundToken | TokenError:
-        """Look as the loop does."""
+        """Read as the loop does."""
         try:
             return self.source.read(audience)
         except TokenError as error:
             return error
 
     def read_after_answer(self) -> BoundToken | TokenError:
-        """Look, let the call that the look began come back, and look again."""
+        """Read, let the call that this started return, and read again."""
         self.read()
         self.answer()
         return self.read()
@@ -74,11 +74,11 @@ class TokenApi:
         began = self.clock.monotonic
         self.asked.append(began)
 
-        def fly() -> None:
+        def make_call() -> None:
             self._began = began
             task()
 
-        self.under_way.append(fly)
+        self.in_progress.append(make_call)
 
     def _wake(self) -> None:
         self.woken += 1

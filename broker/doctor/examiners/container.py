@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.core.errors import ExchangeError
 from broker.core.findings import quoted
-from broker.doctor.examiners.node_clock import believed
+from broker.doctor.examiners.node_clock import plausible_skew
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class RunningBroker:
     @property
     def clock_skew(self) -> timedelta | None:
         """STS's clock less this node's, at the broker's last exchange."""
-        return believed(self.status.get("clock_skew_seconds")) if self.status else None
+        return plausible_skew(self.status.get("clock_skew_seconds")) if self.status else None
 
     @property
     def roles(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.core.model import session_name_for
 from broker.doctor.checks import Outcome
-from broker.doctor.examiners.connection_steps import told, within
+from broker.doctor.examiners.connection_steps import describe_error, run_bounded
 from broker.policy.document import PolicyMalformedError
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class RolesInIam:
         try:
             if partition in self._unreachable:
                 raise ConnectionError(self._unreachable[partition])
-            role = within(lambda: reader.get_role(role_arn, profile.region))
+            role = run_bounded(lambda: reader.get_role(role_arn, profile.region))
             account = _find_account(role, profile, reader) if owner == _SHELL else _account_in(role_arn)
         except OSError as error:
-            self._unreachable[partition] = told(error)
-            self._report_unread(f"IAM can't be read: {told(error)}.", profile, of)
+            self._unreachable[partition] = describe_error(error)
+            self._report_unread(f"IAM can't be read: {describe_error(error)}.", profile, of)
             return
         if account != _account_in(role_arn):
             found = f"account {account}" if account else "an account that STS doesn't report"
@@ -91,9 +91,11 @@ class RolesInIam:
 
         self._sheet.announce("the shell's credentials")
         try:
-            return within(lambda: open_as_shell(self._spec)), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
+            return run_bounded(
+                lambda: open_as_shell(self._spec)
+            ), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
         except OSError as error:
-            return None, told(error)
+            return None, describe_error(error)
 
     def _open_reader(self, session: SourceSession | None) -> tuple[AwsReader | None, str]:
         """Return a reader and whose credentials it uses, or None and why there are no credentials."""
@@ -139,7 +141,7 @@ def _find_account(role: RoleAnswer, profile: ProfileSpec, reader: AwsReader) -> 
         return _account_in(role.arn)
     if role.refusal.code != _ABSENT:
         return _account_in(profile.role_arn)  # the account makes no difference
-    return within(lambda: reader.get_account(profile.region))
+    return run_bounded(lambda: reader.get_account(profile.region))
 
 
 def _account_in(arn: str) -> str:

@@ -253,7 +253,7 @@ class TestToken:
 
     def test_usable_token_is_exit_code_0(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file)]) == 0
-        assert "fit to be sent" in capsys.readouterr().out
+        assert "can be sent to STS" in capsys.readouterr().out
 
     def test_options_are_passed_on(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file), "--audience", "other", "--json"]) == 3
