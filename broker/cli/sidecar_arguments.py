@@ -163,7 +163,5 @@ def _doctor(options: argparse.Namespace) -> int:
 
     if code := operator_tools.check_doctor_policy(options.policy):
         return code
-    question = command.Question(
-        token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
-    )
-    return command.run(question, os.environ)
+    chosen = command.Options(token=options.token, policy=options.policy, profile=options.profile, as_json=options.json)
+    return command.run(chosen, os.environ)

@@ -24,7 +24,7 @@ def start(pod: ContainerPod, *more: str) -> Program:
 def look(tools: Containers) -> dict[str, dict[str, Any]]:
     """Run the doctor beside the broker; return its lines by check."""
     document = json.loads(tools.podman("exec", "broker", "sts-broker", "doctor", "--json"))
-    return {each["id"]: each for each in document["checks"]}
+    return {each["check"]: each for each in document["checks"]}
 
 
 def test_doctor_and_broker_fit_into_the_memory_of_the_manifests(pod: ContainerPod, tools: Containers) -> None:
@@ -33,7 +33,7 @@ def test_doctor_and_broker_fit_into_the_memory_of_the_manifests(pod: ContainerPo
         lines = look(tools)
         told = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
         assert set(told) <= {"publish-volume"}, told  # the volume of this test is on a disk where there is no /dev/shm
-        assert lines["exchange"]["found"].startswith("STS gives arn:aws:sts::"), lines["memory"]
+        assert lines["exchange"]["found"].startswith("STS issued credentials for arn:aws:sts::"), lines["memory"]
         assert "is ready" in lines["broker"]["found"]
     assert program.is_running
     assert program.status()["generation"] == 1
@@ -43,7 +43,7 @@ def test_with_less_the_doctor_goes_without_and_the_broker_lives(pod: ContainerPo
     program = start(pod, "--memory=54m", "--memory-swap=54m")
     lines = look(tools)
     assert lines["memory"]["verdict"] == "warning"
-    assert lines["exchange"]["found"] == "The running broker has credentials, and no fault."
+    assert lines["exchange"]["found"] == "The running broker has credentials and reports no failure."
     assert lines["sts-tls"]["because"] == "memory"
     assert program.is_running
     assert program.status()["generation"] == 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from broker.core.findings import Finding
     from broker.core.model import BoundToken
     from broker.discovery.documents import DocumentReport
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
 
 OF_ISSUER: Final = ("issuer", "issuer-documents", "issuer-keys", "signature")
 _CHECKS: Final = {
@@ -43,14 +43,14 @@ _CHECKS: Final = {
 
 
 def examine_issuer(  # noqa: PLR0913 - the token, and everything needed to fetch, by keyword
-    token: BoundToken, report: Sheet, *, environ: Mapping[str, str], ca_bundle: str, now: datetime, of: str
+    token: BoundToken, report: Report, *, environ: Mapping[str, str], ca_bundle: str, now: datetime, of: str
 ) -> None:
     """Check the issuer's URL, documents and keys, and whether the token's key is published.
 
     `now` is the time by STS's clock. `of` is the label of the token's results.
     """
     url = token.claims.issuer
-    report.tell(f"the issuer {url}")
+    report.announce(f"the issuer {url}")
     refused = issuer_url.examine(url)
     _add_findings(refused or [ok("url", f"{url} is an issuer that IAM accepts.")], report, of)
     result = report.find("issuer", of, Outcome.FAILED)
@@ -69,7 +69,7 @@ def examine_issuer(  # noqa: PLR0913 - the token, and everything needed to fetch
     _add_results(documents, report, now, of)
 
 
-def _add_results(documents: DocumentReport, report: Sheet, now: datetime, of: str) -> None:
+def _add_results(documents: DocumentReport, report: Report, now: datetime, of: str) -> None:
     """Add one result for each check. A failure that another failure explains names that one."""
     unreached = [describe_failure(failure)[0] for failure in documents.failures]
     findings = [each for each in documents.findings if each.check in _CHECKS]
@@ -89,7 +89,7 @@ def _add_results(documents: DocumentReport, report: Sheet, now: datetime, of: st
         report.not_checked(rest, "", because=cause.label if cause else "issuer", of=of)
 
 
-def _add_findings(findings: Iterable[Finding], report: Sheet, of: str) -> None:
+def _add_findings(findings: Iterable[Finding], report: Report, of: str) -> None:
     """Add one result for each check: all its findings of the worst verdict."""
     by_check: dict[str, list[Finding]] = {}
     for finding in findings:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Clock
     from broker.core.model import StsSpec
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
     from broker.doctor.environment import Resolve
     from broker.net.http_messages import Answer, TlsSession
-    from broker.sts.network_path import Way
+    from broker.sts.network_path import NetworkPath
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -47,9 +47,9 @@ class PathToSts:
     """Checks the network path to the STS endpoint of one Region. `of` is the label of its results."""
 
     def __init__(  # noqa: PLR0913 - the path, and what it is checked with
-        self, way: Way, spec: StsSpec, region: str, report: Sheet, clock: Clock, *, resolve: Resolve, of: str
+        self, path: NetworkPath, spec: StsSpec, region: str, report: Report, clock: Clock, *, resolve: Resolve, of: str
     ) -> None:
-        self._path = way
+        self._path = path
         self._spec = spec
         self._region = region
         self._report = report
@@ -59,7 +59,7 @@ class PathToSts:
 
     def examine(self) -> Reached:
         """Check each step, and add its result to the report."""
-        self._report.tell(f"the network path to STS in {self._region}")
+        self._report.announce(f"the network path to STS in {self._region}")
         path, address, reached = self._path, urlsplit(self._path.url), Reached(is_reached=False)
         if self._is_region_certain:
             self._ok("region", f"{self._region}: {path.url}")
@@ -75,7 +75,7 @@ class PathToSts:
         """Whether botocore knows the Region, or the endpoint does not depend on it."""
         return self._region in self._path.regions or bool(self._spec.endpoint_url)
 
-    def _examine_proxy(self, path: Way) -> bool:
+    def _examine_proxy(self, path: NetworkPath) -> bool:
         """Check the proxy, which does the later steps itself. Return whether a connection to it can be opened."""
         proxy = urlsplit(path.proxy)
         try:
@@ -96,7 +96,7 @@ class PathToSts:
             return False
         return True
 
-    def _examine_connection(self, path: Way, address: SplitResult) -> bool:
+    def _examine_connection(self, path: NetworkPath, address: SplitResult) -> bool:
         """Resolve the name and connect, without a proxy. Return whether a connection can be opened."""
         self._ok("sts-proxy", "No proxy is used.")
         host = address.hostname or ""
@@ -152,7 +152,7 @@ class PathToSts:
         self._failed("region", f"Region {self._region} does not exist{did_you_mean}.", "Set region (AWS_REGION).")
         self._report.follows(check, found, self._label("region"), of=self._of)
 
-    def _fetch(self, path: Way, variable: str) -> Answer | NoAnswer:
+    def _fetch(self, path: NetworkPath, variable: str) -> Answer | NoAnswer:
         route = Route(
             timeout_seconds=STEP_SECONDS,
             ca_bundle=path.ca_file,
@@ -162,7 +162,7 @@ class PathToSts:
         )
         return fetch(Request(url=f"{path.url}/"), route)
 
-    def _examine_https(self, path: Way) -> Reached:
+    def _examine_https(self, path: NetworkPath) -> Reached:
         answer = self._fetch(path, "https_proxy")
         if isinstance(answer, NoAnswer):
             self._explain_failure(path, answer)
@@ -179,7 +179,7 @@ class PathToSts:
         self._ok("sts-tls", f"The certificate is trusted{issuer}.")
         return Reached(is_reached=True, skew=skew)
 
-    def _explain_failure(self, path: Way, failure: NoAnswer) -> None:
+    def _explain_failure(self, path: NetworkPath, failure: NoAnswer) -> None:
         """Add the failure for an HTTPS request without an answer."""
         reason = f"TLS failed: {failure.found}" if failure.failure is Failure.TLS else failure.found
         found = f"{path.url}: {f'by {failure.via}: ' if failure.via else ''}{reason}."
@@ -202,7 +202,7 @@ class PathToSts:
         for check in ("sts-name", "sts-connection"):
             self._ok(check, "The proxy does this step.")
 
-    def _explain_distrust(self, path: Way, session: TlsSession, reason: str, skew: timedelta | None) -> None:
+    def _explain_distrust(self, path: NetworkPath, session: TlsSession, reason: str, skew: timedelta | None) -> None:
         """Add the failure for a certificate that could not be verified, or its consequence from a wrong clock.
 
         Its names are known only if its dates alone are wrong: ssl decodes no certificate that it does not trust.
@@ -221,7 +221,7 @@ class PathToSts:
             remedy = "If a proxy or firewall of yours issued it, put its CA into a file and set AWS_CA_BUNDLE to it."
             self._failed("sts-tls", found, f"{remedy} Otherwise, somebody may be intercepting the connection.")
 
-    def _examine_http(self, path: Way, address: SplitResult) -> Reached:
+    def _examine_http(self, path: NetworkPath, address: SplitResult) -> Reached:
         host = address.hostname or ""
         answer = self._fetch(path, "http_proxy")
         if path.proxy:
@@ -256,7 +256,7 @@ class PathToSts:
             self._report.not_checked(rest, "", because=cause.label, of=self._of)
 
 
-def find_cause(report: Sheet, of: str) -> str:
+def find_cause(report: Report, of: str) -> str:
     """Return the label of what prevents calls to STS, "" if nothing does."""
     failed = (each for step in STEPS if (each := report.find(step, of, Outcome.FAILED, Outcome.FOLLOWS)))
     first = next(failed, None)

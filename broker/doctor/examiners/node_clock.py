@@ -10,7 +10,7 @@ from broker.net.http_dates import server_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
 
 SKEW_WARNING: Final = timedelta(seconds=60)
 SKEW_MAXIMUM: Final = timedelta(minutes=5)
@@ -33,7 +33,7 @@ def plausible_skew(seconds: object) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def examine_clock(skew: timedelta | None, report: Sheet) -> None:
+def examine_clock(skew: timedelta | None, report: Report) -> None:
     """Add the result for this node's clock. `skew` is STS's clock minus this node's; None if STS's is unknown."""
     if skew is None:
         report.not_checked(("clock",), "STS's time is not known.")

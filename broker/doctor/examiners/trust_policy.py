@@ -21,7 +21,7 @@ from broker.policy.document import PolicyMalformedError
 
 if TYPE_CHECKING:
     from broker.core.model import BoundToken, ProfileSpec, SourceSession, StsSpec
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
     from broker.trust.explain import Explanation, Obstacle, StatementExplanation
     from broker.trust.iam_role import AwsReader, Refusal, RoleAnswer
 
@@ -32,7 +32,7 @@ _SHELL: Final = "The shell's credentials"
 _ROLE: Final = "The role's own credentials"
 
 
-def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, *, of: str) -> None:
+def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, *, of: str) -> None:
     """Check whether the policy in a file admits the token. `policy` is the file's name, or - for standard input."""
     from broker.trust.sources import find_sources  # noqa: PLC0415 - see the module's docstring
 
@@ -51,7 +51,7 @@ class RolesInIam:
     An IAM that could not be called once is not called again: every role of its partition gets the same report.
     """
 
-    def __init__(self, spec: StsSpec, sheet: Sheet) -> None:
+    def __init__(self, spec: StsSpec, sheet: Report) -> None:
         self._spec = spec
         self._sheet = sheet
         self._unreachable: dict[str, str] = {}
@@ -63,7 +63,7 @@ class RolesInIam:
         if reader is None:
             self._report_unread(f"No credentials to call IAM with: {owner}.", profile, of)
             return
-        self._sheet.tell(f"the trust policy of {role_arn} in IAM")
+        self._sheet.announce(f"the trust policy of {role_arn} in IAM")
         try:
             if partition in self._unreachable:
                 raise ConnectionError(self._unreachable[partition])
@@ -89,7 +89,7 @@ class RolesInIam:
         """A reader with the shell's credentials, or None and why there are none."""
         from broker.trust.iam_role import open_as_shell  # noqa: PLC0415 - see the module's docstring
 
-        self._sheet.tell("the shell's credentials")
+        self._sheet.announce("the shell's credentials")
         try:
             return run_bounded(
                 lambda: open_as_shell(self._spec)
@@ -148,7 +148,7 @@ def _account_in(arn: str) -> str:
     return arn.split(":")[4]
 
 
-def _check_policy(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, of: str) -> None:
+def _check_policy(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, of: str) -> None:
     """Report whether this policy admits the token."""
     from broker.trust.explain import WebIdentity, explain  # noqa: PLC0415 - see the module's docstring
 
