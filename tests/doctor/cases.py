@@ -367,7 +367,7 @@ TOKENS = [
     Case(name="directory", check="token-file", text="That is a directory: set AWS_WEB_", change=_directory_for_a_token),
     Case(name="secrets-token", check="token-file", text="a token of a Secret", change=_claims(exp=None)),
     Case(name="sub-path", check="token-mount", text="by itself (subPath)", change=_by_sub_path),
-    Case(name="plain-file", check="token-mount", text="a plain file", change=_plain_file, is_warning=True),
+    Case(name="plain-file", check="token-mount", text="is a plain file", change=_plain_file, is_warning=True),
     Case(
         name="copy-that-expired",
         check="token-mount",

@@ -47,9 +47,9 @@ class PathToSts:
     """Checks the network path to the STS endpoint of one Region. `of` is the label of its results."""
 
     def __init__(  # noqa: PLR0913 - the path, and what it is checked with
-        self, way: NetworkPath, spec: StsSpec, region: str, report: Report, clock: Clock, *, resolve: Resolve, of: str
+        self, path: NetworkPath, spec: StsSpec, region: str, report: Report, clock: Clock, *, resolve: Resolve, of: str
     ) -> None:
-        self._path = way
+        self._path = path
         self._spec = spec
         self._region = region
         self._report = report
