@@ -137,14 +137,14 @@ class Examination:
             self._report.not_checked(STEPS, "", because="memory")
         else:
             from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - botocore, only where memory suffices
-            from broker.sts.network_path import way_of  # noqa: PLC0415 - likewise
+            from broker.sts.network_path import find_network_path  # noqa: PLC0415 - likewise
 
             self._exchanger = StsExchanger(self._configuration.sts, self._environment.clock)
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)
             for region in regions:
                 of = region if len(regions) > 1 else ""
                 reached = WayToSts(
-                    way_of(self._exchanger.client(region, signed=False), self._configuration.sts),
+                    find_network_path(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
                     self._report,

@@ -665,13 +665,13 @@ EXCHANGES = [
     Case(
         name="no-such-role",
         check="exchange",
-        text="Either the role does not exist or its trust policy",
+        text="The role does not exist, or its trust policy",
         change=_set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/doctor-nobody"),
     ),
     Case(
         name="trust-of-another-namespace",
         check="exchange",
-        text=":sub is system:serviceaccount:demo:app",
+        text=":sub = system:serviceaccount:demo:app",
         change=_role("namespace", subjects=["system:serviceaccount:other:app"]),
     ),
     Case(
@@ -680,13 +680,13 @@ EXCHANGES = [
     Case(
         name="providers-audience",
         check="exchange",
-        text="Add vault to the client ids",
+        text="Add vault to the client IDs",
         change=_other_audience_at_the_provider,
     ),
     Case(
         name="long-session",
         check="exchange",
-        text="Lower duration_seconds from 7200",
+        text="Lower duration_seconds (BROKER_DURATION_SECONDS) from 7200",
         change=_set("BROKER_DURATION_SECONDS", "7200"),
     ),
     Case(name="throttled", check="exchange", text="Rate exceeded", change=_sts(faults.THROTTLING)),
@@ -701,7 +701,7 @@ EXCHANGES = [
     Case(
         name="session-policy",
         check="exchange",
-        text="Mend session_policy",
+        text="Fix session_policy",
         change=_sts(faults.MALFORMED_POLICY_DOCUMENT),
     ),
     Case(
@@ -713,7 +713,7 @@ EXCHANGES = [
     Case(
         name="blank-key",
         check="exchange",
-        text="missing or blank",
+        text="missing, blank or malformed",
         change=_sts(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY)),
     ),
     Case(name="echo", check="exchange", text="is not STS", change=_sts(faults.Spoiled.ECHO)),
@@ -722,14 +722,14 @@ EXCHANGES = [
     Case(
         name="issuer-gone",
         check="exchange",
-        text="must be public and answer within 5 s",
+        text="must be public and respond within 5 s",
         change=_unreachable_from_everywhere,
     ),
     Case(
         name="external-id", check="exchange (partner)", text="set external_id of profile partner", change=_external_id
     ),
-    Case(name="tags", check="exchange (partner)", text="must allow sts:TagSession", change=_tags),
-    Case(name="source", check="exchange (default)", text=":sub is system", change=_source_is_refused),
+    Case(name="tags", check="exchange (partner)", text="Allow sts:TagSession", change=_tags),
+    Case(name="source", check="exchange (default)", text=":sub = system", change=_source_is_refused),
     Case(
         name="two-roles", check="exchange (one)", text="Create an IAM OIDC provider", change=_two_roles_of_one_account
     ),

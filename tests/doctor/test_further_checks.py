@@ -17,7 +17,7 @@ from broker.doctor.examiners.exchange import TOTAL_TIMEOUT, Exchanges
 from broker.doctor.examiners.issuer import examine_issuer
 from broker.doctor.examiners.network import WayToSts
 from broker.doctor.examiners.publish_directory import examine_directory
-from broker.sts.network_path import Way
+from broker.sts.network_path import NetworkPath
 from broker.tokens.token_file import parse_token
 from sandbox.aws import faults
 from tests.doctor.faulty_pod import HOST
@@ -215,7 +215,7 @@ def test_certificate_valid_by_the_clock_of_sts_follows_from_the_node_clock(pod: 
         with TlsFront(context, sayer.port) as front:
             report, url = Report(), f"https://localhost:{front.port}"
             bundle = str(pod.network.authority.bundle)
-            way = Way(url=url, proxy="", ca_file=bundle, regions=frozenset())
+            way = NetworkPath(url=url, proxy="", ca_file=bundle, regions=frozenset())
             spec, clock = StsSpec(endpoint_url=url), FakeClock(datetime.now(UTC))
             walk = WayToSts(way, spec, "eu-west-1", report, clock, resolve=lambda _, __: ["127.0.0.1"], of="")
             reached = walk.walk()

@@ -21,7 +21,7 @@ from broker.doctor.examiners.network import WayToSts
 from broker.doctor.examiners.node_clock import believed, examine_clock, skew_of
 from broker.doctor.report import as_text
 from broker.sts.client import new_client
-from broker.sts.network_path import Way, way_of
+from broker.sts.network_path import NetworkPath, find_network_path
 from tests.support.fakes import FakeClock
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -88,7 +88,7 @@ class TestNetworkPath:
                 time.sleep(STEP_SECONDS + 1)
             return [str(found)]
 
-        walk = WayToSts(Way(**way), StsSpec(), "eu-west-1", report, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
+        walk = WayToSts(NetworkPath(**way), StsSpec(), "eu-west-1", report, FakeClock(), resolve=resolve, of="")  # type: ignore[arg-type]
         assert not walk.walk().is_reached
         return report
 
@@ -109,12 +109,12 @@ class TestNetworkPath:
         monkeypatch.setenv("NO_PROXY", ".amazonaws.com.cn")
         spec = StsSpec(**changes)
         client = new_client(spec, region)
-        way = way_of(client, spec)
+        way = find_network_path(client, spec)
         assert (way.url, way.proxy) == (url, "" if url.endswith(".cn") else "http://proxy.example:3128")
         assert region in way.regions
         assert "proxy" not in repr(way), "a proxy URL may hold a password"
         assert Path(way.ca_file).is_file()
-        assert way_of(client, replace(spec, ca_bundle="/ca.pem")).ca_file == "/ca.pem"
+        assert find_network_path(client, replace(spec, ca_bundle="/ca.pem")).ca_file == "/ca.pem"
         client.close()
 
     def test_invalid_host_name_is_the_cause(self) -> None:
@@ -149,7 +149,7 @@ class TestNetworkPath:
             server.listen()
             report = Report()
             url = f"http://0.0.0.0:{server.getsockname()[1]}"
-            way = Way(url=url, proxy="", ca_file="", regions=frozenset())
+            way = NetworkPath(url=url, proxy="", ca_file="", regions=frozenset())
             spec = StsSpec(endpoint_url=url)
 
             def resolve(_: str, __: int) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broker.doctor.checks import Report
     from broker.doctor.environment import Resolve
     from broker.issuer.certificates import Certificate
-    from broker.sts.network_path import Way
+    from broker.sts.network_path import NetworkPath
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
 _CERTIFICATE_DATES: Final = (9, 10)
@@ -48,7 +48,7 @@ class WayToSts:
     """Walks the way to the STS of one Region."""
 
     def __init__(  # noqa: PLR0913 - where to, and from where
-        self, way: Way, spec: StsSpec, region: str, sheet: Report, clock: Clock, *, resolve: Resolve, of: str
+        self, way: NetworkPath, spec: StsSpec, region: str, sheet: Report, clock: Clock, *, resolve: Resolve, of: str
     ) -> None:
         self._way = way
         self._spec = spec
@@ -76,7 +76,7 @@ class WayToSts:
         """Whether there is no doubt about the Region: botocore knows it, or it has no say in where STS is."""
         return self._region in self._way.regions or bool(self._spec.endpoint_url)
 
-    def _proxy(self, way: Way) -> bool:
+    def _proxy(self, way: NetworkPath) -> bool:
         """Look at the proxy, which then resolves and connects. Return whether there is one to be asked."""
         proxy = urlsplit(way.proxy)
         try:
@@ -97,7 +97,7 @@ class WayToSts:
             return False
         return True
 
-    def _direct(self, way: Way, address: SplitResult) -> bool:
+    def _direct(self, way: NetworkPath, address: SplitResult) -> bool:
         """Resolve and connect without a proxy. Return whether there is a connection."""
         self._ok("sts-proxy", "No proxy on the way.")
         host = address.hostname or ""
@@ -151,7 +151,7 @@ class WayToSts:
         self._failed("region", f"There is no Region {self._region}.{did_you_mean}", "Mend AWS_REGION (region).")
         self._sheet.follows(check, found, self._label("region"), of=self._of)
 
-    def _https(self, way: Way) -> Reached:
+    def _https(self, way: NetworkPath) -> Reached:
         route = Route(
             timeout_seconds=STEP_SECONDS,
             ca_bundle=way.ca_file,
@@ -172,7 +172,7 @@ class WayToSts:
         self._ok("sts-tls", f"The certificate is trusted{issuer}.")
         return Reached(is_reached=True, skew=skew)
 
-    def _unanswered(self, way: Way, silence: Silence) -> None:
+    def _unanswered(self, way: NetworkPath, silence: Silence) -> None:
         tls_remedy = "Look at what answers there: is it STS, and does it speak TLS 1.2 or 1.3?"
         if not way.proxy:
             self._failed("sts-tls", f"{way.url}: {silence.found}.", tls_remedy)
@@ -195,7 +195,7 @@ class WayToSts:
         for check in ("sts-name", "sts-connection"):
             self._ok(check, "The proxy does that.")
 
-    def _distrusted(self, way: Way, answer: Answer, skew: timedelta | None) -> None:
+    def _distrusted(self, way: NetworkPath, answer: Answer, skew: timedelta | None) -> None:
         assert answer.distrust is not None
         chain = certificates.read_all(answer.chain)
         shown = f"{quoted(chain[0].subject)}, issued by {quoted(chain[0].issuer)}" if chain else "what cannot be read"
@@ -216,7 +216,7 @@ class WayToSts:
         now = self._clock.read().now + skew
         return all(each.not_before <= now <= each.not_after for each in chain)
 
-    def _http(self, way: Way, address: SplitResult) -> Reached:
+    def _http(self, way: NetworkPath, address: SplitResult) -> Reached:
         host = address.hostname or ""
         to = urlsplit(way.proxy) if way.proxy else address
         if way.proxy:
