@@ -193,10 +193,10 @@ class Story:
     def _refreshed(self, fields: dict[str, Any], at: datetime) -> None:
         generation = Life(
             number=int(fields["generation"]),
-            name=_access_key_id(self._published, fields["expiry"]),
+            name=_access_key_id(self._published, fields["expires_at"]),
             begun_at=at,
-            due_at=datetime.fromisoformat(fields["next_refresh"]),
-            expires_at=datetime.fromisoformat(fields["expiry"]),
+            due_at=datetime.fromisoformat(fields["next_refresh_at"]),
+            expires_at=datetime.fromisoformat(fields["expires_at"]),
         )
         self.generations.append(generation)
         left, due = _s(generation.expires_at - at), _s(generation.due_at - at)

@@ -184,7 +184,7 @@ def test_refused_exchanges_fail_the_demo_in_the_brokers_own_words(host: Host) ->
     assert code == 1
     assert re.search(r"  STS      ! token \w+: refused it: AccessDenied", output)
     conclusion = output[output.index("FAILED: ") :]
-    assert "the broker published 0 generations, 2 are needed; the last trouble: STS answered AccessDenied" in conclusion
+    assert "the broker published 0 generations, 2 are needed; the last trouble: Cannot assume role" in conclusion
     assert "Traceback" not in output
 
 

@@ -50,7 +50,7 @@ def test_run_starts_without_a_warning_and_asks_once(asking: AskingPod) -> None:
     assert {line["level"] for line in program.lines()} == {"info"}
     assert sorted(asking.pod.contents()) == sorted(RUN_FILES)
     assert program.get("/readyz").status == 200
-    assert program.status()["token"]["fingerprint"] == asking.given()[0]
+    assert program.status()["token_fingerprint"] == asking.given()[0]
     program.refresh()
     program.wait_for("refreshed", count=2)
     assert len(asking.api.calls) == 1
@@ -114,7 +114,7 @@ def test_rotated_service_account_token_and_ca_are_used_for_the_next_token(asking
     time.sleep(2)  # the token's life
     program.refresh()
     eventually(lambda: len(asking.given()) == 2, what="another token")
-    program.wait_for("refreshed", token=asking.given()[1])
+    program.wait_for("refreshed", token_fingerprint=asking.given()[1])
     assert asking.api.calls[-1].bearer == fingerprint(own)
 
 
@@ -237,7 +237,7 @@ def test_profiles_of_two_audiences_have_a_token_each(asking: AskingPod) -> None:
     program.wait_for("token_observed", profile="other")
     audiences = {call.given: call.body["spec"]["audiences"] for call in asking.api.calls}
     for profile, audience in (("default", "sts.amazonaws.com"), ("other", "other.example")):
-        assert audiences[program.wait_for("token_observed", profile=profile)["token"]] == [audience]
+        assert audiences[program.wait_for("token_observed", profile=profile)["token_fingerprint"]] == [audience]
 
 
 def test_missing_address_of_the_api_is_a_configuration_fault(asking: AskingPod) -> None:
