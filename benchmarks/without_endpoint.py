@@ -12,7 +12,7 @@ from broker.core.model import Secret
 
 
 class _Nothing:
-    """Stands for the shelf, the application and the listener."""
+    """Replaces the served credentials, the application and the listener."""
 
     name = "none"
     address = ("127.0.0.1", 0)
@@ -31,13 +31,13 @@ class _Nothing:
 
 
 _stub: Any = types.ModuleType("broker.serving.credentials_endpoint")
-_stub.Shelf = _stub.CredentialsApplication = _Nothing
-_stub.new_token = lambda: Secret("not-a-token-for-there-is-no-endpoint")
+_stub.ServedCredentials = _stub.CredentialsApplication = _Nothing
+_stub.generate_token = lambda: Secret("not-a-token-for-there-is-no-endpoint")
 sys.modules["broker.serving.credentials_endpoint"] = _stub
 
 from broker.cli import main  # noqa: E402 - the stub has to be there first
 from broker.runtime import daemon  # noqa: E402 - the stub has to be there first
 
 _daemon: Any = daemon
-_daemon.credentials_listener = lambda *_: _Nothing()
+_daemon.open_credentials_listener = lambda *_: _Nothing()
 sys.exit(main.main(["run"]))

@@ -23,7 +23,7 @@ from broker.doctor.examiners.node_clock import examine_clock
 from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
 from broker.doctor.examiners.rivals import examine_rivals
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
-from broker.runtime.lazy_imports import asking
+from broker.runtime.lazy_imports import make_token_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,7 +128,7 @@ class Examination:
     def _token_requester(self) -> Callable[[str], BoundToken] | None:
         """Return the function that requests a token from the Kubernetes API, None if tokens are in files."""
         spec = self._configuration.token_request
-        return None if spec is None or self._is_copied_token else asking(spec)
+        return None if spec is None or self._is_copied_token else make_token_request(spec)
 
     def _examine_network(self, *, has_memory: bool) -> None:
         """Examine the network path to STS, and correct the current time by the clock of STS."""

@@ -785,7 +785,7 @@ PODS = [
     Case(
         name="old-file",
         check="hidden",
-        text="AWS_SHARED_CREDENTIALS_FILE leads to a file",
+        text="AWS_SHARED_CREDENTIALS_FILE configures credentials",
         change=_old_credentials_file,
         is_warning=True,
     ),
