@@ -129,7 +129,7 @@ class Sandbox:
         A role of another account or partition needs a `trust_policy`: the box's provider is not there.
         """
         policy = trust_policy or self.trust_policy(subjects=subjects, audience=audience)
-        with self.iam_of(account_id, partition) as iam:
+        with self.iam_client(account_id, partition) as iam:
             with contextlib.suppress(iam.exceptions.NoSuchEntityException):
                 _delete_role(iam, name)
             created = iam.create_role(
@@ -146,7 +146,7 @@ class Sandbox:
         """Let a role's own permissions allow these actions on these roles, in place of what it was let before."""
         statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(may_assume)}
         _, partition, _, _, account_id, resource = role_arn.split(":", 5)
-        with self.iam_of(account_id, partition) as iam:
+        with self.iam_client(account_id, partition) as iam:
             iam.put_role_policy(
                 RoleName=resource.rpartition("/")[2],
                 PolicyName="chaining",
@@ -154,7 +154,7 @@ class Sandbox:
             )
 
     @contextlib.contextmanager
-    def iam_of(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
+    def iam_client(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
         """Give a client of the IAM of any account; of another than the box's own it is closed afterwards."""
         if (account_id, partition) == (self.account_id, "aws"):
             yield self.iam

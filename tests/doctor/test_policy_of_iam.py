@@ -44,7 +44,7 @@ def iam(ward: Ward) -> None:
 def keys_of_a_user(ward: Ward, account: str = "") -> dict[str, str]:
     """Return the variables of a new IAM user's keys."""
     name = f"operator-{ward.memory.name}"
-    with ward.box.iam_of(account or ward.box.account_id) as client:
+    with ward.box.iam_client(account or ward.box.account_id) as client:
         client.create_user(UserName=name)
         key = client.create_access_key(UserName=name)["AccessKey"]
     ward.canaries.add("the shell's secret", key["SecretAccessKey"])
@@ -151,7 +151,7 @@ def test_role_under_another_path_is_the_one_cause_of_access_denied(ward: Ward, m
 def test_iam_of_another_account_says_nothing_of_the_role(
     ward: Ward, monkeypatch: pytest.MonkeyPatch, has_namesake: bool
 ) -> None:
-    with ward.box.iam_of(OTHER_ACCOUNT) as client:
+    with ward.box.iam_client(OTHER_ACCOUNT) as client:
         if has_namesake:
             ward.box.create_role("doctor-app", trust_policy=ward.box.chain_trust("*"), account_id=OTHER_ACCOUNT)
         try:

@@ -76,9 +76,9 @@ class AskingPod:
 
     def given(self) -> list[str]:
         """Return the fingerprints of the tokens that the API gave, in order."""
-        return [call.given for call in self.api.calls if call.given]
+        return [call.issued for call in self.api.calls if call.issued]
 
     def close(self) -> None:
         """End the API, and remember its tokens as what may not be told."""
         self.api.stop()
-        self.pod.tokens += self.api._given
+        self.pod.tokens += self.api.issued_tokens

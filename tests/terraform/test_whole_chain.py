@@ -217,7 +217,7 @@ def test_second_plan_is_empty_lint_is_content_and_destroy_leaves_nothing(chain: 
     chain.second_plan()
     assert_lint_is_content(chain)
     chain.destroy()
-    with chain.box.iam_of(PARTNER_ACCOUNT) as partner:
+    with chain.box.iam_client(PARTNER_ACCOUNT) as partner:
         for iam in (chain.box.iam, partner):
             assert not iam.list_roles(PathPrefix="/workload/")["Roles"]
     providers = chain.box.iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]

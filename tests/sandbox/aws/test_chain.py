@@ -184,7 +184,7 @@ def test_iam_user_is_permitted_by_its_own_and_its_groups_policies(box: Sandbox) 
 
 
 def test_iam_user_of_another_account_needs_both_sides(box: Sandbox) -> None:
-    with box.iam_of(THERE) as iam:
+    with box.iam_client(THERE) as iam:
         iam.create_user(UserName="carol")
         made = iam.create_access_key(UserName="carol")["AccessKey"]
         keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}

@@ -18,7 +18,7 @@ from broker.core.model import TokenRequestSpec
 from broker.tokens.token_request_api import EXPIRATION_SECONDS, ask
 from sandbox.aws import faults
 from sandbox.aws.calls import fingerprint
-from sandbox.cluster.api_server import ApiServer, Says
+from sandbox.cluster.api_server import ApiServer, CannedResponse
 from sandbox.cluster.cluster_ca import ClusterCa
 from sandbox.cluster.issuer import Issuer
 from tests.support.fakes import AUDIENCE, make_jwt
@@ -104,7 +104,7 @@ def test_token_is_asked_for_this_pod_this_audience_and_an_hour(api: ApiServer, s
             },
         },
     }
-    assert call.given == token.fingerprint
+    assert call.issued == token.fingerprint
     assert token.claims.audiences == ("some.audience",)
     assert token.claims.pod == "app-7d9c5b6f8-x2x7k"
     assert token.claims.issued_at is not None
@@ -160,7 +160,7 @@ def test_proxy_is_never_asked(spec: TokenRequestSpec, monkeypatch: pytest.Monkey
 
 
 def test_redirect_is_not_followed(api: ApiServer, spec: TokenRequestSpec) -> None:
-    api.always(Says(status=307, body=b"", location=f"https://127.0.0.1:{api.port}/elsewhere"))
+    api.always(CannedResponse(status=307, body=b"", location=f"https://127.0.0.1:{api.port}/elsewhere"))
     assert "answered 307." in fault_of(spec).message
     assert len(api.calls) == 1
 
@@ -188,16 +188,21 @@ def test_own_token_that_is_not_taken_is_said_to_be_the_cause(
     assert "own service account token" in refused.remedy
 
 
-def test_pod_that_is_gone_is_refused(api: ApiServer, spec: TokenRequestSpec) -> None:
+def test_token_of_a_deleted_or_recreated_pod_is_refused(api: ApiServer, spec: TokenRequestSpec) -> None:
+    api.cluster.pods = dict.fromkeys(api.cluster.pods, "another")
+    assert "answered 401: Unauthorized." in fault_of(spec).message
     api.cluster.pods.clear()
-    refused = fault_of(spec, TokenRefused)
-    assert 'answered 404: pods "app-7d9c5b6f8-x2x7k" not found.' in refused.message
+    refused = fault_of(spec)
+    assert "answered 401: Unauthorized." in refused.message
     assert "make a new pod" in refused.remedy
 
 
-def test_pod_of_the_same_name_made_anew_is_refused(api: ApiServer, spec: TokenRequestSpec) -> None:
-    api.cluster.pods = dict.fromkeys(api.cluster.pods, "another")
-    assert "answered 409: the UID in the bound object" in fault_of(spec, TokenRefused).message
+@pytest.mark.parametrize("status", [404, 409])
+def test_missing_or_conflicting_object_is_refused(api: ApiServer, spec: TokenRequestSpec, status: int) -> None:
+    api.always(CannedResponse(status=status, body=b'{"message": "pods \\"app\\" not found"}'))
+    refused = fault_of(spec, TokenRefused)
+    assert f'answered {status}: pods "app" not found.' in refused.message
+    assert "make a new pod" in refused.remedy
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_pod_of_the_same_name_made_anew_is_refused(api: ApiServer, spec: TokenRe
 def test_failing_api_is_quoted_briefly_in_print_and_without_tokens(
     api: ApiServer, spec: TokenRequestSpec, body: bytes, told: str
 ) -> None:
-    api.always(Says(status=503, body=body))
+    api.always(CannedResponse(status=503, body=body))
     assert fault_of(spec).message.endswith(told)
 
 
@@ -238,7 +243,7 @@ def test_failing_api_is_quoted_briefly_in_print_and_without_tokens(
     ],
 )
 def test_answer_without_a_token_is_malformed(api: ApiServer, spec: TokenRequestSpec, answer: bytes) -> None:
-    api.always(Says(status=201, body=answer))
+    api.always(CannedResponse(status=201, body=answer))
     assert fault_of(spec, TokenMalformed).message == "There is no token in the answer of the Kubernetes API."
 
 
@@ -254,7 +259,7 @@ def test_answer_without_a_token_is_malformed(api: ApiServer, spec: TokenRequestS
     ],
 )
 def test_token_that_is_of_no_use_is_malformed(api: ApiServer, spec: TokenRequestSpec, token: str, told: str) -> None:
-    api.always(Says(status=201, body=json.dumps({"status": {"token": token}}).encode()))
+    api.always(CannedResponse(status=201, body=json.dumps({"status": {"token": token}}).encode()))
     fault = fault_of(spec, TokenMalformed)
     assert told in fault.message
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in str(fault)
@@ -274,7 +279,7 @@ def test_connection_that_is_reset_is_unavailable(api: ApiServer, spec: TokenRequ
 
 def test_answer_in_drips_is_put_together(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.always(faults.Drip(pause_seconds=0.001, piece_bytes=100))
-    assert ask(spec, AUDIENCE).fingerprint == api.calls[0].given
+    assert ask(spec, AUDIENCE).fingerprint == api.calls[0].issued
 
 
 def test_hanging_api_is_given_up(api: ApiServer, spec: TokenRequestSpec) -> None:
