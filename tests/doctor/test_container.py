@@ -147,7 +147,7 @@ class TestShortMemory:
         self, ward: Ward, broker: Say, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker(status(ready=False, fault=REFUSED))
-        ward.hospital.house.publish("/keys.json", b"", status=403)
+        ward.hospital.house.publish("/openid/v1/jwks", b"", status=403)
         report = ward.report(monkeypatch)
         assert list(report.failed) == ["issuer-documents"]
         assert report.because("exchange") == "issuer-documents"

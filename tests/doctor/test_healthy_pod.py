@@ -56,7 +56,7 @@ def test_issuer_of_another_sts_need_not_be_public(ward: Ward, monkeypatch: pytes
     """What stands in for STS inside the cluster takes the cluster's own issuer."""
     issuer, box = "https://kubernetes.default.svc", ward.box
     ward.go_direct()
-    discovery = {**ward.hospital.house.document(DISCOVERY), "issuer": issuer, "jwks_uri": f"{issuer}/keys.json"}
+    discovery = {**ward.hospital.house.document(DISCOVERY), "issuer": issuer, "jwks_uri": f"{issuer}/openid/v1/jwks"}
     inner = House(box, issuer)
     inner.publish(DISCOVERY, discovery)
     provider = box.iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
