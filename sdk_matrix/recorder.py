@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote
 
-from sandbox.aws.answers import new_request_id, refusal_answer, success_answer
+from sandbox.aws.responses import new_request_id, error_response, success_response
 from sandbox.aws.refusal import Refusal
 from sandbox.aws.signature import read_signature
 from sandbox.http.loopback import LoopbackServer, Request, Wire
@@ -111,9 +111,9 @@ def canonical(request: Request) -> Request:
 def _answer_as_sts(wire: Wire, identity: str, refusal: Refusal | None, at: datetime) -> None:
     request_id = new_request_id()
     if refusal is None:
-        answer = success_answer("GetCallerIdentity", identity, request_id=request_id, at=at)
+        answer = success_response("GetCallerIdentity", identity, request_id=request_id, at=at)
     else:
-        answer = refusal_answer(refusal, request_id=request_id, at=at)
+        answer = error_response(refusal, request_id=request_id, at=at)
     wire.send(answer.status, answer.all_headers(), answer.body)
 
 

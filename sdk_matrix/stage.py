@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
-from sandbox.aws.answers import identity_result
+from sandbox.aws.responses import identity_result
 from sandbox.aws.refusal import Refusal
 from sandbox.aws.sessions import Session
 from sandbox.simulator import Sandbox

@@ -32,5 +32,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _host_hidden() -> Iterator[None]:
-    with host_environment.hidden():
+    with host_environment.hide_host_settings():
         yield

@@ -115,10 +115,9 @@ class Cluster:
         """Return whether the pod and the service account that a token is bound to exist with the same UIDs."""
         bound = claims["kubernetes.io"]
         pod, account = bound["pod"], bound["serviceaccount"]
-        return (
-            self.pods.get((bound["namespace"], pod["name"])) == pod["uid"]
-            and self.service_accounts.get((bound["namespace"], account["name"])) == account["uid"]
-        )
+        has_pod: bool = self.pods.get((bound["namespace"], pod["name"])) == pod["uid"]
+        has_account: bool = self.service_accounts.get((bound["namespace"], account["name"])) == account["uid"]
+        return has_pod and has_account
 
     def _check_bound_pod(self, namespace: str, bound: dict[str, Any]) -> None:
         """Raise Refusal unless the pod in a request exists with the UID in the request."""

@@ -39,7 +39,7 @@ class Refused:
     status: int
 
 
-def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5, endpoint: str | None = None) -> Any:  # noqa: ANN401 - botocore's clients have no static type
+def unsigned_client(simulator: Sandbox, *, read_timeout_seconds: float = 5, endpoint: str | None = None) -> Any:  # noqa: ANN401 - botocore's clients have no static type
     config = botocore.config.Config(
         signature_version=UNSIGNED,
         retries={"total_max_attempts": 1},
@@ -47,21 +47,23 @@ def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5, endpoint: 
         read_timeout=read_timeout_seconds,
         proxies={},
     )
-    return SESSION.create_client("sts", region_name=box.region, endpoint_url=endpoint or box.sts.url, config=config)
+    return SESSION.create_client(
+        "sts", region_name=simulator.region, endpoint_url=endpoint or simulator.sts.url, config=config
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Exchanges tokens of the box's issuer; keyword arguments replace request parameters."""
+    """Exchanges tokens of the simulator's issuer; keyword arguments replace request parameters."""
 
-    box: Sandbox
+    simulator: Sandbox
     client: Any = field(repr=False)
 
     def exchange(self, **parameters: object) -> dict[str, Any]:
         """Give the parsed answer, or raise what botocore raises."""
-        request: dict[str, object] = {"RoleArn": self.box.role_arn, "RoleSessionName": "demo.app"}
+        request: dict[str, object] = {"RoleArn": self.simulator.role_arn, "RoleSessionName": "demo.app"}
         if "WebIdentityToken" not in parameters:
-            request["WebIdentityToken"] = self.box.issuer.mint()
+            request["WebIdentityToken"] = self.simulator.issuer.mint()
         answer: dict[str, Any] = self.client.assume_role_with_web_identity(**{**request, **parameters})
         return answer
 

@@ -20,7 +20,7 @@ SESSION = f"arn:aws:sts::{HERE}:assumed-role/source/demo.app"
 
 
 def assume(
-    box: Sandbox, keys: Mapping[str, str], role_arn: str, *, read_timeout_seconds: float = 5, **parameters: object
+    simulator: Sandbox, keys: Mapping[str, str], role_arn: str, *, read_timeout_seconds: float = 5, **parameters: object
 ) -> dict[str, Any]:
     """Give the parsed answer, or raise what botocore raises; nothing is checked before it is sent."""
     config = botocore.config.Config(
@@ -29,7 +29,7 @@ def assume(
         parameter_validation=False,
         read_timeout=read_timeout_seconds,
     )
-    client = box.boto3_client("sts", endpoint_url=box.sts.url, config=config, **keys)
+    client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, config=config, **keys)
     try:
         answer: dict[str, Any] = client.assume_role(RoleArn=role_arn, **{"RoleSessionName": "hop", **parameters})
     finally:
@@ -37,10 +37,10 @@ def assume(
     return answer
 
 
-def refusal(box: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: Any) -> Refused:  # noqa: ANN401 - the API's
+def refusal(simulator: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: Any) -> Refused:  # noqa: ANN401 - the API's
     """Give the error of a call that has to fail."""
     try:
-        answer = assume(box, keys, role_arn, **parameters)
+        answer = assume(simulator, keys, role_arn, **parameters)
     except botocore.exceptions.ClientError as error:
         return refused(error)
     raise AssertionError(f"STS said yes: {answer['AssumedRoleUser']}")

@@ -1,4 +1,4 @@
-"""The whole box: an SDK's own web identity flow through it, its clean end, and `python -m sandbox`."""
+"""The whole simulator: an SDK's own web identity flow through it, its clean end, and `python -m sandbox`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def test_botocores_own_web_identity_flow_works_with_the_environment(
-    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulator: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = box.projected_token(tmp_path)
-    for name, value in box.environment(token).items():
+    token = simulator.projected_token(tmp_path)
+    for name, value in simulator.environment(token).items():
         monkeypatch.setenv(name, value)
     session = botocore.session.Session()
-    client = session.create_client("sts", region_name=box.region)  # botocore ignores AWS_REGION
+    client = session.create_client("sts", region_name=simulator.region)  # botocore ignores AWS_REGION
     assert client.get_caller_identity()["Arn"].startswith(
         "arn:aws:sts::123456789012:assumed-role/app/botocore-session-"
     )
     client.close()
-    assert [call.action for call in box.sts.calls] == ["AssumeRoleWithWebIdentity", "GetCallerIdentity"]
+    assert [call.action for call in simulator.sts.calls] == ["AssumeRoleWithWebIdentity", "GetCallerIdentity"]
 
 
 @pytest.mark.parametrize(
@@ -47,28 +47,28 @@ def test_botocores_own_web_identity_flow_works_with_the_environment(
     ],
 )
 def test_misbehaving_kubelet_is_refused_by_sts(
-    box: Sandbox, asker: Asker, tmp_path: Path, mode: Misbehaviour, code: str
+    simulator: Sandbox, asker: Asker, tmp_path: Path, mode: Misbehaviour, code: str
 ) -> None:
-    volume = box.projected_token(tmp_path, lifetime=timedelta(minutes=10))
+    volume = simulator.projected_token(tmp_path, lifetime=timedelta(minutes=10))
     volume.misbehave(mode)
     assert asker.refusal(WebIdentityToken=volume.path.read_text()).code == code
     volume.heal()
     assert asker.exchange(WebIdentityToken=volume.path.read_text())
 
 
-def test_projected_token_is_of_the_named_account(box: Sandbox, asker: Asker, tmp_path: Path) -> None:
-    volume = box.projected_token(tmp_path, namespace="team", service_account="worker")
-    arn = box.create_role("worker", subjects=["system:serviceaccount:team:worker"])
+def test_projected_token_is_of_the_named_account(simulator: Sandbox, asker: Asker, tmp_path: Path) -> None:
+    volume = simulator.projected_token(tmp_path, namespace="team", service_account="worker")
+    arn = simulator.create_role("worker", subjects=["system:serviceaccount:team:worker"])
     answer = asker.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
     assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:team:worker"
-    assert box.environment(volume, arn)["AWS_ROLE_ARN"] == arn
+    assert simulator.environment(volume, arn)["AWS_ROLE_ARN"] == arn
 
 
 def test_box_stops_twice_and_leaves_no_thread() -> None:
     before = set(threading.enumerate())
-    box = Sandbox()
-    box.stop()
-    box.stop()
+    simulator = Sandbox()
+    simulator.stop()
+    simulator.stop()
     assert set(threading.enumerate()) <= before
 
 
