@@ -1,4 +1,4 @@
-"""Asks the sandbox's STS to assume roles with a session's keys, as a client without retries does."""
+"""Calls AssumeRole of the simulated STS with a session's keys, without retries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSION = f"arn:aws:sts::{HERE}:assumed-role/source/demo.app"
 def assume(
     simulator: Sandbox, keys: Mapping[str, str], role_arn: str, *, read_timeout_seconds: float = 5, **parameters: object
 ) -> dict[str, Any]:
-    """Give the parsed answer, or raise what botocore raises; nothing is checked before it is sent."""
+    """Return the parsed response, or raise the exception of botocore. Parameters are not validated before the call."""
     config = botocore.config.Config(
         proxies={},
         retries={"total_max_attempts": 1},
@@ -38,20 +38,20 @@ def assume(
 
 
 def refusal(simulator: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: Any) -> Refused:  # noqa: ANN401 - the API's
-    """Give the error of a call that has to fail."""
+    """Return the error of a call that must fail."""
     try:
         answer = assume(simulator, keys, role_arn, **parameters)
     except botocore.exceptions.ClientError as error:
         return refused(error)
-    raise AssertionError(f"STS said yes: {answer['AssumedRoleUser']}")
+    raise AssertionError(f"STS issued a session: {answer['AssumedRoleUser']}")
 
 
 def denied(role_arn: str, action: str = "sts:AssumeRole", caller: str = SESSION) -> Refused:
-    """Give the refusal that AWS words so."""
+    """Return the AccessDenied error that AWS gives for an action on a role."""
     message = f"User: {caller} is not authorized to perform: {action} on resource: {role_arn}"
     return Refused(code="AccessDenied", message=message, status=403)
 
 
 def tags(**pairs: str) -> list[dict[str, str]]:
-    """Write session tags as the API takes them."""
+    """Return session tags in the format of the API."""
     return [{"Key": key, "Value": value} for key, value in pairs.items()]

@@ -1,4 +1,4 @@
-"""One sandbox for all of these tests, put in order again before each."""
+"""One simulator for all of these tests. It is reset before each test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clock(shared_clock: ShiftedClock) -> ShiftedClock:
 
 @pytest.fixture
 def simulator(shared_simulator: Sandbox, clock: ShiftedClock) -> Sandbox:
-    del clock  # asked for so that time is right again
+    del clock  # requested to reset the clock
     shared_simulator.sts.clear_faults()
     shared_simulator.sts.clear_calls()
     shared_simulator.issuer.set_availability(Availability.REACHABLE)

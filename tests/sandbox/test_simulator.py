@@ -1,4 +1,4 @@
-"""The whole simulator: an SDK's own web identity flow through it, its clean end, and `python -m sandbox`."""
+"""The whole simulator: an SDK's own web identity flow, a clean stop, and `python -m sandbox`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_botocores_own_web_identity_flow_works_with_the_environment(
         (Misbehaviour.FUTURE_NBF, "InvalidIdentityToken"),
     ],
 )
-def test_misbehaving_kubelet_is_refused_by_sts(
+def test_faulty_token_is_refused_by_sts(
     simulator: Sandbox, asker: Asker, tmp_path: Path, mode: Misbehaviour, code: str
 ) -> None:
     volume = simulator.projected_token(tmp_path, lifetime=timedelta(minutes=10))
@@ -56,7 +56,7 @@ def test_misbehaving_kubelet_is_refused_by_sts(
     assert asker.exchange(WebIdentityToken=volume.path.read_text())
 
 
-def test_projected_token_is_of_the_named_account(simulator: Sandbox, asker: Asker, tmp_path: Path) -> None:
+def test_projected_token_belongs_to_the_named_service_account(simulator: Sandbox, asker: Asker, tmp_path: Path) -> None:
     volume = simulator.projected_token(tmp_path, namespace="team", service_account="worker")
     arn = simulator.create_role("worker", subjects=["system:serviceaccount:team:worker"])
     answer = asker.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
@@ -64,7 +64,7 @@ def test_projected_token_is_of_the_named_account(simulator: Sandbox, asker: Aske
     assert simulator.environment(volume, arn)["AWS_ROLE_ARN"] == arn
 
 
-def test_box_stops_twice_and_leaves_no_thread() -> None:
+def test_stopped_simulator_leaves_no_thread_and_can_be_stopped_again() -> None:
     before = set(threading.enumerate())
     simulator = Sandbox()
     simulator.stop()
@@ -86,7 +86,7 @@ def test_program_prints_a_working_environment_and_ends_on_sigterm(tmp_path: Path
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert errors.startswith("# token 1 is in place")
+    assert errors.startswith("# token 1 written, expires ")
     assert "Traceback" not in errors
     assert exports["AWS_WEB_IDENTITY_TOKEN_FILE"] == str(tmp_path / "token")
     assert exports["AWS_ENDPOINT_URL_STS"].startswith("http://127.0.0.1:")
@@ -100,17 +100,17 @@ def test_help_explains_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "80%" in text
 
 
-def test_lifetime_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lifetime_of_zero_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--token-lifetime", "0"])
     assert "must be more than 0" in capsys.readouterr().err
 
 
-def test_sandbox_imports_nothing_from_the_broker_but_the_evaluator() -> None:
+def test_sandbox_imports_only_the_policy_evaluator_from_the_broker() -> None:
     evaluator = "broker.policy(.(document|conditions|statements|trust_policy))?"
     other = re.compile(rf"^\s*(from|import) (?!{evaluator} )broker\b", re.MULTILINE)
     modules = list(Path(sandbox.__file__).parent.rglob("*.py"))
     assert modules
     for module in modules:
-        if module.parent.name != "demo":  # the demo shows both
+        if module.parent.name != "demo":  # the demo runs both
             assert not other.search(module.read_text()), module

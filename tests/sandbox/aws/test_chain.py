@@ -1,4 +1,4 @@
-"""AssumeRole with credentials of an earlier exchange: whose permission it takes, within an account and across two."""
+"""AssumeRole with credentials of an earlier exchange: which permissions it needs, within and across accounts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVERY_ROLE = "arn:aws:iam::*:role/*"
 
 
 def source(simulator: Sandbox, asker: Asker, *may_assume: str, **parameters: object) -> dict[str, str]:
-    """Give keys of a session of the role `source`, which may chain to these roles."""
+    """Return keys of a session of the role `source`, which may assume these roles."""
     return asker.keys(RoleArn=simulator.create_role("source", may_assume=may_assume), **parameters)
 
 
@@ -33,7 +33,7 @@ def policy(effect: str, action: str = "sts:AssumeRole", resource: str = "*") -> 
 
 
 @pytest.mark.parametrize("principal", [SOURCE, SESSION, "*"])
-def test_trust_that_names_the_caller_suffices(simulator: Sandbox, asker: Asker, principal: str) -> None:
+def test_trust_that_names_the_caller_is_sufficient(simulator: Sandbox, asker: Asker, principal: str) -> None:
     keys = source(simulator, asker)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
     answer = assume(simulator, keys, arn)
@@ -69,7 +69,7 @@ def test_trust_in_another_account_needs_the_callers_permission(simulator: Sandbo
     assert identity["UserId"] == answer["AssumedRoleUser"]["AssumedRoleId"]
 
 
-def test_trust_in_another_account_that_names_somebody_else_denies(simulator: Sandbox, asker: Asker) -> None:
+def test_trust_in_another_account_that_names_another_principal_denies(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     arn = simulator.create_role(
         "chained", account_id=THERE, trust_policy=simulator.chain_trust(f"arn:aws:iam::{THERE}:root")
@@ -78,7 +78,7 @@ def test_trust_in_another_account_that_names_somebody_else_denies(simulator: San
     assert simulator.sts.calls[-1].reason.startswith("the trust policy does not allow sts:AssumeRole")
 
 
-def test_role_of_the_same_name_in_another_account_is_another_role(simulator: Sandbox, asker: Asker) -> None:
+def test_roles_of_the_same_name_in_two_accounts_are_different(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     here = simulator.create_role("twin", trust_policy=simulator.chain_trust(SOURCE))
     there = simulator.create_role(
@@ -96,20 +96,20 @@ def test_chain_across_partitions_is_denied(simulator: Sandbox, asker: Asker) -> 
     assert "partition" in simulator.sts.calls[-1].reason
 
 
-def test_role_that_does_not_exist_is_denied_like_one_that_does_not_trust(simulator: Sandbox, asker: Asker) -> None:
+def test_missing_role_is_denied_like_a_role_that_does_not_trust(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     arn = f"arn:aws:iam::{THERE}:role/nobody"
     assert refusal(simulator, keys, arn) == denied(arn)
     assert simulator.sts.calls[-1].reason == "the role does not exist"
 
 
-def test_web_identity_role_cannot_be_had_by_chaining(simulator: Sandbox, asker: Asker) -> None:
+def test_web_identity_role_cannot_be_assumed_by_chaining(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     assert refusal(simulator, keys, simulator.role_arn) == denied(simulator.role_arn)
 
 
 @pytest.mark.parametrize("principal", [SOURCE, SESSION, ROOT])
-def test_deny_in_the_callers_own_policies_wins(simulator: Sandbox, asker: Asker, principal: str) -> None:
+def test_deny_in_the_callers_own_policies_takes_precedence(simulator: Sandbox, asker: Asker, principal: str) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
     simulator.iam.put_role_policy(RoleName="source", PolicyName="no", PolicyDocument=policy("Deny", resource=arn))
@@ -117,9 +117,7 @@ def test_deny_in_the_callers_own_policies_wins(simulator: Sandbox, asker: Asker,
     assert "denies" in simulator.sts.calls[-1].reason
 
 
-def test_attached_policy_permits_as_an_inline_one_and_its_default_version_counts(
-    simulator: Sandbox, asker: Asker
-) -> None:
+def test_attached_policy_counts_like_an_inline_one_with_its_default_version(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     made = simulator.iam.create_policy(PolicyName="chaining", PolicyDocument=policy("Allow", "sts:Assume*"))["Policy"][
@@ -129,14 +127,14 @@ def test_attached_policy_permits_as_an_inline_one_and_its_default_version_counts
     assert assume(simulator, keys, arn)
     simulator.iam.create_policy_version(PolicyArn=made, PolicyDocument=policy("Allow", "s3:*"), SetAsDefault=True)
     assert refusal(simulator, keys, arn) == denied(arn)
-    simulator.create_role("source")  # in place of the old one, and without its policies
+    simulator.create_role("source")  # replaces the old role, without its policies
     simulator.iam.delete_policy(PolicyArn=made)
 
 
 @pytest.mark.parametrize(
     ("principal", "is_bounded"), [(ROOT, True), (SOURCE, True), (SESSION, False)], ids=["root", "role", "session"]
 )
-def test_session_policy_bounds_all_but_what_the_trust_gives_to_the_session_itself(
+def test_session_policy_limits_every_grant_except_one_to_the_session_itself(
     simulator: Sandbox, asker: Asker, principal: str, *, is_bounded: bool
 ) -> None:
     keys = source(simulator, asker, EVERY_ROLE, Policy=policy("Allow", "s3:*"))
@@ -148,7 +146,7 @@ def test_session_policy_bounds_all_but_what_the_trust_gives_to_the_session_itsel
         assert assume(simulator, keys, arn)
 
 
-def test_session_policy_that_covers_the_role_lets_it_through(simulator: Sandbox, asker: Asker) -> None:
+def test_session_policy_that_covers_the_role_allows_it(simulator: Sandbox, asker: Asker) -> None:
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     assert assume(simulator, source(simulator, asker, EVERY_ROLE, Policy=policy("Allow", resource=arn)), arn)
     made = simulator.iam.create_policy(PolicyName="bound", PolicyDocument=policy("Allow"))["Policy"]["Arn"]
@@ -158,7 +156,7 @@ def test_session_policy_that_covers_the_role_lets_it_through(simulator: Sandbox,
     simulator.iam.delete_policy(PolicyArn=made)
 
 
-def test_permissions_boundary_bounds_too(simulator: Sandbox, asker: Asker) -> None:
+def test_permissions_boundary_limits_permissions(simulator: Sandbox, asker: Asker) -> None:
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     made = simulator.iam.create_policy(PolicyName="boundary", PolicyDocument=policy("Allow", "s3:*"))["Policy"]["Arn"]
     keys = source(simulator, asker, EVERY_ROLE)
@@ -169,7 +167,7 @@ def test_permissions_boundary_bounds_too(simulator: Sandbox, asker: Asker) -> No
     assert assume(simulator, keys, arn)
 
 
-def test_source_role_that_was_deleted_permits_nothing_more(simulator: Sandbox, asker: Asker) -> None:
+def test_deleted_source_role_has_no_permissions(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     simulator.iam.delete_role_policy(RoleName="source", PolicyName="chaining")
@@ -177,7 +175,7 @@ def test_source_role_that_was_deleted_permits_nothing_more(simulator: Sandbox, a
     assert refusal(simulator, keys, arn) == denied(arn)
 
 
-def test_iam_user_is_permitted_by_its_own_and_its_groups_policies(simulator: Sandbox) -> None:
+def test_iam_user_has_its_own_and_its_groups_permissions(simulator: Sandbox) -> None:
     simulator.iam.create_user(UserName="bob", Tags=[{"Key": "team", "Value": "blue"}])
     simulator.iam.create_group(GroupName="hoppers")
     simulator.iam.add_user_to_group(GroupName="hoppers", UserName="bob")
@@ -187,11 +185,11 @@ def test_iam_user_is_permitted_by_its_own_and_its_groups_policies(simulator: San
     arn = simulator.create_role("chained", trust_policy=trust, max_session=timedelta(hours=12))
     assert refusal(simulator, keys, arn).code == "AccessDenied"
     simulator.iam.put_group_policy(GroupName="hoppers", PolicyName="hop", PolicyDocument=policy("Allow"))
-    assert assume(simulator, keys, arn, DurationSeconds=43_200)  # no chain, so the role's own maximum counts
+    assert assume(simulator, keys, arn, DurationSeconds=43_200)  # not a chain, so the role's maximum applies
     assert simulator.sts.calls[-1].caller_arn == f"arn:aws:iam::{HERE}:user/bob"
 
 
-def test_iam_user_of_another_account_needs_both_sides(simulator: Sandbox) -> None:
+def test_iam_user_of_another_account_needs_trust_and_permission(simulator: Sandbox) -> None:
     with simulator.iam_client(THERE) as iam:
         iam.create_user(UserName="carol")
         made = iam.create_access_key(UserName="carol")["AccessKey"]
@@ -206,7 +204,7 @@ def test_iam_user_of_another_account_needs_both_sides(simulator: Sandbox) -> Non
 
 
 @pytest.mark.parametrize("condition", [{"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/so*"}}, {}])
-def test_principal_keys_tell_the_role_and_its_account(
+def test_principal_keys_contain_the_role_and_its_account(
     simulator: Sandbox, asker: Asker, condition: dict[str, Any]
 ) -> None:
     keys = source(simulator, asker, EVERY_ROLE)
@@ -220,7 +218,7 @@ def test_principal_keys_tell_the_role_and_its_account(
     assert refusal(simulator, keys, arn) == denied(arn)
 
 
-def test_external_id_has_to_fit(simulator: Sandbox, asker: Asker) -> None:
+def test_external_id_must_match(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker)
     trust = simulator.chain_trust(SOURCE, condition={"StringEquals": {"sts:ExternalId": "agreed:with/x"}})
     arn = simulator.create_role("chained", trust_policy=trust)
@@ -231,7 +229,7 @@ def test_external_id_has_to_fit(simulator: Sandbox, asker: Asker) -> None:
     assert "guessed-at" not in repr(simulator.sts.calls)
 
 
-def test_chained_session_lasts_an_hour_at_most(simulator: Sandbox, asker: Asker) -> None:
+def test_chained_session_lasts_at_most_one_hour(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE), max_session=timedelta(hours=12))
     assert assume(simulator, keys, arn, DurationSeconds=3600)
@@ -250,7 +248,7 @@ def test_expired_source_session_is_refused(simulator: Sandbox, asker: Asker, clo
     assert simulator.sts.calls[-1].caller_arn == SESSION
 
 
-def test_faults_of_chained_exchanges_are_scripted_apart(simulator: Sandbox, asker: Asker) -> None:
+def test_faults_of_chained_exchanges_have_a_queue_of_their_own(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE))
     simulator.sts.script(faults.THROTTLING, action="AssumeRole")
@@ -260,11 +258,11 @@ def test_faults_of_chained_exchanges_are_scripted_apart(simulator: Sandbox, aske
     assert refused(caught.value).code == "Throttling"
 
 
-def test_stored_trust_policy_that_cannot_be_read_denies(simulator: Sandbox, asker: Asker) -> None:
+def test_unreadable_stored_trust_policy_denies(simulator: Sandbox, asker: Asker) -> None:
     keys = source(simulator, asker)
     arn = simulator.create_role("odd")
     role = iam_backends[simulator.account_id]["aws"].get_role("odd")
-    role.assume_role_policy_document = '{"Version": "2012-10-17"}'  # no client of moto's could store it
+    role.assume_role_policy_document = '{"Version": "2012-10-17"}'  # moto's API would refuse it
     assert asker.refusal(RoleArn=arn).code == "AccessDenied"
     assert refusal(simulator, keys, arn) == denied(arn)
     assert all("Statement" in call.reason for call in simulator.sts.calls[-2:])

@@ -1,4 +1,4 @@
-"""Scripted faults of AssumeRole: they spoil a chained exchange as they do one with a token."""
+"""Scripted faults of AssumeRole, which affect a chained exchange like one with a token."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script(simulator: Sandbox, *scripted: faults.Fault) -> None:
 @pytest.mark.parametrize(
     "fault", [one for one in REFUSALS if isinstance(one, faults.Refuse)], ids=lambda fault: str(fault.code)
 )
-def test_refusal_arrives_as_scripted_and_the_next_call_goes_well(
+def test_scripted_refusal_arrives_and_the_next_call_succeeds(
     simulator: Sandbox, keys: dict[str, str], arn: str, fault: faults.Refuse
 ) -> None:
     script(simulator, fault)
@@ -50,7 +50,7 @@ def test_refusal_arrives_as_scripted_and_the_next_call_goes_well(
 
 
 @pytest.mark.parametrize("field", list(faults.Field))
-def test_field_is_blank_or_missing_as_scripted(
+def test_scripted_field_is_blank_or_missing(
     simulator: Sandbox, keys: dict[str, str], arn: str, field: faults.Field
 ) -> None:
     script(simulator, faults.Missing(field=field))
@@ -63,7 +63,7 @@ def test_field_is_blank_or_missing_as_scripted(
         assert assume(simulator, keys, arn)["Credentials"][field.value] == ""
 
 
-def test_good_answer_is_spoiled_as_scripted(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
+def test_good_response_is_changed_as_scripted(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
     script(simulator, faults.Spoiled.WRONG_ROLE, faults.Spoiled.EXPIRED)
     assert assume(simulator, keys, arn)["AssumedRoleUser"]["Arn"].endswith(":assumed-role/somebody-else/hop")
     assert assume(simulator, keys, arn)["Credentials"]["Expiration"] < datetime.now(UTC)
@@ -76,7 +76,7 @@ def test_good_answer_is_spoiled_as_scripted(simulator: Sandbox, keys: dict[str, 
 @pytest.mark.parametrize(
     "fault", [faults.Spoiled.TRUNCATED_XML, faults.Spoiled.MALFORMED_XML, faults.Spoiled.ECHO, faults.HTML_503]
 )
-def test_answer_that_is_no_xml_cannot_be_read(
+def test_response_that_is_not_xml_cannot_be_read(
     simulator: Sandbox, keys: dict[str, str], arn: str, fault: faults.Fault
 ) -> None:
     script(simulator, fault)
@@ -84,7 +84,7 @@ def test_answer_that_is_no_xml_cannot_be_read(
         assume(simulator, keys, arn)
 
 
-def test_slow_answers_are_good_answers(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
+def test_slow_responses_are_complete(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
     script(simulator, faults.Latency(seconds=0.1), faults.Drip(pause_seconds=0.001, piece_bytes=100))
     before = time.monotonic()
     assert assume(simulator, keys, arn)
@@ -100,7 +100,7 @@ def test_slow_answers_are_good_answers(simulator: Sandbox, keys: dict[str, str],
         (faults.Reset(), botocore.exceptions.ConnectionClosedError),
     ],
 )
-def test_connection_that_gives_no_answer_fails_in_the_client(
+def test_connection_without_a_response_fails_in_the_client(
     simulator: Sandbox, keys: dict[str, str], arn: str, fault: faults.Fault, error: type[Exception]
 ) -> None:
     script(simulator, fault)
@@ -109,7 +109,7 @@ def test_connection_that_gives_no_answer_fails_in_the_client(
     assert simulator.sts.calls[-1].fault == type(fault).__name__
 
 
-def test_permanent_fault_of_one_chained_role_spares_the_others(
+def test_permanent_fault_of_one_chained_role_does_not_affect_others(
     simulator: Sandbox, keys: dict[str, str], arn: str
 ) -> None:
     spared = simulator.create_role("spared", trust_policy=simulator.chain_trust(SOURCE))

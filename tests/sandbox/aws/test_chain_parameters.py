@@ -1,4 +1,4 @@
-"""The parameters that AssumeRole alone takes: what STS refuses to read, and how much space tags take."""
+"""The parameters that only AssumeRole has: invalid values, and the packed size of tags."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_parameter_outside_the_model_is_a_validation_error(
         ({"Tags": [{"Key": "AWS:team", "Value": "a"}]}, "Tag keys that begin with aws: are reserved."),
     ],
 )
-def test_tags_that_contradict_a_rule_are_an_invalid_parameter_value(
+def test_tags_that_violate_a_rule_are_an_invalid_parameter_value(
     simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
 ) -> None:
     answer = refusal(simulator, keys, arn, **parameters)
@@ -98,14 +98,14 @@ def test_tags_that_contradict_a_rule_are_an_invalid_parameter_value(
         {"Tags": []},
     ],
 )
-def test_parameter_at_the_edge_of_the_model_is_taken(
+def test_parameter_at_the_limit_of_the_model_is_accepted(
     simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any]
 ) -> None:
     simulator.permit_chaining(SOURCE, [arn])
     assert assume(simulator, keys, arn, **parameters)
 
 
-def test_record_shows_what_was_asked_but_neither_values_of_tags_nor_the_external_id(
+def test_record_has_the_request_without_tag_values_and_external_id(
     simulator: Sandbox, keys: dict[str, str], arn: str
 ) -> None:
     policy, arns = '{"Version": "2012-10-17", "Statement": []}', ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
@@ -133,7 +133,7 @@ def test_malformed_session_policy_is_refused(simulator: Sandbox, keys: dict[str,
     assert (answer.code, answer.status) == ("MalformedPolicyDocument", 400)
 
 
-def test_tags_too_big_when_packed_are_refused_with_their_share(
+def test_tags_with_too_large_a_packed_size_are_refused_with_their_share(
     simulator: Sandbox, keys: dict[str, str], arn: str
 ) -> None:
     nine = tags(**{f"T{number}": "a" * 250 for number in range(9)})
@@ -142,14 +142,14 @@ def test_tags_too_big_when_packed_are_refused_with_their_share(
     assert answer.message == "Packed size of session tags consumes 504% of allotted space."
 
 
-def test_policies_and_tags_share_the_space(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
+def test_sizes_of_policies_and_tags_are_added(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
     policy = '{"Version": "2012-10-17", "Statement": []}'.ljust(1024)
     assert assume(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 177))["PackedPolicySize"] == 90
     answer = refusal(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
     assert answer.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
 
 
-def test_inherited_tags_take_space_too(simulator: Sandbox, asker: Asker) -> None:
+def test_inherited_tags_count_in_the_packed_size(simulator: Sandbox, asker: Asker) -> None:
     source = asker.keys(RoleArn=simulator.create_role("source"))
     middle = simulator.create_role("middle", trust_policy=simulator.chain_trust(SOURCE))
     last = simulator.create_role("chained", trust_policy=simulator.chain_trust(middle))

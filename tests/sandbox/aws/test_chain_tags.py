@@ -60,7 +60,7 @@ def test_tags_need_tag_session_of_the_caller_where_the_trust_is_in_another_accou
     assert "the caller's identity policies do not allow sts:TagSession" in simulator.sts.calls[-1].reason
 
 
-GUIDE = (  # the example of docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html, with this caller
+GUIDE = (  # the example in docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html, for this caller
     statement(
         ASSUME,
         condition={
@@ -92,7 +92,7 @@ GOOD = {"Project": "Automation", "CostCenter": "12345", "Department": "Engineeri
         (GOOD, ["CostCenter"], TAG),
     ],
 )
-def test_trust_of_the_user_guide_is_judged_as_the_guide_says(
+def test_trust_policy_of_the_user_guide_has_the_documented_results(
     simulator: Sandbox, keys: dict[str, str], pairs: dict[str, str], transitive: list[str], refused_action: str | None
 ) -> None:
     arn = role(simulator, *GUIDE)
@@ -104,7 +104,7 @@ def test_trust_of_the_user_guide_is_judged_as_the_guide_says(
         assert refusal(simulator, keys, arn, **parameters, ExternalId="Example987") == denied(arn, refused_action)
 
 
-def test_tag_keys_limit_what_may_be_passed(simulator: Sandbox, keys: dict[str, str]) -> None:
+def test_condition_on_tag_keys_limits_the_passed_tags(simulator: Sandbox, keys: dict[str, str]) -> None:
     arn = role(
         simulator,
         statement(ASSUME),
@@ -114,7 +114,7 @@ def test_tag_keys_limit_what_may_be_passed(simulator: Sandbox, keys: dict[str, s
     assert refusal(simulator, keys, arn, Tags=tags(team="blue", role="admin")) == denied(arn, TAG)
 
 
-def test_deny_of_a_tag_value_wins(simulator: Sandbox, keys: dict[str, str]) -> None:
+def test_deny_of_a_tag_value_takes_precedence(simulator: Sandbox, keys: dict[str, str]) -> None:
     deny = statement("sts:*", effect="Deny", condition={"StringEquals": {"aws:RequestTag/env": "production"}})
     arn = role(simulator, statement(ASSUME, TAG), deny)
     assert assume(simulator, keys, arn, Tags=tags(env="test"))
@@ -132,7 +132,7 @@ def test_deny_of_a_tag_value_wins(simulator: Sandbox, keys: dict[str, str]) -> N
         (SET_SOURCE_IDENTITY, {"StringLike": {"aws:RequestTag/team": "*"}}),
     ],
 )
-def test_condition_on_a_key_of_another_action_never_holds(
+def test_condition_on_a_key_of_another_action_never_matches(
     simulator: Sandbox, keys: dict[str, str], action: str, condition: dict[str, Any]
 ) -> None:
     others = [one for one in (ASSUME, TAG, SET_SOURCE_IDENTITY) if one != action]
@@ -141,7 +141,7 @@ def test_condition_on_a_key_of_another_action_never_holds(
     assert refusal(simulator, keys, arn, **parameters) == denied(arn, action)
 
 
-def test_source_identity_is_answered_and_needs_its_own_permission(simulator: Sandbox, keys: dict[str, str]) -> None:
+def test_source_identity_is_returned_and_needs_its_own_permission(simulator: Sandbox, keys: dict[str, str]) -> None:
     arn = role(simulator, statement(ASSUME, SET_SOURCE_IDENTITY))
     assert assume(simulator, keys, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
     assert simulator.sts.calls[-1].source_identity == "alice"
@@ -168,7 +168,7 @@ def test_source_identity_can_be_required_and_denied(simulator: Sandbox, keys: di
 
 
 def chain_of_two(simulator: Sandbox, keys: dict[str, str], **parameters: Any) -> dict[str, str]:  # noqa: ANN401 - the API's
-    """Assume `middle` with these parameters and give the keys of its session, which may assume anything."""
+    """Assume `middle` with these parameters. Return the keys of its session, which may assume every role."""
     arn = simulator.create_role("middle", trust_policy=simulator.chain_trust(SOURCE), may_assume=[EVERY_ROLE])
     return keys_of(assume(simulator, keys, arn, **parameters))
 
@@ -177,7 +177,7 @@ MIDDLE = f"arn:aws:iam::{HERE}:role/middle"
 MIDDLE_SESSION = f"arn:aws:sts::{HERE}:assumed-role/middle/hop"
 
 
-def test_transitive_tags_pass_down_a_chain_of_three(simulator: Sandbox, keys: dict[str, str]) -> None:
+def test_transitive_tags_are_inherited_along_a_chain_of_three(simulator: Sandbox, keys: dict[str, str]) -> None:
     middle = chain_of_two(
         simulator, keys, Tags=tags(Star="1", Heart="2", Plain="3"), TransitiveTagKeys=["star", "Heart"]
     )
@@ -215,7 +215,7 @@ def test_inherited_tag_cannot_be_overridden(simulator: Sandbox, keys: dict[str, 
     assert assume(simulator, middle, arn, Tags=tags(other="x"))
 
 
-def test_inherited_tags_are_no_request_tags(simulator: Sandbox, keys: dict[str, str]) -> None:
+def test_inherited_tags_are_not_request_tags(simulator: Sandbox, keys: dict[str, str]) -> None:
     middle = chain_of_two(simulator, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
     absent = {"aws:RequestTag/team": "true", "aws:TagKeys": "true", "sts:TransitiveTagKeys": "true"}
     assert assume(

@@ -1,4 +1,4 @@
-"""What a granted exchange gives, what its credentials can do, and what they can no longer do after their expiry."""
+"""Successful exchanges: the response, and what its credentials can do before and after their expiry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def caller_identity(simulator: Sandbox, keys: dict[str, str]) -> dict[str, Any] 
     return identity
 
 
-def test_answer_is_complete(simulator: Sandbox, asker: Asker) -> None:
+def test_response_is_complete(simulator: Sandbox, asker: Asker) -> None:
     before = datetime.now(UTC)
     answer = asker.exchange(RoleSessionName="demo.app")
     assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
@@ -55,7 +55,9 @@ def test_session_policies_are_accepted_and_measured(asker: Asker) -> None:
 
 @pytest.mark.parametrize("audience", [["sts.amazonaws.com"], ["other", "sts.amazonaws.com"], "sts.amazonaws.com"])
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_every_good_token_is_taken(simulator: Sandbox, asker: Asker, audience: str | list[str], algorithm: str) -> None:
+def test_every_valid_token_is_accepted(
+    simulator: Sandbox, asker: Asker, audience: str | list[str], algorithm: str
+) -> None:
     token = simulator.issuer.mint(audience=audience, algorithm=algorithm)
     assert asker.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
 
@@ -109,7 +111,7 @@ def test_expired_credentials_are_refused(simulator: Sandbox, asker: Asker, clock
         ({"aws_session_token": "mangled"}, "InvalidClientTokenId"),
     ],
 )
-def test_mangled_credentials_are_refused(simulator: Sandbox, asker: Asker, change: dict[str, str], code: str) -> None:
+def test_wrong_credentials_are_refused(simulator: Sandbox, asker: Asker, change: dict[str, str], code: str) -> None:
     answer = caller_identity(simulator, asker.keys() | change)
     assert isinstance(answer, Refused)
     assert (answer.code, answer.status) == (code, 403)
@@ -151,9 +153,7 @@ def test_calls_are_recorded_without_the_token(simulator: Sandbox, asker: Asker) 
     assert token not in repr(call)
 
 
-def test_refused_call_is_recorded_with_the_reason_that_the_client_does_not_get(
-    simulator: Sandbox, asker: Asker
-) -> None:
+def test_record_of_a_refused_call_has_the_reason_that_the_response_lacks(simulator: Sandbox, asker: Asker) -> None:
     token = simulator.issuer.mint(service_account="other")
     refusal = asker.refusal(WebIdentityToken=token)
     (call,) = simulator.sts.calls
@@ -162,7 +162,7 @@ def test_refused_call_is_recorded_with_the_reason_that_the_client_does_not_get(
     assert "other" not in refusal.message
 
 
-def test_waiting_for_calls_ends_when_they_arrive_or_in_time(simulator: Sandbox, asker: Asker) -> None:
+def test_waiting_for_calls_ends_when_they_arrive_or_at_the_timeout(simulator: Sandbox, asker: Asker) -> None:
     threading.Thread(target=asker.exchange).start()
     assert len(simulator.sts.wait_for_calls(1)) == 1
     with pytest.raises(TimeoutError, match="1 of 2"):

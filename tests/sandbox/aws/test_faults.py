@@ -23,7 +23,7 @@ REFUSALS = [value for value in vars(faults).values() if isinstance(value, faults
 
 
 @pytest.mark.parametrize("fault", REFUSALS, ids=lambda fault: fault.code)
-def test_refusal_arrives_as_scripted(simulator: Sandbox, asker: Asker, fault: faults.Refuse) -> None:
+def test_scripted_refusal_arrives(simulator: Sandbox, asker: Asker, fault: faults.Refuse) -> None:
     simulator.sts.script(fault)
     refusal = asker.refusal()
     assert (refusal.code, refusal.message, refusal.status) == (fault.code, fault.message, fault.status)
@@ -33,7 +33,7 @@ def test_refusal_arrives_as_scripted(simulator: Sandbox, asker: Asker, fault: fa
 
 
 @pytest.mark.parametrize("fault", [faults.HTML_503, faults.EMPTY_502, faults.CEPH_400, faults.CEPH_403])
-def test_answer_without_an_error_that_botocore_can_read(simulator: Sandbox, asker: Asker, fault: faults.Broken) -> None:
+def test_response_without_an_error_code(simulator: Sandbox, asker: Asker, fault: faults.Broken) -> None:
     simulator.sts.script(fault)
     with pytest.raises((botocore.exceptions.ClientError, botocore.parsers.ResponseParserError)) as caught:
         asker.exchange()
@@ -67,7 +67,7 @@ def test_expired_credentials(simulator: Sandbox, asker: Asker) -> None:
     assert asker.exchange()["Credentials"]["Expiration"] < datetime.now(UTC) - timedelta(minutes=4)
 
 
-def test_answer_for_another_role(simulator: Sandbox, asker: Asker) -> None:
+def test_response_for_another_role(simulator: Sandbox, asker: Asker) -> None:
     simulator.sts.script(faults.Spoiled.WRONG_ROLE)
     assert asker.exchange()["AssumedRoleUser"]["Arn"].endswith(":assumed-role/somebody-else/demo.app")
 
@@ -77,7 +77,7 @@ def test_unreadable_xml_carries_a_secret(simulator: Sandbox, asker: Asker, fault
     simulator.sts.script(fault)
     with pytest.raises(botocore.parsers.ResponseParserError) as caught:
         asker.exchange()
-    assert "<SecretAccessKey>" in str(caught.value)  # which is why botocore's message must not be logged
+    assert "<SecretAccessKey>" in str(caught.value)  # so botocore's message must not be logged
 
 
 def test_echo_returns_the_token(simulator: Sandbox, asker: Asker) -> None:
@@ -96,14 +96,14 @@ def test_skewed_and_absent_date(simulator: Sandbox, asker: Asker) -> None:
     assert "date" not in asker.exchange()["ResponseMetadata"]["HTTPHeaders"]
 
 
-def test_latency_delays_a_good_answer(simulator: Sandbox, asker: Asker) -> None:
+def test_latency_delays_a_good_response(simulator: Sandbox, asker: Asker) -> None:
     simulator.sts.script(faults.Latency(seconds=0.1))
     before = time.monotonic()
     assert asker.exchange()
     assert time.monotonic() - before >= 0.1
 
 
-def test_drip_ends_in_a_good_answer(simulator: Sandbox, asker: Asker) -> None:
+def test_drip_ends_in_a_good_response(simulator: Sandbox, asker: Asker) -> None:
     simulator.sts.script(faults.Drip(pause_seconds=0.001, piece_bytes=100))
     assert asker.exchange()["Credentials"]["SecretAccessKey"]
 
@@ -116,7 +116,7 @@ def test_reset_breaks_the_connection(simulator: Sandbox, asker: Asker) -> None:
     assert asker.exchange()
 
 
-def test_hang_lasts_until_the_client_leaves(simulator: Sandbox) -> None:
+def test_hang_lasts_until_the_client_closes_the_connection(simulator: Sandbox) -> None:
     client = unsigned_client(simulator, read_timeout_seconds=0.1)
     simulator.sts.script(faults.Hang())
     with pytest.raises(botocore.exceptions.ReadTimeoutError):
@@ -125,12 +125,12 @@ def test_hang_lasts_until_the_client_leaves(simulator: Sandbox) -> None:
     assert simulator.sts.calls[0].outcome == "Hang"
 
 
-def test_spoiling_fault_leaves_a_refusal_alone(simulator: Sandbox, asker: Asker) -> None:
+def test_fault_of_a_good_response_does_not_change_a_refusal(simulator: Sandbox, asker: Asker) -> None:
     simulator.sts.script(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY))
     assert asker.refusal(RoleSessionName="x").code == "ValidationError"
 
 
-def test_scripted_faults_are_taken_in_order_and_before_the_permanent_one(simulator: Sandbox, asker: Asker) -> None:
+def test_scripted_faults_come_in_order_and_before_the_permanent_one(simulator: Sandbox, asker: Asker) -> None:
     simulator.sts.always(faults.ACCESS_DENIED)
     simulator.sts.script(faults.THROTTLING, None, faults.INTERNAL_FAILURE)
     assert asker.refusal().code == "Throttling"
@@ -142,7 +142,7 @@ def test_scripted_faults_are_taken_in_order_and_before_the_permanent_one(simulat
     assert asker.exchange()
 
 
-def test_permanent_fault_of_one_role_spares_the_others(simulator: Sandbox, asker: Asker) -> None:
+def test_permanent_fault_of_one_role_does_not_affect_others(simulator: Sandbox, asker: Asker) -> None:
     other = simulator.create_role("spared")
     simulator.sts.always(faults.THROTTLING, role_arn=simulator.role_arn)
     assert asker.refusal().code == "Throttling"
@@ -153,7 +153,7 @@ def test_permanent_fault_of_one_role_spares_the_others(simulator: Sandbox, asker
     "fault",
     [faults.Latency(seconds=600), faults.Hang(), faults.Drip(pause_seconds=600), faults.Drip(pause_seconds=0.01)],
 )
-def test_stopping_waits_for_no_fault(simulator: Sandbox, fault: faults.Fault) -> None:
+def test_stop_does_not_wait_for_a_fault(simulator: Sandbox, fault: faults.Fault) -> None:
     sts = StsServer(account=simulator.account, addresses=simulator.addresses)
     client = unsigned_client(simulator, endpoint=sts.url)
     sts.always(fault)
@@ -168,7 +168,7 @@ def test_stopping_waits_for_no_fault(simulator: Sandbox, fault: faults.Fault) ->
     thread = threading.Thread(target=exchange)
     thread.start()
     if isinstance(fault, faults.Latency):
-        threading.Event().wait(0.1)  # a delayed call is recorded when it is answered
+        threading.Event().wait(0.1)  # a delayed call is recorded only with its response
     else:
         sts.wait_for_calls(1)
     before = time.monotonic()

@@ -1,4 +1,4 @@
-"""Every refusal of the STS with teeth: code, message and status are AWS's own."""
+"""Every refusal of the simulated STS has AWS's code, message and status."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_invalid_parameter(asker: Asker, parameters: dict[str, Any], message: st
     assert message in refusal.message
 
 
-def test_parameter_left_out(simulator: Sandbox, asker: Asker) -> None:
+def test_empty_parameter(simulator: Sandbox, asker: Asker) -> None:
     refusal = asker.refusal(RoleSessionName="")
     assert refusal.code == "ValidationError"
     assert simulator.sts.calls[0].outcome == "ValidationError"
@@ -67,7 +67,7 @@ def test_malformed_session_policy(asker: Asker, policy: str) -> None:
     assert (refusal.code, refusal.status) == ("MalformedPolicyDocument", 400)
 
 
-def test_policies_too_big_together(asker: Asker) -> None:
+def test_policies_that_are_together_too_large(asker: Asker) -> None:
     arns = [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]
     refusal = asker.refusal(Policy='{"Statement": []}' + " " * 2025, PolicyArns=arns)
     assert (refusal.code, refusal.status) == ("PackedPolicyTooLarge", 400)
@@ -75,7 +75,7 @@ def test_policies_too_big_together(asker: Asker) -> None:
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "eyJhbGciOiJub25lIn0.W10."])
-def test_token_that_is_no_jwt(asker: Asker, token: str) -> None:
+def test_token_that_is_not_a_jwt(asker: Asker, token: str) -> None:
     refusal = asker.refusal(WebIdentityToken=token)
     assert (refusal.code, refusal.status) == ("InvalidIdentityToken", 400)
     assert "not a valid JWT" in refusal.message
@@ -121,7 +121,7 @@ def test_retired_key_cannot_be_verified(simulator: Sandbox, asker: Asker) -> Non
 
 
 @pytest.mark.parametrize("availability", [Availability.UNREACHABLE, Availability.SLOW])
-def test_issuer_out_of_reach(simulator: Sandbox, asker: Asker, availability: Availability) -> None:
+def test_unreachable_issuer(simulator: Sandbox, asker: Asker, availability: Availability) -> None:
     simulator.issuer.set_availability(availability, delay=timedelta(milliseconds=1200))
     refusal = asker.refusal()
     assert (refusal.code, refusal.message) == ("InvalidIdentityToken", NO_KEY)
@@ -152,13 +152,13 @@ def test_expired_token(simulator: Sandbox, asker: Asker, clock: ShiftedClock) ->
     assert refusal.message.endswith(f" must be before the expiration date/time {expiry}")
 
 
-def test_token_of_the_future(simulator: Sandbox, asker: Asker) -> None:
+def test_token_that_is_not_valid_yet(simulator: Sandbox, asker: Asker) -> None:
     refusal = asker.refusal(WebIdentityToken=simulator.issuer.mint(not_before=datetime.now(UTC) + timedelta(minutes=5)))
     assert (refusal.code, refusal.status) == ("InvalidIdentityToken", 400)
     assert "not valid yet" in refusal.message
 
 
-def test_role_that_does_not_exist_reads_like_one_that_denies(simulator: Sandbox, asker: Asker) -> None:
+def test_missing_role_is_refused_like_a_role_that_denies(simulator: Sandbox, asker: Asker) -> None:
     refusal = asker.refusal(RoleArn="arn:aws:iam::123456789012:role/nobody")
     assert (refusal.code, refusal.message, refusal.status) == ("AccessDenied", DENIED, 403)
     assert simulator.sts.calls[0].reason == "the role does not exist"
@@ -177,7 +177,7 @@ def test_session_name_that_the_trust_policy_forbids(simulator: Sandbox, asker: A
     assert asker.refusal(RoleArn=arn, RoleSessionName="other").code == "AccessDenied"
 
 
-def test_trust_policy_changed_later_counts_at_once(simulator: Sandbox, asker: Asker) -> None:
+def test_changed_trust_policy_takes_effect_at_once(simulator: Sandbox, asker: Asker) -> None:
     arn = simulator.create_role("changing", subjects=["system:serviceaccount:demo:other"])
     assert asker.refusal(RoleArn=arn).code == "AccessDenied"
     policy = str(simulator.trust_policy()).replace("'", '"')
@@ -185,12 +185,12 @@ def test_trust_policy_changed_later_counts_at_once(simulator: Sandbox, asker: As
     assert asker.exchange(RoleArn=arn)
 
 
-def test_longer_sessions_where_the_role_allows_them(simulator: Sandbox, asker: Asker) -> None:
+def test_longer_session_that_the_role_allows_is_issued(simulator: Sandbox, asker: Asker) -> None:
     arn = simulator.create_role("long", max_session=timedelta(hours=12))
     assert asker.exchange(RoleArn=arn, DurationSeconds=43_200)
 
 
-def test_second_provider_works_beside_the_first(simulator: Sandbox, asker: Asker) -> None:
+def test_second_provider_works_next_to_the_first(simulator: Sandbox, asker: Asker) -> None:
     with Issuer(issuer="https://oidc.other.example/two") as other:
         policy = simulator.trust_policy()
         policy["Statement"][0]["Principal"]["Federated"] = simulator.register_provider(other, audiences=["custom"])
@@ -201,7 +201,7 @@ def test_second_provider_works_beside_the_first(simulator: Sandbox, asker: Asker
 
 
 def post(simulator: Sandbox, form: dict[str, str]) -> tuple[int, str]:
-    """Send a form as it is, without a client that would complete it."""
+    """Send a form unchanged. An SDK would add parameters."""
     connection = http.client.HTTPConnection("127.0.0.1", int(simulator.sts.url.rpartition(":")[2]), timeout=5)
     connection.request("POST", "/", urlencode(form), {"Content-Type": "application/x-www-form-urlencoded"})
     response = connection.getresponse()
@@ -211,7 +211,7 @@ def post(simulator: Sandbox, form: dict[str, str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("left_out", ["RoleArn", "RoleSessionName", "WebIdentityToken"])
-def test_required_parameter_left_out(simulator: Sandbox, left_out: str) -> None:
+def test_missing_required_parameter(simulator: Sandbox, left_out: str) -> None:
     form = {
         "Action": "AssumeRoleWithWebIdentity",
         "RoleArn": simulator.role_arn,
@@ -225,19 +225,19 @@ def test_required_parameter_left_out(simulator: Sandbox, left_out: str) -> None:
     assert "<Type>Sender</Type>" in body
 
 
-def test_duration_that_is_no_number(simulator: Sandbox, asker: Asker) -> None:
+def test_duration_that_is_not_a_number(simulator: Sandbox, asker: Asker) -> None:
     assert asker.refusal(DurationSeconds="an hour").code == "MalformedInput"
     assert simulator.sts.calls[0].duration_seconds is None
 
 
 @pytest.mark.parametrize("form", [{}, {"Action": "Nonsense"}, {"Action": "AssumeRole", "RoleArn": "x"}])
-def test_unsigned_request_for_anything_else(simulator: Sandbox, form: dict[str, str]) -> None:
+def test_unsigned_request_for_another_action(simulator: Sandbox, form: dict[str, str]) -> None:
     status, body = post(simulator, form)
     assert status == 403
     assert "MissingAuthenticationToken" in body
 
 
-def test_session_may_not_ask_for_a_session_token(simulator: Sandbox, asker: Asker) -> None:
+def test_session_cannot_request_a_session_token(simulator: Sandbox, asker: Asker) -> None:
     client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, **asker.keys())
     with pytest.raises(botocore.exceptions.ClientError, match="AccessDenied"):
         client.get_session_token()
@@ -248,7 +248,9 @@ def test_session_may_not_ask_for_a_session_token(simulator: Sandbox, asker: Aske
 @pytest.mark.parametrize(
     "change", [("issuer", "https://imposter.example"), ("jwks_uri", "https://imposter.example/keys")]
 )
-def test_discovery_of_somebody_else_gives_no_key(simulator: Sandbox, asker: Asker, change: tuple[str, str]) -> None:
+def test_discovery_document_of_another_issuer_gives_no_key(
+    simulator: Sandbox, asker: Asker, change: tuple[str, str]
+) -> None:
     iss = "https://oidc.imposter.example"
     document = {"issuer": iss, "jwks_uri": f"{iss}/keys"} | dict([change])
 
@@ -267,7 +269,7 @@ def test_broken_documents_give_no_key(simulator: Sandbox, asker: Asker, status: 
 
 
 def refuse_documents(simulator: Sandbox, asker: Asker, answer: Callable[[Request, Wire], None], iss: str) -> None:
-    """Exchange a token of an issuer whose documents `answer` serves; STS has to refuse it."""
+    """Exchange a token of an issuer whose documents `answer` serves. STS must refuse it."""
     with Issuer(issuer=iss) as issuer:
         simulator.register_provider(issuer)
         server = LoopbackServer(answer=answer)
