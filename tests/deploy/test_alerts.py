@@ -97,9 +97,9 @@ def test_requested_refreshes_and_leaps_of_the_clock_disturb_nobody(tmp_path: Pat
     for _ in range(12):
         pods.live(10 * MINUTE)
         pods.all_worlds(lambda world: world.inbox.put(RefreshNow()))
-        pods.all_worlds(lambda world: world.clock.leap(timedelta(seconds=60)))
+        pods.all_worlds(lambda world: world.clock.jump(timedelta(seconds=60)))
         pods.live(10 * MINUTE)
-        pods.all_worlds(lambda world: world.clock.leap(timedelta(seconds=-60)))
+        pods.all_worlds(lambda world: world.clock.jump(timedelta(seconds=-60)))
     pods.judge({4 * HOUR - MINUTE: set()}, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""A Kubernetes API that gives tokens when it is told to, and the source that asks it, on a clock of the test's."""
+"""A fake Kubernetes API whose calls return when a test says so, and the token source that calls it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class TokenApi:
-    """An API that answers when it is told to, with tokens of the present or with a fault."""
+    """A fake API. `answer` completes a call with a token issued at that time, or with `fault`."""
 
     def __init__(self, *, chance: float = 0.0) -> None:
         self.clock = FakeClock()
         self.fault: BaseException | None = None
         self.lifetime = timedelta(hours=1)
         self.skew = timedelta(0)
-        """The API's clock less the node's."""
+        """The API's clock minus the node's clock."""
         self.asked: list[timedelta] = []
-        """When, monotonic."""
+        """The monotonic time of each call."""
         self.asked_at: dict[str, timedelta] = {}
-        """The same of each token, by its fingerprint."""
+        """The monotonic time of the call for each token, by its fingerprint."""
         self.told: list[TokenError] = []
         self.woken = 0
         self.no_thread = False
@@ -44,18 +44,18 @@ class TokenApi:
         )
 
     def answer(self, *, oldest: bool = True) -> None:
-        """Let a call come back."""
+        """Complete a pending call."""
         self.under_way.pop(0 if oldest else -1)()
 
     def read(self, audience: str = AUDIENCE) -> BoundToken | TokenError:
-        """Look as the loop does."""
+        """Read the token as the main loop does."""
         try:
             return self.source.read(audience)
         except TokenError as error:
             return error
 
     def read_after_answer(self) -> BoundToken | TokenError:
-        """Look, let the call that the look began come back, and look again."""
+        """Read the token, complete the call that this started, and read again."""
         self.read()
         self.answer()
         return self.read()
@@ -74,11 +74,11 @@ class TokenApi:
         began = self.clock.monotonic
         self.asked.append(began)
 
-        def fly() -> None:
+        def complete() -> None:
             self._began = began
             task()
 
-        self.under_way.append(fly)
+        self.under_way.append(complete)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -242,7 +242,7 @@ def test_node_whose_clock_is_off_neither_refuses_a_token_nor_asks_the_more(skew:
 
 def test_wall_clock_that_leaps_back_does_not_make_a_token_younger(api: TokenApi) -> None:
     held = api.read_after_answer()
-    api.clock.leap(-3 * HOUR)
+    api.clock.jump(-3 * HOUR)
     api.clock.advance(48 * MINUTE)
     assert api.read() is held
     assert len(api.asked) == 2
@@ -252,14 +252,14 @@ def test_node_that_slept_asks_anew_before_it_sends_an_old_token(api: TokenApi) -
     """The monotonic clock stands still while a machine is suspended."""
     api.read_after_answer()
     api.clock.advance(MINUTE)
-    api.clock.leap(2 * HOUR)
+    api.clock.jump(2 * HOUR)
     assert isinstance(api.read_after_answer(), BoundToken)
     assert len(api.asked) == 2
 
 
 def test_clock_that_leaps_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
     api.read_after_answer()
-    api.clock.leap(2 * HOUR)
+    api.clock.jump(2 * HOUR)
     assert isinstance(api.read(), TokenAwaited)
     assert len(api.asked) == 1
     api.clock.advance(SECOND)
