@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from _pytest.nodeid import NodeId
 
 from sandbox import host_environment
 
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("local", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep groups together: pytest-xdist 3.8 notes them where pytest 9.2 no longer looks (pytest-xdist#1386)."""
-    for item in items:
-        if noted := vars(item).get("_nodeid"):
-            item._id = NodeId.parse(noted)
 
 
 @pytest.fixture(scope="session", autouse=True)

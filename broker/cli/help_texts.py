@@ -1,125 +1,165 @@
-"""What `sts-broker --help` and each verb's own help say. Nothing else: what verbs take and do is in `cli`."""
+"""The help of `sts-broker` and of each command. The help of options is with their definitions."""
 
 from __future__ import annotations
 
+from broker.cli.parser import HelpText
+
 DESCRIPTION = """\
-Exchanges a pod's bound service account token at AWS STS, publishes the temporary credentials
-for the app beside it, and keeps them fresh."""
+Exchanges a pod's bound service account token at AWS STS for temporary credentials, publishes them
+for the app in the same pod, and refreshes them before they expire."""
 EPILOG = """\
-settings:
-  The standard AWS variables (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE, AWS_REGION, …) and BROKER_…;
-  several profiles come from the YAML file that BROKER_CONFIG names. The README lists them all.
+Settings:
+  The standard AWS variables (AWS_ROLE_ARN, AWS_REGION, AWS_WEB_IDENTITY_TOKEN_FILE, …) and BROKER_… variables.
+  BROKER_CONFIG names a YAML file, which can define several profiles. The README lists all settings.
 
-exit codes:
-  0 done; run: ended by a signal    2 configuration    3 token    4 exchange    70 a bug
-  5 publish: files or output could not be written; credentials: nothing usable is published
-  issuer check: 1 STS would refuse    trust lint: 1 findings    trust explain: 1 not let in
-  doctor: 1 something failed
-  inject --check: 1 a workload lacks the sidecar
-  exec: the command's own, 128 + N for signal N, 126 not executable, 127 not found; those above: it was not run
+Exit codes:
+   0  success; run: stopped by a signal
+   1  a check found something: trust lint: findings; trust explain: not allowed; issuer check: STS would reject the
+      issuer; inject --check: a workload lacks the sidecar; doctor: a check failed
+   2  the configuration or the command line is invalid
+   3  there is no token that can be sent to STS
+   4  STS issued no credentials
+   5  the credentials or standard output could not be written; credentials: there is nothing valid to print
+  70  a bug
+  exec: the exit code of the command, 128 + N after signal N, 126 not executable, 127 not found;
+      2 to 5 and 70 mean that the command was not run
 
-examples:
+Examples:
   AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 sts-broker run
-  sts-broker once --timeout 30        # one generation, for an init container or a Job
-  sts-broker exec -- aws s3 ls        # a command with credentials that are kept fresh while it runs
-  sts-broker credentials              # what is published, for credential_process
-  sts-broker token --json             # what the token in the file says
-  sts-broker doctor                   # why there are no credentials, and what to change
-  sts-broker issuer check https://oidc.example.com   # what STS would refuse of an issuer
-  sts-broker trust lint trust.json    # what is weak in a trust policy
-  sts-broker inject -f app.yaml       # manifests with the sidecar, for pods annotated with sts-broker/role-arn
-  sts-broker demo --seconds 60        # the whole job on an AWS account in a box"""
-VERBS = {
-    "run": (
-        "keep credentials fresh until told to stop",
-        (
-            "Reads the token, exchanges it, publishes the credentials, and again before they or the token expire.\n"
-            "SIGTERM or SIGINT: end within 2 s, leaving the files in place. SIGHUP: refresh now.\n"
-            "Health listener (default *:9910): /livez /readyz /metrics /status"
+  sts-broker exec -- aws s3 ls            # run a command with credentials that are kept fresh
+  sts-broker doctor                       # find out why there are no credentials
+  sts-broker trust lint trust.json        # check a trust policy before you deploy it
+  sts-broker demo                         # see it work against a local AWS simulator
+
+Use "sts-broker COMMAND --help" for the options and examples of a command."""
+_SIDECAR = {
+    "run": HelpText(
+        summary="publish credentials and keep them fresh until stopped",
+        description=(
+            "Reads the token, exchanges it at STS and publishes the credentials. Refreshes them before the token or\n"
+            "the credentials expire, and keeps retrying after errors.\n\n"
+            "SIGTERM and SIGINT stop the broker within 2 seconds; the published files stay. SIGHUP starts a\n"
+            "refresh.\n"
+            "BROKER_HEALTH_ADDRESS (default: *:9910) serves /livez, /readyz, /metrics and /status.\n"
+            "BROKER_ENDPOINT_ADDRESS (default: 127.0.0.1:9911) serves credentials to the SDKs."
+        ),
+        examples=(
+            "  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 sts-broker run\n"
+            "  BROKER_CONFIG=/etc/broker/broker.yaml sts-broker run      # several profiles"
         ),
     ),
-    "once": (
-        "publish one generation, then exit",
-        (
-            "For init containers, Jobs and cron. What passes by itself (network, throttling, a late token) is tried\n"
-            "again until the timeout; what somebody must mend ends it at once."
+    "once": HelpText(
+        summary="publish credentials once, then exit",
+        description=(
+            "For init containers, Jobs and cron. Retries errors that pass without action (network, throttling, late\n"
+            "token rotation) until the timeout. Exits at once on errors that need an operator, such as a denied\n"
+            "role."
+        ),
+        examples="  sts-broker once --timeout 30",
+    ),
+    "exec": HelpText(
+        summary="run a command with credentials that are kept fresh",
+        description=(
+            "For Jobs, and for pods without a sidecar. Waits for the first credentials as `once` does, runs the\n"
+            "command, refreshes the credentials while it runs, and exits with its exit code. Signals are forwarded\n"
+            "to it.\n\n"
+            "The command finds the credentials through a loopback endpoint that all AWS SDKs support. Variables\n"
+            "that would make an SDK use other credentials, such as AWS_PROFILE, are removed from the command's\n"
+            "environment.\n"
+            "Programs that read files only find them in $BROKER_PUBLISH_DIRECTORY while the command runs.\n"
+            "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors."
+        ),
+        examples=(
+            "  sts-broker exec -- aws s3 ls\n"
+            "  sts-broker exec --profile audit --timeout 30 -- ./report.sh\n"
+            "  sts-broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec old-program'"
         ),
     ),
-    "exec": (
-        "run a command with credentials that are kept fresh",
-        (
-            "For Jobs, and where there is no sidecar. Waits for the first credentials as `once` does, then runs the\n"
-            "command with an endpoint from which every SDK fetches them anew, and ends with the command's exit code.\n"
-            "Takes away what would hide the endpoint: keys, AWS_PROFILE, AWS_WEB_IDENTITY_TOKEN_FILE, … Signals are\n"
-            "passed on. BROKER_LOG_LEVEL=warning keeps standard error to what matters.\n"
-            "Files, for what knows no endpoint, are in $BROKER_PUBLISH_DIRECTORY while it runs:\n"
-            "  sts-broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config old-program'"
+    "credentials": HelpText(
+        summary="print published credentials for an SDK's credential_process",
+        description=(
+            "Reads <profile>.json in the publish directory and prints it if it is complete and has not expired.\n"
+            "Otherwise it prints nothing, reports the reason on standard error and exits with 5. It reads no\n"
+            "settings except BROKER_PUBLISH_DIRECTORY, and never calls STS."
+        ),
+        examples=(
+            "  sts-broker credentials --profile audit\n\n"
+            "  In an AWS config file:\n"
+            "  credential_process = sts-broker credentials --profile audit"
         ),
     ),
-    "credentials": (
-        "print what is published, for an SDK's credential_process",
-        (
-            "Reads <profile>.json in the publish directory, and nothing else: no STS, no settings. Prints it if it is\n"
-            "whole and unexpired. Otherwise: nothing, the reason on standard error, exit code 5.\n"
-            "In an AWS config file: credential_process = sts-broker credentials --profile NAME"
+    "token": HelpText(
+        summary="show the claims of the bound token",
+        description=(
+            "Prints issuer, subject, audience, pod, age, time until rotation and expiry, but never the token or its\n"
+            "signature. Nothing is verified: only STS does that. Exits with 3 if the token cannot be sent to STS.\n"
+            "With BROKER_TOKEN_SOURCE=token-request and without FILE, it requests a token from the Kubernetes API."
         ),
+        examples="  sts-broker token\n  sts-broker token --json token.jwt",
     ),
-    "token": (
-        "show what the bound token says",
-        (
-            "Issuer, subject, audience, pod, age, time to rotation and expiry; never the signature, and nothing is\n"
-            "verified: only STS does that. Exit code 3 where the token is not fit to be sent. With\n"
-            "BROKER_TOKEN_SOURCE=token-request and without FILE, the Kubernetes API is asked for one."
+    "doctor": HelpText(
+        summary="find out why there are no credentials, and what to change",
+        description=(
+            "Checks the settings, the token, the issuer, the network path to STS, the exchange, the publish\n"
+            "directory, and whether anything makes SDKs use other credentials. Each check reports ok, warning or\n"
+            "failed, what it found, what to change, and where docs/operations.md explains it. Checks that depend on\n"
+            "a failed one are reported as not checked. It is safe to run next to a running broker.\n"
+            "Exits with 0 if nothing failed, with 1 if a check failed, and with 2 if the settings are invalid."
         ),
-    ),
-    "doctor": (
-        "find out why there are no credentials",
-        (
-            "Looks at settings, token, issuer, the way to STS, the exchange, the publish directory and what hides the\n"
-            "credentials from SDKs, in this order. Says for each: ok, warning or failed, what was found, what to do,\n"
-            "and where docs/operations.md tells more. What a fault keeps from being checked is told so: what failed\n"
-            "is what to mend. Safe beside a running broker.\n"
-            "Exit code 0 nothing failed, 1 something did, 2 settings.\n"
-            "  kubectl exec POD -c sts-broker -- sts-broker doctor\n"
+        examples=(
+            "  kubectl exec POD -c sts-broker -- sts-broker doctor\n\n"
+            "  Compare the token with the trust policy of the role:\n"
             "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
             "    kubectl exec -i POD -c sts-broker -- sts-broker doctor --policy -\n"
-            "  sts-broker doctor --token token.jwt --policy iam    # reads it there, by this shell's credentials"
-        ),
-    ),
-    "issuer": (
-        "write and check an issuer's documents",
-        (
-            "For the one who sets up federation: `issuer render` writes what a self-hosted issuer has to serve,\n"
-            "`issuer check` says what STS would refuse of an issuer, and what to change.\n"
-            "docs/issuers.md has the procedures."
-        ),
-    ),
-    "trust": (
-        "judge trust policies before they are deployed",
-        (
-            "For infra teams: `trust lint` finds weaknesses, `trust explain` says what a policy says to a token and\n"
-            "what would let it in, `trust render` prints a policy for a token. docs/trust.md has it all."
-        ),
-    ),
-    "inject": (
-        "add the sidecar to Kubernetes manifests",
-        (
-            "Prints the manifests with the sidecar in their pods (Pod, Deployment, StatefulSet, DaemonSet,\n"
-            "ReplicaSet, Job, CronJob, and a List of them). All else stays byte for byte; done twice, it changes\n"
-            "nothing. A pod may say the same by its annotations: sts-broker/role-arn, … An option wins.\n"
-            "On any fault nothing is printed, and the exit code is 2. deploy/README.md has more.\n\n"
-            "  sts-broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1\n"
-            "  helm template app | sts-broker inject -f - | kubectl apply -f -\n"
-            "  sts-broker inject -f app.yaml --check     # in a pipeline, for pods that are annotated"
-        ),
-    ),
-    "demo": (
-        "the whole job on an AWS account in a box",
-        (
-            "Starts the sandbox (issuer, kubelet, STS), runs the real broker against it with short-lived tokens and\n"
-            "sessions, and an unmodified boto3 session that calls GetCallerIdentity through the published config.\n"
-            "Exit code 0 only if every call succeeded and at least two generations were seen."
+            "  sts-broker doctor --token token.jwt --policy iam      # reads the policy with your own credentials"
         ),
     ),
 }
-"""Each verb's summary, and what more its help says, in the order in which help lists them."""
+_OPERATOR = {
+    "trust": HelpText(
+        summary="check, explain and write IAM trust policies",
+        description=(
+            "For infrastructure teams. `trust lint` finds weaknesses, `trust explain` reports whether a policy\n"
+            "allows a token and what to change if it does not, `trust render` prints a policy for a token or for\n"
+            "service accounts. See docs/trust.md."
+        ),
+    ),
+    "issuer": HelpText(
+        summary="write and check the documents of an OIDC issuer",
+        description=(
+            "For operators who set up federation. `issuer render` writes the documents that a self-hosted issuer\n"
+            "must serve. `issuer check` reports what STS would reject, and what to change. See docs/issuers.md."
+        ),
+    ),
+    "inject": HelpText(
+        summary="add the sidecar to Kubernetes manifests",
+        description=(
+            "Prints the manifests with the sidecar added to every Pod, Deployment, StatefulSet, DaemonSet,\n"
+            "ReplicaSet, Job and CronJob, also inside a List. Everything else stays byte for byte the same. A\n"
+            "second run changes nothing. Pods can set the same values with annotations (sts-broker/role-arn, …);\n"
+            "options take precedence.\n"
+            "If anything is wrong, it prints no manifests and exits with 2. See deploy/README.md."
+        ),
+        examples=(
+            "  sts-broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1\n"
+            "  helm template app | sts-broker inject -f - | kubectl apply -f -\n"
+            "  sts-broker inject -f app.yaml --check     # in a pipeline, for annotated pods"
+        ),
+    ),
+}
+_TRY_IT = {
+    "demo": HelpText(
+        summary="see the broker work against a local AWS simulator",
+        description=(
+            "Starts simulators of the issuer, the kubelet and STS, and the real broker with short-lived tokens and\n"
+            "sessions. An unmodified boto3 session calls GetCallerIdentity with the published credentials.\n"
+            "Exits with 0 only if every call succeeded and the credentials were refreshed at least once.\n"
+            "It needs a checkout of the repository."
+        ),
+        examples="  make demo\n  sts-broker demo --seconds 60",
+    ),
+}
+GROUPS = {"Sidecar commands": _SIDECAR, "Operator commands": _OPERATOR, "Try it": _TRY_IT}
+"""The commands in the groups, and in the order, in which the help lists them."""
+VERBS = {name: text for group in GROUPS.values() for name, text in group.items()}
+"""The help of each command, by its name."""

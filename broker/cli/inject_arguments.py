@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """Give `sts-broker inject` what it takes."""
+    """Add the options of `sts-broker inject` to its parser."""
     verb.set_defaults(verb=_inject)
     verb.add_argument(
         "-f",
@@ -20,34 +20,42 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="a file of manifests, YAML or JSON; - for standard input; repeatable",
+        help="file with manifests in YAML or JSON, or - for standard input; repeatable",
     )
-    verb.add_argument("--role-arn", metavar="ARN", help="role of every workload here; else of those annotated alone")
-    verb.add_argument("--region", metavar="REGION", help="Region of STS and app")
-    verb.add_argument("--config-map", metavar="NAME", help="ConfigMap whose broker.yaml has the profiles")
-    verb.add_argument("--profile", metavar="NAME", help="profile of that file that the app gets (default: default)")
-    verb.add_argument("--audience", metavar="TEXT", help="audience of the token (default: sts.amazonaws.com)")
-    verb.add_argument("--duration-seconds", metavar="N", help="how long sessions last (default: 3600)")
     verb.add_argument(
-        "--image", metavar="IMAGE", help=f"the broker's image (default: sts-federation-broker:{__version__})"
+        "--role-arn",
+        metavar="ARN",
+        help="IAM role for every workload; without it, only annotated workloads get the sidecar",
+    )
+    verb.add_argument("--region", metavar="REGION", help="Region of the STS endpoint, and AWS_REGION of the app")
+    verb.add_argument("--config-map", metavar="NAME", help="ConfigMap with the settings file under key broker.yaml")
+    verb.add_argument("--profile", metavar="NAME", help="profile that the app gets from that file (default: default)")
+    verb.add_argument("--audience", metavar="TEXT", help="audience of the token (default: sts.amazonaws.com)")
+    verb.add_argument("--duration-seconds", metavar="N", help="lifetime of the credentials (default: 3600)")
+    verb.add_argument(
+        "--image", metavar="IMAGE", help=f"image of the broker (default: sts-federation-broker:{__version__})"
     )
     verb.add_argument(
         "--container",
         action="append",
         default=[],
         metavar="NAME",
-        help="a container that is to find the credentials; repeatable (default: all but init containers)",
+        help="container that gets the endpoint; repeatable (default: all except init containers)",
     )
-    verb.add_argument("--no-fs-group", action="store_true", help="leave the pod's group to the platform: OpenShift")
-    verb.add_argument("--check", action="store_true", help="print no manifests; exit code 1 where any would change")
+    verb.add_argument("--no-fs-group", action="store_true", help="set no fsGroup: OpenShift chooses one itself")
+    verb.add_argument(
+        "--check",
+        action="store_true",
+        help="print no manifests; exit with 1 if any workload lacks the sidecar or has a different one",
+    )
 
 
 def _inject(options: argparse.Namespace) -> int:
-    from broker.inject import injection, sidecar  # noqa: PLC0415
+    from broker.inject import injection, sidecar, sidecar_request  # noqa: PLC0415 - loads PyYAML and pydantic
 
-    said = {key: getattr(options, key) for key in injection.ANNOTATED}
-    request = injection.Request(
-        options={key: text for key, text in said.items() if text is not None},
+    values = {key: getattr(options, key) for key in sidecar_request.KEYS}
+    request = sidecar_request.Request(
+        options={key: value for key, value in values.items() if value is not None},
         image=options.image or sidecar.DEFAULT_IMAGE,
         containers=tuple(options.container),
         sets_group=not options.no_fs_group,

@@ -1,59 +1,59 @@
-"""The command line of `sts-broker trust`: its verbs, their options and help texts.
+"""The command `sts-broker trust`: its commands, their options and help texts.
 
-What the verbs do is imported when one is called: this much is built at every start.
+What the commands do is imported when one is called.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from typing import TYPE_CHECKING
 
+from broker.cli.parser import HelpText
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
+
+    from broker.cli.parser import Parser
 
 _VERBS = {
-    "lint": (
-        "find weaknesses in trust policies",
-        (
-            "Reads policies as JSON, and Terraform plans as JSON (terraform show -json), where it finds the trust\n"
-            "policy of every aws_iam_role, in modules too. Nothing is sent anywhere. The rules are in docs/trust.md."
+    "lint": HelpText(
+        summary="find weaknesses in trust policies",
+        description=(
+            "Reads trust policies as JSON, and Terraform plans as JSON (terraform show -json), of which it checks\n"
+            "the trust policy of every aws_iam_role, in modules too. It sends nothing anywhere. The rules are\n"
+            "described in docs/trust.md. Exits with 0 if there are no findings, with 1 if there are, and with 2 if\n"
+            "an input or a part of it could not be read; every such input is reported."
         ),
-        (
-            "exit codes:\n"
-            "  0 clean    1 findings    2 something could not be read (all of it is told)\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust lint trust.json\n"
             "  terraform show -json plan.out | sts-broker trust lint --issuer https://oidc.example/cluster -\n"
             "  sts-broker trust lint --format sarif policies/*.json > trust.sarif"
         ),
     ),
-    "explain": (
-        "say whether a token is let in by a trust policy, and if not, why",
-        (
-            "For each statement: the conditions that fail, what they expect, what the token has, the smallest change.\n"
-            "The token is not sent, verified or printed: STS also checks its signature, its age and the provider."
+    "explain": HelpText(
+        summary="report whether a trust policy allows a token, and why not",
+        description=(
+            "Lists for each statement the conditions that do not match, what they expect, what the token has, and\n"
+            "the smallest change that makes them match. The token is not sent, verified or printed. STS also checks\n"
+            "its signature, its age and the OIDC provider. Exits with 0 if the token is allowed, with 1 if it is\n"
+            "not, with 2 if the policy could not be read, and with 3 if the token cannot be used."
         ),
-        (
-            "exit codes:\n"
-            "  0 let in    1 not let in    2 the policy could not be read    3 the token cannot be used\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust explain --policy trust.json\n"
             "  sts-broker trust explain --policy trust.json --token token.jwt --json\n"
             "  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | \\\n"
             "    sts-broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
         ),
     ),
-    "render": (
-        "print the trust policy for a token, or for service accounts",
-        (
-            "Issuer, audience and subject come from the options, or from the token. The text is that of\n"
-            "iam-policies/, which the Terraform modules use too. What `trust lint` finds fault with is not printed."
+    "render": HelpText(
+        summary="print the trust policy for a token, or for service accounts",
+        description=(
+            "Issuer, audience and subject come from the options, or from the token. The policy is made from the\n"
+            "templates in iam-policies/, which the Terraform modules use too. A policy that `trust lint` has\n"
+            "findings for is not printed. Exits with 0 if a policy was printed, with 2 if the options do not give a\n"
+            "valid policy, and with 3 if the token is needed and cannot be read."
         ),
-        (
-            "exit codes:\n"
-            "  0 printed    2 no good policy comes of these options    3 the token is needed and cannot be read\n\n"
-            "examples:\n"
+        examples=(
             "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account till\n"
@@ -63,75 +63,91 @@ _VERBS = {
 }
 
 
-def add_verbs(trust: argparse.ArgumentParser) -> None:
-    """Add lint, explain and render to the verb."""
-    verbs = trust.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _add_lint(_add(verbs, "lint", _lint))
-    _add_explain(_add(verbs, "explain", _explain))
-    _add_render(_add(verbs, "render", _render))
+def add_verbs(verb: Parser) -> None:
+    """Add the commands of `sts-broker trust`."""
+    parsers = verb.add_commands({"Commands": _VERBS})
+    _add_lint(parsers["lint"])
+    _add_explain(parsers["explain"])
+    _add_render(parsers["render"])
 
 
-def _add(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, call: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    summary, more, epilog = _VERBS[name]
-    verb = verbs.add_parser(
-        name,
-        help=summary,
-        description=f"{summary}\n\n{more}",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    verb.set_defaults(verb=call)
-    return verb
-
-
-def _add_lint(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("files", nargs="+", metavar="FILE", help="a policy or a plan, or - for standard input")
-    verb.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="how to tell (default: text)")
-    verb.add_argument("--issuer", default="", metavar="URL", help="the one issuer expected (default: any)")
+def _add_lint(verb: Parser) -> None:
+    verb.set_defaults(verb=_lint)
     verb.add_argument(
-        "--account", default="", metavar="ID", help="the roles' account (default: the OIDC provider's, or the plan's)"
+        "files", nargs="+", metavar="FILE", help="trust policy or Terraform plan, or - for standard input"
     )
     verb.add_argument(
-        "--ignore", action="append", default=[], metavar="RULE", help="leave out a rule; may be given several times"
+        "--format", choices=("text", "json", "sarif"), default="text", help="format of the findings (default: text)"
     )
+    verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to expect (default: any)")
+    verb.add_argument(
+        "--account",
+        default="",
+        metavar="ID",
+        help="account of the roles (default: that of the OIDC provider, or of the plan)",
+    )
+    verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
 
 
-def _add_explain(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--policy", required=True, metavar="FILE", help="the trust policy, or - for standard input")
+def _add_explain(verb: Parser) -> None:
+    verb.set_defaults(verb=_explain)
+    verb.add_argument("--policy", required=True, metavar="FILE", help="trust policy, or - for standard input")
     _add_token(verb)
     verb.add_argument(
-        "--role-arn", default="", metavar="ARN", help="whose policy it is (default: AWS_ROLE_ARN, if set)"
+        "--role-arn", default="", metavar="ARN", help="role that has the policy (default: AWS_ROLE_ARN, if set)"
     )
     verb.add_argument(
-        "--session-name", default="", metavar="NAME", help="(default: as the broker makes it of the token)"
+        "--session-name",
+        default="",
+        metavar="NAME",
+        help="role session name (default: the one that the broker derives from the token)",
     )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_render(verb: argparse.ArgumentParser) -> None:
+def _add_render(verb: Parser) -> None:
+    verb.set_defaults(verb=_render)
     _add_token(verb)
-    verb.add_argument("--account", default="", metavar="ID", help="the role's account (default: that of AWS_ROLE_ARN)")
-    verb.add_argument("--partition", default="", metavar="P", help="(default: that of AWS_ROLE_ARN, or aws)")
-    verb.add_argument("--issuer", default="", metavar="URL", help="(default: the token's)")
+    verb.add_argument("--account", default="", metavar="ID", help="account of the role (default: that of AWS_ROLE_ARN)")
     verb.add_argument(
-        "--audience", action="append", default=[], metavar="A", help="(default: sts.amazonaws.com, if the token has it)"
+        "--partition",
+        default="",
+        metavar="NAME",
+        help="partition of the role, such as aws-cn (default: that of AWS_ROLE_ARN, or aws)",
+    )
+    verb.add_argument("--issuer", default="", metavar="URL", help="URL of the issuer (default: that of the token)")
+    verb.add_argument(
+        "--audience",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="audience to allow; repeatable (default: sts.amazonaws.com, if the token has it)",
     )
     verb.add_argument(
-        "--subject", action="append", default=[], metavar="S", help="in full; may be given several times, as all these:"
+        "--subject",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="complete subject to allow; repeatable (default: that of the token)",
     )
-    verb.add_argument("--namespace", action="append", default=[], metavar="N", help="one for each, or for all …")
-    verb.add_argument("--service-account", action="append", default=[], metavar="NAME", help="… service accounts")
+    verb.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="namespace of the service accounts: one for all of them, or one for each; repeatable",
+    )
+    verb.add_argument(
+        "--service-account", action="append", default=[], metavar="NAME", help="service account to allow; repeatable"
+    )
 
 
-def _add_token(verb: argparse.ArgumentParser) -> None:
+def _add_token(verb: Parser) -> None:
     verb.add_argument(
         "--token",
         default="",
         metavar="FILE",
-        help="the token's file, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
+        help="file with the token, or - for standard input (default: AWS_WEB_IDENTITY_TOKEN_FILE)",
     )
 
 

@@ -1,7 +1,8 @@
-"""Time, read and waited for through one Protocol, so that a year can pass in a second under test.
+"""The clock: reading the time, and waiting for messages.
 
-The wall clock says when tokens and credentials expire; the monotonic clock measures backoff, intervals and heartbeats.
-Both are read together, so that no decision mixes two moments.
+The wall clock determines when tokens and credentials expire. The monotonic clock measures backoff, intervals and
+heartbeats. Both are read together, so that no decision mixes two moments. Tests replace the clock, and simulate a year
+in a second.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ Message = TypeVar("Message")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instant:
-    """One moment on both clocks: `now` is aware UTC; `monotonic` counts from an arbitrary start and never leaps."""
+    """One moment on both clocks: `now` is aware UTC; `monotonic` counts from an arbitrary start and never jumps."""
 
     now: datetime
     monotonic: timedelta
 
 
 class Clock(Protocol):
-    """Both halves of time: telling it, and letting it pass."""
+    """Reads the time, and waits."""
 
     def read(self) -> Instant:
-        """Return the present moment."""
+        """Return the current time."""
         ...
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Return the next message of `inbox`, or None when `duration` has passed without one."""
+        """Return the next message of `inbox`, or None if none arrives within `duration`."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of the machine."""
 
     def read(self) -> Instant:
-        """Return the present moment."""
+        """Return the current time."""
         return Instant(now=datetime.now(UTC), monotonic=timedelta(seconds=time.monotonic()))
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Return the next message of `inbox`, or None when `duration` has passed without one."""
+        """Return the next message of `inbox`, or None if none arrives within `duration`."""
         try:
             return inbox.get(timeout=max(duration.total_seconds(), 0))
         except Empty:

@@ -1,7 +1,7 @@
-"""The faults the broker knows, and what its loop does about each.
+"""The errors that the broker expects, and what its main loop does about each of them.
 
-Two axes. *Where it came from* is the class; *what the loop does* is its `disposition`. A `reason` is a stable word that
-appears verbatim in logs, metrics and docs/operations.md::
+The *class* of an error says where it came from. Its `disposition` says what the loop does next. Its `reason` is a
+stable identifier, which appears in logs, metrics and docs/operations.md::
 
     BrokerError
       ConfigurationError              configuration           exit 2, before anything starts
@@ -23,7 +23,8 @@ appears verbatim in logs, metrics and docs/operations.md::
         SourceRejected                source_rejected         SOON_THEN_SLOW
       PublishError                    publish_failed          SOON, exit 5
 
-Every fault carries two sentences: `message`, what was found, and `remedy`, what to change. Neither may hold a secret.
+Every error has two parts: `message`, what failed and what was found, and `remedy`, what to change. Neither may contain
+a secret.
 """
 
 from __future__ import annotations
@@ -35,33 +36,33 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 EXIT_BUG = 70
-"""The exit code for what nobody expected (EX_SOFTWARE)."""
+"""The exit code after a bug (EX_SOFTWARE)."""
 
 NO_THREAD = (
-    "The system lets the broker start no thread.",
-    "Raise the pod's limit of processes, or find what in the pod uses it up.",
+    "The system did not allow the broker to start a thread.",
+    "Raise the process limit of the pod, or find out which process in the pod uses it up.",
 )
-"""Message and remedy, whatever the thread was for."""
+"""Message and remedy of the error, whatever the thread was for."""
 
 
 @unique
 class Disposition(Enum):
-    """What the loop does after a fault."""
+    """What the main loop does after an error."""
 
     SOON = "soon"
-    """Passes by itself: try again in seconds."""
+    """The error may pass without action: retry within seconds."""
     SOON_THEN_SLOW = "soon_then_slow"
-    """Passes by itself at times: a few tries in seconds, then as SLOW."""
+    """The error sometimes passes without action: retry a few times within seconds, then as for SLOW."""
     SLOW = "slow"
-    """An operator must act: try again in minutes (a token's file is looked at every 15 s all the same)."""
+    """An operator must act: retry within minutes. (A token file is read every 15 s nevertheless.)"""
     ROTATION = "rotation"
     """Only a new token helps: wait for the kubelet."""
 
 
 class BrokerError(Exception):
-    """A fault the broker expected, explained.
+    """An error that the broker expects and can explain.
 
-    `message` says what was found and where; `remedy` what to change, or "" where waiting is all there is to do.
+    `message` is what failed and what was found. `remedy` is what to change, or "" if waiting is all there is to do.
     """
 
     reason: ClassVar[str]
@@ -75,7 +76,7 @@ class BrokerError(Exception):
 
 
 class ConfigurationError(BrokerError):
-    """The settings cannot be used; `faults` has a line for each thing to change."""
+    """The settings are not valid; `faults` has a line for each thing to change."""
 
     reason = "configuration"
     disposition = Disposition.SLOW
@@ -87,57 +88,61 @@ class ConfigurationError(BrokerError):
 
 
 class TokenError(BrokerError):
-    """There is no bound token that is fit to be sent."""
+    """There is no token that can be sent to STS."""
 
     exit_code = 3
     look_in: timedelta | None = None
-    """How long nothing else is to be expected, where the source knows."""
+    """When to read the token again, if the token source knows. None: after the usual backoff."""
 
 
 class TokenUnavailable(TokenError):
-    """No token can be read: absent, empty, unreadable; or the Kubernetes API gave none."""
+    """No token could be read: the file is missing, empty or unreadable, or the Kubernetes API returned none."""
 
     reason = "token_unavailable"
     disposition = Disposition.SOON
 
 
 class TokenAwaited(TokenError):
-    """The Kubernetes API has been asked for a token, and has not answered yet."""
+    """A token was requested from the Kubernetes API, which has not answered yet."""
 
     reason = "token_awaited"
     disposition = Disposition.SOON
 
 
 class TokenRefused(TokenError):
-    """The Kubernetes API gives this pod no token: its service account may not ask, or one of the two is gone."""
+    """The Kubernetes API refuses a token: the service account lacks the right, or it or the pod no longer exists."""
 
     reason = "token_refused"
     disposition = Disposition.SLOW
 
 
 class TokenMalformed(TokenError):
-    """What the file holds, or the Kubernetes API gave, is no bound token: too large, no JWT, no `exp`."""
+    """The token is not a bound token: it is too large, is not a JWT, or has no `exp`."""
 
     reason = "token_malformed"
     disposition = Disposition.SOON
 
 
 class TokenExpired(TokenError):
-    """The token's life is over by this node's clock."""
+    """The token has expired, by the clock of the node."""
 
     reason = "token_expired"
     disposition = Disposition.ROTATION
 
 
 class TokenAudienceMismatch(TokenError):
-    """The token was made for another audience than the profile's."""
+    """The token's audience is not the audience of the profile."""
 
     reason = "token_audience_mismatch"
     disposition = Disposition.SLOW
 
 
 class ExchangeError(BrokerError):
-    """STS gave no credentials: `code` is its word for it; `http_status`, `request_id` where an answer came."""
+    """STS issued no credentials.
+
+    `code` is the error code of the response, or "". `http_status` and `request_id` are those of the response, if there
+    was one.
+    """
 
     exit_code = 4
 
@@ -157,63 +162,63 @@ class ExchangeError(BrokerError):
 
 
 class ExchangeUnavailable(ExchangeError):
-    """STS, or the way to it, failed: network, 5xx, or STS could not reach the issuer."""
+    """STS or the network path to it failed: a network error, a 5xx response, or STS could not reach the issuer."""
 
     reason = "exchange_unavailable"
     disposition = Disposition.SOON
 
 
 class ExchangeThrottled(ExchangeError):
-    """STS asked for fewer calls."""
+    """STS throttled the call."""
 
     reason = "exchange_throttled"
     disposition = Disposition.SOON
 
 
 class TokenRejected(ExchangeError):
-    """STS did not accept the token. Often transient: the issuer's keys could not be fetched, or are not yet known."""
+    """STS rejected the token. Often transient: STS could not fetch the issuer's keys, or not a new key yet."""
 
     reason = "token_rejected"
     disposition = Disposition.SOON_THEN_SLOW
 
 
 class RoleDenied(ExchangeError):
-    """The role's trust policy does not let this token in, or the role does not exist (yet)."""
+    """The role's trust policy does not allow the token, or the role does not exist (yet)."""
 
     reason = "role_denied"
     disposition = Disposition.SLOW
 
 
 class RequestInvalid(ExchangeError):
-    """STS will never accept this request as it is."""
+    """The request is not valid, and STS will never accept it unchanged."""
 
     reason = "request_invalid"
     disposition = Disposition.SLOW
 
 
 class ResponseInvalid(ExchangeError):
-    """The answer cannot be used: unreadable, fields missing or blank, already expired, another role's."""
+    """The response cannot be used: unreadable, fields missing or empty, already expired, or for another role."""
 
     reason = "response_invalid"
     disposition = Disposition.SOON
 
 
 class SourceUnavailable(ExchangeError):
-    """A chained role waits for its source, which has no unexpired credentials: the source's own fault says why."""
+    """A chained role waits because its source profile has no valid credentials; the source's own fault is the cause."""
 
     reason = "source_unavailable"
     disposition = Disposition.SOON
 
 
 class SourceRejected(ExchangeError):
-    """STS did not accept the source's credentials: over, revoked, or signed by a clock that is off."""
+    """STS rejected the credentials of the source profile: expired, revoked, or signed by a clock that is wrong."""
 
     reason = "source_rejected"
     disposition = Disposition.SOON_THEN_SLOW
 
 
 class PublishError(BrokerError):
-    """A sink could not take the credentials; `sink` names it, `errno` is the system's number where there is one."""
+    """The credentials could not be written to a sink; `sink` is its name, `errno` the error number if there is one."""
 
     reason = "publish_failed"
     disposition = Disposition.SOON

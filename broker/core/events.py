@@ -1,7 +1,7 @@
-"""What happens to a profile, as values: the loop emits them, `status` and `logs` take them in.
+"""Events: what happens to a profile. The main loop emits them; the status and the log record them.
 
-Every event has `at`, the moment on both clocks. None holds a secret that is not wrapped. They are neither compared nor
-printed: what Python generates for that would be a hundredth of a start's CPU.
+Every event has `at`, the moment on both clocks. Secrets in events are wrapped in `Secret`. Events have no generated
+`__eq__` and `__repr__`, which took one percent of the CPU time of a start.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Turned:
-    """The loop has made a turn."""
+    """The main loop began an iteration."""
 
     at: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RefreshRequested:
-    """Somebody asked for a refresh of every profile."""
+    """A refresh of every profile was requested."""
 
     at: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TokenObserved:
-    """There is a fit token: another than before, or after a time without."""
+    """There is a usable token: a new one, or the first one after a time without."""
 
     at: Instant
     profile: str
@@ -43,7 +43,7 @@ class TokenObserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TokenUnfit:
-    """The file holds no token that may be sent, for another reason than at the last look."""
+    """There is no usable token, for a reason that differs from the previous read."""
 
     at: Instant
     profile: str
@@ -52,7 +52,7 @@ class TokenUnfit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SourceObserved:
-    """A chained role's source has unexpired credentials, after a time without."""
+    """The source of a chained role has valid credentials again."""
 
     at: Instant
     profile: str
@@ -60,7 +60,7 @@ class SourceObserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SourceUnfit:
-    """A chained role's source has no unexpired credentials, for another reason than at the last look."""
+    """The source of a chained role has no valid credentials any more, or has none yet."""
 
     at: Instant
     profile: str
@@ -69,7 +69,7 @@ class SourceUnfit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Decided:
-    """The phase, or the time at which a refresh is next due, has changed."""
+    """The phase changed, or the time of the next refresh."""
 
     at: Instant
     profile: str
@@ -78,7 +78,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Exchanged:
-    """STS gave credentials, which are not published yet."""
+    """STS issued credentials, which are not published yet. `duration` is how long the exchange took."""
 
     at: Instant
     generation: Generation
@@ -87,7 +87,7 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ExchangeFailed:
-    """STS gave none. `failures` counts all faults in a row, `retry_in` is the backoff that follows."""
+    """STS issued no credentials. `failures` counts all failures in a row; `retry_in` is the backoff that follows."""
 
     at: Instant
     profile: str
@@ -101,7 +101,7 @@ class ExchangeFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Published:
-    """Readers have this generation: the refresh is complete. `refresh_at` is when the next one is due."""
+    """Readers have this generation, which completes the refresh. `refresh_at` is when the next refresh is due."""
 
     at: Instant
     generation: Generation
@@ -110,7 +110,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PublishedLost:
-    """What was published of a profile is there no more, for a reason that is not ours."""
+    """The published files of a profile are gone, and the broker did not remove them."""
 
     at: Instant
     profile: str
@@ -118,7 +118,7 @@ class PublishedLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PublishFailed:
-    """A sink could not take the generation."""
+    """A sink could not be written to. `failures` and `retry_in` are as in ExchangeFailed."""
 
     at: Instant
     profile: str

@@ -1,7 +1,6 @@
-"""What a check says: a line with a verdict, what was found, and what to do about it.
+"""Findings: the results of a check, each with a verdict, what was found, and what to change.
 
-Rules: whoever accepts may still warn; text that somebody else wrote is made fit for a terminal here, and short.
-Knows nothing of what is checked.
+Text of other parties is shortened and made safe for a terminal here. This module does not know what is checked.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ from broker.core.model import printable, redacted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_QUOTED_LENGTH = 200
+_MAXIMUM_QUOTED_LENGTH = 200
 
 
 @unique
 class Verdict(Enum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, or may: somebody should look at it."""
+    """It works, or may work, but needs attention."""
     FAILED = "failed"
-    """STS would refuse."""
+    """STS would reject it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line. `check` is a stable word for what was looked at; `remedy` is "" where there is nothing to do."""
+    """One result. `check` is a stable identifier of the check; `remedy` is "" if there is nothing to change."""
 
     check: str
     verdict: Verdict
@@ -40,26 +39,26 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """Return a line with nothing to do."""
+    """Return a finding that needs no action."""
     return Finding(check=check, verdict=Verdict.OK, found=found)
 
 
 def warning(check: str, found: str, remedy: str) -> Finding:
-    """Return a line for somebody to look at."""
+    """Return a finding that needs attention."""
     return Finding(check=check, verdict=Verdict.WARNING, found=found, remedy=remedy)
 
 
 def failed(check: str, found: str, remedy: str) -> Finding:
-    """Return a line that STS would refuse."""
+    """Return a finding about something that STS would reject."""
     return Finding(check=check, verdict=Verdict.FAILED, found=found, remedy=remedy)
 
 
 def is_accepted(findings: Iterable[Finding]) -> bool:
-    """Say whether no line failed."""
+    """Return whether no finding failed. Warnings are accepted."""
     return all(finding.verdict is not Verdict.FAILED for finding in findings)
 
 
 def quoted(text: str) -> str:
-    """Return what a stranger wrote, without tokens and control characters, and cut."""
+    """Return text of another party without tokens and control characters, shortened to 200 characters."""
     shown = redacted(printable(text))
-    return shown if len(shown) <= _QUOTED_LENGTH else f"{shown[:_QUOTED_LENGTH]}…"
+    return shown if len(shown) <= _MAXIMUM_QUOTED_LENGTH else f"{shown[:_MAXIMUM_QUOTED_LENGTH]}…"

@@ -1,8 +1,8 @@
-"""Waiting for the first generation: when to go on, and which fault to end with. For `once` and `exec`.
+"""Waiting for the first credentials, for `once` and `exec`: when to stop, and which error to end with.
 
-Rules: what passes by itself is waited for until the deadline; what an operator must mend ends the wait at once, unless
-another awaited profile may still come; a chained role that waits for its source has the source's fault. Pure: told by
-snapshots and the clock's time.
+Rules: errors that pass without action are waited for until the deadline. An error that needs an operator ends the wait
+at once, unless another awaited profile can still succeed. A chained role that waits for its source has the source's
+fault. This module is pure: it works on snapshots and on the time that it is given.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from broker.core.schedule import RefreshPolicy
     from broker.core.status import ProfileStatus, Snapshot
 
-_NO_MATTER_OF_TIME = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""What keeps files from being written until somebody mends the pod."""
+_LASTING_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Errors of writing that last until somebody changes the pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """What is waited for, from `began` (monotonic) on.
+    """The profiles to wait for, from `began` (monotonic) on.
 
-    It is the profile of that `name`; "": all that are required, or all where none is.
+    These are the profile with that `name`. If `name` is "", all required profiles, or all profiles if none is required.
     """
 
     began: timedelta
@@ -45,25 +45,27 @@ class Awaited:
         return [profile for profile in awaited if not profile.published_generation]
 
     def is_over(self, snapshot: Snapshot, now: timedelta) -> bool:
-        """Return whether there is nothing more to wait for; `now` is monotonic."""
-        return self._is_late(now) or all(_is_hopeless(each, self.policy) for each in self._to_mend(snapshot))
+        """Return whether to stop waiting; `now` is monotonic."""
+        if self._is_past_deadline(now):
+            return True
+        return all(_has_lasting_fault(each, self.policy) for each in self._find_blocking_profiles(snapshot))
 
     def fault(self, snapshot: Snapshot, now: timedelta) -> BrokerError | None:
-        """Return the fault to end with, once the wait has ended; None where all is published."""
+        """Return the error to end with once the wait is over; None if everything is published."""
         if not self.unfinished(snapshot):
             return None
-        error = _gravest_fault(self._to_mend(snapshot), self.policy)
+        error = _select_error(self._find_blocking_profiles(snapshot), self.policy)
         if error is not None:
             return error
-        if not self._is_late(now):
-            return ExchangeUnavailable("A signal came before the answer of STS.")
+        if not self._is_past_deadline(now):
+            return ExchangeUnavailable("A signal stopped the broker before STS answered.")
         return ExchangeUnavailable(
-            f"STS had not answered after {self.timeout.total_seconds():g} s.",
-            "Give --timeout more seconds, or look at what stands between the pod and STS: proxy, firewall, mesh.",
+            f"STS did not answer within {self.timeout.total_seconds():g} s.",
+            "Increase --timeout, or check the network path from the pod to STS: proxy, firewall, service mesh.",
         )
 
-    def _to_mend(self, snapshot: Snapshot) -> Sequence[ProfileStatus]:
-        """Return the profiles whose faults keep the unfinished ones waiting: themselves, or their sources."""
+    def _find_blocking_profiles(self, snapshot: Snapshot) -> Sequence[ProfileStatus]:
+        """Return the profiles whose faults block the unfinished ones: these themselves, or their sources."""
         by_name = {profile.profile: profile for profile in snapshot.profiles}
         found = []
         for each in self.unfinished(snapshot):
@@ -73,26 +75,26 @@ class Awaited:
             found.append(profile)
         return found
 
-    def _is_late(self, now: timedelta) -> bool:
+    def _is_past_deadline(self, now: timedelta) -> bool:
         return now >= self.began + self.timeout
 
 
-def _is_hopeless(profile: ProfileStatus, policy: RefreshPolicy) -> bool:
-    """Return whether the profile has a fault that waiting will not mend."""
+def _has_lasting_fault(profile: ProfileStatus, policy: RefreshPolicy) -> bool:
+    """Return whether the profile has a fault that does not pass without action."""
     if profile.fault is None:
         return False
-    error, tried_enough = profile.fault.error, profile.fault.count > policy.soon_attempts
+    error, is_repeated = profile.fault.error, profile.fault.count > policy.soon_attempts
     if isinstance(error, PublishError):
-        return error.errno in _NO_MATTER_OF_TIME
+        return error.errno in _LASTING_ERRNOS
     disposition = error.disposition
-    return disposition is Disposition.SLOW or (disposition is Disposition.SOON_THEN_SLOW and tried_enough)
+    return disposition is Disposition.SLOW or (disposition is Disposition.SOON_THEN_SLOW and is_repeated)
 
 
-def _gravest_fault(unfinished: Sequence[ProfileStatus], policy: RefreshPolicy) -> BrokerError | None:
-    """Return the fault to end with: one that waiting will not mend, else one of the token, else any."""
-    faults = [
-        (not _is_hopeless(profile, policy), not isinstance(profile.fault.error, TokenError), profile.fault.error)
-        for profile in unfinished
+def _select_error(profiles: Sequence[ProfileStatus], policy: RefreshPolicy) -> BrokerError | None:
+    """Return the error to end with: a lasting one, otherwise one of the token, otherwise any."""
+    errors = [
+        (not _has_lasting_fault(profile, policy), not isinstance(profile.fault.error, TokenError), profile.fault.error)
+        for profile in profiles
         if profile.fault is not None
     ]
-    return min(faults, key=lambda fault: fault[:2])[-1] if faults else None
+    return min(errors, key=lambda error: error[:2])[-1] if errors else None

@@ -1,7 +1,7 @@
-"""The values that flow through the broker: tokens, credentials, generations, and what the settings ask for.
+"""The values of the broker: tokens, credentials, generations, and the configuration.
 
-Rules: values are frozen; a secret is wrapped in `Secret` from the moment it is read; claims that nobody has verified
-say so in their type's name. Knows no file, no network and no clock.
+Rules: values are frozen; a secret is wrapped in `Secret` as soon as it is read; the type of unverified claims is named
+accordingly. This module does not know files, networks or clocks.
 """
 
 from __future__ import annotations
@@ -12,37 +12,36 @@ from datetime import datetime, timedelta
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where Kubernetes mounts what a pod needs to ask its API, in every pod (ServiceAccount admission)."""
+"""Where Kubernetes mounts the credentials for its API in every pod (ServiceAccount admission controller)."""
 DEFAULT_PUBLISH_DIRECTORY = "/var/run/aws"
 DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
 ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
-"""In the publish directory: what the loopback endpoint wants to see in `Authorization`."""
+"""The file in the publish directory with the bearer token of the credentials endpoint."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
-"""The same in every partition, China's included."""
+"""The same in every partition, including the China Regions."""
 SESSION_NAME_MAXIMUM_LENGTH = 64
 SESSION_NAME_MINIMUM_LENGTH = 2
-_POD_LENGTH_KEPT = 40
+_MINIMUM_POD_LENGTH = 40
 SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
-"""What Kubernetes puts into every pod of a namespace that has a Service named broker, or broker-something."""
+"""Variables that Kubernetes sets in every pod of a namespace with a Service named broker, or broker-something."""
 TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
 
 
 def redacted(text: str) -> str:
-    """Return the text with everything that looks like a token cut out."""
+    """Return the text without anything that looks like a JWT."""
     return TOKEN_LIKE.sub("<redacted>", text)
 
 
 def printable(text: str) -> str:
-    """Return the text without what could move a terminal's cursor: claims and answers are anybody's text."""
+    """Return the text without control characters, because claims and responses are written by other parties."""
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
 class Secret:
     """Text that prints as `<redacted>`.
 
-    `reveal()` is for `exchange`, `sts_client`, `token_request_call` and `formats`, for `denials` to cut it out, and for
-    `token_signature` to check it.
+    Only code that sends, publishes or verifies the secret, or removes it from other text, may call `reveal()`.
     """
 
     __slots__ = ("_text",)
@@ -51,7 +50,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself, to be handed on and not kept."""
+        """Return the text itself. Pass it on, and do not keep it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -67,14 +66,15 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret cannot be serialised")
+        raise TypeError("a Secret cannot be serialized")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnverifiedClaims:
-    """What a token says of itself. Only STS verifies it; the broker uses it to wait, to explain and to name sessions.
+    """The claims of a token. Only STS verifies them.
 
-    `issued_at` is None where the token carries no `iat`; the Kubernetes names are "" where it carries none.
+    The broker uses them to schedule refreshes, to explain errors and to name sessions. `issued_at` is None if the token
+    has no `iat`. The Kubernetes names are "" if it has none.
     """
 
     issuer: str
@@ -94,7 +94,7 @@ class UnverifiedClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundToken:
-    """A token as it was read. `fingerprint` is a short hash that names it in logs."""
+    """A token as it was read. `fingerprint` is a short hash that identifies it in logs."""
 
     raw: Secret
     fingerprint: str
@@ -103,11 +103,11 @@ class BoundToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemporaryCredentials:
-    """What one exchange returned.
+    """The result of one exchange.
 
-    `received_at` is this node's clock, `expires_at` STS's word (and what readers are told). `lifetime` is how long the
-    session was granted for, counted on STS's own clock, so that a node whose clock is off neither counts on time that
-    it does not have nor calls too often. `clock_skew` is STS's clock less the node's; None: the answer had no date.
+    `received_at` is on the clock of the node. `expires_at` is the expiry in the response, which readers get. `lifetime`
+    is the session's lifetime by the clock of STS, so that a wrong clock of the node does not change when credentials
+    are refreshed. `clock_skew` is the clock of STS minus the clock of the node; None if the response had no date.
     """
 
     access_key_id: str
@@ -123,20 +123,20 @@ class TemporaryCredentials:
 
     @property
     def lapses_at(self) -> datetime:
-        """The instant on this node's clock at which STS ends the session."""
+        """When the session ends, on the clock of the node."""
         return self.received_at + self.lifetime
 
     @property
     def usable_until(self) -> datetime:
-        """The instant on this node's clock from which readers cannot use them: theirs go by `expires_at`."""
+        """Until when readers can use the credentials, on the clock of the node. Readers compare `expires_at`."""
         return min(self.lapses_at, self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The `number`-th credentials (from 1) that a profile got since the broker started.
+    """The credentials of a profile, numbered from 1 since the broker started.
 
-    `reason` says why they were asked for, `fingerprint` names the token that was sent for them.
+    `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
     """
 
     profile: str
@@ -148,23 +148,23 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSession:
-    """Another profile's credentials, with which a chained role is asked for: what a token is to the other profiles."""
+    """The credentials of another profile, which a chained role is assumed with instead of a token."""
 
     generation: Generation
 
     @property
     def fingerprint(self) -> str:
-        """What names it in logs: the source's name and the number of its generation."""
+        """The identifier in logs: the name of the source and the number of its generation."""
         return f"{self.generation.profile}-{self.generation.number}"
 
 
 Proof = BoundToken | SourceSession
-"""What an exchange is made with."""
+"""What STS gets as proof of identity: a token, or the credentials of a source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSpec:
-    """How a chained role is asked for: with the credentials of the profile `source`, by AssumeRole."""
+    """How a chained role is assumed: by AssumeRole, with the credentials of the profile `source`."""
 
     source: str
     external_id: str | None = None
@@ -175,10 +175,10 @@ class ChainSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileSpec:
-    """One role to hold credentials for. `session_name` None: made from the token (see `session_name_for`).
+    """A role to keep credentials for.
 
-    Where there is a `chain`, no token is read: `token_file` and `audience` say nothing then. Where tokens are asked of
-    the Kubernetes API, `token_file` says nothing.
+    If `session_name` is None, the name is derived from the token (see `session_name_for`). `token_file` and `audience`
+    are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
     """
 
     name: str
@@ -196,7 +196,7 @@ class ProfileSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StsSpec:
-    """How STS is reached: the standard AWS variables, resolved. Empty text stands for "as botocore decides"."""
+    """How to call STS, from the standard AWS variables. "" means the default of botocore."""
 
     endpoint_url: str = ""
     use_fips: bool = False
@@ -206,20 +206,21 @@ class StsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequestSpec:
-    """Where the Kubernetes API is; `directory` has the pod's own service account token, and the cluster's CA."""
+    """The address of the Kubernetes API. `directory` has the pod's own service account token and the cluster's CA."""
 
     host: str
     port: int
     directory: str = SERVICE_ACCOUNT_DIRECTORY
     timeout_seconds: float = 10
-    """Of each step of a call."""
+    """For each step of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSpec:
-    """Where files go and who may read them. `group` None: the group that the directory or the process gives.
+    """Where files are published, and who can read them.
 
-    `process_command` is what `config` lets SDKs run, with `{file}`, `{profile}` and `{directory}` to be filled in.
+    If `group` is None, files get the group of the directory or of the process. `process_command` is the
+    `credential_process` in `config`, in which `{file}`, `{profile}` and `{directory}` are replaced.
     """
 
     directory: str = DEFAULT_PUBLISH_DIRECTORY
@@ -231,9 +232,9 @@ class PublishSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """All that the broker was asked to do, valid as a whole. `warnings` are for the log at start.
+    """The validated configuration. `warnings` are logged at the start.
 
-    `token_request` None: bound tokens stand in files.
+    If `token_request` is None, tokens are read from files.
     """
 
     profiles: tuple[ProfileSpec, ...]
@@ -251,29 +252,29 @@ class Configuration:
 
     @property
     def default_profile(self) -> str:
-        """The profile named `default`, else the only one; "" where it could be any of several."""
+        """The profile named `default`, otherwise the only one; "" if there are several and none has that name."""
         names = [profile.name for profile in self.profiles]
         return names[0] if len(names) == 1 else next((name for name in names if name == DEFAULT_PROFILE), "")
 
 
 def session_name_for(claims: UnverifiedClaims) -> str:
-    """Return the session name `namespace.pod`, which CloudTrail then shows, in the 2-64 characters that STS allows.
+    """Return the session name `namespace.pod`, which CloudTrail shows, in the 2 to 64 characters that STS allows.
 
-    Where it must be cut, the pod keeps its unique end. Without a pod the service account stands for it, without either
-    the subject's last part.
+    If it is too long, the unique end of the pod's name is kept. The service account replaces a missing pod. If both are
+    missing, the last part of the subject replaces them.
     """
     name = claims.pod or claims.service_account or claims.subject.rsplit(":", 1)[-1]
-    tail = _allowed(name)
-    head = _allowed(claims.namespace)
+    tail = _replace_invalid_characters(name)
+    head = _replace_invalid_characters(claims.namespace)
     if head:
         room = SESSION_NAME_MAXIMUM_LENGTH - 1 - len(head)
-        tail = tail[-max(room, _POD_LENGTH_KEPT) :]
+        tail = tail[-max(room, _MINIMUM_POD_LENGTH) :]
         head = head[: SESSION_NAME_MAXIMUM_LENGTH - 1 - len(tail)]
         tail = f"{head}.{tail}"
     tail = tail[-SESSION_NAME_MAXIMUM_LENGTH:]
     return tail if len(tail) >= SESSION_NAME_MINIMUM_LENGTH else f"sts-broker-{tail}".rstrip("-")
 
 
-def _allowed(text: str) -> str:
-    """Return `text` with a hyphen for each character that STS refuses in a session name."""
+def _replace_invalid_characters(text: str) -> str:
+    """Return `text` with a hyphen instead of each character that STS rejects in a session name."""
     return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", text)

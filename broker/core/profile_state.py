@@ -1,7 +1,7 @@
-"""What the loop holds and remembers for one profile, and how each happening changes it.
+"""The state of one profile in the main loop, and how each event changes it.
 
-Rules: credentials in hand are given up for later ones only; another kind of fault starts the backoff over, but not the
-streak; each new generation draws its own jitter. Does no I/O and decides nothing: see `schedule`.
+Rules: credentials are replaced by later ones only; an error of another kind restarts the backoff, but not the streak;
+each generation gets its own jitter. This module does no I/O, and decides nothing: see `schedule`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from broker.core.errors import BrokerError
     from broker.core.model import Proof, TemporaryCredentials
 
-_ON_THE_WAY = timedelta(seconds=5)
-"""A call may be under way for so long before STS looks at what it was signed with."""
+_CALL_ALLOWANCE = timedelta(seconds=5)
+"""A call may take this long until STS checks the credentials that it was signed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Flight:
-    """An exchange under way: what it is made with, why, and when it began."""
+class PendingExchange:
+    """An exchange that has not ended: what it is made with, why, and when it began."""
 
     profile: str
     proof: Proof
@@ -36,33 +36,41 @@ class Flight:
 
 
 @dataclass(slots=True, kw_only=True)
-class Holding:
-    """One profile's state. The fields that `Situation` has too are explained there."""
+class ProfileState:
+    """The state of one profile. The fields that `Situation` has too are explained there."""
 
     spec: ProfileSpec
     jitter: float
-    source: Holding | None = None
-    """A chained role's source."""
+    source: ProfileState | None = None
+    """The state of a chained role's source."""
     generation: Generation | None = None
     unpublished: bool = False
-    flight: Flight | None = None
+    pending: PendingExchange | None = None
     exchange_failure: Failure | None = None
     publish_failure: Failure | None = None
     succeeded_at: timedelta | None = None
     spent_fingerprint: str = ""
-    token_looks: int = 0
+    token_failures: int = 0
     requested: bool = False
-    seen: str = ""
-    """What the last look at the token or the source found: a fingerprint, or what tells the fault from another."""
-    decided: Decision | None = None
+    last_observation: str = ""
+    """What the last read of the token or source found: a fingerprint, or text that distinguishes the error."""
+    last_decision: Decision | None = None
 
     @property
     def credentials(self) -> TemporaryCredentials | None:
-        """What is in hand."""
+        """The credentials that the broker holds, published or not."""
         return self.generation.credentials if self.generation else None
 
-    def situation(self, at: Instant) -> Situation:
-        """Return what `decide` is to know."""
+    @property
+    def is_refreshing(self) -> bool:
+        """Whether an exchange is pending, for this profile or for a source that it depends on."""
+        state: ProfileState | None = self
+        while state is not None and state.pending is None:
+            state = state.source
+        return state is not None
+
+    def describe(self, at: Instant) -> Situation:
+        """Return what `decide` needs to know."""
         return Situation(
             at=at,
             credentials=self.credentials,
@@ -71,95 +79,92 @@ class Holding:
             publish_failure=self.publish_failure,
             succeeded_at=self.succeeded_at,
             spent_fingerprint=self.spent_fingerprint,
-            token_looks=self.token_looks,
+            token_failures=self.token_failures,
             requested=self.requested,
             held_fingerprint=self.generation.fingerprint if self.generation else "",
-            source_in_flight=self.source is not None and self.source.in_flight,
+            source_is_refreshing=self.source is not None and self.source.is_refreshing,
         )
 
-    @property
-    def in_flight(self) -> bool:
-        """Whether this profile is being refreshed, or what it hangs on."""
-        holding: Holding | None = self
-        while holding is not None and holding.flight is None:
-            holding = holding.source
-        return holding is not None
-
-    def session(self, now: datetime) -> SourceSession | None:
-        """Return what chained roles are asked for with; None where there is nothing that will reach STS unexpired."""
-        if self.generation is None or self.generation.credentials.lapses_at <= now + _ON_THE_WAY:
+    def get_session(self, now: datetime) -> SourceSession | None:
+        """Return the credentials for chained roles; None if there are none that will still be valid at STS."""
+        if self.generation is None or self.generation.credentials.lapses_at <= now + _CALL_ALLOWANCE:
             return None
         return SourceSession(generation=self.generation)
 
-    def unavailable(self) -> SourceUnavailable:
-        """Return why chained roles must wait, where `session` is None."""
-        what = "whose credentials have expired" if self.generation else "which has no credentials yet"
-        return SourceUnavailable(f"Waits for its source, profile {self.spec.name}, {what}.")
+    def explain_unavailability(self) -> SourceUnavailable:
+        """Return why chained roles must wait, if `get_session` returns None."""
+        problem = "whose credentials have expired" if self.generation else "which has no credentials yet"
+        return SourceUnavailable(f"Waiting for source profile {self.spec.name}, {problem}.")
 
-    def phase(self, now: datetime, policy: RefreshPolicy) -> Phase:
-        """Return where in their life the credentials in hand are."""
+    def get_phase(self, now: datetime, policy: RefreshPolicy) -> Phase:
+        """Return the phase of the credentials that the broker holds."""
         return phase_of(self.credentials, now, policy, self.jitter)
 
-    def launched(self, proof: Proof, reason: Reason, at: Instant) -> Flight:
-        """Return the exchange that now begins."""
-        self.flight = Flight(profile=self.spec.name, proof=proof, reason=reason, began=at)
+    def begin_exchange(self, proof: Proof, reason: Reason, at: Instant) -> PendingExchange:
+        """Record that an exchange begins. Return it."""
+        self.pending = PendingExchange(profile=self.spec.name, proof=proof, reason=reason, began=at)
         self.requested = False
-        return self.flight
+        return self.pending
 
-    def exchanged(self, flight: Flight, credentials: TemporaryCredentials, at: Instant, jitter: float) -> bool:
-        """Take new credentials in hand, to be published. Return False where they came too late to be of use."""
-        if self.flight is flight:
-            self.flight = None
+    def accept_credentials(
+        self, exchange: PendingExchange, credentials: TemporaryCredentials, at: Instant, jitter: float
+    ) -> bool:
+        """Hold new credentials, to be published. Return False if they arrived too late to be useful."""
+        if self.pending is exchange:
+            self.pending = None
         elif self.credentials is not None and credentials.expires_at <= self.credentials.expires_at:
             return False
         self.generation = Generation(
             profile=self.spec.name,
             number=self.generation.number + 1 if self.generation else 1,
             credentials=credentials,
-            reason=flight.reason.value,
-            fingerprint=flight.proof.fingerprint,
+            reason=exchange.reason.value,
+            fingerprint=exchange.proof.fingerprint,
         )
         self.jitter = jitter
         self.unpublished, self.publish_failure = True, None
         self.exchange_failure, self.succeeded_at = None, at.monotonic
-        if flight.reason is Reason.LAST_CHANCE:
-            self.spent_fingerprint = flight.proof.fingerprint
+        if exchange.reason is Reason.LAST_CHANCE:
+            self.spent_fingerprint = exchange.proof.fingerprint
         return True
 
-    def exchange_failed(self, flight: Flight, error: BrokerError, at: Instant, jitter: float) -> Failure:
-        """Begin the backoff that follows a failed exchange."""
-        self.flight = None
-        self.exchange_failure = _failure(self.exchange_failure, error, at, jitter, flight.proof.fingerprint)
+    def fail_exchange(self, exchange: PendingExchange, error: BrokerError, at: Instant, jitter: float) -> Failure:
+        """Record that an exchange failed. Return the failure, which determines the backoff."""
+        self.pending = None
+        self.exchange_failure = _count_failure(self.exchange_failure, error, at, jitter, exchange.proof.fingerprint)
         return self.exchange_failure
 
-    def published(self) -> None:
-        """Know that readers have what is in hand."""
+    def mark_published(self) -> None:
+        """Record that readers have the credentials."""
         self.unpublished, self.publish_failure = False, None
 
-    def lost(self) -> bool:
-        """Know that readers see nothing of what was published. Return False where nothing was."""
+    def mark_lost(self) -> bool:
+        """Record that the published files are gone. Return False if nothing was published."""
         if self.generation is None or self.unpublished:
             return False
         self.unpublished = True
         return True
 
-    def publish_failed(self, error: BrokerError, at: Instant, jitter: float) -> Failure:
-        """Begin the backoff that follows a failed publish."""
-        self.publish_failure = _failure(self.publish_failure, error, at, jitter)
+    def fail_publish(self, error: BrokerError, at: Instant, jitter: float) -> Failure:
+        """Record that publishing failed. Return the failure, which determines the backoff."""
+        self.publish_failure = _count_failure(self.publish_failure, error, at, jitter)
         return self.publish_failure
 
-    def retry_in(self, failure: Failure, at: Instant, policy: RefreshPolicy) -> timedelta:
+    def get_backoff(self, failure: Failure, at: Instant, policy: RefreshPolicy) -> timedelta:
         """Return the backoff that follows `failure`."""
-        return backoff(failure, self.phase(at.now, policy), policy)
+        return backoff(failure, self.get_phase(at.now, policy), policy)
 
 
-def _failure(before: Failure | None, error: BrokerError, at: Instant, jitter: float, fingerprint: str = "") -> Failure:
-    same = before is not None and before.reason == error.reason
+def _count_failure(
+    before: Failure | None, error: BrokerError, at: Instant, jitter: float, fingerprint: str = ""
+) -> Failure:
+    """Return the failure, counted together with those before it."""
+    is_same_kind = before is not None and before.reason == error.reason
     return Failure(
         reason=error.reason,
         at=at.monotonic,
         disposition=error.disposition,
-        attempts=before.attempts + 1 if before is not None and same else 1,
+        attempts=before.attempts + 1 if before is not None and is_same_kind else 1,
         streak=before.streak + 1 if before is not None else 1,
         jitter=jitter,
         fingerprint=fingerprint,

@@ -1,8 +1,9 @@
-"""THE clockwork: what to do now, and when to look again. Pure: time, chance and facts come in, a Decision comes out.
+"""The refresh schedule: what to do for a profile now, and when to decide again.
 
-`decide` tries its rules in the order in which docs/architecture.md lists them; the first match wins. Every number that
-shapes the timing is a field of `RefreshPolicy`. Expiry is compared on the wall clock; backoff, intervals and naps on
-the monotonic clock. Refuses to know files, networks and the profile's name.
+`decide` tries its rules in the order in which docs/architecture.md lists them, and the first rule that matches applies.
+Every number that affects the timing is a field of `RefreshPolicy`. Expiry is compared on the wall clock; backoff and
+intervals are measured on the monotonic clock. This module is pure: time, random numbers and facts are arguments. It
+does not know files, networks or the names of profiles.
 """
 
 from __future__ import annotations
@@ -10,29 +11,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential
 
 from broker.core.errors import Disposition, SourceUnavailable, TokenError
 from broker.core.model import BoundToken, Proof, SourceSession
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
     from broker.core.clock import Instant
     from broker.core.model import TemporaryCredentials
 
 Reading = BoundToken | SourceSession | TokenError | SourceUnavailable
-"""What a look at the token, or at a chained role's source, found."""
+"""The result of reading the token, or the source of a chained role."""
 ZERO = timedelta(0)
-_ATTEMPTS_TOLD = 64  # 2**64 is past every cap; more would only cost time
+_RETRYING = Retrying()
+"""The retry object that a RetryCallState belongs to. It never runs: the main loop does the retries."""
 
 
 @unique
 class Action(Enum):
-    """What the loop does next for one profile."""
+    """What the main loop does next for one profile."""
 
     EXCHANGE = "exchange"
     PUBLISH = "publish"
@@ -41,26 +41,26 @@ class Action(Enum):
 
 @unique
 class Phase(Enum):
-    """Where a profile's credentials are in their life."""
+    """The phase of a profile's credentials, by the time that remains of their lifetime."""
 
     STARTING = "starting"
-    """None held yet."""
+    """There are no credentials yet."""
     FRESH = "fresh"
-    """Not due."""
+    """A refresh is not due yet."""
     ADVISORY = "advisory"
-    """Due for refresh, with time to spare."""
+    """A refresh is due, and there is time for retries."""
     MANDATORY = "mandatory"
-    """Due, and close to their end: the last 10 minutes, or the last sixth of a shorter life."""
+    """A refresh is urgent: the last 10 minutes, or the last sixth of a shorter lifetime."""
     EXPIRED = "expired"
 
 
 @unique
 class Reason(Enum):
-    """Why `decide` decided so: the `reason` of a refresh in logs and metrics where nothing failed."""
+    """Why `decide` decided as it did. It is the `reason` of a successful refresh in logs and metrics."""
 
     UNPUBLISHED = "unpublished"
     BACKOFF = "backoff"
-    NO_USABLE_TOKEN = "no_usable_token"  # noqa: S105 - a word, no secret
+    NO_USABLE_TOKEN = "no_usable_token"  # noqa: S105 - not a secret
     NO_CREDENTIALS = "no_credentials"
     REQUESTED = "requested"
     MINIMUM_INTERVAL = "minimum_interval"
@@ -74,43 +74,42 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Delays that double from `base` to `cap`, by tenacity's strategy."""
+    """Delays that double from `base` to `cap`: the wait strategy of tenacity."""
 
     base: timedelta
     cap: timedelta
 
     def ceiling(self, attempts: int) -> timedelta:
-        """Return the longest delay after `attempts` (from 1) failures in a row."""
-        strategy = wait_exponential(multiplier=self.base.total_seconds(), max=self.cap.total_seconds())
-        # The strategy reads nothing but the attempt's number of tenacity's call state.
-        return timedelta(
-            seconds=strategy(cast("RetryCallState", SimpleNamespace(attempt_number=min(attempts, _ATTEMPTS_TOLD))))
-        )
+        """Return the maximum delay after `attempts` (from 1) failures in a row."""
+        state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
+        state.attempt_number = attempts
+        return timedelta(seconds=wait_exponential(multiplier=self.base.total_seconds(), max=self.cap)(state))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
-    """Every number of the clockwork.
+    """Every number that affects the timing.
 
-    `streak_free` failures in a row are followed as quickly as backoff allows; from then on `streak_floor` is the
-    shortest delay, whatever the faults are: at most 10 calls in the first minute, and 9 + 3600/36 = 109 in the first
-    hour.
+    After the first `streak_free` failures in a row, backoff alone determines the delay. After more, the delay is at
+    least `streak_floor`, whatever the errors are. This allows at most 10 calls in the first minute, and
+    9 + 3600/36 = 109 calls in the first hour.
     """
 
     minimum_interval: timedelta = timedelta(seconds=60)
     nap: timedelta = timedelta(seconds=30)
-    token_look: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15))
+    """The maximum time between two iterations of the main loop."""
+    token_retry: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15))
     soon: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60))
     slow: Backoff = Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5))
     soon_attempts: int = 5
-    """After so many failures in a row, SOON_THEN_SLOW goes the slow lane."""
+    """After this many failures in a row, SOON_THEN_SLOW is treated as SLOW."""
     mandatory_backoff_cap: timedelta = timedelta(seconds=40)
     streak_free: int = 8
     streak_floor: timedelta = timedelta(seconds=36)
     jitter_share: float = 0.1
-    """The most that chance adds to the lead, as a share of the lifetime."""
+    """The maximum random addition to the lead, as a share of the lifetime."""
     rotation_overdue_share: float = 0.9
-    """The kubelet rotates at 80 % of a token's life; past this share it is late."""
+    """The kubelet rotates a token at 80 % of its lifetime. Beyond this share, rotation is overdue."""
     sdk_window: timedelta = timedelta(minutes=15)
     sdk_window_long: timedelta = timedelta(minutes=60)
     long_session: timedelta = timedelta(minutes=90)
@@ -119,10 +118,11 @@ class RefreshPolicy:
     mandatory_share: float = 1 / 6
 
     def lead(self, lifetime: timedelta, jitter: float = 0.0) -> timedelta:
-        """Return how long before their end credentials of this lifetime are refreshed; `jitter` in [0, 1).
+        """Return how long before their expiry credentials of this lifetime are refreshed; `jitter` is in [0, 1).
 
-        Half the lifetime, or more where that keeps readers out of the SDKs' own refresh windows (botocore: 15 min; the
-        newest SDKs: 60 min for sessions of 90 min or more), as long as a quarter of the lifetime remains to be used.
+        This is half of the lifetime. It is more if that keeps readers out of the SDKs' own refresh windows and leaves
+        a quarter of the lifetime to use. The windows are 15 min in botocore, and 60 min in the newest SDKs for sessions
+        of 90 min or more.
         """
         window = self.sdk_window_long if lifetime >= self.long_session else self.sdk_window
         outside_window = max(lifetime / 2, window + self.sdk_margin)
@@ -130,15 +130,15 @@ class RefreshPolicy:
         return lead + lifetime * (self.jitter_share * jitter)
 
     def due_at(self, held: TemporaryCredentials, jitter: float) -> datetime:
-        """Return when these credentials are due for refresh, on this node's clock."""
+        """Return when a refresh of these credentials is due, on the clock of the node."""
         return held.lapses_at - self.lead(held.lifetime, jitter)
 
     def keeps_out_of_sdk_windows(self, lifetime: timedelta) -> bool:
-        """Return whether readers can be spared the SDKs' refresh windows with sessions of this lifetime."""
+        """Return whether sessions of this lifetime can be refreshed before the SDKs' refresh windows begin."""
         return self.lead(lifetime) >= self.sdk_window + self.sdk_margin
 
     def mandatory_lead(self, lifetime: timedelta) -> timedelta:
-        """Return the length of the mandatory window."""
+        """Return the length of the MANDATORY phase."""
         return min(self.mandatory_window, lifetime * self.mandatory_share)
 
 
@@ -146,8 +146,8 @@ class RefreshPolicy:
 class Failure:
     """The last failed exchange or publish.
 
-    `at` is monotonic; `attempts` counts this kind of fault in a row, `streak` all faults in a row; `jitter` in [0, 1)
-    was drawn when it failed.
+    `at` is monotonic. `attempts` counts failures of this kind in a row, `streak` failures of all kinds in a row.
+    `jitter` is a random number in [0, 1), drawn when it failed.
     """
 
     reason: str
@@ -157,36 +157,36 @@ class Failure:
     streak: int
     jitter: float
     fingerprint: str = ""
-    """The token that was sent."""
+    """The fingerprint of the token, or of the source's generation, that was used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What the loop knows of one profile. Monotonic instants are those of `Instant.monotonic`."""
+    """What the main loop knows about one profile."""
 
     at: Instant
     credentials: TemporaryCredentials | None = None
     unpublished: bool = False
-    """A sink lacks the credentials in hand."""
+    """The credentials have not been published."""
     exchange_failure: Failure | None = None
     publish_failure: Failure | None = None
     succeeded_at: timedelta | None = None
-    """When the last exchange succeeded, monotonic."""
+    """When the last exchange succeeded (monotonic)."""
     spent_fingerprint: str = ""
-    """The token that has had its last-chance exchange."""
-    token_looks: int = 1
-    """How many looks in a row, this one included, found no usable token."""
+    """The token that was already used for a last-chance exchange."""
+    token_failures: int = 1
+    """How many reads in a row, this one included, found no usable token."""
     requested: bool = False
-    """Somebody asked for a refresh now."""
+    """A refresh was requested, for example by SIGHUP."""
     held_fingerprint: str = ""
-    """The token, or the source's generation, that the credentials in hand were asked for with."""
-    source_in_flight: bool = False
-    """A chained role's source, or that one's own, is being refreshed."""
+    """The token, or the source's generation, that the current credentials were obtained with."""
+    source_is_refreshing: bool = False
+    """An exchange is pending for a chained role's source, or for a source of that source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do, and how long the loop may sleep if that is nothing. `refresh_at` is when a refresh is next due."""
+    """What to do, and for WAIT how long the loop may sleep. `refresh_at` is when the next refresh is due."""
 
     action: Action
     phase: Phase
@@ -195,13 +195,10 @@ class Decision:
     refresh_at: datetime | None = None
 
 
-def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in one place
+def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in one place
     situation: Situation, reading: Reading, policy: RefreshPolicy, jitter: float
 ) -> Decision:
-    """Return what to do for one profile. `jitter` in [0, 1) is drawn once a generation.
-
-    The rules are numbered as in docs/architecture.md. Never raises.
-    """
+    """Return what to do for one profile. `jitter` in [0, 1) is drawn once for each generation. Never raises."""
     held, at = situation.credentials, situation.at
     phase = phase_of(held, at.now, policy, jitter)
     due_at = policy.due_at(held, jitter) if held else None
@@ -210,20 +207,20 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
         wake_in = min(max(wake_in, ZERO), policy.nap)
         return Decision(action=action, phase=phase, reason=reason, wake_in=wake_in, refresh_at=due_at)
 
-    naps: list[timedelta] = []  # what any WAIT below must not oversleep
+    limits: list[timedelta] = []  # a WAIT below must not sleep longer than any of these
     if situation.unpublished:
-        pending = _left(situation.publish_failure, at, phase, policy)
+        pending = _get_remaining_backoff(situation.publish_failure, at, phase, policy)
         if pending <= ZERO:
             return decision(Action.PUBLISH, Reason.UNPUBLISHED)  # 1
-        naps.append(pending)
-    pending = _left(situation.exchange_failure, at, phase, policy, reading)
+        limits.append(pending)
+    pending = _get_remaining_backoff(situation.exchange_failure, at, phase, policy, reading)
     if pending > ZERO and not situation.requested:
-        return decision(Action.WAIT, Reason.BACKOFF, min([pending, *naps]))  # 2
+        return decision(Action.WAIT, Reason.BACKOFF, min([pending, *limits]))  # 2
     if isinstance(reading, TokenError):
-        look = reading.look_in or policy.token_look.ceiling(situation.token_looks)
-        return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([look, *naps]))  # 3
-    if isinstance(reading, SourceUnavailable) or situation.source_in_flight:
-        return decision(Action.WAIT, Reason.SOURCE_AWAITED, min(naps, default=policy.nap))  # 3
+        retry_in = reading.look_in or policy.token_retry.ceiling(situation.token_failures)
+        return decision(Action.WAIT, Reason.NO_USABLE_TOKEN, min([retry_in, *limits]))  # 3
+    if isinstance(reading, SourceUnavailable) or situation.source_is_refreshing:
+        return decision(Action.WAIT, Reason.SOURCE_AWAITED, min(limits, default=policy.nap))  # 3
     if held is None or due_at is None:
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
@@ -231,27 +228,27 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules, in their order, in
     if situation.succeeded_at is not None:
         pending = situation.succeeded_at + policy.minimum_interval - at.monotonic
         if pending > ZERO:
-            return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *naps]))  # 5
+            return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *limits]))  # 5
     if held.received_at > at.now:
         return decision(Action.EXCHANGE, Reason.CLOCK_LEAPT_BACK)  # 6
     due_in = due_at - at.now
-    if situation.succeeded_at is not None:  # a wall clock that leapt back by less than their age is not believed
+    if situation.succeeded_at is not None:  # do not postpone if the wall clock jumped back
         due_in = min(due_in, situation.succeeded_at + (due_at - held.received_at) - at.monotonic)
     if due_in <= ZERO:
         return decision(Action.EXCHANGE, Reason.REFRESH_DUE)  # 7
-    naps.append(due_in)
+    limits.append(due_in)
     if isinstance(reading, SourceSession) and reading.fingerprint != situation.held_fingerprint:
         return decision(Action.EXCHANGE, Reason.SOURCE_RENEWED)  # 8
     overdue_at = rotation_overdue_at(reading, policy)
     if overdue_at is not None and reading.fingerprint != situation.spent_fingerprint:
         if overdue_at <= at.now:
             return decision(Action.EXCHANGE, Reason.LAST_CHANCE)  # 8
-        naps.append(overdue_at - at.now)
-    return decision(Action.WAIT, Reason.NOT_DUE, min(naps))  # 9
+        limits.append(overdue_at - at.now)
+    return decision(Action.WAIT, Reason.NOT_DUE, min(limits))  # 9
 
 
 def phase_of(held: TemporaryCredentials | None, now: datetime, policy: RefreshPolicy, jitter: float) -> Phase:
-    """Return where in their life the credentials in hand are."""
+    """Return the phase of these credentials."""
     if held is None:
         return Phase.STARTING
     remaining = held.lapses_at - now
@@ -263,7 +260,7 @@ def phase_of(held: TemporaryCredentials | None, now: datetime, policy: RefreshPo
 
 
 def rotation_overdue_at(proof: Proof, policy: RefreshPolicy) -> datetime | None:
-    """Return when the kubelet is late with this token's rotation; None for no token, or one that hides its age."""
+    """Return when the rotation of this token is overdue; None for a chained role, or a token without `iat`."""
     if isinstance(proof, SourceSession) or proof.claims.issued_at is None:
         return None
     issued_at = proof.claims.issued_at
@@ -271,10 +268,11 @@ def rotation_overdue_at(proof: Proof, policy: RefreshPolicy) -> datetime | None:
 
 
 def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token: bool = False) -> timedelta:
-    """Return the delay that follows `failure`: the upper half of the lane's ceiling, spread by its jitter.
+    """Return the delay that follows `failure`: between half of the ceiling and all of it, chosen by its jitter.
 
-    Half rather than all of it is left to chance, because a spread down to nothing cannot promise any number of calls
-    (docs/adr/0004-backoff.md). `new_token`: there is another token, or generation of the source, than the one rejected.
+    Only half of the delay is random, because with full jitter the number of calls would have no upper bound
+    (docs/adr/0004-backoff.md). `new_token` is whether the token, or the source's generation, is another one than the
+    one that was rejected.
     """
     attempts, slow = failure.attempts, failure.disposition is Disposition.SLOW
     if failure.disposition is Disposition.SOON_THEN_SLOW:
@@ -289,10 +287,10 @@ def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token:
     return max(delay, policy.streak_floor) if failure.streak > policy.streak_free else delay
 
 
-def _left(
+def _get_remaining_backoff(
     failure: Failure | None, at: Instant, phase: Phase, policy: RefreshPolicy, reading: Reading | None = None
 ) -> timedelta:
-    """Return what is left of the backoff after `failure`; zero or less when it is over."""
+    """Return the time that remains of the backoff after `failure`; zero or less once it is over."""
     if failure is None:
         return ZERO
     new_token = isinstance(reading, Proof) and reading.fingerprint != failure.fingerprint

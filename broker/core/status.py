@@ -1,7 +1,7 @@
-"""What is known of every profile, for those who ask: probes, metrics, `/status`.
+"""The status of every profile, for probes, metrics and `/status`.
 
-The loop's events come in through `Status.record`, from one thread; any thread takes a `Snapshot`. `is_live` and
-`is_ready` are the only places that say what live and ready mean. Holds no secret and refuses to know how it is shown.
+The main loop records its events with `Status.record`, from one thread; any thread can take a `Snapshot`. `is_live` and
+`is_ready` define liveness and readiness. The status contains no secret. This module does not know how it is displayed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from broker.core.model import ProfileSpec
 
 LIVE_WITHIN = timedelta(seconds=90)
-"""Three naps: a loop that has not turned for so long is stuck."""
+"""Three times `RefreshPolicy.nap`: a main loop that has begun no iteration for this long is stuck."""
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SUCCESS = "success"
 FAILURE = "failure"
@@ -43,7 +43,7 @@ FAILURE = "failure"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A fault that a profile has now, since when it has lasted, and how often an attempt met it (a token's: once)."""
+    """A current fault of a profile. `count` is the number of attempts that met it; for a fault of the token, 1."""
 
     error: BrokerError
     since: datetime
@@ -52,13 +52,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """A histogram: `counts` has one number a bucket of DURATION_BUCKETS_SECONDS, and one for what is longer."""
+    """A histogram: `counts` has a number for each bucket of DURATION_BUCKETS_SECONDS, and one for longer durations."""
 
     counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS_SECONDS) + 1)
     sum_seconds: float = 0.0
 
-    def with_another(self, duration: timedelta) -> Durations:
-        """Return the histogram with one more duration in it."""
+    def add(self, duration: timedelta) -> Durations:
+        """Return the histogram with one more duration."""
         seconds = duration.total_seconds()
         index = sum(seconds > bound for bound in DURATION_BUCKETS_SECONDS)
         counts = tuple(count + (position == index) for position, count in enumerate(self.counts))
@@ -67,13 +67,13 @@ class Durations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileStatus:
-    """One profile as it is now. `refreshes` counts by outcome and reason; generation 0 means none yet."""
+    """The current state of one profile. `refreshes` counts by outcome and reason; generation 0 means none yet."""
 
     profile: str
     role_arn: str
     required: bool
     source: str = ""
-    """The profile that a chained role is asked for with; "" where a token is sent."""
+    """The source profile of a chained role; "" for a profile that uses a token."""
     phase: Phase = Phase.STARTING
     generation: int = 0
     expires_at: datetime | None = None
@@ -94,13 +94,17 @@ class ProfileStatus:
 
     @property
     def fault(self) -> Fault | None:
-        """The fault to mend first: without token or source there is no exchange, without that nothing to publish."""
+        """The fault to fix first. Without a token or source there is no exchange, and without it nothing to publish."""
         return self.token_fault or self.source_fault or self.exchange_fault or self.publish_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything at one moment. `turned_at` is the loop's last turn, monotonic; `clock_skew` STS's clock less ours."""
+    """The status at one moment.
+
+    `turned_at` is when the last iteration of the main loop began (monotonic). `clock_skew` is the clock of STS minus
+    the clock of the node.
+    """
 
     profiles: Sequence[ProfileStatus]
     exchange_durations: Durations
@@ -109,7 +113,7 @@ class Snapshot:
 
 
 class Status:
-    """Holds the present state."""
+    """Keeps the current status."""
 
     def __init__(self, profiles: Sequence[ProfileSpec]) -> None:
         self._profiles = {
@@ -126,7 +130,7 @@ class Status:
         self._clock_skew: timedelta | None = None
 
     def snapshot(self) -> Snapshot:
-        """Return the state as it is now, which later events do not touch. Any thread may call it."""
+        """Return the current status, which later events do not change. Any thread may call this."""
         return Snapshot(
             profiles=tuple(self._profiles.values()),
             exchange_durations=self._durations,
@@ -135,9 +139,9 @@ class Status:
         )
 
     def record(self, event: Event) -> None:
-        """Take in what happened."""
+        """Update the status."""
         if isinstance(event, Exchanged | ExchangeFailed):
-            self._durations = self._durations.with_another(event.duration)
+            self._durations = self._durations.add(event.duration)
         match event:
             case Turned():
                 self._turned_at = event.at.monotonic
@@ -145,15 +149,15 @@ class Status:
                 pass
             case Exchanged() | Published():
                 name = event.generation.profile
-                self._profiles[name] = _after(self._profiles[name], event)
+                self._profiles[name] = _apply(self._profiles[name], event)
                 skew = event.generation.credentials.clock_skew
                 self._clock_skew = self._clock_skew if skew is None else skew
             case _:
-                self._profiles[event.profile] = _after(self._profiles[event.profile], event)
+                self._profiles[event.profile] = _apply(self._profiles[event.profile], event)
 
 
 def is_live(snapshot: Snapshot, monotonic: timedelta) -> bool:
-    """Return whether the loop turns. Neither STS nor the disk has a say in it."""
+    """Return whether the main loop is alive. Neither STS nor the disk affects it."""
     return snapshot.turned_at is not None and monotonic - snapshot.turned_at < LIVE_WITHIN
 
 
@@ -175,21 +179,21 @@ def is_ready(snapshot: Snapshot, now: datetime) -> bool:
 
 
 def why_unready(profile: ProfileStatus) -> str:
-    """Return why readers of the files have no unexpired credentials, in a sentence or two."""
+    """Return why readers of the files have no unexpired credentials."""
     if profile.fault is not None:
         return f"{profile.fault.error.reason}: {profile.fault.error}"
     return "no credentials published yet" if profile.published_usable_until is None else "credentials expired"
 
 
 def why_not_held(profile: ProfileStatus) -> str:
-    """Return why the broker itself holds no unexpired credentials: whether they could be published has no say in it."""
+    """Return why the broker itself holds no unexpired credentials, whether or not it could publish them."""
     fault = profile.fault
     if fault is not None and fault is not profile.publish_fault:
         return f"{fault.error.reason}: {fault.error}"
     return "no credentials yet" if profile.expires_at is None else "credentials expired"
 
 
-def _after(  # noqa: PLR0911 - one for each event
+def _apply(  # noqa: PLR0911 - one for each event
     profile: ProfileStatus,
     event: TokenObserved
     | TokenUnfit
@@ -202,7 +206,7 @@ def _after(  # noqa: PLR0911 - one for each event
     | PublishedLost
     | PublishFailed,
 ) -> ProfileStatus:
-    """Return the profile's state after the event."""
+    """Return the status of the profile after the event."""
     match event:
         case Decided(decision=decision):
             return replace(profile, phase=decision.phase, refresh_at=decision.refresh_at)
@@ -215,11 +219,11 @@ def _after(  # noqa: PLR0911 - one for each event
                 token_fault=None,
             )
         case TokenUnfit():
-            return replace(profile, token_fault=_lasting(profile.token_fault, event.error, event.at))
+            return replace(profile, token_fault=_update_fault(profile.token_fault, event.error, event.at))
         case SourceObserved():
             return replace(profile, source_fault=None)
         case SourceUnfit():
-            return replace(profile, source_fault=_lasting(profile.source_fault, event.error, event.at))
+            return replace(profile, source_fault=_update_fault(profile.source_fault, event.error, event.at))
         case Exchanged(generation=generation):
             return replace(
                 profile,
@@ -229,8 +233,8 @@ def _after(  # noqa: PLR0911 - one for each event
                 exchange_fault=None,
             )
         case ExchangeFailed():
-            profile = replace(profile, exchange_fault=_lasting(profile.exchange_fault, event.error, event.at))
-            return _counted(profile, FAILURE, event.error.reason)
+            profile = replace(profile, exchange_fault=_update_fault(profile.exchange_fault, event.error, event.at))
+            return _count_refresh(profile, FAILURE, event.error.reason)
         case PublishedLost():
             return replace(profile, published_received_at=None, published_usable_until=None)
         case Published(generation=generation):
@@ -242,24 +246,24 @@ def _after(  # noqa: PLR0911 - one for each event
                 refresh_at=event.refresh_at,
                 publish_fault=None,
             )
-            return _counted(profile, SUCCESS, generation.reason)
+            return _count_refresh(profile, SUCCESS, generation.reason)
         case _:
             profile = replace(
                 profile,
                 publish_failures=profile.publish_failures + 1,
-                publish_fault=_lasting(profile.publish_fault, event.error, event.at),
+                publish_fault=_update_fault(profile.publish_fault, event.error, event.at),
             )
-            return _counted(profile, FAILURE, event.error.reason)
+            return _count_refresh(profile, FAILURE, event.error.reason)
 
 
-def _lasting(before: Fault | None, error: BrokerError, at: Instant) -> Fault:
-    """Return the fault as it is now; one that lasts keeps the time at which it began."""
+def _update_fault(before: Fault | None, error: BrokerError, at: Instant) -> Fault:
+    """Return the fault after another error. If the reason is the same, it keeps the time at which it began."""
     if before is not None and before.error.reason == error.reason:
         return Fault(error=error, since=before.since, count=before.count + 1)
     return Fault(error=error, since=at.now, count=1)
 
 
-def _counted(profile: ProfileStatus, outcome: str, reason: str) -> ProfileStatus:
-    """Return the profile with one more refresh that ended so."""
+def _count_refresh(profile: ProfileStatus, outcome: str, reason: str) -> ProfileStatus:
+    """Return the profile with one more refresh of this outcome and reason."""
     key = (outcome, reason)
     return replace(profile, refreshes={**profile.refreshes, key: profile.refreshes.get(key, 0) + 1})

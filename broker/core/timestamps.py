@@ -1,6 +1,6 @@
-"""Format instants the one way that every reader of the broker accepts: UTC, whole seconds, with a `Z`.
+"""Format instants in the one form that every reader of the broker accepts: UTC, whole seconds, with a `Z`.
 
-Some SDKs parse no other form of `Expiration`. Fractions of a second are cut off, never rounded up.
+Some SDKs cannot parse any other form of `Expiration`. Fractions of a second are truncated, never rounded up.
 """
 
 from __future__ import annotations

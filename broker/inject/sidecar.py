@@ -1,9 +1,9 @@
-"""THE sidecar: what a pod gets so that its app has credentials, as Kubernetes' own data.
+"""The single definition of the sidecar: what is added to a pod so that its app gets credentials.
 
-`sts-broker inject` writes it; deploy/component and deploy/admission say the same in their own languages, and
-tests hold them equal to this. What a pod has of its own stays, but for an older sidecar of ours.
+`sts-broker inject` writes it. deploy/component and deploy/admission have their own copies, in kustomize's and CEL's
+terms, and tests compare them with this module. Fields that the pod already has are kept; an older sidecar is replaced.
 
-Pure: knows mappings and lists, neither YAML's text nor where pods come from.
+Pure: works on mappings and lists. Does not know YAML text or where pods come from.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from broker.core.model import (
 Tree = dict[str, Any]
 
 NAME: Final = "sts-broker"
+"""The container."""
 DEFAULT_IMAGE: Final = f"sts-federation-broker:{__version__}"
 HEALTH_PORT: Final = 9910
 ENDPOINT_PORT: Final = 9911
 PORT_NAME: Final = "sts-broker-http"
-"""By this port a container named `broker` is known as ours, wherever its image comes from."""
-PUBLISHED: Final = "sts-broker-credentials"
-TOKEN: Final = "sts-broker-token"  # noqa: S105 - a name
-PROFILES: Final = "sts-broker-profiles"
-"""The volumes."""
+"""Identifies a container named `sts-broker` as the broker. The image does not: each registry names it differently."""
+CREDENTIALS_VOLUME: Final = "sts-broker-credentials"
+TOKEN_VOLUME: Final = "sts-broker-token"  # noqa: S105 - a name
+PROFILES_VOLUME: Final = "sts-broker-profiles"
 CONFIG_FILE: Final = "broker.yaml"
-"""The key of a ConfigMap that holds the settings file."""
+"""The ConfigMap key that holds the settings file."""
 _CONFIG_DIRECTORY = "/etc/sts-federation-broker"
 _TOKEN_DIRECTORY, _, _TOKEN_NAME = DEFAULT_TOKEN_FILE.rpartition("/")
-_TOKEN_LIFE_SECONDS = 3600
+_TOKEN_LIFETIME_SECONDS = 3600
 ENDPOINT: Final = f"http://127.0.0.1:{ENDPOINT_PORT}/v1/credentials"
 ENDPOINT_VARIABLE: Final = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 ENDPOINT_TOKEN_VARIABLE: Final = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a name
@@ -44,8 +44,8 @@ GROUP: Final = 65532
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What one pod asks for. "" stands for the broker's own default."""
+class SidecarSpec:
+    """What one pod requests. "" means the broker's own default."""
 
     role_arn: str
     region: str
@@ -55,45 +55,45 @@ class Wanted:
     duration_seconds: str = ""
     config_map: str = ""
     sets_group: bool = True
-    """False where the platform chooses the pod's group, as OpenShift does."""
+    """False if the platform chooses the pod's group, as OpenShift does."""
 
     @property
     def endpoint(self) -> str:
-        """Where the app asks for its profile."""
+        """The URL at which the app gets the credentials of its profile."""
         return ENDPOINT if self.profile in ("", DEFAULT_PROFILE) else f"{ENDPOINT}/{self.profile}"
 
 
-def settings(wanted: Wanted) -> dict[str, str]:
-    """Return the broker's environment, but for the path of a mounted file."""
+def build_settings(spec: SidecarSpec) -> dict[str, str]:
+    """Return the broker's environment, except the path of a mounted settings file."""
     variables = {
-        "AWS_ROLE_ARN": wanted.role_arn,
-        "AWS_REGION": wanted.region,
-        "BROKER_AUDIENCE": wanted.audience,
-        "BROKER_DURATION_SECONDS": wanted.duration_seconds,
+        "AWS_ROLE_ARN": spec.role_arn,
+        "AWS_REGION": spec.region,
+        "BROKER_AUDIENCE": spec.audience,
+        "BROKER_DURATION_SECONDS": spec.duration_seconds,
     }
     return {name: value for name, value in variables.items() if value}
 
 
-def container(wanted: Wanted) -> Tree:
-    """Return the native sidecar."""
-    # The token's file is said here, so that EKS's webhook, which overwrites no variable, sets neither it nor the role.
+def build_container(spec: SidecarSpec) -> Tree:
+    """Return the native sidecar container."""
+    # EKS's webhook sets neither this variable nor the role in a container that already has the variable.
     own = {"AWS_WEB_IDENTITY_TOKEN_FILE": DEFAULT_TOKEN_FILE}
     mounts = [
-        {"name": TOKEN, "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
-        {"name": PUBLISHED, "mountPath": DEFAULT_PUBLISH_DIRECTORY},
+        {"name": TOKEN_VOLUME, "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
+        {"name": CREDENTIALS_VOLUME, "mountPath": DEFAULT_PUBLISH_DIRECTORY},
     ]
-    if wanted.config_map:
+    if spec.config_map:
         own["BROKER_CONFIG"] = f"{_CONFIG_DIRECTORY}/{CONFIG_FILE}"
-        mounts.append({"name": PROFILES, "mountPath": _CONFIG_DIRECTORY, "readOnly": True})
+        mounts.append({"name": PROFILES_VOLUME, "mountPath": _CONFIG_DIRECTORY, "readOnly": True})
     return {
         "name": NAME,
-        "image": wanted.image,
-        "restartPolicy": "Always",  # a native sidecar: starts first, ends last, lets Jobs complete
-        "env": [{"name": name, "value": value} for name, value in (settings(wanted) | own).items()],
+        "image": spec.image,
+        "restartPolicy": "Always",  # makes it a native sidecar: it starts first, ends last, and lets Jobs complete
+        "env": [{"name": name, "value": value} for name, value in (build_settings(spec) | own).items()],
         "ports": [{"name": PORT_NAME, "containerPort": HEALTH_PORT}],
-        "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=120),
-        "readinessProbe": _probe("/readyz", periodSeconds=10),
-        "livenessProbe": _probe("/livez", periodSeconds=10, failureThreshold=3),
+        "startupProbe": _build_probe("/readyz", periodSeconds=1, failureThreshold=120),
+        "readinessProbe": _build_probe("/readyz", periodSeconds=10),
+        "livenessProbe": _build_probe("/livez", periodSeconds=10, failureThreshold=3),
         "resources": {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
@@ -107,97 +107,102 @@ def container(wanted: Wanted) -> Tree:
     }
 
 
-def _probe(page: str, **numbers: int) -> Tree:
-    return {"httpGet": {"path": page, "port": HEALTH_PORT}, **numbers}
+def _build_probe(path: str, **numbers: int) -> Tree:
+    return {"httpGet": {"path": path, "port": HEALTH_PORT}, **numbers}
 
 
-def volumes(wanted: Wanted) -> list[Tree]:
-    """Return the pod's volumes: the token, what is published, and the settings file if there is one."""
+def build_volumes(spec: SidecarSpec) -> list[Tree]:
+    """Return the volumes to add to the pod: the token, the published credentials, and the settings file if any."""
     token = {
         "path": _TOKEN_NAME,
-        "audience": wanted.audience or DEFAULT_AUDIENCE,
-        "expirationSeconds": _TOKEN_LIFE_SECONDS,
+        "audience": spec.audience or DEFAULT_AUDIENCE,
+        "expirationSeconds": _TOKEN_LIFETIME_SECONDS,
     }
-    wanted_volumes: list[Tree] = [
-        {"name": TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}},
-        {"name": PUBLISHED, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+    volumes: list[Tree] = [
+        {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": CREDENTIALS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
     ]
-    if wanted.config_map:
-        wanted_volumes.append({"name": PROFILES, "configMap": {"name": wanted.config_map}})
-    return wanted_volumes
+    if spec.config_map:
+        volumes.append({"name": PROFILES_VOLUME, "configMap": {"name": spec.config_map}})
+    return volumes
 
 
-def fits(volume: Tree, wanted: Wanted) -> bool:
-    """Return whether a volume by a name of ours does what ours does: its size and its token's life may be others."""
-    if volume["name"] == TOKEN:
+def is_compatible_volume(volume: Tree, spec: SidecarSpec) -> bool:
+    """Return whether a volume with a name of the sidecar's serves its purpose. Sizes and token lifetime may differ."""
+    if volume["name"] == TOKEN_VOLUME:
         sources = (volume.get("projected") or {}).get("sources") or ()
         tokens = [source.get("serviceAccountToken") or {} for source in sources]
-        asked = [(token.get("path"), token.get("audience")) for token in tokens]
-        return asked == [(_TOKEN_NAME, wanted.audience or DEFAULT_AUDIENCE)]
-    if volume["name"] == PROFILES:
-        return bool((volume.get("configMap") or {}).get("name") == wanted.config_map)
+        found = [(token.get("path"), token.get("audience")) for token in tokens]
+        return found == [(_TOKEN_NAME, spec.audience or DEFAULT_AUDIENCE)]
+    if volume["name"] == PROFILES_VOLUME:
+        return bool((volume.get("configMap") or {}).get("name") == spec.config_map)
     return bool((volume.get("emptyDir") or {}).get("medium") == "Memory")
 
 
-def app_mount() -> Tree:
-    """Return the app's mount: the whole directory, since a subPath never sees a refresh."""
-    return {"name": PUBLISHED, "mountPath": DEFAULT_PUBLISH_DIRECTORY, "readOnly": True}
+def build_app_mount() -> Tree:
+    """Return the app's mount. It is the whole directory, because a subPath mount never sees a refresh."""
+    return {"name": CREDENTIALS_VOLUME, "mountPath": DEFAULT_PUBLISH_DIRECTORY, "readOnly": True}
 
 
-def app_variables(wanted: Wanted) -> list[Tree]:
-    """Return the app's variables, by which SDKs find the endpoint."""
+def build_app_variables(spec: SidecarSpec) -> list[Tree]:
+    """Return the app's variables, through which SDKs find the endpoint."""
     return [
-        {"name": ENDPOINT_VARIABLE, "value": wanted.endpoint},
+        {"name": ENDPOINT_VARIABLE, "value": spec.endpoint},
         {"name": ENDPOINT_TOKEN_VARIABLE, "value": f"{DEFAULT_PUBLISH_DIRECTORY}/{ENDPOINT_TOKEN_FILE}"},
-        {"name": "AWS_REGION", "value": wanted.region},
+        {"name": "AWS_REGION", "value": spec.region},
     ]
 
 
-def is_ours(candidate: Tree) -> bool:
-    """Return whether this init container is a sidecar of ours, of whatever version and settings."""
-    ports = candidate.get("ports") or ()
-    return candidate.get("name") == NAME and any(port.get("name") == PORT_NAME for port in ports)
+def is_broker(container: Tree) -> bool:
+    """Return whether a container runs the broker, whatever its version and settings.
+
+    Among the init containers it is the sidecar. Among the regular containers it is the form for clusters before
+    Kubernetes 1.29 (deploy/examples/before-native-sidecars).
+    """
+    ports = container.get("ports") or ()
+    return container.get("name") == NAME and any(port.get("name") == PORT_NAME for port in ports)
 
 
-def injected(spec: Tree, wanted: Wanted, chosen: frozenset[str]) -> Tree:
-    """Return the spec of a pod with the sidecar, in which `chosen` containers find the endpoint.
+def add_sidecar(pod: Tree, spec: SidecarSpec, chosen: frozenset[str]) -> Tree:
+    """Return a pod's spec with the sidecar, and with the endpoint's variables and mount in the `chosen` containers.
 
-    Done to its own result, it changes nothing. Whether the pod can take it is for `sidecar_faults` to say.
+    Idempotent: applied to its own result, it changes nothing. Call `sidecar_faults.find_faults` first.
     """
     result: Tree = {}
-    for key, value in spec.items():
+    for key, value in pod.items():
         if key == "containers":
             result.setdefault("initContainers", None)  # above the containers, where people look for it
         result[key] = value
-    given = [_with_endpoint(each, wanted, chosen) for each in spec.get("initContainers") or ()]
-    result["initContainers"] = _with_named(given, container(wanted), first=True)
-    result["containers"] = [_with_endpoint(each, wanted, chosen) for each in spec["containers"]]
-    result["volumes"] = list(spec.get("volumes") or ())
-    for volume in volumes(wanted):
-        if not any(fits(each, wanted) for each in result["volumes"] if each.get("name") == volume["name"]):
-            result["volumes"] = _with_named(result["volumes"], volume)
-    context = spec.get("securityContext") or {}
-    if wanted.sets_group and context.get("fsGroup") is None:  # any group will do: broker and app share it
+    init_containers = [_add_endpoint(each, spec, chosen) for each in pod.get("initContainers") or ()]
+    result["initContainers"] = _put_by_name(init_containers, build_container(spec), first=True)
+    result["containers"] = [_add_endpoint(each, spec, chosen) for each in pod["containers"]]
+    result["volumes"] = list(pod.get("volumes") or ())
+    for volume in build_volumes(spec):
+        present = [each for each in result["volumes"] if each.get("name") == volume["name"]]
+        if not any(is_compatible_volume(each, spec) for each in present):
+            result["volumes"] = _put_by_name(result["volumes"], volume)
+    context = pod.get("securityContext") or {}
+    if spec.sets_group and context.get("fsGroup") is None:  # any group works, as long as broker and app share it
         result["securityContext"] = {**context, "fsGroup": GROUP}
     return result
 
 
-def _with_endpoint(each: Tree, wanted: Wanted, chosen: frozenset[str]) -> Tree:
-    if each.get("name") not in chosen:
-        return each
-    result = dict(each)
-    present = {variable.get("name") for variable in each.get("env") or ()}
-    missing = [variable for variable in app_variables(wanted) if variable["name"] not in present]
+def _add_endpoint(container: Tree, spec: SidecarSpec, chosen: frozenset[str]) -> Tree:
+    if container.get("name") not in chosen:
+        return container
+    result = dict(container)
+    present = {variable.get("name") for variable in container.get("env") or ()}
+    missing = [variable for variable in build_app_variables(spec) if variable["name"] not in present]
     if missing:
-        result["env"] = [*(each.get("env") or ()), *missing]
-    mounts = each.get("volumeMounts") or ()
-    if not any(mount.get("name") == PUBLISHED for mount in mounts):
-        result["volumeMounts"] = [*mounts, app_mount()]
+        result["env"] = [*(container.get("env") or ()), *missing]
+    mounts = container.get("volumeMounts") or ()
+    if not any(mount.get("name") == CREDENTIALS_VOLUME for mount in mounts):
+        result["volumeMounts"] = [*mounts, build_app_mount()]
     return result
 
 
-def _with_named(items: list[Tree], wanted: Tree, *, first: bool = False) -> list[Tree]:
-    """Return the items with this one, in the place of what has its name, else first or last."""
-    if any(item.get("name") == wanted["name"] for item in items):
-        return [wanted if item.get("name") == wanted["name"] else item for item in items]
-    return [wanted, *items] if first else [*items, wanted]
+def _put_by_name(items: list[Tree], new: Tree, *, first: bool = False) -> list[Tree]:
+    """Return the items with `new` in place of the item with its name; if there is none, as the first or last item."""
+    if any(item.get("name") == new["name"] for item in items):
+        return [new if item.get("name") == new["name"] else item for item in items]
+    return [new, *items] if first else [*items, new]

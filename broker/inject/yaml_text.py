@@ -1,7 +1,7 @@
-"""Reads a YAML text and keeps where each part stands: what `yaml_edit` changes it by.
+"""Parse YAML into nodes that keep their position in the text, so that `yaml_edit` can change single places.
 
-Aliases stay what they are. A value is plain, or Unchangeable: what another reader may take for something else (merge
-keys, a key twice) is not guessed at.
+Aliases stay aliases instead of being replaced by their target. Constructs that YAML readers interpret differently
+(merge keys, duplicate keys) raise `UneditableYaml`; this module never guesses.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _SIMPLE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("int", "bool", "null", "str")}
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
-class Unchangeable(Exception):
-    """This place of the text cannot be changed; the message says why, `line` where (from 1)."""
+class UneditableYaml(Exception):
+    """A place of the text that cannot be edited safely. The message says why; `line` says where, from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class Unchangeable(Exception):
 
 
 class Alias(yaml.Node):
-    """`*name` as it stands in the text."""
+    """An alias (`*name`) at its position in the text. `value` is the node that it refers to."""
 
     id = "alias"
 
@@ -36,7 +36,7 @@ class Alias(yaml.Node):
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes aliases as what they are, and remembers what they stand for."""
+    """Compose aliases as `Alias` nodes and collect the ids of the nodes that they refer to."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -47,14 +47,18 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         event = self.peek_event()  # type: ignore[no-untyped-call]
         target = super().compose_node(parent, index)
-        assert target is not None, "PyYAML knows the anchor, or it would have said so"
+        assert target is not None, "PyYAML raises ComposerError for an undefined alias"
         self.aliased.add(id(target))
         return Alias(event.anchor, target, event.start_mark, event.end_mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text, composed: the roots of its documents, and the ids of nodes that aliases stand for, or in flow style."""
+    """A composed text.
+
+    `roots` are the root nodes of its documents. `aliased` has the ids of the nodes that aliases refer to, `in_flow`
+    the ids of the nodes in flow style (`{…}`, `[…]`).
+    """
 
     text: str
     roots: tuple[yaml.Node, ...]
@@ -68,77 +72,82 @@ def compose(text: str) -> Document:
     roots: list[yaml.Node] = []
     while loader.check_node():
         root = loader.get_node()
-        assert root is not None, "it has just been seen"
+        assert root is not None, "check_node() returned True"
         roots.append(root)
-    in_flow = {id(node) for root in roots for node in _in_flow(root, is_inside=False)}
+    in_flow = {id(node) for root in roots for node in _iterate_flow_nodes(root, is_inside=False)}
     return Document(text=text, roots=tuple(roots), aliased=frozenset(loader.aliased), in_flow=frozenset(in_flow))
 
 
-def _in_flow(node: yaml.Node, *, is_inside: bool) -> Iterator[yaml.Node]:
-    """Yield the nodes that are `{…}` or `[…]`, and all within them."""
+def _iterate_flow_nodes(node: yaml.Node, *, is_inside: bool) -> Iterator[yaml.Node]:
+    """Yield the nodes in flow style, with all nodes inside them."""
     if isinstance(node, yaml.CollectionNode):
         is_inside = is_inside or bool(node.flow_style)
         for entry in node.value:
             for each in entry if isinstance(entry, tuple) else (entry,):
-                yield from _in_flow(each, is_inside=is_inside)
+                yield from _iterate_flow_nodes(each, is_inside=is_inside)
     if is_inside:
         yield node
 
 
-def entry(node: yaml.Node | None, key: str) -> tuple[yaml.Node | None, yaml.Node | None]:
-    """Return a key of a mapping, and what stands there, as nodes; None, None where there is no such key."""
+def find_entry(node: yaml.Node | None, key: str) -> tuple[yaml.Node | None, yaml.Node | None]:
+    """Return the key node and the value node of a mapping's key, or (None, None) if the key is absent."""
     while isinstance(node, Alias):
         node = node.value
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((pair for pair in pairs if pair[0].value == key), (None, None))
 
 
-def child(node: yaml.Node | None, *path: str) -> yaml.Node | None:
-    """Return the node at a path of keys; None where there is none."""
+def find_node(node: yaml.Node | None, *path: str) -> yaml.Node | None:
+    """Return the node at a path of keys, or None if there is none."""
     for key in path:
-        _, node = entry(node, key)
+        _, node = find_entry(node, key)
     return node
 
 
-def value(node: yaml.Node) -> Any:  # noqa: ANN401 - whatever YAML holds
-    """Return what a node says. Raises Unchangeable where that is not plain: a merge key, a key twice or of no text."""
+def read_value(node: yaml.Node) -> Any:  # noqa: ANN401 - any YAML value
+    """Return the value of a node.
+
+    Raises UneditableYaml for merge keys, duplicate keys and keys that are not scalars.
+    """
     if isinstance(node, Alias):
-        return value(node.value)
+        return read_value(node.value)
     if isinstance(node, yaml.SequenceNode):
-        return [value(item) for item in node.value]
+        return [read_value(item) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key, item in node.value:
-            if key.tag == _MERGE:
-                raise Unchangeable("a merge key (<<) is not taken here: write its keys out", line_of(key))
-            if not isinstance(key, yaml.ScalarNode):  # also what `{{ }}` is to YAML
-                raise Unchangeable("a key is no plain text; is this a template? Render it first", line_of(key))
+            if key.tag == _MERGE_TAG:
+                raise UneditableYaml("merge keys (<<) are not supported here. Write out the keys", get_line(key))
+            if not isinstance(key, yaml.ScalarNode):  # YAML parses an unquoted {{ }} as a mapping
+                raise UneditableYaml("a key is not plain text. If this is a template, render it first", get_line(key))
             if key.value in result:
-                raise Unchangeable(f"{key.value:.40} stands there twice", line_of(key))
-            result[key.value] = value(item)
+                raise UneditableYaml(f"duplicate key {key.value:.40}. Remove one of the two", get_line(key))
+            result[key.value] = read_value(item)
         return result
     if node.tag not in _SIMPLE_TAGS:
-        return (node.tag, node.value)  # a date, or somebody's own: kept, never looked into
+        return (node.tag, node.value)  # a date or a custom tag: copied, never interpreted
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except (ValueError, KeyError):  # a text with the tag of a number, or of a boolean
-        raise Unchangeable(f"{node.value!s:.40} is no value of its type", line_of(node)) from None
+    except (ValueError, KeyError):  # an explicit !!int or !!bool tag on other text
+        kind = node.tag.rpartition(":")[2]
+        raise UneditableYaml(f"{node.value!s:.40} does not match its tag !!{kind}", get_line(node)) from None
 
 
-def shape(node: yaml.Node, without: Sequence[yaml.Node] = ()) -> object:
-    """Return all that a node says in a form that compares, but for some nodes in it."""
+def build_comparable(node: yaml.Node, without: Sequence[yaml.Node] = ()) -> object:
+    """Return the content of a node in a form that `==` compares, with the nodes in `without` left out."""
     if any(node is each for each in without):
         return None
     if isinstance(node, Alias):
         return ("alias", node.tag)
     if isinstance(node, yaml.MappingNode):
-        return (node.tag, tuple((shape(key, without), shape(item, without)) for key, item in node.value))
+        pairs = ((build_comparable(key, without), build_comparable(item, without)) for key, item in node.value)
+        return (node.tag, tuple(pairs))
     if isinstance(node, yaml.SequenceNode):
-        return (node.tag, tuple(shape(item, without) for item in node.value))
+        return (node.tag, tuple(build_comparable(item, without) for item in node.value))
     return (node.tag, node.value)
 
 
-def line_of(node: yaml.Node) -> int:
+def get_line(node: yaml.Node) -> int:
     """Return the line on which a node begins, from 1."""
     line: int = node.start_mark.line
     return line + 1

@@ -1,4 +1,4 @@
-"""The verb `sts-broker issuer`: its arguments, and what its two parts print.
+"""The verb `sts-broker issuer`: what its two commands print. Their options are in `broker.cli.issuer_arguments`.
 
 Rules: a line for each finding, the verdict first; nothing that a server wrote reaches the terminal as it is; exit code
 1 means that STS would refuse, 2 that the command was not understood.
@@ -6,112 +6,23 @@ Rules: a line for each finding, the verdict first; nothing that a server wrote r
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
 from broker.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
 
     from broker.core.model import BoundToken
     from broker.issuer.check import Report
 
 EXIT_REFUSED = 1
-_LONGEST_TIMEOUT_SECONDS = 60
-_HIGHEST_PORT = 65_535
-_CONNECT_TO = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):(\d{0,5}):(\[[^\[\]]*\]|[^:\[\]]*):(\d{0,5})")
-_RENDER = (
-    "Writes OUTPUT/keys.json and OUTPUT/.well-known/openid-configuration, to be served at the issuer's URL.\n"
-    "Keys come from a cluster's key document, from PEM files (PUBLIC KEY; RSA, P-256, P-384, P-521), or both: several\n"
-    "for a rotation, the new one before the old one goes. The same key given twice is written once.\n\n"
-    "  kubectl get --raw /openid/v1/jwks > jwks.json\n"
-    "  sts-broker issuer render --issuer https://oidc.example.com --output site --jwks jwks.json"
-)
-_CHECK = (
-    "Fetches the discovery document and the keys as STS does, and says for each thing: ok, warning or failed, what\n"
-    "was found, and what to do. Certificates are verified by the system's CAs or --ca-bundle. HTTPS_PROXY is used,\n"
-    "and told. Exit code 1 where STS would refuse.\n\n"
-    "  sts-broker issuer check https://oidc.example.com --token /var/run/secrets/sts.amazonaws.com/token"
-)
 
 
-def add_verbs(verb: argparse.ArgumentParser) -> None:
-    """Give `sts-broker issuer` its two parts."""
-    parts = verb.add_subparsers(title="verbs", metavar="VERB", required=True)
-    render = _add(parts, "render", "write the documents of a self-hosted issuer", _RENDER, _render)
-    render.add_argument("--issuer", required=True, metavar="URL", help="the issuer, as tokens name it in iss")
-    render.add_argument("--output", required=True, metavar="DIR", help="where to write; made if it is not there")
-    render.add_argument(
-        "--jwks", action="append", default=[], metavar="FILE", help="a key document; - for standard input; repeatable"
-    )
-    render.add_argument(
-        "--public-key", action="append", default=[], metavar="FILE", help="a PEM file of public keys; repeatable"
-    )
-    render.set_defaults(refuse=render.error)
-    check = _add(parts, "check", "say what STS would refuse of an issuer", _CHECK, _check)
-    check.add_argument("url", metavar="URL", help="the issuer, as tokens name it in iss")
-    check.add_argument("--token", default="", metavar="FILE", help="a token of this issuer; - for standard input")
-    check.add_argument(
-        "--timeout", type=_seconds, default=5.0, metavar="SECONDS", help="for each document (default: 5, as STS)"
-    )
-    check.add_argument("--json", action="store_true", help="print one JSON object")
-    check.add_argument("--ca-bundle", default="", metavar="FILE", help="trust these CAs instead of the system's")
-    check.add_argument(
-        "--connect-to",
-        action="append",
-        type=_redirection,
-        default=[],
-        metavar="HOST1:PORT1:HOST2:PORT2",
-        help="go to HOST2:PORT2 for HOST1:PORT1, an empty one being any or the same, as curl does; repeatable",
-    )
-
-
-def _add(
-    parts: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    summary: str,
-    more: str,
-    call: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    part = parts.add_parser(
-        name,
-        help=summary,
-        description=f"{summary}\n\n{more}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    part.set_defaults(verb=call)
-    return part
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number <= _LONGEST_TIMEOUT_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{text}: write a number of seconds from above 0 to {_LONGEST_TIMEOUT_SECONDS}"
-        )
-    return number
-
-
-def _redirection(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    match = _CONNECT_TO.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text}: write HOST1:PORT1:HOST2:PORT2, for example ::127.0.0.1:8443")
-    host, other_host = match[1].strip("[]").lower(), match[3].strip("[]")
-    port, other_port = int(match[2] or 0), int(match[4] or 0)
-    if max(port, other_port) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text}: write ports up to {_HIGHEST_PORT}")
-    return (host, port), (other_host, other_port)
-
-
-def _render(options: argparse.Namespace) -> int:
+def render_documents(options: argparse.Namespace) -> int:
+    """Write the documents that the options of `sts-broker issuer render` describe. Return the exit code."""
     from broker.core.findings import quoted  # noqa: PLC0415
     from broker.issuer import documents  # noqa: PLC0415
 
@@ -130,7 +41,8 @@ def _render(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
+def check_issuer(options: argparse.Namespace) -> int:
+    """Check the issuer that the options of `sts-broker issuer check` name. Return the exit code."""
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.core.findings import is_accepted  # noqa: PLC0415
     from broker.issuer.check import IssuerCheck  # noqa: PLC0415

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from broker.core.first_publication import Awaited
     from broker.core.model import Configuration
     from broker.core.refresher import TokenSource
-    from broker.serving.listener import Application
+    from broker.serving.http_messages import Application
 
 IMPATIENT_NAP = timedelta(milliseconds=200)
 """How often `once` and `exec` look at their deadline."""
@@ -162,7 +162,7 @@ def credentials_listener(configuration: Configuration, application: Application)
     """Return the listener of the credentials endpoint, bound. Raises ConfigurationError."""
     address = (configuration.endpoint_host, configuration.endpoint_port)
     listening = _bound("BROKER_ENDPOINT_ADDRESS", *address)
-    return Listener(application, listening, name="credentials", connections=_MAXIMUM_READERS, threads=1)
+    return Listener(application, listening, name="credentials", connections=_MAXIMUM_READERS)
 
 
 def url_of(listener: Listener) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from broker.core.events import Event
 
 EVENTS = (
+    "configuration_invalid",
     "starting",
     "listening",
     "warning",
@@ -52,15 +53,18 @@ def configure(style: str, level: str, stream: TextIO | None = None) -> None:
     """Send log lines to `stream` (standard error). `style` is json, console, or auto: console on a terminal."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    console = style == "console" or (style == "auto" and stream.isatty())
-    handler.setFormatter(ConsoleFormatter() if console else JsonFormatter())
+    handler.setFormatter(JsonFormatter() if is_json(style, stream) else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # "connection pool is full" is no news here
-    logging.getLogger("waitress").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a line that cannot be written is not to be quoted instead
     _log.setLevel(level.upper())
+
+
+def is_json(style: str, stream: TextIO) -> bool:
+    """Return whether log lines on `stream` are JSON: `auto` is console on a terminal, otherwise JSON."""
+    return style == "json" or (style == "auto" and not stream.isatty())
 
 
 def tell(event: Event) -> None:

@@ -14,21 +14,23 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker.core.events import Exchanged
 from broker.core.model import Secret
 from broker.core.status import why_not_held
 from broker.publish.formats import authorization_token, container_credentials_json
+from broker.serving.http_messages import JSON, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from broker.core.clock import Clock
     from broker.core.events import Event
     from broker.core.model import Configuration
     from broker.core.status import Snapshot
+    from broker.serving.http_messages import Request
 
 PATH = "/v1/credentials"
 RETRY_AFTER_SECONDS = 1
@@ -36,7 +38,7 @@ RETRY_AFTER_SECONDS = 1
 _TOKEN_BYTES = 32
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _LOOPBACK_HOST = re.compile(rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])(?::[0-9]{{1,5}})?", re.IGNORECASE)
-_SIGNS_OF_A_PROXY = ("HTTP_X_FORWARDED_", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
+_SIGNS_OF_A_PROXY = ("x-forwarded-", "x-real-ip", "forwarded", "via")
 """How headers begin that proxies add."""
 
 
@@ -72,15 +74,11 @@ class Shelf:
         return held.body if held is not None and now < held.usable_until else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: HTTPStatus
-    body: bytes = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = ()
-
-
 class CredentialsApplication:
-    """The WSGI application. `take` returns the present snapshot, which says why there is nothing to serve."""
+    """The application of the endpoint's listener.
+
+    `take` returns the present snapshot, which says why there is nothing to serve.
+    """
 
     def __init__(
         self, *, configuration: Configuration, token: Secret, shelf: Shelf, take: Callable[[], Snapshot], clock: Clock
@@ -93,26 +91,16 @@ class CredentialsApplication:
         if configuration.default_profile:
             self._profiles[PATH] = configuration.default_profile
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        answer = self._answer(environ)
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(answer.body))),
-            ("Cache-Control", "no-store"),
-            *answer.headers,
-        ]
-        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
-
-    def _answer(self, environ: dict[str, Any]) -> _Answer:
-        if _LOOPBACK_HOST.fullmatch(environ.get("HTTP_HOST", "")) is None:
+        headers = request.headers
+        if _LOOPBACK_HOST.fullmatch(headers.get("host", "")) is None:
             return _error(HTTPStatus.FORBIDDEN, "Ask by a loopback name: one Host header, such as 127.0.0.1.")
-        if any(name.startswith(_SIGNS_OF_A_PROXY) for name in environ):
+        if any(name.startswith(_SIGNS_OF_A_PROXY) for name in headers):
             return _error(HTTPStatus.FORBIDDEN, "Ask without a proxy: this request was forwarded.")
-        if environ["REQUEST_METHOD"] != "GET":
+        if request.method != "GET":
             return _error(HTTPStatus.METHOD_NOT_ALLOWED, "GET is all there is.", ("Allow", "GET"))
-        given = environ.get("HTTP_AUTHORIZATION", "").encode()
+        given = headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, self._token):
             return _error(
                 HTTPStatus.UNAUTHORIZED,
@@ -120,25 +108,25 @@ class CredentialsApplication:
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to its path. Each start of the broker writes another.",
             )
         # As it was sent: neither decoded nor tidied up, so that one spelling alone leads to credentials.
-        profile = self._profiles.get(environ["REQUEST_URI"].partition("?")[0])
+        profile = self._profiles.get(request.path)
         return self._credentials(profile) if profile is not None else self._not_found()
 
-    def _credentials(self, profile: str) -> _Answer:
+    def _credentials(self, profile: str) -> Response:
         body = self._shelf.body(profile, self._clock.read().now)
         if body is not None:
-            return _Answer(status=HTTPStatus.OK, body=body)
+            return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
         why = next(why_not_held(each) for each in self._take().profiles if each.profile == profile)
         return _error(HTTPStatus.SERVICE_UNAVAILABLE, f"{profile}: {why}", ("Retry-After", str(RETRY_AFTER_SECONDS)))
 
-    def _not_found(self) -> _Answer:
+    def _not_found(self) -> Response:
         message = f"Nothing is here. Ask for one of: {', '.join(self._profiles)}."
         if PATH not in self._profiles:
             message += f" {PATH} alone leads nowhere, for there are several profiles and none is named default."
         return _error(HTTPStatus.NOT_FOUND, message)
 
 
-def _error(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> _Answer:
+def _error(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
     """Return a refusal in the shape that every SDK reads: Go and Rust one spelling, JavaScript the other."""
     code = status.phrase.replace(" ", "")
     document = {"code": code, "message": message, "Code": code, "Message": message}
-    return _Answer(status=status, body=json.dumps(document).encode() + b"\n", headers=headers)
+    return Response(status=status, body=json.dumps(document).encode() + b"\n", content_type=JSON, headers=headers)

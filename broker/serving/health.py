@@ -6,66 +6,68 @@ Nothing secret is served here, because the listener is open to the pod's network
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker.core.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 from broker.core.timestamps import timestamp
+from broker.serving.http_messages import JSON, TEXT, Response
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.clock import Clock
     from broker.core.status import ProfileStatus, Snapshot
+    from broker.serving.http_messages import Request
 
-_TEXT = "text/plain; charset=utf-8"
-_JSON = "application/json"
-_STATUS_LINES = {200: "200 OK", 404: "404 Not Found", 405: "405 Method Not Allowed", 503: "503 Service Unavailable"}
+_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 _INDEX = "/livez\n/readyz\n/metrics\n/status\n"
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
 RenderMetrics = Callable[[str], tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthApplication:
-    """The WSGI application. `take` returns the present snapshot, `render_metrics` a scrape's content type and body."""
+    """The application of the health listener.
+
+    `take` returns the present snapshot, `render_metrics` a scrape's content type and body for an Accept header.
+    """
 
     take: Callable[[], Snapshot]
     render_metrics: RenderMetrics
     clock: Clock
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            status, content_type, body = 405, _TEXT, b"GET or HEAD\n"
-        else:
-            status, content_type, body = self._answer(environ["PATH_INFO"], environ.get("HTTP_ACCEPT", ""))
-        headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
-        if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers.append(("Allow", "GET, HEAD"))
-        start_response(_STATUS_LINES[status], headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        if request.method not in {"GET", "HEAD"}:
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD\n", ("Allow", "GET, HEAD"))
+        return self._page(request)
 
-    def _answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
-        match path:
+    def _page(self, request: Request) -> Response:
+        match request.path:
             case "/livez":
-                live = is_live(self.take(), self.clock.read().monotonic)
-                return (200, _TEXT, b"live\n") if live else (503, _TEXT, b"the loop does not turn\n")
+                is_turning = is_live(self.take(), self.clock.read().monotonic)
+                return _text(*((HTTPStatus.OK, "live\n") if is_turning else (_UNAVAILABLE, "the loop does not turn\n")))
             case "/readyz":
                 unready = _unready_text(self.take(), self.clock.read().now)
-                return (503, _TEXT, unready.encode(errors="backslashreplace")) if unready else (200, _TEXT, b"ready\n")
+                return _text(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
             case "/metrics":
-                return 200, *self.render_metrics(accept)
+                content_type, body = self.render_metrics(request.headers.get("accept", ""))
+                return Response(status=HTTPStatus.OK, body=body, content_type=content_type)
             case "/status":
                 document = status_document(self.take(), self.clock.read().now)
-                return 200, _JSON, json.dumps(document, indent=2).encode() + b"\n"
+                body = json.dumps(document, indent=2).encode() + b"\n"
+                return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
             case "/":
-                return 200, _TEXT, _INDEX.encode()
+                return _text(HTTPStatus.OK, _INDEX)
             case _:
-                return 404, _TEXT, _INDEX.encode()
+                return _text(HTTPStatus.NOT_FOUND, _INDEX)
+
+
+def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
+    return Response(status=status, body=text.encode(errors="backslashreplace"), content_type=TEXT, headers=headers)
 
 
 def status_document(snapshot: Snapshot, now: datetime) -> dict[str, object]:

@@ -1,105 +1,245 @@
-"""Serves a WSGI application on one socket: bounds what clients can cost, and drops those that only keep it busy.
+"""Serves an application on one socket: one thread and one loop for all clients, each of which is bounded in cost.
 
-waitress does the serving (docs/adr/0003-http-serving.md): one loop for all connections, a few threads for answers.
-Bounded are the size of header and body, the number of connections, and how long a client may idle or trickle. When all
-places are taken, the client that has kept us waiting the longest makes room for the next, so that slow clients lock out
-nobody. Refuses to know what is served.
+Bounded are the number of connections, the time that a client may take for a request or for reading the answer, and (by
+`http_connection`) the size of a request and the number of requests at a time. When all places or all file descriptors
+are taken, the client that has kept the broker waiting the longest makes room for the next one, so slow clients lock
+nobody out. This module refuses to know what is served.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import selectors
 import socket
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import waitress.server
-import waitress.wasyncore
+from broker.serving.http_connection import HttpConnection
 
-CLIENT_PATIENCE_SECONDS = 10
-MAXIMUM_HEADER_BYTES = 8192
-MAXIMUM_BODY_BYTES = 1024
-_WAKE_SECONDS = 10
-"""How often the loop wakes with nothing to do; requests wake it at once."""
-_CLEANUP_SECONDS = 5
-_PLACES_OF_ITS_OWN = 8
-"""In waitress's count of connections: the listening socket, the loop's pipe, and those that are just being dropped."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.serving.http_messages import Application
+
+CLIENT_PATIENCE_SECONDS = 10.0
+"""How long a client may be idle, take for its request, or take for reading the response."""
+_READ_BYTES = 4096
+_BACKLOG = 128
+_ACCEPTS_PER_TURN = 32
+_NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_SECONDS = 0.1
+"""How long to accept nobody where the system gives no descriptor and no client can make room."""
+_END_SECONDS = 1.0
 _log = logging.getLogger(__name__)
-
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
-Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Listener:
-    """Serves an application on one socket, on threads of its own. `name` is what logs and threads call it.
+    """Serves an application on one listening socket. `name` is its name in logs and among threads.
 
-    `connections` is how many clients are held at once, `threads` how many answers are made at once.
+    `connections` is how many clients are held at once. `patience_seconds` is how long one may keep the broker waiting,
+    by the `monotonic` clock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         application: Application,
         listening: socket.socket,
         *,
         name: str,
         connections: int = 200,
-        threads: int = 2,
+        patience_seconds: float = CLIENT_PATIENCE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.address: tuple[str, int] = listening.getsockname()[:2]
+        self._application = application
+        self._listening = listening
         self._connections = connections
-        self._server = waitress.server.create_server(
-            application,
-            sockets=[listening],
-            threads=threads,
-            ident=None,
-            connection_limit=connections + _PLACES_OF_ITS_OWN,
-            cleanup_interval=_CLEANUP_SECONDS,
-            asyncore_loop_timeout=_WAKE_SECONDS,
-            asyncore_use_poll=True,
-            max_request_header_size=MAXIMUM_HEADER_BYTES,
-            max_request_body_size=MAXIMUM_BODY_BYTES,
-            clear_untrusted_proxy_headers=False,  # who forwards must be seen, to be refused
-        )
-        self._accept = self._server.handle_accept
-        self._server.handle_accept = self._accept_and_make_room
-        self._server.maintenance = self._drop_slow_clients
-        self._thread = threading.Thread(target=self._server.run, name=name, daemon=True)
+        self._patience_seconds = patience_seconds
+        self._monotonic = monotonic
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[_Client, None] = {}
+        """In the order in which they began to keep the broker waiting, the first one longest."""
+        self._accepts_again_at: float | None = None
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        listening.settimeout(0)
+        self._selector.register(listening, selectors.EVENT_READ)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+
+    @property
+    def client_count(self) -> int:
+        """How many clients are connected now."""
+        return len(self._clients)
 
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering, within a second, and close the socket."""
-        self._server.task_dispatcher.shutdown(timeout=0.5)  # first, for its threads write into the loop's pipe
-        trigger = self._server.trigger
-        with trigger.lock:  # an awake loop must not close the pipe between these two, which pull_trigger() allows
-            trigger.thunks.append(self._close_all)  # waitress's loop must do it itself
-            trigger._physical_pull()  # noqa: SLF001 - likewise
-        self._thread.join(timeout=1)
+        """Stop answering, within a second, and close the socket and all connections."""
+        with suppress(OSError):  # a second call finds the pipe closed
+            os.write(self._wake_writer, b"x")
+        if self._thread.is_alive():
+            self._thread.join(timeout=_END_SECONDS)
 
-    def _accept_and_make_room(self) -> None:
-        """Accept a client. Beyond the bound, the one that has kept us waiting the longest goes.
+    def _run(self) -> None:
+        try:
+            while self._serve_one_turn():
+                pass
+        finally:
+            for client in list(self._clients):
+                self._drop(client)
+            self._selector.close()
+            self._listening.close()
+            os.close(self._wake_reader)
+            os.close(self._wake_writer)
 
-        At the loop's next turn: now, its descriptor could become the next client's, which would be taken for it.
-        """
-        self._accept()
-        channels = [channel for channel in self._server.active_channels.values() if not channel.will_close]
-        if len(channels) > self._connections:
-            idle = [channel for channel in channels if not channel.requests]
-            if idle:
-                min(idle, key=_waiting_since).will_close = True
+    def _serve_one_turn(self) -> bool:
+        """Wait for something to do, and do it. Return False when the listener is to end."""
+        for key, _ in self._selector.select(self._wait_seconds()):
+            if key.fileobj is self._listening:
+                self._accept()
+            elif isinstance(key.data, _Client):
+                if key.data in self._clients:  # an earlier event of this turn may have dropped it
+                    self._serve(key.data)
+            else:
+                return False
+        now = self._monotonic()
+        self._drop_slow_clients(now)
+        if self._accepts_again_at is not None and now >= self._accepts_again_at:
+            self._accepts_again_at = None
+            self._selector.register(self._listening, selectors.EVENT_READ)
+        return True
+
+    def _wait_seconds(self) -> float | None:
+        """Return the seconds until a client has waited too long, or accepting goes on; None for no limit."""
+        now = self._monotonic()
+        limits = [client.since + self._patience_seconds - now for client in self._first_client()]
+        if self._accepts_again_at is not None:
+            limits.append(self._accepts_again_at - now)
+        return max(0.0, min(limits)) if limits else None
+
+    def _first_client(self) -> list[_Client]:
+        return [next(iter(self._clients))] if self._clients else []
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):  # then clients that are connected get their turn
+            try:
+                connected, _address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTOR_LEFT:
+                    self._make_room_or_pause()
+                    return
+                continue  # the client has gone already
+            self._add(connected)
+
+    def _add(self, connected: socket.socket) -> None:
+        if len(self._clients) >= self._connections:
+            self._drop(next(iter(self._clients)))
+        connected.settimeout(0)
+        client = _Client(connected, HttpConnection(self._application), since=self._monotonic())
+        self._clients[client] = None
+        self._selector.register(connected, selectors.EVENT_READ, client)
+
+    def _make_room_or_pause(self) -> None:
+        """Drop the client that has waited longest, so that its descriptor serves the next one."""
+        if self._clients:
+            self._drop(next(iter(self._clients)))
+            return
+        self._accepts_again_at = self._monotonic() + _PAUSE_SECONDS
+        self._selector.unregister(self._listening)
+
+    def _serve(self, client: _Client) -> None:
+        """Read from the client, or go on sending what it has not taken yet."""
+        try:
+            if not client.connection.output and not self._read(client):
+                return
+            self._send(client)
+        except BlockingIOError:
+            return
+        except OSError:  # reset, or gone
+            self._drop(client)
+
+    def _read(self, client: _Client) -> bool:
+        """Read what has arrived. Return whether the client is still connected."""
+        data = client.socket.recv(_READ_BYTES)
+        if not data:
+            self._drop(client)
+            return False
+        if client.is_draining:
+            return True
+        had_begun = client.connection.has_begun
+        client.connection.receive(data)
+        if client.connection.has_begun and not had_begun:
+            self._restart_wait(client)
+        return True
+
+    def _send(self, client: _Client) -> None:
+        connection = client.connection
+        if not connection.output:
+            return
+        try:
+            sent = client.socket.send(connection.output)
+        except BlockingIOError:
+            sent = 0
+        connection.output = connection.output[sent:]
+        if connection.output:  # nothing is read meanwhile: a client that does not read gets no second answer
+            self._selector.modify(client.socket, selectors.EVENT_WRITE, client)
+            client.is_writing = True
+        elif connection.has_unread_input:
+            self._drain(client)
+        elif connection.is_finished:
+            self._drop(client)
+        else:
+            self._restart_wait(client)
+            if client.is_writing:
+                self._selector.modify(client.socket, selectors.EVENT_READ, client)
+                client.is_writing = False
+
+    def _drain(self, client: _Client) -> None:
+        """Close this side only, and ignore what still arrives: closing both would discard the answer on its way."""
+        client.socket.shutdown(socket.SHUT_WR)
+        client.is_draining = True
+        self._selector.modify(client.socket, selectors.EVENT_READ, client)
+
+    def _restart_wait(self, client: _Client) -> None:
+        """Count the client's time from now: it has begun a request, or read its answer."""
+        client.since = self._monotonic()
+        del self._clients[client]
+        self._clients[client] = None
 
     def _drop_slow_clients(self, now: float) -> None:
-        """Close what idles, and what has not brought its request by now: waitress itself lets a trickle live on."""
-        for channel in self._server.active_channels.values():
-            if not channel.requests and _waiting_since(channel) < now - CLIENT_PATIENCE_SECONDS:
-                channel.will_close = True
+        while self._clients:
+            client = next(iter(self._clients))
+            if now < client.since + self._patience_seconds:
+                return
+            self._drop(client)
 
-    def _close_all(self) -> None:
-        waitress.wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no other way to end
+    def _drop(self, client: _Client) -> None:
+        del self._clients[client]
+        self._selector.unregister(client.socket)
+        client.socket.close()
+        client.connection.close()
+
+
+class _Client:
+    """A connected client. `since` is when it began to keep the broker waiting, on the monotonic clock."""
+
+    __slots__ = ("connection", "is_draining", "is_writing", "since", "socket")
+
+    def __init__(self, connected: socket.socket, connection: HttpConnection, *, since: float) -> None:
+        self.socket = connected
+        self.connection = connection
+        self.since = since
+        self.is_writing = False
+        self.is_draining = False
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -109,19 +249,10 @@ def open_socket(host: str, port: int) -> socket.socket:
     """
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
         except OSError:
             _log.debug("No IPv6 here; listening on IPv4 alone.")
-    return socket.create_server(("", port))
-
-
-def _waiting_since(channel: Any) -> float:  # noqa: ANN401 - waitress has no types
-    """Return since when a client owes us something, in epoch seconds: a request, or the rest of one it has begun.
-
-    The latter counts from when it came, for every byte of a trickle is activity to waitress.
-    """
-    since: float = channel.last_activity if channel.request is None else channel.creation_time
-    return since
+    return socket.create_server(("", port), backlog=_BACKLOG)

@@ -1,1 +1,6 @@
-"""broker/settings."""
+"""Settings: what can be configured, where values come from, and how they are checked.
+
+May import: `broker.core`. It is the only package that imports pydantic and pydantic-settings.
+
+Does not know: what the settings are used for. It never reads the token and never calls STS.
+"""

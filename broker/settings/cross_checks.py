@@ -1,4 +1,7 @@
-"""What is wrong with one profile as a whole: what is missing, and what does not go together. Pure."""
+"""Checks of a profile as a whole: keys that are missing, and keys that contradict each other.
+
+This module is pure: it does no I/O.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ if TYPE_CHECKING:
 
     from broker.settings.schema import NamedProfile, Settings
 
-OF_A_TOKEN = ("web_identity_token_file", "audience")
-_OF_A_CHAIN = ("external_id", "tags", "transitive_tag_keys", "source_identity")
+TOKEN_KEYS = ("web_identity_token_file", "audience")
+"""Keys that only a profile with a token can have."""
+_CHAIN_KEYS = ("external_id", "tags", "transitive_tag_keys", "source_identity")
+"""Keys that only a chained role can have."""
 _PARTITION_BY_REGION_PREFIX = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -24,39 +29,50 @@ _PARTITION_BY_REGION_PREFIX = {
 }
 
 
-def profile_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield what is wrong with one profile as a whole."""
-    yield from _own_faults(profile, unusable)
+def find_profile_faults(profile: NamedProfile, settings: Settings, rejected: frozenset[str]) -> Iterator[str]:
+    """Yield what is wrong with a profile as a whole. Keys in `rejected` are not reported as missing."""
+    yield from _find_key_faults(profile, rejected)
     if profile.role_arn and profile.region:
-        yield from _arn_faults(profile, settings, unusable)
+        yield from _find_arn_faults(profile, settings, rejected)
 
 
-def _own_faults(profile: NamedProfile, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield what is missing, and what does not go together."""
-    chained = profile.source_profile is not None
-    if not profile.role_arn and "role_arn" not in unusable:
-        where = "in the profile itself" if chained else "(AWS_ROLE_ARN)"
-        yield f"no role: set role_arn {where}"
-    for key in OF_A_TOKEN if chained else _OF_A_CHAIN:
+def _find_key_faults(profile: NamedProfile, rejected: frozenset[str]) -> Iterator[str]:
+    """Yield the keys that are missing or contradict each other."""
+    is_chained = profile.source_profile is not None
+    if not profile.role_arn and "role_arn" not in rejected:
+        if is_chained:
+            yield "role_arn: not set; a chained role does not use the default, so set role_arn in the profile itself"
+        else:
+            yield "role_arn (AWS_ROLE_ARN): not set; set it to the ARN of the role to assume"
+    for key in TOKEN_KEYS if is_chained else _CHAIN_KEYS:
         if key in profile.model_fields_set:
-            yield f"{key}: for a profile {'without' if chained else 'with'} source_profile alone: drop one of the two"
-    if chained and profile.duration_seconds > chains.MAXIMUM_DURATION.total_seconds():
-        yield f"duration_seconds: {profile.duration_seconds}; sessions of chained roles last 3600 at most"
-    if not profile.region and "region" not in unusable:
-        yield "no Region: set region (AWS_REGION), such as eu-west-1; without one, calls would silently go global"
+            if is_chained:
+                yield f"{key}: cannot be combined with source_profile; remove one of them"
+            else:
+                yield f"{key}: needs source_profile; set source_profile, or remove {key}"
+    if is_chained and profile.duration_seconds > chains.MAXIMUM_DURATION.total_seconds():
+        yield f"duration_seconds: {profile.duration_seconds} is too long; a chained role's session is limited to 3600"
+    if not profile.region and "region" not in rejected:
+        yield (
+            "region (AWS_REGION): not set; set it to a Region such as eu-west-1, because without one botocore would "
+            "call the global STS endpoint"
+        )
     if profile.session_policy is not None and profile.session_policy_file is not None:
-        yield "session_policy and session_policy_file: set one of the two"
+        yield "session_policy and session_policy_file: both are set; remove one of them"
 
 
-def _arn_faults(profile: NamedProfile, settings: Settings, unusable: frozenset[str]) -> Iterator[str]:
-    """Yield where the role, the Region and the policies are of different accounts or partitions."""
+def _find_arn_faults(profile: NamedProfile, settings: Settings, rejected: frozenset[str]) -> Iterator[str]:
+    """Yield where the role, the Region and the policies belong to different accounts or partitions."""
     assert profile.role_arn
     assert profile.region
     _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
     for arn in profile.policy_arns:
         if arn.split(":")[4] not in {account, "aws"}:
-            yield f"policy_arns: {arn} is not of the role's account {account}, as STS demands"
+            yield f"policy_arns: {arn} is not in the role's account {account}; STS accepts no policy of another account"
     prefixes = (prefix for prefix in _PARTITION_BY_REGION_PREFIX if profile.region.startswith(prefix))
     expected = _PARTITION_BY_REGION_PREFIX.get(next(prefixes, ""), "aws")
-    if not settings.sts.endpoint_url and not {"sts", "endpoint_url"} & unusable and partition != expected:
-        yield f"role_arn is of partition {partition}, region {profile.region} of {expected}: change one of them"
+    if not settings.sts.endpoint_url and not {"sts", "endpoint_url"} & rejected and partition != expected:
+        yield (
+            f"role_arn is in partition {partition}, but region {profile.region} is in partition {expected}; "
+            "change one of them"
+        )

@@ -1,9 +1,9 @@
-"""What the text of a setting must look like.
+"""Checks of single settings.
 
-Each function returns the value as it is used, or raises ValueError saying what to write. What STS would refuse and
-botocore would not is refused here.
+Each function returns the value in the form in which the broker uses it, or raises ValueError with the form that was
+expected. What STS would reject although botocore sends it is rejected here.
 
-Knows no file but those whose readability it checks.
+Does not read files. Two checks look at the file system or the environment: `readable` and `api_address`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _HEALTH_ADDRESS = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN_URL = re.compile(rf"https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?/?")
 _API_HOST = re.compile("[A-Za-z0-9.:-]{1,253}")
-_LAST_PORT = 65535
+_MAXIMUM_PORT = 65535
+_MAXIMUM_QUOTED_LENGTH = 100
 _POLICY_TEXT = re.compile("[\t\n\r\x20-\xff]+")
-_TAG_SIGNS = frozenset("_.:/=+-@")
+_TAG_PUNCTUATION = frozenset("_.:/=+-@")
 _TAG_TEXT = "letters, digits, spaces and any of _.:/=+-@"
 _MAXIMUM_TAGS = 50
 _MAXIMUM_TAG_KEY_LENGTH = 128
@@ -36,7 +37,7 @@ _MODES = (0o400, 0o440, 0o444, 0o600, 0o640, 0o644)
 
 
 def comma_separated(value: object) -> object:
-    """Return the parts of a text, as the environment gives lists; another value as it is."""
+    """Return the parts of a comma-separated text, which is how the environment gives lists. Keep any other value."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -44,44 +45,48 @@ def policy_arns(arns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the ARNs of managed policies. Raises ValueError."""
     for arn in arns:
         if not _POLICY_ARN.fullmatch(arn):
-            raise ValueError(f"{arn!r} is no policy ARN, such as arn:aws:iam::aws:policy/ReadOnlyAccess")
+            raise ValueError(
+                f"{arn!r} is not a policy ARN; expected one such as arn:aws:iam::aws:policy/ReadOnlyAccess"
+            )
     return arns
 
 
 def policy_text(text: str) -> str:
-    """Return the text of a session policy that STS would take. Raises ValueError."""
+    """Return the text of a session policy that STS accepts. Raises ValueError."""
     if len(text) > MAXIMUM_POLICY_LENGTH:
-        raise ValueError(f"{len(text):,} characters; STS takes at most {MAXIMUM_POLICY_LENGTH:,}")
+        raise ValueError(f"has {len(text):,} characters; STS accepts at most {MAXIMUM_POLICY_LENGTH:,}")
     try:
-        document = json.loads(text, parse_constant=_no_number)
+        document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"no valid JSON: {error}") from None
+        raise ValueError(f"not valid JSON: {error}") from None
     if not isinstance(document, dict) or "Statement" not in document:
-        raise ValueError("no IAM policy: expected a JSON object with a Statement")
+        raise ValueError("not an IAM policy; expected a JSON object with a Statement")
     if not _POLICY_TEXT.fullmatch(text):
-        raise ValueError("a character that STS refuses in a policy (above U+00FF, or a control character)")
+        raise ValueError(
+            "has a character that STS rejects in a policy; remove control characters and characters above U+00FF"
+        )
     return text
 
 
-def _no_number(text: str) -> object:
-    raise ValueError(f"{text} is no number in JSON")
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def policy_value(value: object) -> object:
-    """Return the text of a policy, be it written as YAML or as text. Raises ValueError."""
+    """Return the text of a policy, whether it was written as YAML or as text. Raises ValueError."""
     if not isinstance(value, dict):
         return value
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_as_written)
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_format_date)
     except TypeError as error:
-        raise ValueError(f"cannot be written as JSON: {error}") from None
+        raise ValueError(f"cannot be converted to JSON: {error}") from None
 
 
-def _as_written(value: object) -> object:
-    """Return the text of a date: YAML takes `Version: 2012-10-17` for one."""
+def _format_date(value: object) -> object:
+    """Return the text of a date, because YAML reads an unquoted `Version: 2012-10-17` as a date."""
     if type(value) is date:
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is no type of JSON")
+    raise TypeError(f"JSON has no type for {type(value).__name__}")
 
 
 def mode(value: object) -> object:
@@ -89,119 +94,125 @@ def mode(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"0?o?[0-7]{3}", value):
         value = int(value.replace("o", ""), 8)
     if value not in _MODES:
-        raise ValueError(f"write one of {', '.join(f'{mode:04o}' for mode in _MODES)}, in quotes")
+        raise ValueError(f"expected one of {', '.join(f'{mode:04o}' for mode in _MODES)}, in quotes")
     return value
 
 
 def address(value: str) -> str:
     """Return `HOST:PORT`. Raises ValueError."""
     parts = _HEALTH_ADDRESS.fullmatch(value)
-    if not parts or int(parts[2]) > _LAST_PORT:
-        raise ValueError("write HOST:PORT, such as *:9910, 127.0.0.1:9910 or [::1]:9910")
+    if not parts or int(parts[2]) > _MAXIMUM_PORT:
+        raise ValueError("expected HOST:PORT, such as *:9910, 127.0.0.1:9910 or [::1]:9910")
     return value
 
 
 def loopback_address(value: str) -> str:
-    """Return `HOST:PORT` where the host is a loopback address, without brackets. Raises ValueError."""
+    """Return `HOST:PORT` with a loopback host, without brackets. Raises ValueError."""
     host, _, port = address(value).rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    import ipaddress  # noqa: PLC0415 - most settings say nothing of it
+    import ipaddress  # noqa: PLC0415 - needed only if this setting is set
 
     try:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_loopback = False
     if not is_loopback:
-        raise ValueError("credentials are served on loopback only: write 127.0.0.1:PORT or [::1]:PORT")
+        raise ValueError("credentials are served on loopback only; expected 127.0.0.1:PORT or [::1]:PORT")
     return f"{host}:{port}"
 
 
 def process_command(command: str) -> str:
-    """Return a command that names the profile's file, or the profile, with no other blanks. Raises ValueError."""
+    """Return a command that names the profile or its file, with no other replacement fields. Raises ValueError."""
     try:
-        blanks = {part[1:] for part in string.Formatter().parse(command) if part[1] is not None}
+        fields = {part[1:] for part in string.Formatter().parse(command) if part[1] is not None}
     except ValueError:
-        blanks = {("", "", None)}
-    if not blanks <= {("file", "", None), ("profile", "", None), ("directory", "", None)}:
-        raise ValueError("write {file}, {profile} or {directory} in it, and no other braces")
-    if not blanks - {("directory", "", None)}:
-        raise ValueError("it gives every profile the same: write {file} or {profile} in it")
+        fields = {("", "", None)}
+    if not fields <= {("file", "", None), ("profile", "", None), ("directory", "", None)}:
+        raise ValueError("expected {file}, {profile} or {directory}, and no other braces")
+    if not fields - {("directory", "", None)}:
+        raise ValueError("would be the same command for every profile; add {file} or {profile}")
     if not command.isprintable():
-        raise ValueError("write one line of printable characters")
+        raise ValueError("expected one line of printable characters")
     return command
 
 
 def tags(tags: dict[str, str]) -> dict[str, str]:
-    """Return session tags that STS would take (botocore's STS model; IAM guide, "Session tags"). Raises ValueError."""
+    """Return session tags that STS accepts (botocore's STS model; IAM guide, "Session tags"). Raises ValueError."""
     if len(tags) > _MAXIMUM_TAGS:
-        raise ValueError(f"{len(tags)} tags; STS takes at most {_MAXIMUM_TAGS}")
+        raise ValueError(f"has {len(tags)} tags; STS accepts at most {_MAXIMUM_TAGS}")
     seen: set[str] = set()
     for key, value in tags.items():
         if not 1 <= len(key) <= _MAXIMUM_TAG_KEY_LENGTH or not _is_tag_text(key) or key.lower().startswith("aws:"):
-            raise ValueError(f"{key!r}: a key is 1 to {_MAXIMUM_TAG_KEY_LENGTH} {_TAG_TEXT}, not beginning with aws:")
+            raise ValueError(
+                f"{key!r} is not a tag key; expected 1 to {_MAXIMUM_TAG_KEY_LENGTH} {_TAG_TEXT}, not starting with aws:"
+            )
         if len(value) > _MAXIMUM_TAG_VALUE_LENGTH or not _is_tag_text(value):
-            raise ValueError(f"{key}: a value is at most {_MAXIMUM_TAG_VALUE_LENGTH} {_TAG_TEXT}")
+            raise ValueError(f"{key}: expected a value of at most {_MAXIMUM_TAG_VALUE_LENGTH} {_TAG_TEXT}")
         if key.lower() in seen:
-            raise ValueError(f"{key}: two keys differ in capitals alone, and STS takes them for one")
+            raise ValueError(f"{key}: two keys differ only in case, and STS treats them as one; remove one of them")
         seen.add(key.lower())
     return tags
 
 
 def _is_tag_text(text: str) -> bool:
-    import unicodedata  # noqa: PLC0415 - most settings have no tags
+    import unicodedata  # noqa: PLC0415 - needed only if there are tags
 
-    return all(sign in _TAG_SIGNS or unicodedata.category(sign)[0] in "LNZ" for sign in text)
+    return all(character in _TAG_PUNCTUATION or unicodedata.category(character)[0] in "LNZ" for character in text)
 
 
 def external_id(text: str) -> str:
-    """Return an external id (botocore's STS model). Raises ValueError."""
+    """Return an external ID (botocore's STS model). Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_+=,.@:/-]{2,1224}", text):
-        raise ValueError("write 2 to 1,224 letters, digits and any of +=,.@:/_-")
+        raise ValueError("expected 2 to 1,224 letters, digits and any of +=,.@:/_-")
     return text
 
 
 def source_identity(text: str) -> str:
-    """Return a source identity, whose characters have been looked at. Raises ValueError."""
+    """Return a source identity, whose characters the schema has checked. Raises ValueError."""
     if text.lower().startswith("aws:"):
-        raise ValueError("write one that does not begin with aws:")
+        raise ValueError("expected a source identity that does not start with aws:")
     return text
 
 
 def plain_url(value: str) -> str:
-    """Return the URL of a host, without a slash at its end. Raises ValueError."""
+    """Return the URL of a host, without a trailing slash. Raises ValueError."""
     parts = _PLAIN_URL.fullmatch(value)
-    if not parts or not 0 < int(parts["port"] or 443) <= _LAST_PORT:
-        raise ValueError("write https://HOST or https://HOST:PORT, without user, path or query")
+    if not parts or not 0 < int(parts["port"] or 443) <= _MAXIMUM_PORT:
+        raise ValueError("expected https://HOST or https://HOST:PORT, without user, path or query")
     return value.rstrip("/")
 
 
 def api_address(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Return host and port of the Kubernetes API, as Kubernetes tells every pod. Raises ValueError."""
+    """Return host and port of the Kubernetes API, from the variables that Kubernetes sets in every pod.
+
+    Raises ValueError.
+    """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
-    if not _API_HOST.fullmatch(host) or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
+    if not _API_HOST.fullmatch(host) or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _MAXIMUM_PORT:
         raise ValueError(
             "token-request needs KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, which Kubernetes sets in every "
-            f"pod; found {host[:100]!r} and {port[:100]!r}: run it in a pod, or set file"
+            f"pod; found {host[:_MAXIMUM_QUOTED_LENGTH]!r} and {port[:_MAXIMUM_QUOTED_LENGTH]!r}. Run the broker in a "
+            "pod, or set token_source to file"
         )
     return host, int(port)
 
 
 def absolute(path: str) -> str:
     """Return an absolute path. Raises ValueError."""
-    if not path.startswith("/"):  # which a token that was pasted here does not either
-        raise ValueError("write an absolute path")
+    if not path.startswith("/"):  # this also rejects a token that was pasted instead of its path
+        raise ValueError("expected an absolute path")
     return path
 
 
 def readable(path: str) -> str:
     """Return the path of a file that can be read. Raises ValueError."""
     if not os.access(path, os.R_OK):
-        raise ValueError(f"no readable file at {path}")
+        raise ValueError(f"cannot read a file at {path}; correct the path, or its permissions")
     return path
 
 
 def profile_name(value: str) -> str:
     """Return the name of a profile. Raises ValueError."""
     if value == "DEFAULT":
-        raise ValueError("INI readers give what stands under DEFAULT to every profile: choose another name")
+        raise ValueError("INI parsers apply the section DEFAULT to every profile; choose another name")
     return value

@@ -1,7 +1,7 @@
-"""The alerts as promtool reads them, and what a fleet of the real loop would have given Prometheus to judge.
+"""The alerts as promtool reads them, and series that a simulated fleet with the real loop gives Prometheus.
 
-promtool's tests begin at the epoch, so instants are told in seconds since the simulation's beginning. A series that is
-gone from a scrape ends with a stale marker, as Prometheus itself would write.
+Tests of promtool begin at the epoch, so times are seconds since the start of the simulation. A series that is absent
+from a scrape ends with a stale marker, as in Prometheus.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SCRAPE = timedelta(seconds=30)
 FIRING = 'ALERTS{alertstate="firing"}'
 
 needs_promtool = pytest.mark.skipif(
-    not PROMTOOL, reason="SKIPPED: there is no promtool on this machine; Debian's package prometheus has it"
+    not PROMTOOL, reason="SKIPPED: promtool is not installed; it is part of Debian's package prometheus"
 )
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], list[str]]
 
 
-def promtool(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run promtool where alerts.yaml is the rules of the PrometheusRule."""
+def run_promtool(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run promtool in a directory whose alerts.yaml has the rules of the PrometheusRule."""
     (directory / "alerts.yaml").write_text(yaml.safe_dump(RULE["spec"]))
     return subprocess.run(
         [PROMTOOL, *arguments], cwd=directory, capture_output=True, text=True, timeout=120, check=False
@@ -50,7 +50,7 @@ def promtool(*arguments: str, directory: Path) -> subprocess.CompletedProcess[st
 
 @dataclass(kw_only=True)
 class Fleet:
-    """Pods that live side by side, each a world of its own, and are scraped together."""
+    """Pods that run at the same time, each in a simulated world of its own, and are scraped together."""
 
     worlds: Sequence[World]
     scrapes: int = 0
@@ -62,10 +62,10 @@ class Fleet:
             "process_cpu_seconds_total": 0.5,
         }
     )
-    """What prometheus_client says of the process, in every pod."""
+    """The process metrics of prometheus_client, in every pod."""
 
     def live(self, duration: timedelta) -> None:
-        """Let time pass, with a scrape every 30 s."""
+        """Let this time pass, with a scrape every 30 s."""
         for _ in range(duration // SCRAPE):
             for number, world in enumerate(self.worlds):
                 world.live(SCRAPE)
@@ -75,8 +75,8 @@ class Fleet:
                 if len(values) < self.scrapes:
                     values.append("_" if values[-1] in {"_", "stale"} else "stale")
 
-    def all_worlds(self, change: Callable[[World], None]) -> None:
-        """Do something to every world."""
+    def change_worlds(self, change: Callable[[World], None]) -> None:
+        """Apply a change to every world."""
         for world in self.worlds:
             change(world)
 
@@ -95,42 +95,42 @@ class Fleet:
         values = self.series.setdefault((name, frozenset(labels.items())), ["_"] * self.scrapes)
         values.append(f"{value:.3f}".removesuffix(".000"))
 
-    def judge(self, expected: dict[timedelta, set[str]], directory: Path) -> None:
-        """Demand that until each of these times exactly these alerts have fired, in whatever pod."""
+    def check_alerts(self, expected: dict[timedelta, set[str]], directory: Path) -> None:
+        """Check that exactly these alerts have fired by each of these times, in any pod."""
         questions = [
             {
-                "expr": f"group by (alertname) (last_over_time({FIRING}[{_seconds(at)}]))",
-                "eval_time": _seconds(at),
+                "expr": f"group by (alertname) (last_over_time({FIRING}[{_format_seconds(at)}]))",
+                "eval_time": _format_seconds(at),
                 "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)],
             }
             for at, alerts in expected.items()
         ]
-        assert max(expected) <= SCRAPE * (self.scrapes - 1), "nothing was scraped then"
-        self._ask(questions, directory)
+        assert max(expected) <= SCRAPE * (self.scrapes - 1), "the simulation ends before"
+        self._run_queries(questions, directory)
 
-    def demand_answers(self, queries: Iterable[str], directory: Path) -> None:
-        """Demand that each of these queries gives something now."""
-        now = _seconds(SCRAPE * (self.scrapes - 1))
+    def check_results(self, queries: Iterable[str], directory: Path) -> None:
+        """Check that each of these queries returns a result now."""
+        now = _format_seconds(SCRAPE * (self.scrapes - 1))
         something = [{"labels": "{}", "value": 1}]
-        self._ask(
+        self._run_queries(
             [{"expr": f"group({query})", "eval_time": now, "exp_samples": something} for query in queries], directory
         )
 
-    def _ask(self, questions: list[dict[str, Any]], directory: Path) -> None:
+    def _run_queries(self, questions: list[dict[str, Any]], directory: Path) -> None:
         inputs = [
-            {"series": f"{name}{{{_labels(labels)}}}", "values": " ".join(values)}
+            {"series": f"{name}{{{_format_labels(labels)}}}", "values": " ".join(values)}
             for (name, labels), values in self.series.items()
         ]
-        test = {"interval": _seconds(SCRAPE), "input_series": inputs, "promql_expr_test": questions}
-        document = {"rule_files": ["alerts.yaml"], "evaluation_interval": _seconds(SCRAPE), "tests": [test]}
+        test = {"interval": _format_seconds(SCRAPE), "input_series": inputs, "promql_expr_test": questions}
+        document = {"rule_files": ["alerts.yaml"], "evaluation_interval": _format_seconds(SCRAPE), "tests": [test]}
         (directory / "fleet.test.yaml").write_text(json.dumps(document))
-        done = promtool("test", "rules", "fleet.test.yaml", directory=directory)
+        done = run_promtool("test", "rules", "fleet.test.yaml", directory=directory)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _labels(labels: frozenset[tuple[str, str]]) -> str:
+def _format_labels(labels: frozenset[tuple[str, str]]) -> str:
     return ",".join(f'{name}="{value}"' for name, value in sorted(labels))
 
 
-def _seconds(duration: timedelta) -> str:
+def _format_seconds(duration: timedelta) -> str:
     return f"{duration.total_seconds():.0f}s"

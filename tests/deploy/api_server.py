@@ -1,12 +1,13 @@
-"""What an API server does with the policies of deploy/admission when a pod is created: CEL by Google's own cel-cpp.
+"""A fake API server that applies the policies of deploy/admission to new pods. Google's cel-cpp evaluates the CEL.
 
-What stands in for the API server's own parts, and how it differs:
+Where it differs from a real API server:
 
-- `Object.a.b{…}` and `JSONPatch{…}` are types of Kubernetes' that cel-cpp does not know. They are rewritten to maps
-  with their type's name in `TYPE`; afterwards the names are checked as the API server checks them (each must be the
-  path of its field), lists must be of one type (Kubernetes' compiler demands it), and the patch is applied.
-- `object` is of type dyn, as it is there; an absent field is an error unless `has()` asked for it.
-- Costs are not counted. Admission plugins before the policies, and defaulting, are the tests' business.
+- cel-cpp does not know the Kubernetes types `Object.a.b{…}` and `JSONPatch{…}`. They are rewritten to maps that have
+  the name of the type in `TYPE`. After the evaluation, the names are checked as the API server checks them (each must
+  be the path of its field), lists must have items of one type (as Kubernetes' compiler requires), and the patch is
+  applied.
+- `object` has type dyn, as in Kubernetes: an absent field is an error unless `has()` checks it first.
+- Costs are not counted. Other admission plugins and defaulting are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import yaml
 
 from tests.deploy.rendering import DEPLOY, Document
 
-cel = pytest.importorskip("cel_expr_python.cel", reason="SKIPPED: there is no cel-expr-python for this Python")
+cel = pytest.importorskip("cel_expr_python.cel", reason="SKIPPED: cel-expr-python is not available for this Python")
 
 TYPE = "__type__"
 _CONSTRUCTED = re.compile(r"\b((?:Object(?:\.\w+)*)|JSONPatch)\{")
@@ -31,14 +32,14 @@ _TEXT = re.compile(r"'[^']*'|//[^\n]*")
 
 
 class Refused(Exception):
-    """The API server does not create the pod; the messages say why."""
+    """The API server refuses to create the pod. `messages` has the reasons."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__("; ".join(messages))
         self.messages = messages
 
 
-def admission() -> list[Document]:
+def read_policies() -> list[Document]:
     """Return the policies and their bindings."""
     files = ("injection.yaml", "validation.yaml")
     return [each for file in files for each in yaml.safe_load_all((DEPLOY / "admission" / file).read_text())]
@@ -46,66 +47,68 @@ def admission() -> list[Document]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ApiServer:
-    """Creates pods under these policies and bindings."""
+    """An API server with these policies and bindings."""
 
     documents: list[Document]
 
     def create(self, pod: Document, *, labels: dict[str, str] | None = None) -> Document:
-        """Return the pod as it is stored, in a namespace with these labels. Raises Refused."""
+        """Return the pod as it is stored. `labels` are those of its namespace. Raises Refused."""
         labels = {"sts-broker/injection": "enabled"} if labels is None else labels
-        pod = self.mutated(pod, labels)
+        pod = self.mutate(pod, labels)
         messages = [
             validation["message"]
-            for policy in self._bound("ValidatingAdmissionPolicy", pod, labels)
+            for policy in self._find_policies("ValidatingAdmissionPolicy", pod, labels)
             for validation in policy["spec"]["validations"]
-            if not _evaluated(validation["expression"], pod, _Variables(policy, pod))
+            if not _evaluate(validation["expression"], pod, _Variables(policy, pod))
         ]
         if messages:
             raise Refused(*messages)
         return pod
 
-    def mutated(self, pod: Document, labels: dict[str, str]) -> Document:
-        """Return the pod as the mutating policies leave it."""
-        for policy in self._bound("MutatingAdmissionPolicy", pod, labels):
+    def mutate(self, pod: Document, labels: dict[str, str]) -> Document:
+        """Return the pod after the mutating policies."""
+        for policy in self._find_policies("MutatingAdmissionPolicy", pod, labels):
             for mutation in policy["spec"]["mutations"]:
                 assert mutation["patchType"] == "JSONPatch"
-                patch = _evaluated(mutation["jsonPatch"]["expression"], pod, _Variables(policy, pod))
-                pod = _applied(pod, patch)
+                patch = _evaluate(mutation["jsonPatch"]["expression"], pod, _Variables(policy, pod))
+                pod = _apply_patch(pod, patch)
         return pod
 
-    def _bound(self, kind: str, pod: Document, labels: dict[str, str]) -> list[Document]:
-        """Return the policies that a binding brings to this namespace, and whose conditions the pod meets."""
+    def _find_policies(self, kind: str, pod: Document, labels: dict[str, str]) -> list[Document]:
+        """Return the policies that are bound to this namespace and whose match conditions the pod meets."""
         policies = {each["metadata"]["name"]: each for each in self.documents if each["kind"] == kind}
         bound = []
         for binding in (each["spec"] for each in self.documents if each["kind"] == f"{kind}Binding"):
             policy = policies[binding["policyName"]]
             (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
             assert rule == {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-            wanted = binding["matchResources"]["namespaceSelector"]["matchLabels"]
+            selector = binding["matchResources"]["namespaceSelector"]["matchLabels"]
             conditions = policy["spec"]["matchConditions"]
-            results = [_evaluated(each["expression"], pod, {}) for each in conditions]  # all: none may be an error
-            if wanted.items() <= labels.items() and all(results):
+            results = [
+                _evaluate(each["expression"], pod, {}) for each in conditions
+            ]  # evaluates all, because none may be an error
+            if selector.items() <= labels.items() and all(results):
                 bound.append(policy)
         return bound
 
 
 class _Variables(dict[str, Any]):
-    """The variables of a policy, each with those before it."""
+    """The variables of a policy. Each expression can use the variables before it."""
 
     def __init__(self, policy: Document, pod: Document) -> None:
         super().__init__()
         for variable in policy["spec"].get("variables", ()):
-            self[variable["name"]] = _evaluated(variable["expression"], pod, self)
+            self[variable["name"]] = _evaluate(variable["expression"], pod, self)
 
 
 @cache
-def _compiled(expression: str) -> Any:  # noqa: ANN401 - the library's own
+def _compile(expression: str) -> Any:  # noqa: ANN401 - a type of cel-cpp
     environment = cel.NewEnv(variables={"object": cel.Type.DYN, "variables": cel.Type.DYN})
-    return environment.compile(_in_plain_cel(expression))
+    return environment.compile(_rewrite_types(expression))
 
 
-def _in_plain_cel(expression: str) -> str:
-    """Rewrite the construction of Kubernetes' types to that of maps; texts and comments are left alone."""
+def _rewrite_types(expression: str) -> str:
+    """Return the expression with Kubernetes types rewritten to maps. String literals are kept; comments are removed."""
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
@@ -118,22 +121,22 @@ def _in_plain_cel(expression: str) -> str:
     return re.sub(r"'(\d+)'", lambda match: kept[int(match[1])], plain)
 
 
-def _evaluated(expression: str, pod: Document, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever CEL gives
-    result = _compiled(expression).eval(data={"object": pod, "variables": dict(variables)})
+def _evaluate(expression: str, pod: Document, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - any CEL value
+    result = _compile(expression).eval(data={"object": pod, "variables": dict(variables)})
     assert result.type() != cel.Type.ERROR, f"{result.value()} in {expression}"
     return result.plain_value()
 
 
-def _applied(pod: Document, patch: list[Document]) -> Document:
-    """Return the pod with a JSON Patch of additions (RFC 6902, 4.1)."""
-    pod = json.loads(json.dumps(pod))  # nothing in it is shared
+def _apply_patch(pod: Document, patch: list[Document]) -> Document:
+    """Return the pod with a JSON Patch applied that has only additions (RFC 6902, section 4.1)."""
+    pod = json.loads(json.dumps(pod))  # a deep copy
     for operation in patch:
         assert operation.keys() == {TYPE, "op", "path", "value"}
         assert (operation[TYPE], operation["op"]) == ("JSONPatch", "add")
         value = operation["value"]
         if isinstance(value, dict):
             assert value[TYPE] == "Object" + re.sub(r"/(?:\d+|-)(?=/|$)", "", operation["path"]).replace("/", ".")
-        value = _plain(value, value[TYPE] if isinstance(value, dict) else "")
+        value = _remove_type_names(value, value[TYPE] if isinstance(value, dict) else "")
         *path, last = operation["path"].removeprefix("/").split("/")
         target: Any = pod
         for part in path:
@@ -147,14 +150,14 @@ def _applied(pod: Document, patch: list[Document]) -> Document:
     return pod
 
 
-def _plain(value: Any, type_name: str) -> Any:  # noqa: ANN401 - any JSON
-    """Return a value without type names, each of which must be the path of its field."""
+def _remove_type_names(value: Any, type_name: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return a value without type names. Each of them must be the path of its field."""
     if isinstance(value, list):
         assert len({item.get(TYPE) if isinstance(item, dict) else type(item) for item in value}) <= 1
-        return [_plain(item, type_name) for item in value]
+        return [_remove_type_names(item, type_name) for item in value]
     if isinstance(value, dict):
         assert value.get(TYPE, type_name) == type_name
         if TYPE not in value:
-            assert len({type(item) for item in value.values()}) <= 1, "a map literal has values of one type"
-        return {key: _plain(item, f"{type_name}.{key}") for key, item in value.items() if key != TYPE}
+            assert len({type(item) for item in value.values()}) <= 1, "the values of a map literal have one type"
+        return {key: _remove_type_names(item, f"{type_name}.{key}") for key, item in value.items() if key != TYPE}
     return value

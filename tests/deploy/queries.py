@@ -1,4 +1,4 @@
-"""The PromQL of alerts, dashboard and documents: what it asks for, beside what a scrape of the broker has."""
+"""The PromQL of alerts, dashboard and documents, and the metrics that a broker really has."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 DASHBOARD_TEXT = (MONITORING / "dashboard.json").read_text()
 DASHBOARD: dict[str, Any] = json.loads(DASHBOARD_TEXT)
 TARGET_LABELS = {"namespace", "pod", "job"}
-"""What Prometheus adds to all that it scrapes by a PodMonitor."""
+"""The labels that Prometheus adds to each series that it scrapes through a PodMonitor."""
 
 
 @cache
 def scraped() -> dict[str, frozenset[str]]:
-    """Return the labels of every metric that a broker in trouble, which had good hours, has for Prometheus."""
+    """Return the labels of every metric, scraped from a broker that worked at first and fails now."""
     world = World()
     world.live(timedelta(minutes=40))
     world.sts_fault = raising(ExchangeUnavailable)
@@ -43,25 +43,25 @@ def scraped() -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A metric that a query asks for, with its matchers: label, value."""
+    """A metric that a query selects, with its matchers as pairs of label and value."""
 
     metric: str
     matchers: tuple[tuple[str, str], ...]
 
 
 def selected(query: str) -> list[Selected]:
-    """Return what a query asks for. Raises ValueError where it is no PromQL."""
+    """Return the metrics that a query selects. Raises ValueError if the query is not valid PromQL."""
     return [
         Selected(node.name or "", tuple((matcher.name, matcher.value) for matcher in node.matchers.matchers))
-        for node in _nodes(promql_parser.parse(query))
+        for node in _iterate_nodes(promql_parser.parse(query))
         if isinstance(node, promql_parser.VectorSelector)
     ]
 
 
 def grouped(query: str) -> set[str]:
-    """Return the labels that a query's aggregations and joins name."""
+    """Return the labels in the aggregations and joins of a query."""
     labels: set[str] = set()
-    for node in _nodes(promql_parser.parse(query)):
+    for node in _iterate_nodes(promql_parser.parse(query)):
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             labels.update(node.modifier.labels)
         if isinstance(node, promql_parser.BinaryExpr) and node.modifier is not None and node.modifier.matching:
@@ -69,18 +69,18 @@ def grouped(query: str) -> set[str]:
     return labels
 
 
-def _nodes(node: Any) -> Iterator[Any]:  # noqa: ANN401 - any kind of expression
+def _iterate_nodes(node: Any) -> Iterator[Any]:  # noqa: ANN401 - any kind of expression
     yield node
     for name in ("lhs", "rhs", "expr", "param", "vector_selector"):
         below = getattr(node, name, None)
         if below is not None:
-            yield from _nodes(below)
+            yield from _iterate_nodes(below)
     for below in getattr(node, "args", ()) or ():
-        yield from _nodes(below)
+        yield from _iterate_nodes(below)
 
 
 def queries() -> dict[str, str]:
-    """Return every query of alerts and dashboard as Prometheus would see it, by where it stands."""
+    """Return every query of alerts and dashboard, as Prometheus gets it, by its place."""
     found = {f"alert {rule['alert']}": rule["expr"] for rule in RULES}
     for rule in RULES:
         templates = re.findall(r'printf "([^"]+)"', rule["annotations"]["description"])

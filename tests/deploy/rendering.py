@@ -1,4 +1,4 @@
-"""Renders kustomizations with the real kubectl, and finds in the output what tests ask for."""
+"""Render kustomizations with the real kubectl, and find parts of the output."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ EXAMPLES = sorted(path.name for path in (DEPLOY / "examples").iterdir() if path.
 KUBECTL = shutil.which("kubectl") or ""
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 
-needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="SKIPPED: there is no kubectl on this machine")
+needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="SKIPPED: kubectl is not installed")
 
 Document = dict[str, Any]
 
 
 def kustomize(directory: Path) -> list[Document]:
-    """Return what `kubectl kustomize` prints of a directory. Fails the test where it refuses."""
+    """Return the documents that `kubectl kustomize` prints for a directory. Fails the test on any error or warning."""
     done = subprocess.run(
         [KUBECTL, "kustomize", str(directory)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, "kustomize warns of what is deprecated"
+    assert not done.stderr, "kustomize warns of deprecated fields"
     return list(yaml.safe_load_all(done.stdout))
 
 
 @cache
-def _example(name: str) -> Rendered:
+def _render_example(name: str) -> Rendered:
     return Rendered(documents=tuple(kustomize(DEPLOY / "examples" / name)))
 
 
 def example(name: str) -> Rendered:
-    """Return an example as it is rendered: once in each worker."""
-    return _example(name)
+    """Return a rendered example. Each test worker renders it once."""
+    return _render_example(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,11 +55,11 @@ class Rendered:
     @property
     def pods(self) -> list[Pod]:
         """The pods of all workloads."""
-        return [Pod(rendered=self, template=_template(document)) for document in self.of_kind(*WORKLOADS)]
+        return [Pod(rendered=self, template=find_template(document)) for document in self.of_kind(*WORKLOADS)]
 
     @property
     def pod(self) -> Pod:
-        """The pod, where there is one workload."""
+        """The pod of the only workload."""
         (pod,) = self.pods
         return pod
 
@@ -69,7 +69,8 @@ class Rendered:
         return dict(data)
 
 
-def _template(workload: Document) -> Document:
+def find_template(workload: Document) -> Document:
+    """Return the pod template of a workload."""
     spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
     template: Document = spec["template"]
     return template
@@ -90,7 +91,7 @@ class Pod:
 
     @property
     def containers(self) -> list[Document]:
-        """Init containers first, as the kubelet starts them."""
+        """All containers, in the order in which the kubelet starts them."""
         return [*self.spec.get("initContainers", ()), *self.spec["containers"]]
 
     @property
@@ -100,7 +101,7 @@ class Pod:
 
     @property
     def app(self) -> Document:
-        """The container that the component takes for the app's."""
+        """The first container, which is the app to the component."""
         app: Document = self.spec["containers"][0]
         return app
 
@@ -110,7 +111,7 @@ class Pod:
         return {volume["name"]: volume for volume in self.spec["volumes"]}
 
     def environment(self, container: Document) -> dict[str, str]:
-        """Return the environment as the kubelet makes it: what is said by name stands before whole ConfigMaps."""
+        """Return the environment as the kubelet builds it: `env` takes precedence over `envFrom`."""
         values: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             values |= self.rendered.config_map(source["configMapRef"]["name"])
@@ -124,5 +125,5 @@ class Pod:
 
 
 def mounts(container: Document) -> dict[str, Document]:
-    """Return a container's mounts, by the volume's name."""
+    """Return the mounts of a container, by the name of the volume."""
     return {mount["name"]: mount for mount in container.get("volumeMounts", ())}

@@ -1,4 +1,4 @@
-"""The component in a kustomization of somebody else, and what deploy/README.md says of it."""
+"""The component in another kustomization, and the statements of deploy/README.md about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from broker.settings.schema import ENVIRONMENT
+from broker.settings.variables import ENVIRONMENT
 from tests.deploy.rendering import DEPLOY, EXAMPLES, WORKLOADS, Rendered, example, kustomize, mounts, needs_kubectl
 from tests.docs.anchors import anchors
 
@@ -26,8 +26,8 @@ NAMES = {
 }
 
 
-def workload(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
-    """Return a valid workload of a kind with this pod."""
+def make_workload(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
+    """Return a valid workload of this kind with this pod."""
     template = {"metadata": {"labels": LABELS}, "spec": pod}
     spec: dict[str, Any] = {"template": template}
     if kind in {"Job", "CronJob"}:
@@ -42,8 +42,8 @@ def workload(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": f"x-{kind.lower()}"}, "spec": spec}
 
 
-def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered:  # noqa: ANN401 - kustomize's own keys
-    """Return these workloads with the component, by the three lines of the README."""
+def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered:  # noqa: ANN401 - any kustomize field
+    """Return these workloads with the component, added through the three lines of the README."""
     shutil.copytree(DEPLOY / "component", directory / "component")
     root = directory / "a" / "b"
     root.mkdir(parents=True)
@@ -55,12 +55,12 @@ def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered
     return Rendered(documents=tuple(kustomize(root)))
 
 
-def bare() -> dict[str, Any]:
+def make_bare_pod() -> dict[str, Any]:
     return {"containers": [{"name": "x", "image": "x"}]}
 
 
-def busy() -> dict[str, Any]:
-    """Return a pod that has some of all that the component adds to."""
+def make_busy_pod() -> dict[str, Any]:
+    """Return a pod that has every field to which the component adds."""
     return {
         "securityContext": {"fsGroup": 1000, "runAsUser": 1000},
         "initContainers": [{"name": "migrate", "image": "m"}],
@@ -79,8 +79,8 @@ def busy() -> dict[str, Any]:
 
 @needs_kubectl
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_each_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
-    rendered = render(tmp_path, workload(kind, bare()))
+def test_every_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
+    rendered = render(tmp_path, make_workload(kind, make_bare_pod()))
     for document in rendered.documents:
         kubernetes_validate.validate(document, "1.29", strict=True)
     spec = {key: value for key, value in rendered.pod.spec.items() if key != "restartPolicy"}
@@ -94,8 +94,8 @@ def test_each_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_what_the_pod_has_of_its_own_stays(kind: str, tmp_path: Path) -> None:
-    pod = render(tmp_path, workload(kind, busy())).pod
+def test_existing_fields_of_the_pod_are_kept(kind: str, tmp_path: Path) -> None:
+    pod = render(tmp_path, make_workload(kind, make_busy_pod())).pod
     assert [container["name"] for container in pod.containers] == ["sts-broker", "migrate", "x", "second"]
     assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "data"}
     assert pod.spec["securityContext"] == {"fsGroup": 65532, "runAsUser": 1000}
@@ -106,17 +106,19 @@ def test_what_the_pod_has_of_its_own_stays(kind: str, tmp_path: Path) -> None:
 
 
 @needs_kubectl
-def test_region_that_the_app_had_gives_way_to_that_of_the_broker(tmp_path: Path) -> None:
-    pod = render(tmp_path, workload("Deployment", busy())).pod
+def test_region_of_the_app_is_replaced_by_that_of_the_broker(tmp_path: Path) -> None:
+    pod = render(tmp_path, make_workload("Deployment", make_busy_pod())).pod
     (region,) = (variable for variable in pod.app["env"] if variable["name"] == "AWS_REGION")
     assert region.keys() == {"name", "valueFrom"}
     assert pod.environment(pod.app)["AWS_REGION"] == pod.environment(pod.brokers[0])["AWS_REGION"] == "eu-west-1"
 
 
 @needs_kubectl
-def test_all_workloads_of_a_kustomization_are_served_under_its_prefix_and_registry(tmp_path: Path) -> None:
+def test_every_workload_gets_the_prefix_and_registry_of_the_kustomization(tmp_path: Path) -> None:
     images = [{"name": "sts-federation-broker", "newName": "registry.example/sts-federation-broker"}]
-    rendered = render(tmp_path, *(workload(kind, bare()) for kind in WORKLOADS), namePrefix="p-", images=images)
+    rendered = render(
+        tmp_path, *(make_workload(kind, make_bare_pod()) for kind in WORKLOADS), namePrefix="p-", images=images
+    )
     assert len(rendered.pods) == len(WORKLOADS)
     for pod in rendered.pods:
         broker = pod.spec["initContainers"][0]
@@ -127,45 +129,45 @@ def test_all_workloads_of_a_kustomization_are_served_under_its_prefix_and_regist
 
 @needs_kubectl
 @pytest.mark.parametrize(("more", "is_found"), [({}, False), ({"namespace": "payments"}, True)])
-def test_workload_that_names_its_namespace_needs_it_in_the_kustomization(
+def test_workload_with_a_namespace_needs_it_in_the_kustomization(
     more: dict[str, str], is_found: bool, tmp_path: Path
 ) -> None:
-    """Or kustomize takes the ConfigMap for another one, and leaves its name without the hash."""
-    of_its_own = workload("Deployment", bare())
-    of_its_own["metadata"]["namespace"] = "payments"
-    rendered = render(tmp_path, of_its_own, **more)
+    """Otherwise kustomize does not connect them, and the ConfigMap's name in the pod lacks the hash."""
+    namespaced = make_workload("Deployment", make_bare_pod())
+    namespaced["metadata"]["namespace"] = "payments"
+    rendered = render(tmp_path, namespaced, **more)
     (made,) = (each["metadata"] for each in rendered.of_kind("ConfigMap"))
     asked = rendered.pod.brokers[0]["envFrom"][0]["configMapRef"]["name"]
     assert (made["name"] == asked and made.get("namespace") == "payments") == is_found
 
 
 @needs_kubectl
-def test_patch_of_the_kustomization_itself_can_set_the_group_back(tmp_path: Path) -> None:
+def test_patch_of_the_kustomization_can_restore_the_group(tmp_path: Path) -> None:
     back = {"op": "replace", "path": "/spec/template/spec/securityContext/fsGroup", "value": 1000}
     patches = [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([back])}]
-    pod = render(tmp_path, workload("Deployment", busy()), patches=patches).pod
+    pod = render(tmp_path, make_workload("Deployment", make_busy_pod()), patches=patches).pod
     assert pod.spec["securityContext"]["fsGroup"] == 1000
 
 
 @needs_kubectl
-def test_changed_setting_rolls_the_pods(tmp_path: Path) -> None:
+def test_changed_setting_replaces_the_pods(tmp_path: Path) -> None:
     names = set()
     for region in ("eu-west-1", "eu-north-1"):
         directory = tmp_path / region
         literals = ["AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app", f"AWS_REGION={region}"]
         generator = [{"name": "sts-federation-broker", "literals": literals}]
-        pod = render(directory, workload("Deployment", bare()), configMapGenerator=generator).pod
+        pod = render(directory, make_workload("Deployment", make_bare_pod()), configMapGenerator=generator).pod
         names.add(pod.brokers[0]["envFrom"][0]["configMapRef"]["name"])
     assert len(names) == 2
 
 
-def test_patch_of_cronjobs_is_the_others_a_level_deeper() -> None:
+def test_cronjob_patch_is_the_pod_template_one_level_deeper() -> None:
     template = yaml.safe_load((DEPLOY / "component/pod-template.yaml").read_text())["spec"]
     cronjob = yaml.safe_load((DEPLOY / "component/cronjob.yaml").read_text())["spec"]
     assert cronjob == {"jobTemplate": {"spec": template}}
 
 
-def test_lines_of_the_readme_are_those_of_the_smallest_example() -> None:
+def test_lines_of_the_readme_are_in_the_shortest_example() -> None:
     block, *_ = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert len(block.splitlines()) == 3
     written = yaml.safe_load((DEPLOY / "examples/self-managed/kustomization.yaml").read_text())
@@ -173,11 +175,11 @@ def test_lines_of_the_readme_are_those_of_the_smallest_example() -> None:
     assert written.keys() == {"apiVersion", "kind", "resources", "components", "configMapGenerator"}
 
 
-def test_readme_has_a_line_for_each_example() -> None:
+def test_readme_lists_every_example() -> None:
     assert sorted(re.findall(r"^\| \[([a-z-]+)\]\(examples/\1/\) \|", README, re.MULTILINE)) == EXAMPLES
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_links_of_the_readme_have_targets() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         path, _, anchor = target.partition("#")
         page = DEPLOY / (path or "README.md")
@@ -195,7 +197,7 @@ def test_literals_of_the_examples_are_settings(name: str) -> None:
             assert literal.partition("=")[0] in known
 
 
-def test_only_invented_accounts_and_registries_are_named() -> None:
+def test_only_invented_accounts_are_named() -> None:
     for path in DEPLOY.rglob("*"):
         if path.is_file():
             text = path.read_text()

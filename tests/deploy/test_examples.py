@@ -1,4 +1,4 @@
-"""Every example, as `kubectl kustomize` renders it: what a schema sees, and what it misses."""
+"""Every example, as rendered by `kubectl kustomize`: schemas, and the rules that schemas do not have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = needs_kubectl
 VERSIONS = sorted({version for version in all_versions() if int(version.split(".")[1]) >= 29})
 BEFORE = "before-native-sidecars"
 BEFORE_ALL = (BEFORE, f"{BEFORE}-without-cat")
-ASKING = "token-request"
+TOKEN_REQUEST = "token-request"
 SET_BY_KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
@@ -43,21 +43,21 @@ VALUES = {
     "terminationMessagePolicy": {"File", "FallbackToLogsOnError"},
     "type": {"RuntimeDefault", "Localhost", "Unconfined"},
 }
-"""What the API server takes; `type` is seccomp's, since nothing else here has one."""
+"""The allowed values of enumerated fields. `type` is the one of seccomp; no other field here has this name."""
 
 
-def fields(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - whatever YAML holds
+def iterate_fields(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any YAML value
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key, inner
-            yield from fields(inner)
+            yield from iterate_fields(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from fields(inner)
+            yield from iterate_fields(inner)
 
 
-def configuration(pod: Pod, broker: Document, directory: Path) -> Configuration:
-    """Return what the broker makes of the container's environment, and of the file that it names."""
+def load_configuration(pod: Pod, broker: Document, directory: Path) -> Configuration:
+    """Return the settings that the broker loads from the container's environment and settings file."""
     environment = {**SET_BY_KUBERNETES, **pod.environment(broker)}
     path = environment.get("BROKER_CONFIG")
     if path:
@@ -87,17 +87,17 @@ def test_before_native_sidecars_is_valid_there(version: str) -> None:
         assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
-def test_versions_reach_from_the_first_with_native_sidecars_to_the_newest() -> None:
+def test_versions_include_the_first_with_native_sidecars_and_the_newest() -> None:
     assert VERSIONS[0].startswith("1.29")
     assert VERSIONS[-1] == kubernetes_validate.latest_version()
     assert len(VERSIONS) >= 9
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_enumerated_fields_have_values_that_the_api_server_takes(name: str) -> None:
+def test_enumerated_fields_have_allowed_values(name: str) -> None:
     seen = set()
     for document in example(name).documents:
-        for key, value in fields({k: v for k, v in document.items() if k != "data"}):
+        for key, value in iterate_fields({k: v for k, v in document.items() if k != "data"}):
             if key in VALUES:
                 seen.add(key)
                 assert set(value if isinstance(value, list) else [value]) <= VALUES[key], key
@@ -105,7 +105,7 @@ def test_enumerated_fields_have_values_that_the_api_server_takes(name: str) -> N
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_names_are_unique_and_refer_to_what_is_there(name: str) -> None:
+def test_names_are_unique_and_references_have_targets(name: str) -> None:
     rendered = example(name)
     pod = rendered.pod
     for named in (pod.containers, pod.spec["volumes"]):
@@ -123,7 +123,7 @@ def test_names_are_unique_and_refer_to_what_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_mount_has_its_volume_whole(name: str) -> None:
+def test_every_mount_is_a_whole_volume(name: str) -> None:
     rendered = example(name)
     claimed = {
         claim["metadata"]["name"]
@@ -140,8 +140,8 @@ def test_every_mount_has_its_volume_whole(name: str) -> None:
     assert used == rendered.pod.volumes.keys() | claimed
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != ASKING])
-def test_token_is_in_the_broker_alone_and_as_it_expects(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != TOKEN_REQUEST])
+def test_token_is_mounted_only_into_the_broker_where_it_expects_it(name: str, tmp_path: Path) -> None:
     pod = example(name).pod
     (source,) = pod.volumes["sts-broker-token"]["projected"]["sources"]
     token = source["serviceAccountToken"]
@@ -151,17 +151,17 @@ def test_token_is_in_the_broker_alone_and_as_it_expects(name: str, tmp_path: Pat
     for broker in pod.brokers:
         mount = mounts(broker)["sts-broker-token"]
         assert mount["readOnly"] is True
-        for profile in configuration(pod, broker, tmp_path).profiles:
+        for profile in load_configuration(pod, broker, tmp_path).profiles:
             if profile.chain is None:
                 assert profile.token_file == f"{mount['mountPath']}/{token['path']}"
                 assert profile.audience == token["audience"]
 
 
-def test_publish_directory_is_in_memory_bounded_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
+def test_publish_directory_is_in_bounded_memory_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
     assert pod.volumes["sts-broker-credentials"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Mi"}
     for broker in pod.brokers:
         mount = mounts(broker)["sts-broker-credentials"]
-        assert mount["mountPath"] == configuration(pod, broker, tmp_path).publish.directory
+        assert mount["mountPath"] == load_configuration(pod, broker, tmp_path).publish.directory
         assert not mount.get("readOnly", False)
     for container in pod.containers:
         if container not in pod.brokers and "sts-broker-credentials" in mounts(container):
@@ -172,8 +172,8 @@ def test_publish_directory_is_in_memory_bounded_and_read_only_for_the_app(pod: P
     )
 
 
-def test_app_finds_the_endpoint_and_nothing_that_hides_it(pod: Pod, tmp_path: Path) -> None:
-    settings = configuration(pod, pod.brokers[-1], tmp_path)
+def test_app_has_the_endpoint_and_no_rival_variables(pod: Pod, tmp_path: Path) -> None:
+    settings = load_configuration(pod, pod.brokers[-1], tmp_path)
     environment = pod.environment(pod.app)
     endpoint = f"http://{settings.endpoint_host}:{settings.endpoint_port}/v1/credentials"
     assert environment[CONTAINER_URI] == endpoint
@@ -181,11 +181,13 @@ def test_app_finds_the_endpoint_and_nothing_that_hides_it(pod: Pod, tmp_path: Pa
     assert environment["AWS_REGION"] == settings.profiles[0].region
     hiding = {name for name in VARIABLES if environment.get(name)}
     assert hiding == {CONTAINER_URI, CONTAINER_TOKEN_FILE}
-    assert [profile.name for profile in settings.profiles if profile.name == "default"], "the endpoint has no other"
+    assert [profile.name for profile in settings.profiles if profile.name == "default"], (
+        "the endpoint's URL in the app has no profile"
+    )
 
 
-def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_path: Path) -> None:
-    port = configuration(pod, pod.brokers[-1], tmp_path).health_port
+def test_probes_request_existing_pages_on_the_health_port(pod: Pod, tmp_path: Path) -> None:
+    port = load_configuration(pod, pod.brokers[-1], tmp_path).health_port
     assert set(health._INDEX.split()) >= {"/readyz", "/livez"}
     probes = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
     for broker in pod.brokers:
@@ -197,7 +199,7 @@ def test_probes_ask_pages_that_the_broker_has_where_it_listens(pod: Pod, tmp_pat
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in BEFORE_ALL])
-def test_broker_is_one_native_sidecar_that_starts_first(name: str) -> None:
+def test_broker_is_one_native_sidecar_and_starts_first(name: str) -> None:
     pod = example(name).pod
     (broker,) = pod.brokers
     assert broker is pod.spec["initContainers"][0]
@@ -206,7 +208,7 @@ def test_broker_is_one_native_sidecar_that_starts_first(name: str) -> None:
     assert "args" not in broker
 
 
-def test_before_native_sidecars_once_is_followed_by_run_beside_the_app(tmp_path: Path) -> None:
+def test_before_native_sidecars_has_once_then_run_next_to_the_app(tmp_path: Path) -> None:
     pod = example(BEFORE).pod
     once, run = pod.brokers
     assert pod.spec["initContainers"] == [once]
@@ -216,14 +218,14 @@ def test_before_native_sidecars_once_is_followed_by_run_beside_the_app(tmp_path:
     assert {"restartPolicy", "startupProbe", "args"} & run.keys() == set()
     alike = {"name", "args", "ports", "readinessProbe", "livenessProbe"}
     assert {k: v for k, v in once.items() if k not in alike} == {k: v for k, v in run.items() if k not in alike}
-    assert configuration(pod, once, tmp_path) == configuration(pod, run, tmp_path)
+    assert load_configuration(pod, once, tmp_path) == load_configuration(pod, run, tmp_path)
     assert (
         pod.environment(pod.app)["AWS_CONFIG_FILE"]
         == f"{mounts(pod.app)['sts-broker-credentials']['mountPath']}/config"
     )
 
 
-def test_before_native_sidecars_without_cat_differs_in_that_variable_alone() -> None:
+def test_before_native_sidecars_without_cat_differs_only_in_one_variable() -> None:
     before, without = (example(name).pod for name in BEFORE_ALL)
     assert before.environment(before.app) == {
         **without.environment(without.app),
@@ -233,18 +235,18 @@ def test_before_native_sidecars_without_cat_differs_in_that_variable_alone() -> 
     assert without.spec == spec
 
 
-def test_before_native_sidecars_run_is_the_broker_of_the_component() -> None:
+def test_before_native_sidecars_runs_the_broker_of_the_component() -> None:
     sidecar = example("self-managed").pod.brokers[0]
     run = example(BEFORE).pod.brokers[-1]
     assert {k: v for k, v in sidecar.items() if k not in {"restartPolicy", "startupProbe"}} == run
 
 
-def test_image_is_of_the_version_of_the_package(pod: Pod) -> None:
+def test_image_has_the_version_of_the_package(pod: Pod) -> None:
     assert pod.brokers
     assert {broker["image"] for broker in pod.brokers} == {f"sts-federation-broker:{__version__}"}
 
 
-def test_broker_is_confined_and_bounded(pod: Pod) -> None:
+def test_broker_has_security_context_and_resources(pod: Pod) -> None:
     for broker in pod.brokers:
         assert broker["securityContext"] == {
             "runAsNonRoot": True,
@@ -256,27 +258,29 @@ def test_broker_is_confined_and_bounded(pod: Pod) -> None:
         assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}}
 
 
-def test_memory_request_holds_what_was_measured() -> None:
+def test_memory_request_covers_the_measured_memory() -> None:
     rows = re.findall(
-        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB", (DEPLOY.parent / "README.md").read_text(), re.MULTILINE
+        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB",
+        (DEPLOY.parent / "docs/performance.md").read_text(),
+        re.MULTILINE,
     )
     assert rows
     assert max(map(float, rows)) <= 40
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "openshift"])
-def test_files_are_shared_by_the_group_of_the_pod(name: str) -> None:
+def test_files_are_shared_through_the_fs_group(name: str) -> None:
     assert example(name).pod.spec["securityContext"]["fsGroup"] == 65532
 
 
-def test_openshift_is_left_to_choose_user_and_group() -> None:
+def test_openshift_example_sets_no_user_and_no_group() -> None:
     pod = example("openshift").pod
     chosen = {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"}
     for context in (pod.spec.get("securityContext", {}), *(each.get("securityContext", {}) for each in pod.containers)):
         assert not chosen & context.keys()
 
 
-def test_eks_webhook_adds_nothing_to_app_or_broker() -> None:
+def test_eks_webhook_skips_app_and_broker() -> None:
     pod = example("eks").pod
     (account,) = example("eks").of_kind("ServiceAccount")
     environment = pod.environment(pod.brokers[0])
@@ -287,30 +291,30 @@ def test_eks_webhook_adds_nothing_to_app_or_broker() -> None:
     assert app["AWS_ROLE_ARN"] == app["AWS_WEB_IDENTITY_TOKEN_FILE"] == ""
 
 
-def test_several_profiles_are_those_of_the_mounted_file(tmp_path: Path) -> None:
+def test_several_profiles_come_from_the_mounted_file(tmp_path: Path) -> None:
     pod = example("several-profiles").pod
-    profiles = {profile.name: profile for profile in configuration(pod, pod.brokers[0], tmp_path).profiles}
+    profiles = {profile.name: profile for profile in load_configuration(pod, pod.brokers[0], tmp_path).profiles}
     assert list(profiles) == ["default", "reports", "partner"]
     assert profiles["partner"].chain is not None
     assert not profiles["reports"].required
 
 
-def test_jobs_end_with_their_app() -> None:
+def test_jobs_do_not_restart() -> None:
     for name in ("job", "cronjob"):
         assert example(name).pod.spec["restartPolicy"] == "Never"
 
 
-def test_network_policy_lets_through_dns_https_and_scrapes(tmp_path: Path) -> None:
+def test_network_policy_allows_dns_https_and_scrapes(tmp_path: Path) -> None:
     rendered = example("network-policy")
     (policy,) = (each["spec"] for each in rendered.of_kind("NetworkPolicy"))
     pod = rendered.pod
     assert policy["podSelector"]["matchLabels"].items() <= pod.template["metadata"]["labels"].items()
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    health = configuration(pod, pod.brokers[0], tmp_path).health_port
-    let_in = [(port["protocol"], port["port"]) for rule in policy["ingress"] for port in rule["ports"]]
-    let_out = [(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]]
-    assert let_in == [("TCP", health)]
-    assert let_out == [("UDP", 53), ("TCP", 53), ("TCP", 443)]
+    health = load_configuration(pod, pod.brokers[0], tmp_path).health_port
+    ingress = [(port["protocol"], port["port"]) for rule in policy["ingress"] for port in rule["ports"]]
+    egress = [(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]]
+    assert ingress == [("TCP", health)]
+    assert egress == [("UDP", 53), ("TCP", 53), ("TCP", 443)]
     assert all(rule["from"] for rule in policy["ingress"])
     assert all(rule["to"] for rule in policy["egress"])
     assert [peer["ipBlock"]["cidr"] for peer in policy["egress"][-1]["to"]] == ["0.0.0.0/0", "::/0"]

@@ -1,4 +1,4 @@
-"""PodMonitor, alerts and dashboard: well formed, asking for what the broker has, leading to where the documents say."""
+"""PodMonitor, alerts and dashboard: valid, with queries for existing metrics and links to existing documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from broker.core.errors import BrokerError
 from broker.core.status import FAILURE, SUCCESS
 from broker.serving import health
-from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, promtool
+from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, run_promtool
 from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected
 from tests.deploy.rendering import DEPLOY, EXAMPLES, KUBECTL, Rendered, example, kustomize, needs_kubectl
 from tests.docs.anchors import anchors
@@ -33,7 +33,7 @@ QUERIES = queries()
 PANELS = DASHBOARD["panels"]
 
 
-def test_reader_of_queries_sees_all_that_they_ask_for() -> None:
+def test_query_parser_finds_metrics_matchers_and_groups() -> None:
     query = 'max without (a) (x{b="1"}) / on (c) group_left (d) rate(y[5m]) > clamp_max(-z, 1)'
     assert [each.metric for each in selected(query)] == ["x", "y", "z"]
     assert selected(query)[0].matchers == (("b", "1"),)
@@ -43,7 +43,7 @@ def test_reader_of_queries_sees_all_that_they_ask_for() -> None:
 
 
 @pytest.mark.parametrize("where", QUERIES)
-def test_query_asks_for_metrics_and_labels_that_a_broker_has(where: str) -> None:
+def test_query_uses_existing_metrics_and_labels(where: str) -> None:
     known = scraped()
     labels: set[str] = set()
     found = selected(QUERIES[where])
@@ -56,7 +56,7 @@ def test_query_asks_for_metrics_and_labels_that_a_broker_has(where: str) -> None
 
 
 @pytest.mark.parametrize("where", QUERIES)
-def test_values_of_labels_in_queries_are_ones_that_a_broker_gives(where: str) -> None:
+def test_query_matches_existing_label_values(where: str) -> None:
     allowed = {
         "reason": REASONS,
         "outcome": {SUCCESS, FAILURE},
@@ -70,13 +70,13 @@ def test_values_of_labels_in_queries_are_ones_that_a_broker_gives(where: str) ->
             assert set(value.split("|")) <= allowed[name], name
 
 
-def test_every_metric_is_of_use_to_an_alert_or_a_panel() -> None:
+def test_every_metric_is_used_by_an_alert_or_a_panel() -> None:
     asked = {each.metric for query in QUERIES.values() for each in selected(query)}
     own = {name for name in scraped() if name.startswith("sts_broker_")}
     assert own - asked == {f"sts_broker_exchange_duration_seconds_{part}" for part in ("count", "sum")}
 
 
-def test_alerts_have_severity_texts_and_a_chapter_in_the_operations_page() -> None:
+def test_alerts_have_severity_texts_and_a_section_in_operations_md() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
@@ -92,7 +92,7 @@ def test_alerts_have_severity_texts_and_a_chapter_in_the_operations_page() -> No
             assert (DEPLOY.parent / mentioned).exists()
 
 
-def test_operations_page_has_chapters_of_existing_alerts_only() -> None:
+def test_operations_md_has_sections_only_for_existing_alerts() -> None:
     chapter = OPERATIONS.split("\n## The alerts\n")[1].split("\n## ")[0]
     assert re.findall(r"^### (\w+)$", chapter, re.MULTILINE) == [rule["alert"] for rule in RULES]
     row = r"^\| \[(\w+)\]\(#(\w+)\) \| (\w+) \| `(\w+)` .*, (for \w+|at once) \|$"
@@ -108,7 +108,7 @@ def test_operations_page_has_chapters_of_existing_alerts_only() -> None:
     ]
 
 
-def test_names_are_those_that_the_api_server_and_the_operator_take() -> None:
+def test_fields_are_known_to_the_api_server_and_the_operator() -> None:
     assert RULE.keys() == POD_MONITOR.keys() == {"apiVersion", "kind", "metadata", "spec"}
     assert RULE["apiVersion"] == POD_MONITOR["apiVersion"] == "monitoring.coreos.com/v1"
     assert (RULE["kind"], POD_MONITOR["kind"]) == ("PrometheusRule", "PodMonitor")
@@ -119,14 +119,14 @@ def test_names_are_those_that_the_api_server_and_the_operator_take() -> None:
     (job, ended) = ENDPOINT["relabelings"]
     assert job.keys() == {"targetLabel", "replacement"}
     assert ended.keys() == {"sourceLabels", "regex", "action"}
-    assert ENDPOINT["interval"] == f"{SCRAPE.total_seconds():.0f}s", "what the alerts were tested with"
+    assert ENDPOINT["interval"] == f"{SCRAPE.total_seconds():.0f}s", "the interval of the tests"
     assert ENDPOINT["path"] in health._INDEX.split()
 
 
 @needs_kubectl
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> None:
-    """By the port's name, which Prometheus sees of init containers and others alike; no label is asked for."""
+def test_pod_monitor_finds_one_broker_in_each_pod(name: str) -> None:
+    """Selects by the name of the port, in init containers and regular containers, and by no label."""
     assert POD_MONITOR["spec"]["selector"] == {}
     assert POD_MONITOR["spec"]["namespaceSelector"] == {"any": True}
     containers = example(name).pod.containers
@@ -138,27 +138,27 @@ def test_pod_monitor_finds_the_one_broker_of_a_pod_that_serves(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("phase", "is_watched"),
+    ("phase", "is_scraped"),
     [("Pending", True), ("Running", True), ("Unknown", True), ("Succeeded", False), ("Failed", False)],
 )
-def test_pod_that_has_ended_is_watched_no_more(phase: str, is_watched: bool) -> None:
-    """Or each completed Job would be a StsBrokerDown: operators drop such pods by themselves since 0.60 only."""
+def test_ended_pod_is_not_scraped(phase: str, is_scraped: bool) -> None:
+    """Otherwise each completed Job would fire StsBrokerDown: operators before 0.60 do not drop such pods."""
     (dropped,) = (each for each in ENDPOINT["relabelings"] if each.get("action") == "drop")
     assert dropped["sourceLabels"] == ["__meta_kubernetes_pod_phase"]
-    assert is_watched == (not re.fullmatch(dropped["regex"], phase)), "Prometheus anchors it"
+    assert is_scraped == (not re.fullmatch(dropped["regex"], phase)), "Prometheus anchors regular expressions"
 
 
 @needs_kubectl
-def test_kustomization_has_all_in_the_namespace_that_the_network_policy_lets_in() -> None:
+def test_kustomization_is_in_the_namespace_that_the_network_policy_allows() -> None:
     rendered = Rendered(documents=tuple(kustomize(MONITORING)))
     assert sorted(each["kind"] for each in rendered.documents) == ["ConfigMap", "PodMonitor", "PrometheusRule"]
     (policy,) = (each["spec"] for each in example("network-policy").of_kind("NetworkPolicy"))
-    let_in = {
+    allowed = {
         source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
         for rule in policy["ingress"]
         for source in rule["from"]
     }
-    assert {each["metadata"]["namespace"] for each in rendered.documents} == let_in
+    assert {each["metadata"]["namespace"] for each in rendered.documents} == allowed
     (dashboard,) = rendered.of_kind("ConfigMap")
     assert dashboard["metadata"]["labels"] == {"grafana_dashboard": "1"}
     assert dashboard["data"] == {"sts-federation-broker.json": DASHBOARD_TEXT}
@@ -166,23 +166,23 @@ def test_kustomization_has_all_in_the_namespace_that_the_network_policy_lets_in(
 
 @needs_kubectl
 @needs_promtool
-def test_rules_are_taken_out_as_the_readme_says(tmp_path: Path) -> None:
-    """And pass their tests there, for those who have no Prometheus operator."""
+def test_rules_extracted_as_in_the_readme_pass_their_tests(tmp_path: Path) -> None:
+    """The way for clusters without the Prometheus operator."""
     (block,) = (each for each in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "--local" in each)
     shutil.copytree(MONITORING, tmp_path / "monitoring")
     done = subprocess.run(["bash", "-ec", block], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert yaml.safe_load((tmp_path / "monitoring/alerts.yaml").read_text()) == RULE["spec"]
-    checked = promtool("check", "rules", "monitoring/alerts.yaml", directory=tmp_path)
+    checked = run_promtool("check", "rules", "monitoring/alerts.yaml", directory=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert KUBECTL
 
 
-def test_dashboard_is_formatted_as_json_is_printed() -> None:
+def test_dashboard_is_formatted_like_json_dumps() -> None:
     assert json.dumps(DASHBOARD, indent=2, ensure_ascii=False) + "\n" == DASHBOARD_TEXT
 
 
-def test_panels_are_told_apart_and_explained() -> None:
+def test_panels_have_unique_titles_and_descriptions() -> None:
     for key in ("id", "title", "description"):
         assert len({panel[key] for panel in PANELS}) == len(PANELS)
     for panel in PANELS:
@@ -193,7 +193,7 @@ def test_panels_are_told_apart_and_explained() -> None:
         assert len(set(references)) == len(references)
 
 
-def test_panels_lie_on_the_grid_without_overlapping() -> None:
+def test_panels_fill_the_grid_without_overlapping() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         place = panel["gridPos"]
@@ -208,21 +208,21 @@ def test_panels_lie_on_the_grid_without_overlapping() -> None:
     assert len(taken) == 24 * bottom, "there are holes"
 
 
-def test_every_query_of_the_dashboard_goes_to_the_chosen_data_source() -> None:
+def test_every_query_of_the_dashboard_uses_the_selected_data_source() -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     asking = [*PANELS, *(target for panel in PANELS for target in panel["targets"])]
     asking += [each for each in DASHBOARD["templating"]["list"] if each["type"] == "query"]
     assert all(each["datasource"] == chosen for each in asking)
 
 
-def test_variables_of_the_dashboard_are_those_that_it_uses() -> None:
+def test_dashboard_uses_all_of_its_variables() -> None:
     names = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
     assert names == ["datasource", "namespace", "profile"]
     used = set(re.findall(r"\$\{?(?!__)(\w+)", DASHBOARD_TEXT))
     assert used == set(names)
 
 
-def test_legends_name_labels_that_their_query_leaves() -> None:
+def test_legends_use_labels_of_their_query() -> None:
     for panel in PANELS:
         for target in panel["targets"]:
             named = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
@@ -231,7 +231,7 @@ def test_legends_name_labels_that_their_query_leaves() -> None:
             assert named <= kept, panel["title"]
 
 
-def test_dashboard_is_named_in_no_other_place_than_its_file() -> None:
+def test_dashboard_has_a_uid_and_no_instance_specific_fields() -> None:
     assert DASHBOARD["uid"] == "sts-federation-broker"
-    assert "id" not in DASHBOARD, "Grafana gives it one"
+    assert "id" not in DASHBOARD, "Grafana assigns it"
     assert not re.search(r"https?://", DASHBOARD_TEXT)

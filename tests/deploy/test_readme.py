@@ -1,4 +1,4 @@
-"""What deploy/README.md says of inject and admission, done as it stands there."""
+"""The commands and manifests in deploy/README.md, run as they are written there."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject.injection import ANNOTATED
 from broker.inject.manifests import KINDS
+from broker.inject.sidecar_request import KEYS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
-from tests.deploy.test_component import README, bare, workload
+from tests.deploy.test_component import README, make_bare_pod, make_workload
 
 if TYPE_CHECKING:
     from tests.deploy.api_server import ApiServer
 
 
-def blocks(heading: str, language: str) -> list[str]:
-    """Return the blocks of code of a section."""
+def find_blocks(heading: str, language: str) -> list[str]:
+    """Return the code blocks of a section."""
     section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
 
-def test_commands_of_inject_work_as_they_stand(tmp_path: Path) -> None:
+def test_inject_commands_work_as_written(tmp_path: Path) -> None:
     shutil.copytree(DEPLOY / "examples", tmp_path / "examples")
-    (block,) = blocks("sts-broker inject", "sh")
+    (block,) = find_blocks("sts-broker inject", "sh")
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     done = subprocess.run(
         ["bash", "-ec", block],
@@ -45,22 +45,22 @@ def test_commands_of_inject_work_as_they_stand(tmp_path: Path) -> None:
     first = (tmp_path / "with.yaml").read_text()
     original = iter((DEPLOY / "examples/self-managed/app.yaml").read_text().splitlines())
     lines = iter(first.splitlines())
-    assert all(line in lines for line in original), "each line is there, in order"
+    assert all(line in lines for line in original), "every line is kept, in order"
     assert done.stdout.startswith(first)
     jobs = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Job"]
     assert [each["spec"]["template"]["spec"]["initContainers"][0]["name"] for each in jobs] == ["sts-broker"]
 
 
-def test_kinds_and_annotations_that_are_named_are_those_that_are_known() -> None:
+def test_readme_names_every_kind_and_annotation() -> None:
     section = README.split("## sts-broker inject\n")[1].split("\n## ")[0]
     listed = re.search(r"It knows (.*?), and a List", section, re.DOTALL)
     assert listed is not None
     assert tuple(re.split(r",\s+", listed[1])) == KINDS
-    assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in ANNOTATED}
+    assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in KEYS}
 
 
 class TestAdmission:
-    """The section on admission."""
+    """The section "Admission policies"."""
 
     @pytest.fixture
     def server(self, tmp_path: Path) -> ApiServer:
@@ -69,18 +69,16 @@ class TestAdmission:
             shutil.copytree(DEPLOY / name, tmp_path / name)
         root = tmp_path / "a" / "b"
         root.mkdir(parents=True)
-        (block,) = blocks("By admission", "yaml")
+        (block,) = find_blocks("Admission policies", "yaml")
         (root / "kustomization.yaml").write_text(block)
         result: ApiServer = api_server.ApiServer(documents=kustomize(root))
         return result
 
     @needs_kubectl
-    def test_patched_deployment_makes_pods_that_get_the_image_and_no_group(
-        self, server: ApiServer, tmp_path: Path
-    ) -> None:
-        (block,) = blocks("By admission", "sh")
+    def test_patched_deployment_gets_the_image_and_no_group(self, server: ApiServer, tmp_path: Path) -> None:
+        (block,) = find_blocks("Admission policies", "sh")
         (patch,) = re.findall(r"-p '(.*?)'", block, re.DOTALL)
-        (tmp_path / "api.json").write_text(json.dumps(workload("Deployment", bare())))
+        (tmp_path / "api.json").write_text(json.dumps(make_workload("Deployment", make_bare_pod())))
         command = [KUBECTL, "patch", "--local", "-f", str(tmp_path / "api.json"), "-p", patch, "-o", "json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         template = json.loads(done.stdout)["spec"]["template"]

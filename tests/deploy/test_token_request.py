@@ -1,4 +1,4 @@
-"""The example whose broker asks the Kubernetes API for tokens: what its Role allows, and who has the API's token."""
+"""The token-request example: the permissions of its Role, and the containers that have the API token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLE = "token-request"
 API = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
-def test_broker_asks_the_api_and_has_no_volume_for_it() -> None:
+def test_broker_requests_tokens_and_has_no_projected_volume() -> None:
     pod = example(EXAMPLE).pod
     (broker,) = pod.brokers
     configuration = load({**API, **pod.environment(broker)})
@@ -25,8 +25,8 @@ def test_broker_asks_the_api_and_has_no_volume_for_it() -> None:
     assert mounts(broker).keys() == {"sts-broker-credentials"}
 
 
-def test_token_of_the_api_is_mounted_into_the_broker_alone() -> None:
-    """Kubernetes mounts it into each container that has nothing at its place."""
+def test_api_token_is_mounted_only_into_the_broker() -> None:
+    """Kubernetes mounts it into each container that has no mount at its path."""
     pod = example(EXAMPLE).pod
     assert pod.spec["automountServiceAccountToken"] is True
     covered = [
@@ -38,7 +38,7 @@ def test_token_of_the_api_is_mounted_into_the_broker_alone() -> None:
     assert pod.volumes["no-token"] == {"name": "no-token", "emptyDir": {"sizeLimit": "1Mi"}}
 
 
-def test_role_lets_the_service_account_ask_for_tokens_of_its_own_and_no_more() -> None:
+def test_role_allows_only_tokens_of_its_own_service_account() -> None:
     rendered = example(EXAMPLE)
     (role,), (binding,), (account,) = (rendered.of_kind(kind) for kind in ("Role", "RoleBinding", "ServiceAccount"))
     name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
@@ -52,7 +52,7 @@ def test_role_lets_the_service_account_ask_for_tokens_of_its_own_and_no_more() -
     assert rendered.pod.spec["serviceAccountName"] == name
 
 
-def test_commands_of_a_refusal_make_the_role_of_the_example() -> None:
+def test_commands_in_a_refusal_create_the_role_of_the_example() -> None:
     role, binding = yaml.safe_load_all((DEPLOY / "examples" / EXAMPLE / "role.yaml").read_text())
     ((rule,), (subject,)) = role["rules"], binding["subjects"]
     name, namespace = subject["name"], subject["namespace"]
@@ -60,8 +60,8 @@ def test_commands_of_a_refusal_make_the_role_of_the_example() -> None:
         f"kubectl -n {namespace} create role {role['metadata']['name']} --verb={','.join(rule['verbs'])} "
         f"--resource={','.join(rule['resources'])} --resource-name={','.join(rule['resourceNames'])}"
     )
-    bind_it = (
+    create_binding = (
         f"kubectl -n {namespace} create rolebinding {binding['metadata']['name']} --role={binding['roleRef']['name']} "
         f"--serviceaccount={namespace}:{name}"
     )
-    assert role_commands(namespace, name) == f"{create_role} && {bind_it}"
+    assert role_commands(namespace, name) == f"{create_role} && {create_binding}"

@@ -1,4 +1,4 @@
-"""The anchors that GitHub gives a page's headings."""
+"""Anchors of Markdown headings, as GitHub generates them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def anchors(text: str) -> set[str]:
-    """Return what links into a page of Markdown may name."""
+    """Return the anchors of all headings of a Markdown page."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

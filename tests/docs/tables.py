@@ -1,28 +1,33 @@
-"""The tables of the README, made from the code: `python -m tests.docs.tables` prints them; a test compares."""
+"""Tables of the docs pages, generated from the code.
+
+`python -m tests.docs.tables` writes them into the pages; tests compare the pages with them.
+"""
 
 from __future__ import annotations
 
-import sys
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker.core import errors
 from broker.core.errors import BrokerError
 from broker.core.status import Status
 from broker.serving.metrics import SnapshotCollector
-from broker.settings.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from broker.trust.linter.rules import RULES
 from tests.support.fakes import FakeClock, make_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 
 def settings_table() -> str:
-    """Return a row for each setting: YAML key, environment variables, default, meaning."""
+    """Return the settings table: YAML key, environment variables, default and meaning of each setting."""
     variables: dict[str, list[str]] = {}
     for variable in ENVIRONMENT:
         variables.setdefault(".".join(variable.path), []).append(f"`{variable.name}`")
@@ -41,7 +46,7 @@ def settings_table() -> str:
 
 
 def metrics_table() -> str:
-    """Return a row for each metric: name, type, labels, meaning."""
+    """Return the metrics table: name, type, labels and meaning of each metric."""
     collector = SnapshotCollector(Status([make_profile()]).snapshot, FakeClock())
     labels = {
         "sts_broker_build_info": "version, python",
@@ -60,23 +65,23 @@ def metrics_table() -> str:
 
 
 def reasons_table() -> str:
-    """Return a row for each fault: reason, exit code of `once`, what the loop does."""
-    doing = {
-        errors.Disposition.SOON: "tries again in 1 s, doubling to 60 s",
-        errors.Disposition.SOON_THEN_SLOW: "tries again in 1 s, doubling; after five times in minutes, up to 5",
-        errors.Disposition.SLOW: "tries again in a minute, doubling to 5",
-        errors.Disposition.ROTATION: "waits for the kubelet's next token, looking every 15 s",
+    """Return the reasons table: meaning, what the loop does and the exit code of `once`, for each error class."""
+    actions = {
+        errors.Disposition.SOON: "retries after 1 s, doubling to 60 s",
+        errors.Disposition.SOON_THEN_SLOW: "retries after 1 s, doubling; from the sixth failure, after 1 to 5 min",
+        errors.Disposition.SLOW: "retries after 1 min, doubling to 5 min",
+        errors.Disposition.ROTATION: "waits for the kubelet's next token; looks every 15 s",
     }
     rows = []
     for kind in leaves(BrokerError):
-        does = doing[kind.disposition]
+        action = actions[kind.disposition]
         if issubclass(kind, errors.TokenError):
-            does = "looks again in 1 s, doubling to 15 s"
+            action = "looks again after 1 s, doubling to 15 s"
         if kind is errors.SourceUnavailable:
-            does = "asks for it as soon as the source is there"
+            action = "retries as soon as the source has credentials"
         if kind is errors.ConfigurationError:
-            does = "ends before anything starts"
-        rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {does} | {kind.exit_code} |")
+            action = "exits before anything starts"
+        rows.append(f"| `{kind.reason}` | {(kind.__doc__ or '').splitlines()[0]} | {action} | {kind.exit_code} |")
     return _table("| reason | meaning | the loop | exit code of `once` |", rows)
 
 
@@ -114,7 +119,7 @@ def _default(key: str, field: FieldInfo) -> str:
 
 
 def leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
-    """Yield the faults that are no mere headings of others."""
+    """Yield the error classes without subclasses: those that are raised."""
     below = kind.__subclasses__()
     if not below:
         yield kind
@@ -122,5 +127,27 @@ def leaves(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
         yield from leaves(each)
 
 
+def with_table(page: str, table: str) -> str:
+    """Return the page with the table that has the same first column heading replaced. Raises ValueError without one."""
+    first_cell = table[: table.index("|", 1) + 1]
+    stale = rf"^{re.escape(first_cell)}.*\n(?:\|.*\n)+"
+    written, count = re.subn(stale, lambda _: f"{table}\n", page, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"{count} tables begin with {first_cell}; expected one")
+    return written
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "docs/settings.md": settings_table,
+    "docs/metrics.md": metrics_table,
+    "docs/operations.md": reasons_table,
+    "docs/trust.md": trust_rules_table,
+}
+"""What generates the table of each page."""
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{settings_table()}\n\n{metrics_table()}\n\n{reasons_table()}\n\n{trust_rules_table()}\n")
+    root = Path(__file__).parents[2]
+    for name, table in TABLES.items():
+        page = root / name
+        page.write_text(with_table(page.read_text(), table()))

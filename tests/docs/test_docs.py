@@ -1,10 +1,13 @@
-"""What the documents say is so."""
+"""README, docs pages and repository files agree with the code, and their examples work."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import tomllib
+from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,36 @@ from broker.publish.file_sink import FileSink
 from broker.runtime import logs
 from broker.settings.loader import load
 from tests.docs import tables
+from tests.docs.anchors import anchors
 from tests.support.fakes import FakeClock, make_generation, make_profile
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+CHAINED_ROLES = (ROOT / "docs/chained-roles.md").read_text()
+METRICS = (ROOT / "docs/metrics.md").read_text()
+SDKS = (ROOT / "docs/sdks.md").read_text()
+SETTINGS = (ROOT / "docs/settings.md").read_text()
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / ".github").rglob("*.md")),
+]
 MANIFEST, PROFILES = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
 BROKER = MANIFEST["spec"]["initContainers"][0]
+
+
+def read_yaml_block(page: str) -> Any:  # noqa: ANN401 - what YAML contains
+    """Return the document of the page's only YAML example."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    return yaml.safe_load(block)
+
+
+def load_document(document: object, directory: Path) -> Any:  # noqa: ANN401 - what load returns
+    """Return the configuration that this settings file makes."""
+    path = directory / "broker.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return load({"BROKER_CONFIG": str(path)})
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
@@ -34,15 +59,29 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_settings_table_is_the_schema() -> None:
-    assert tables.settings_table() in README
+    assert tables.settings_table() in SETTINGS
 
 
 def test_metrics_table_is_what_a_scrape_yields() -> None:
-    assert tables.metrics_table() in README
+    assert tables.metrics_table() in METRICS
 
 
 def test_reasons_table_is_the_taxonomy() -> None:
     assert tables.reasons_table() in OPERATIONS
+
+
+@pytest.mark.parametrize("name", sorted(tables.TABLES))
+def test_table_is_written_into_its_page(name: str) -> None:
+    page, table = (ROOT / name).read_text(), tables.TABLES[name]()
+    head, rule, *rows = table.splitlines()
+    stale = page.replace(table, "\n".join([head, rule, rows[0]]))
+    assert stale != page
+    assert tables.with_table(stale, table) == page
+
+
+def test_page_without_the_table_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^0 tables begin with "):
+        tables.with_table("no table\n", tables.metrics_table())
 
 
 def test_every_reason_has_something_to_do() -> None:
@@ -60,16 +99,25 @@ def test_every_reason_has_something_to_do() -> None:
 
 
 def test_metrics_in_operations_exist() -> None:
-    known = set(re.findall(r"`(broker_\w+)`", tables.metrics_table()))
-    assert set(re.findall(r"\bbroker_\w+", OPERATIONS)) <= known
+    known = set(re.findall(r"`(sts_broker_\w+)`", tables.metrics_table()))
+    named = set(re.findall(r"\bsts_broker_\w+", OPERATIONS))
+    assert named
+    assert named <= known
 
 
 def test_files_table_names_the_files_that_are_published(tmp_path: Path) -> None:
     profile = make_profile("p")
     sink = FileSink(load_publish(tmp_path), [profile], FakeClock(), Secret("token"))
     sink.publish([make_generation("p")])
-    named = re.findall(r"^\| `([\w<>.-]+)` \|", README.split("## What readers get")[1].split("##")[0], re.MULTILINE)
+    named = re.findall(r"^\| `([\w<>.-]+)` \|", SDKS.split("## What readers get")[1].split("\n## ")[0], re.MULTILINE)
     assert {name.replace("<profile>", "p") for name in named} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_endpoint_statuses_are_documented() -> None:
+    source = (ROOT / "broker/serving/credentials_endpoint.py").read_text()
+    statuses = {HTTPStatus[name].value for name in re.findall(r"HTTPStatus\.([A-Z_]+)", source)}
+    section = SDKS.split("## What readers get")[1].split("\n## ")[0]
+    assert set(map(int, re.findall(r"^\| (\d{3}) \|", section, re.MULTILINE))) == statuses
 
 
 def load_publish(directory: Path) -> Any:  # noqa: ANN401 - what load returns
@@ -102,27 +150,56 @@ def test_manifest_projects_the_token_that_the_broker_expects_into_the_broker_alo
     endpoint = f"http://{configuration.endpoint_host}:{configuration.endpoint_port}/v1/credentials"
     assert environment(app) == {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint,
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{volumes_mount(app)}/{ENDPOINT_TOKEN_FILE}",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{find_mount_path(app)}/{ENDPOINT_TOKEN_FILE}",
         "AWS_REGION": environment(BROKER)["AWS_REGION"],
+        "AWS_DEFAULT_REGION": environment(BROKER)["AWS_REGION"],
     }
 
 
-def volumes_mount(container: dict[str, Any]) -> str:
+def find_mount_path(container: dict[str, Any]) -> str:
     return str(container["volumeMounts"][0]["mountPath"])
 
 
-def test_yaml_example_is_a_valid_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "broker.yaml"
-    path.write_text(yaml.safe_dump(PROFILES))
-    configuration = load({"BROKER_CONFIG": str(path)})
-    assert [profile.name for profile in configuration.profiles] == ["default", "reports", "partner"]
-    assert configuration.publish.env
+@pytest.mark.parametrize(
+    ("example", "names"),
+    [(PROFILES, ["default", "reports"]), (read_yaml_block(CHAINED_ROLES), ["default", "reports", "partner"])],
+    ids=["README", "chained-roles"],
+)
+def test_profiles_example_is_a_valid_configuration(example: dict[str, Any], names: list[str], tmp_path: Path) -> None:
+    assert [profile.name for profile in load_document(example, tmp_path).profiles] == names
+
+
+def test_chained_roles_example_writes_env_files(tmp_path: Path) -> None:
+    assert load_document(read_yaml_block(CHAINED_ROLES), tmp_path).publish.env
+
+
+def test_settings_examples_are_one_role_by_variables_and_by_file(tmp_path: Path) -> None:
+    (variables,) = re.findall(r"```sh\n(.*?)```", SETTINGS, re.DOTALL)
+    by_variables = load(dict(line.split("=", 1) for line in variables.splitlines()))
+    by_file = load_document(read_yaml_block(SETTINGS), tmp_path)
+    (one,), (other,) = by_variables.profiles, by_file.profiles
+    assert (one.role_arn, one.region) == (other.role_arn, other.region)
+    assert other.duration == timedelta(hours=12)
+    assert (by_file.log_format, by_file.log_level) == ("console", "debug")
 
 
 def test_make_targets_that_documents_name_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for document in (README, OPERATIONS, ARCHITECTURE, (ROOT / "CONTRIBUTING.md").read_text()):
-        assert set(re.findall(r"(?:`|^)make ([a-z-]+)", document, re.MULTILINE)) <= targets
+    for page in PAGES:
+        assert set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= targets, page.name
+
+
+@pytest.mark.parametrize(("target", "lock"), [("demo", "demo"), ("test", "dev")])
+def test_package_counts_are_those_of_the_locks(target: str, lock: str) -> None:
+    count = sum("==" in line for line in (ROOT / f"requirements/{lock}.txt").read_text().splitlines())
+    assert re.findall(rf"^\| `make {target}` \|[^|]*\| (\d+) \|", README, re.MULTILINE) == [str(count)]
+
+
+def test_extras_that_the_readme_installs_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = re.findall(r"^pip install '\.\[(\w+)\]'", README, re.MULTILINE)
+    assert extras
+    assert set(extras) <= project["optional-dependencies"].keys()
 
 
 def test_tests_that_documents_name_exist() -> None:
@@ -131,10 +208,13 @@ def test_tests_that_documents_name_exist() -> None:
         assert f"def {name}(" in sources, name
 
 
-def test_relative_links_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+def test_relative_links_lead_to_a_file_and_a_heading() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(there.read_text()), f"{page.name}: {target}"
 
 
 def test_commands_table_is_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,19 +225,19 @@ def test_commands_table_is_the_command_line(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_exit_codes_table_is_the_taxonomy() -> None:
-    section = README.split("| exit code | meaning |")[1].split("## Settings")[0]
+    section = README.split("| exit code | meaning |")[1].split("\n\n")[0]
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
     assert listed == {0, 1, EXIT_BUG, *(kind.exit_code for kind in tables.leaves(BrokerError))}
 
 
 def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
-    """The sandbox's block of the README, in a shell, with a directory of its own."""
+    """Run the README's sandbox commands in a shell, with a publish directory of their own."""
     (block,) = (each for each in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "python -m sandbox" in each)
     lines = [line for line in block.splitlines() if "activate" not in line]
     script = "\n".join(["set -e", "trap 'kill $! 2>/dev/null || true' EXIT", *lines]).replace(
         "/tmp/aws", str(tmp_path / "aws")
     )
-    script = script.replace("./box.env", "box.env").replace("box.env", str(tmp_path / "box.env"))
+    script = script.replace("./sandbox.env", "sandbox.env").replace("sandbox.env", str(tmp_path / "sandbox.env"))
     kept = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, env=kept, capture_output=True, text=True, timeout=60, check=False
@@ -167,15 +247,14 @@ def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
     assert "assumed-role/app/demo.app-7d9c5b6f8-x2x7k" in done.stdout
 
 
-def test_package_table_is_the_package() -> None:
-    packages = {path.parent.name for path in (ROOT / "broker").glob("*/__init__.py")}
-    section = ARCHITECTURE.split("## The packages")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `broker/(\w+)/` \|", section, re.MULTILINE)) == packages
-
-
-def test_rules_in_the_architecture_are_nine() -> None:
-    section = ARCHITECTURE.split("## When to refresh")[1].split("The **lead**")[0]
-    assert re.findall(r"^(\d)\. ", section, re.MULTILINE) == list("123456789")
+@pytest.mark.parametrize("form", ["bug_report", "feature_request"])
+def test_issue_forms_ask_for_what_is_needed(form: str) -> None:
+    document = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{form}.yml").read_text())
+    assert document.keys() >= {"name", "description", "body"}
+    fields = [field for field in document["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert all(field["attributes"]["label"] for field in fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
 
 
 def test_log_events_are_distinct() -> None:
@@ -183,5 +262,5 @@ def test_log_events_are_distinct() -> None:
 
 
 def test_documents_name_no_path_of_a_developers_machine() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        assert not re.search(r"/(?:root|home|work)/", document.read_text())
+    for page in PAGES:
+        assert not re.search(r"/(?:root|home|work)/", page.read_text()), page.name

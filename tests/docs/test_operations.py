@@ -98,7 +98,7 @@ def test_queries_ask_for_what_a_broker_has() -> None:
 
 
 def test_memory_is_that_of_the_figures_and_of_the_manifests() -> None:
-    figures = (ROOT / "README.md").read_text()
+    figures = (ROOT / "docs/performance.md").read_text()
     scraped_row = re.search(r"into `run`, scraped \| ([\d.]+) MiB", figures)
     further_row = re.search(r"a further profile \| ([\d.]+) KiB", figures)
     assert scraped_row is not None

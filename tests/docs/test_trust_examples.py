@@ -14,7 +14,7 @@ import hcl2
 from tests.support.fakes import make_jwt
 
 ROOT = Path(__file__).parents[2]
-SECTION = (ROOT / "README.md").read_text().split("## The other half: IAM trust")[1].split("\n## ")[0]
+SECTION = (ROOT / "README.md").read_text().split("## IAM trust")[1].split("\n## ")[0]
 (MODULES,) = re.findall(r"```hcl\n(.*?)```", SECTION, re.DOTALL)
 (COMMANDS,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
 

@@ -328,16 +328,26 @@ def _old_credentials_file(ward: Ward) -> None:
 
 
 SETTINGS = [
-    Case(name="no-role", check="settings", said="no role: set role_arn (AWS_ROLE_ARN)", do=_unset("AWS_ROLE_ARN")),
-    Case(name="no-region", check="settings", said="no Region: set region (AWS_REGION)", do=_unset("AWS_REGION")),
-    Case(name="region-form", check="settings", said="write the name of a Region", do=_set("AWS_REGION", "Ireland")),
-    Case(name="unknown-variable", check="settings", said="BROKER_ROLE: no such", do=_set("BROKER_ROLE", "app")),
-    Case(name="unknown-key", check="settings", said="rolearn: no such setting", do=_yaml("rolearn: a\n")),
+    Case(name="no-role", check="settings", said="role_arn (AWS_ROLE_ARN): not set", do=_unset("AWS_ROLE_ARN")),
+    Case(name="no-region", check="settings", said="region (AWS_REGION): not set", do=_unset("AWS_REGION")),
+    Case(name="region-form", check="settings", said="expected the name of a Region", do=_set("AWS_REGION", "Ireland")),
+    Case(
+        name="unknown-variable",
+        check="settings",
+        said="BROKER_ROLE: unknown setting (did you mean AWS_ROLE_ARN?)",
+        do=_set("BROKER_ROLE", "app"),
+    ),
+    Case(
+        name="unknown-key",
+        check="settings",
+        said="rolearn: unknown setting (did you mean role_arn?)",
+        do=_yaml("rolearn: a\n"),
+    ),
     Case(name="no-yaml", check="settings", said="broker.yaml", do=_yaml("profiles: [\n")),
     Case(
         name="partition",
         check="settings",
-        said="role_arn is of partition aws-cn",
+        said="role_arn is in partition aws-cn",
         do=_set("AWS_ROLE_ARN", "arn:aws-cn:iam::123456789012:role/app"),
     ),
     Case(name="no-bundle", check="settings", said="AWS_CA_BUNDLE", do=_set("AWS_CA_BUNDLE", "/nowhere/ca.pem")),

@@ -1,4 +1,4 @@
-"""Chained roles in the running program, by the README's own example, and what befalls them when one side says no."""
+"""Chained roles in the running program: the example of docs/chained-roles.md, and what happens when one side denies."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from tests.support.program import Program
 
 pytestmark = pytest.mark.process
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.split("## Several roles in one pod")[1].split("\n## ")[0]
-(EXAMPLE,) = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL))
-TRUST, PERMISSION = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", SECTION, re.DOTALL))
+PAGE = (Path(__file__).parents[2] / "docs/chained-roles.md").read_text()
+(EXAMPLE,) = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+TRUST, PERMISSION = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
 PARTNER = "arn:aws:iam::210987654321:role/partner"
 
 
 @pytest.fixture
 def partners(pod: Pod) -> Pod:
-    """Make the README's roles and policies, word for word, and write its settings."""
+    """Make the page's roles with exactly its policies."""
     app = pod.box.create_role("app")
     with pod.box.iam_client("123456789012") as iam:
         iam.put_role_policy(RoleName="app", PolicyName="chain", PolicyDocument=json.dumps(PERMISSION))
@@ -36,8 +35,8 @@ def partners(pod: Pod) -> Pod:
     return pod
 
 
-def start(pod: Pod, *verb: str, **changes: Any) -> Program:  # noqa: ANN401 - of the README's settings
-    """Start a broker with the README's settings; `changes` are for the profile partner."""
+def start(pod: Pod, *verb: str, **changes: Any) -> Program:  # noqa: ANN401 - of the page's settings
+    """Start a broker with the page's settings; `changes` are for the profile partner."""
     *others, partner = EXAMPLE["profiles"]
     document = {**EXAMPLE, "profiles": [*others, {**partner, **changes}]}
     (pod.root / "broker.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
@@ -54,7 +53,7 @@ def identity(pod: Pod, profile: str, monkeypatch: pytest.MonkeyPatch) -> str:
         client.close()
 
 
-def test_readmes_three_profiles_are_what_it_says(partners: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_profiles_get_the_documented_sessions(partners: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     program = start(partners)
     for name in ("default", "reports", "partner"):
         program.wait_for("refreshed", profile=name)
@@ -111,7 +110,7 @@ def test_chain_waits_for_a_source_that_cannot_be_had(partners: Pod) -> None:
     program = start(partners)
     program.wait_for("source_unfit", profile="partner", reason="source_unavailable")
     program.wait_for("exchange_failed", profile="default")
-    assert "partner: source_unavailable: Waits for its source, profile default" in program.get("/readyz").body
+    assert "partner: source_unavailable: Waiting for source profile default" in program.get("/readyz").body
     assert PARTNER not in {call.role_arn for call in partners.sts.calls}
     partners.sts.clear_faults()
     program.wait_for("refreshed", profile="partner")

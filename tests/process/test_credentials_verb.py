@@ -68,7 +68,7 @@ def test_expired_credentials_are_not_handed_on(
 
 def test_sdk_gets_credentials_through_the_verb_in_the_published_config(pod: Pod) -> None:
     """The broker's own answer to images that have no `cat`."""
-    command = f"{sys.executable} -m sts-broker credentials --directory {{directory}} --profile {{profile}}"
+    command = f"{sys.executable} -m broker credentials --directory {{directory}} --profile {{profile}}"
     pod.start_and_publish(BROKER_PUBLISH_PROCESS_COMMAND=command)
     done = subprocess.run(
         [sys.executable, "-c", "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"],

@@ -88,7 +88,7 @@ class TestExitCode:
         ended = run_exec(pod, "--timeout", "1", "--", "touch", str(pod.published / "ran"))
         assert ended.code == 4
         assert ended.seconds < 15
-        assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s.")
+        assert ended.lines[-1]["message"].startswith("Gave up: STS did not answer within 1 s.")
 
     def test_missing_token_is_3(self, pod: Pod) -> None:
         pod.misbehave(Misbehaviour.ABSENT)
@@ -213,7 +213,7 @@ def text_of(pid: int, name: str) -> str:
 
 
 def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> None:
-    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m sts-broker credentials >/dev/null || echo none"
+    script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m broker credentials >/dev/null || echo none"
     ended = run_exec(pod, "--", "sh", "-c", script, sys.executable, PYTHONPATH=str(Path.cwd()))
     assert ended.out.splitlines() == ["700 .", *(f"600 {name}" for name in FILES)]
 

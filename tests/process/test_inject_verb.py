@@ -1,4 +1,4 @@
-"""`sts-broker inject` as a pipeline runs it: streams, exit codes, and nothing lost."""
+"""`sts-broker inject` as a pipeline runs it: streams and exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ spec:
 """
 
 
-def test_standard_input_comes_out_with_the_sidecar_and_again_the_same(pod: Pod) -> None:
+def test_second_injection_of_standard_input_changes_nothing(pod: Pod) -> None:
     once = pod.run("inject", "-f", "-", *OPTIONS, stdin=APP)
     assert (once.code, once.err) == (0, "")
     assert once.out.startswith("# Of the payments team.\n")
@@ -39,11 +39,11 @@ def test_standard_input_comes_out_with_the_sidecar_and_again_the_same(pod: Pod) 
     assert (twice.code, twice.out) == (0, once.out)
 
 
-def test_every_option_is_heard(pod: Pod) -> None:
+def test_every_option_takes_effect(pod: Pod) -> None:
     more = ("--audience", "aud", "--duration-seconds", "900", "--config-map", "c", "--profile", "p", "--no-fs-group")
-    ended = pod.run("inject", "-f", "-", *OPTIONS, *more, "--image", "i:1", "--container", "app", stdin=APP)
-    assert (ended.code, ended.err) == (0, "")
-    spec = yaml.safe_load(ended.out)["spec"]
+    result = pod.run("inject", "-f", "-", *OPTIONS, *more, "--image", "i:1", "--container", "app", stdin=APP)
+    assert (result.code, result.err) == (0, "")
+    spec = yaml.safe_load(result.out)["spec"]
     (broker,) = spec["initContainers"]
     assert broker["image"] == "i:1"
     assert {variable["name"]: variable["value"] for variable in broker["env"]} == {
@@ -58,30 +58,30 @@ def test_every_option_is_heard(pod: Pod) -> None:
     assert "securityContext" not in spec
 
 
-def test_check_prints_names_and_ends_with_1_and_then_with_0(pod: Pod, tmp_path: Path) -> None:
+def test_check_exits_with_1_and_after_injection_with_0(pod: Pod, tmp_path: Path) -> None:
     file = tmp_path / "app.yaml"
     file.write_text(APP)
-    ended = pod.run("inject", "--filename", str(file), *OPTIONS, "--check")
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "sts-broker: document 1, Pod app: lacks the sidecar\n"
+    result = pod.run("inject", "--filename", str(file), *OPTIONS, "--check")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "sts-broker: document 1, Pod app: lacks the sidecar\n"
     file.write_text(pod.run("inject", "-f", str(file), *OPTIONS).out)
-    ended = pod.run("inject", "-f", str(file), *OPTIONS, "--check")
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    result = pod.run("inject", "-f", str(file), *OPTIONS, "--check")
+    assert (result.code, result.out, result.err) == (0, "", "")
 
 
-def test_faults_end_with_2_and_print_no_manifest(pod: Pod, tmp_path: Path) -> None:
+def test_faults_exit_with_2_and_print_no_manifest(pod: Pod, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(APP)
     bad.write_text("a: b: c\n")
-    ended = pod.run("inject", "-f", str(good), "-f", str(bad), "-f", str(tmp_path / "none.yaml"), *OPTIONS)
-    assert (ended.code, ended.out) == (2, "")
-    first, second, third = ended.err.splitlines()
+    result = pod.run("inject", "-f", str(good), "-f", str(bad), "-f", str(tmp_path / "none.yaml"), *OPTIONS)
+    assert (result.code, result.out) == (2, "")
+    first, second, third = result.err.splitlines()
     assert first == "sts-broker: the configuration has 2 faults:"
-    assert second.startswith(f"  {bad}, document 1, line 1, column 5: no valid YAML")
+    assert second.startswith(f"  {bad}, document 1, line 1, column 5: not valid YAML")
     assert third == f"  {tmp_path / 'none.yaml'}: No such file or directory"
 
 
-def test_without_a_file_it_says_how(pod: Pod) -> None:
-    ended = pod.run("inject")
-    assert ended.code == 2
-    assert "-f/--filename" in ended.err
+def test_missing_filename_is_a_usage_error(pod: Pod) -> None:
+    result = pod.run("inject")
+    assert result.code == 2
+    assert "-f/--filename" in result.err

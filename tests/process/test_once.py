@@ -53,9 +53,10 @@ def test_once_tries_again_what_passes_by_itself(pod: Pod) -> None:
 def test_configuration_faults_are_all_listed_by_name_with_exit_2(pod: Pod, verb: str) -> None:
     ended = pod.run(verb, **FAULTY)
     assert (ended.code, ended.out) == (2, "")
-    heading, *faults_told = ended.err.splitlines()
-    assert heading == f"sts-broker: the configuration has {len(FAULTY)} faults:"
-    assert sorted(line.split(":")[0].strip() for line in faults_told) == sorted(FAULTY)
+    (line,) = ended.lines
+    assert (line["event"], line["level"], line["reason"]) == ("configuration_invalid", "error", "configuration")
+    assert line["message"] == f"The configuration has {len(FAULTY)} faults."
+    assert sorted(fault.split(":")[0] for fault in line["faults"]) == sorted(FAULTY)
     assert not pod.published.exists()
     assert pod.exchanges() == []
 
@@ -63,8 +64,9 @@ def test_configuration_faults_are_all_listed_by_name_with_exit_2(pod: Pod, verb:
 def test_missing_role_and_region_name_the_variables_to_set(pod: Pod) -> None:
     ended = pod.run("once", AWS_ROLE_ARN="", AWS_REGION="")
     assert ended.code == 2
-    assert "set role_arn (AWS_ROLE_ARN)" in ended.err
-    assert "set region (AWS_REGION)" in ended.err
+    role, region = ended.lines[0]["faults"]
+    assert role.startswith("role_arn (AWS_ROLE_ARN): not set")
+    assert region.startswith("region (AWS_REGION): not set")
 
 
 def test_port_in_use_ends_run_with_2_and_names_the_setting(pod: Pod) -> None:
@@ -108,7 +110,7 @@ def test_hanging_sts_ends_once_with_4_at_the_timeout(pod: Pod) -> None:
     ended = pod.run("once", "--timeout", "1")
     assert ended.code == 4
     assert ended.seconds < 15
-    assert ended.lines[-1]["message"].startswith("Gave up: STS had not answered after 1 s. Give --timeout more seconds")
+    assert ended.lines[-1]["message"].startswith("Gave up: STS did not answer within 1 s. Increase --timeout")
 
 
 def test_publish_directory_that_is_a_file_ends_once_with_5(pod: Pod) -> None:
@@ -170,5 +172,5 @@ def test_sigterm_ends_once_soon_and_not_as_a_success(pod: Pod) -> None:
     pod.sts.wait_for_calls(1)
     program.signal(signal.SIGTERM)
     assert program.wait(2) == 4
-    assert program.lines()[-1]["message"] == "Gave up: A signal came before the answer of STS."
+    assert program.lines()[-1]["message"] == "Gave up: A signal stopped the broker before STS answered."
     assert not pod.published.exists()

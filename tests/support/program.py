@@ -100,7 +100,7 @@ def run_to_end(  # noqa: PLR0913 - the properties of a process, all by keyword
     done = subprocess.run(
         [*wrapper, *command(*arguments, program=program)],
         check=False,
-        env=_measured(environment),
+        env=_with_coverage(environment),
         cwd=directory,
         input=stdin,
         capture_output=True,
@@ -130,7 +130,7 @@ class Program:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
                 [*wrapper, *command(*arguments, program=program)],
-                env=_measured(environment),
+                env=_with_coverage(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -1,4 +1,4 @@
-"""Pods that cannot take the sidecar, each with what `sts-broker inject` and the admission policy say of it."""
+"""Pods that cannot take the sidecar, each with the reason that `sts-broker inject` and the admission policy give."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ ENDPOINT_VARIABLE = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 
 
 class Unfit(NamedTuple):
-    """The spec of a pod, and a part of what is said of it."""
+    """The spec of a pod, and a part of each message about it."""
 
     spec: dict[str, Any]
-    told_by_inject: str
-    told_by_policy: str
+    inject_message: str
+    policy_message: str
 
 
-def _pod(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - Kubernetes' own
+def _make_pod(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any Kubernetes field
     return {"containers": [{"name": "app", "image": "x"}], **spec}
 
 
-def _app(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
-    return _pod(containers=[{"name": "app", "image": "x", **more}])
+def _make_app(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
+    return _make_pod(containers=[{"name": "app", "image": "x", **more}])
 
 
-def _mounting(name: str, path: str, **more: str) -> dict[str, Any]:
-    return _app(volumeMounts=[{"name": name, "mountPath": path, **more}])
+def _make_app_with_mount(name: str, path: str, **more: str) -> dict[str, Any]:
+    return _make_app(volumeMounts=[{"name": name, "mountPath": path, **more}])
 
 
-def _having(name: str, value: str) -> dict[str, Any]:
-    return _app(env=[{"name": name, "value": value}])
+def _make_app_with_variable(name: str, value: str) -> dict[str, Any]:
+    return _make_app(env=[{"name": name, "value": value}])
 
 
-def _from_elsewhere(name: str) -> dict[str, Any]:
-    return _app(env=[_of_config_map(name)])
+def _make_app_with_value_from(name: str) -> dict[str, Any]:
+    return _make_app(env=[_make_variable_from_config_map(name)])
 
 
-def _of_config_map(name: str) -> dict[str, Any]:
+def _make_variable_from_config_map(name: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
 
 
@@ -44,133 +44,206 @@ _MOUNTS = [{"name": "data", "mountPath": "/data"}]
 _SOURCE = {"serviceAccountToken": {"path": "token", "audience": "sts.amazonaws.com"}}
 
 
-def _token(**changes: str) -> dict[str, Any]:
+def _make_pod_with_token(**changes: str) -> dict[str, Any]:
     source = {"serviceAccountToken": {"path": "token", **changes}}
-    return _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [source]}}])
+    return _make_pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [source]}}])
 
 
-_NAMED = "container named sts-broker"
+_MOUNT = {"name": "sts-broker-credentials", "mountPath": "/var/run/aws"}
+_TOKEN_MOUNT = {"name": "sts-broker-token", "mountPath": "/var/run/secrets/sts.amazonaws.com", "readOnly": True}
+_BROKER = {
+    "name": "sts-broker",
+    "image": "y",
+    "env": [{"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/secrets/sts.amazonaws.com/token"}],
+    "ports": [{"name": "sts-broker-http", "containerPort": 9910}],
+    "volumeMounts": [_TOKEN_MOUNT, _MOUNT],
+}
+_NOT_THE_SIDECAR = "container sts-broker is not the sidecar"
+_DIFFERS = "differs from the one that the sidecar needs"
 UNFIT = {
-    "a container named broker": Unfit(
-        _pod(containers=[{"name": "app", "image": "x"}, {"name": "sts-broker", "image": "y"}]),
-        _NAMED,
-        "is named sts-broker",
+    "a container with the sidecar's name": Unfit(
+        _make_pod(containers=[{"name": "app", "image": "x"}, {"name": "sts-broker", "image": "y"}]),
+        _NOT_THE_SIDECAR,
+        _NOT_THE_SIDECAR,
     ),
-    "an init container named broker": Unfit(
-        _pod(initContainers=[{"name": "sts-broker", "image": "y"}]), _NAMED, "is named sts-broker"
+    "an init container with the sidecar's name": Unfit(
+        _make_pod(initContainers=[{"name": "sts-broker", "image": "y"}]), _NOT_THE_SIDECAR, _NOT_THE_SIDECAR
     ),
-    "a broker of which no port is named": Unfit(
-        _pod(initContainers=[{"name": "sts-broker", "image": "y", "ports": [{"containerPort": 9912}]}]),
-        _NAMED,
-        "is named sts-broker",
+    "a container with the sidecar's name and another port": Unfit(
+        _make_pod(initContainers=[{"name": "sts-broker", "image": "y", "ports": [{"containerPort": 9912}]}]),
+        _NOT_THE_SIDECAR,
+        _NOT_THE_SIDECAR,
     ),
-    "another volume sts-broker-credentials": Unfit(
-        _pod(volumes=[{"name": "sts-broker-credentials", "secret": {"secretName": "s"}}]),
-        "volume sts-broker-credentials is no emptyDir",
+    "the broker as a regular container": Unfit(
+        _make_pod(
+            initContainers=[{"name": "sts-broker-once", "image": "y", "volumeMounts": [_TOKEN_MOUNT, _MOUNT]}],
+            containers=[{"name": "app", "image": "x", "volumeMounts": [{**_MOUNT, "readOnly": True}]}, _BROKER],
+        ),
+        "sts-broker runs as a regular container",
+        "sts-broker runs as a regular container",
+    ),
+    "a secret volume named sts-broker-credentials": Unfit(
+        _make_pod(volumes=[{"name": "sts-broker-credentials", "secret": {"secretName": "s"}}]),
+        "volume sts-broker-credentials is not of type emptyDir",
         "volume named sts-broker-credentials",
     ),
-    "another volume sts-broker-token": Unfit(
-        _pod(volumes=[{"name": "sts-broker-token", "emptyDir": {}}]),
-        "volume sts-broker-token is no projected",
+    "an emptyDir volume named sts-broker-token": Unfit(
+        _make_pod(volumes=[{"name": "sts-broker-token", "emptyDir": {}}]),
+        "volume sts-broker-token is not of type projected",
         "sts-broker-token",
     ),
-    "an aws on a disk": Unfit(
-        _pod(volumes=[{"name": "sts-broker-credentials", "emptyDir": {}}]),
-        "another than",
+    "sts-broker-credentials on disk": Unfit(
+        _make_pod(volumes=[{"name": "sts-broker-credentials", "emptyDir": {}}]),
+        _DIFFERS,
         "volume named sts-broker-credentials",
     ),
-    "a token of another audience": Unfit(_token(audience="other"), "another than", "sts-broker-token"),
-    "a token for the API": Unfit(_token(), "another than", "sts-broker-token"),
+    "a token with another audience": Unfit(_make_pod_with_token(audience="other"), _DIFFERS, "sts-broker-token"),
+    "a token for the API": Unfit(_make_pod_with_token(), _DIFFERS, "sts-broker-token"),
     "a token at another path": Unfit(
-        _token(audience="sts.amazonaws.com", path="t"), "another than", "sts-broker-token"
+        _make_pod_with_token(audience="sts.amazonaws.com", path="t"), _DIFFERS, "sts-broker-token"
     ),
-    "two sources": Unfit(
-        _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [_SOURCE, {"secret": {"name": "s"}}]}}]),
-        "another than",
+    "a token volume with two sources": Unfit(
+        _make_pod(
+            volumes=[{"name": "sts-broker-token", "projected": {"sources": [_SOURCE, {"secret": {"name": "s"}}]}}]
+        ),
+        _DIFFERS,
         "sts-broker-token",
     ),
-    "a source of another kind": Unfit(
-        _pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
-        "another than",
+    "a token volume with a secret": Unfit(
+        _make_pod(volumes=[{"name": "sts-broker-token", "projected": {"sources": [{"secret": {"name": "s"}}]}}]),
+        _DIFFERS,
         "sts-broker-token",
     ),
-    "no sources": Unfit(
-        _pod(volumes=[{"name": "sts-broker-token", "projected": {}}]), "another than", "sts-broker-token"
+    "a token volume without sources": Unfit(
+        _make_pod(volumes=[{"name": "sts-broker-token", "projected": {}}]), _DIFFERS, "sts-broker-token"
     ),
-    "port 9910": Unfit(_app(ports=[{"containerPort": 9910}]), "port 9910", "ports 9910"),
-    "port 9911": Unfit(_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "port 9911", "and 9911"),
-    "a port of one of two": Unfit(
-        _pod(containers=[{"name": "a", "image": "x"}, {"name": "b", "image": "y", "ports": [{"containerPort": 9910}]}]),
-        "container b has port 9910",
-        "ports 9910",
+    "port 9910": Unfit(_make_app(ports=[{"containerPort": 9910}]), "uses port 9910", "uses port 9910 or 9911"),
+    "port 9911": Unfit(
+        _make_app(ports=[{"containerPort": 80}, {"containerPort": 9911}]), "uses port 9911", "uses port 9910 or 9911"
+    ),
+    "a port of the second container": Unfit(
+        _make_pod(
+            containers=[{"name": "a", "image": "x"}, {"name": "b", "image": "y", "ports": [{"containerPort": 9910}]}]
+        ),
+        "container b uses port 9910",
+        "uses port 9910 or 9911",
     ),
     "a port of an init container": Unfit(
-        _pod(initContainers=[{"name": "m", "image": "m", "ports": [{"containerPort": 9911}]}]), "port 9911", "9911"
+        _make_pod(initContainers=[{"name": "m", "image": "m", "ports": [{"containerPort": 9911}]}]),
+        "container m uses port 9911",
+        "uses port 9910 or 9911",
     ),
-    "subPath": Unfit(_mounting("sts-broker-credentials", "/var/run/aws", subPath="config"), "by subPath", "by subPath"),
-    "subPathExpr": Unfit(
-        _mounting("sts-broker-credentials", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"
+    "a subPath mount": Unfit(
+        _make_app_with_mount("sts-broker-credentials", "/var/run/aws", subPath="config"), "by subPath", "by subPath"
     ),
-    "aws elsewhere": Unfit(
-        _mounting("sts-broker-credentials", "/aws"), "its place is /var/run/aws", "not at /var/run/aws"
+    "a subPathExpr mount": Unfit(
+        _make_app_with_mount("sts-broker-credentials", "/var/run/aws", subPathExpr="$(X)"), "by subPath", "by subPath"
     ),
-    "another volume in its place": Unfit(_mounting("b", "/var/run/aws/"), "move it", "another volume at /var/run/aws"),
-    "another volume exactly there": Unfit(_mounting("b", "/var/run/aws"), "move it", "another volume at /var/run/aws"),
-    "the token in the app": Unfit(_mounting("sts-broker-token", "/t"), "the broker's token", "the broker's alone"),
-    "the token in one of two": Unfit(
-        _pod(
+    "sts-broker-credentials at another path": Unfit(
+        _make_app_with_mount("sts-broker-credentials", "/aws"),
+        "at /aws. Mount it at /var/run/aws",
+        "not at /var/run/aws",
+    ),
+    "another volume at the publish directory, with a slash": Unfit(
+        _make_app_with_mount("b", "/var/run/aws/"),
+        "mounts b at /var/run/aws, where the broker publishes",
+        "another volume at /var/run/aws",
+    ),
+    "another volume at the publish directory": Unfit(
+        _make_app_with_mount("b", "/var/run/aws"),
+        "mounts b at /var/run/aws, where the broker publishes",
+        "another volume at /var/run/aws",
+    ),
+    "the token mounted into the app": Unfit(
+        _make_app_with_mount("sts-broker-token", "/t"),
+        "mounts sts-broker-token, which only the broker may read",
+        "only the broker may read",
+    ),
+    "the token mounted into the second container": Unfit(
+        _make_pod(
             containers=[
                 {"name": "a", "image": "x", "volumeMounts": _MOUNTS},
-                *_mounting("sts-broker-token", "/t")["containers"],
+                *_make_app_with_mount("sts-broker-token", "/t")["containers"],
             ]
         ),
-        "the broker's token",
-        "the broker's alone",
+        "mounts sts-broker-token, which only the broker may read",
+        "only the broker may read",
     ),
-    "one mount of two": Unfit(
-        _app(volumeMounts=[*_MOUNTS, {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "subPath": "x"}]),
+    "the token mounted into an init container": Unfit(
+        _make_pod(initContainers=[{"name": "m", "image": "m", "volumeMounts": [_TOKEN_MOUNT]}]),
+        "container m mounts sts-broker-token, which only the broker may read",
+        "only the broker may read",
+    ),
+    "the second mount by subPath": Unfit(
+        _make_app(
+            volumeMounts=[
+                *_MOUNTS,
+                {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "subPath": "x"},
+            ]
+        ),
         "by subPath",
         "by subPath",
     ),
-    "a key": Unfit(
-        _app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
+    "an access key from a Secret": Unfit(
+        _make_app(env=[{"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
         "AWS_ACCESS_KEY_ID",
-        "has keys",
+        "sets access keys",
     ),
-    "another key": Unfit(_having("AWS_SECRET_ACCESS_KEY", "x"), "AWS_SECRET_ACCESS_KEY", "has keys"),
-    "a session's token": Unfit(_having("AWS_SESSION_TOKEN", "x"), "AWS_SESSION_TOKEN", "has keys"),
-    "EKS's variable": Unfit(
-        _having("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+    "a secret access key": Unfit(
+        _make_app_with_variable("AWS_SECRET_ACCESS_KEY", "x"), "AWS_SECRET_ACCESS_KEY", "sets access keys"
+    ),
+    "a session token": Unfit(
+        _make_app_with_variable("AWS_SESSION_TOKEN", "x"), "AWS_SESSION_TOKEN", "sets access keys"
+    ),
+    "the variable of EKS's webhook": Unfit(
+        _make_app_with_variable(
+            "AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"
+        ),
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
     ),
-    "a relative URI": Unfit(_having("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x"), "RELATIVE_URI", "RELATIVE_URI"),
-    "a profile": Unfit(_having("AWS_PROFILE", "p"), "AWS_PROFILE", "AWS_PROFILE"),
-    "a profile from elsewhere": Unfit(_from_elsewhere("AWS_PROFILE"), "AWS_PROFILE", "AWS_PROFILE"),
-    "a profile of a file from elsewhere": Unfit(
-        _app(env=[*_having("AWS_PROFILE", "p")["containers"][0]["env"], _of_config_map("AWS_CONFIG_FILE")]),
+    "a relative URI": Unfit(
+        _make_app_with_variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x"), "RELATIVE_URI", "RELATIVE_URI"
+    ),
+    "a profile": Unfit(_make_app_with_variable("AWS_PROFILE", "p"), "AWS_PROFILE", "AWS_PROFILE"),
+    "a profile from a ConfigMap": Unfit(_make_app_with_value_from("AWS_PROFILE"), "AWS_PROFILE", "AWS_PROFILE"),
+    "a profile with the config file from a ConfigMap": Unfit(
+        _make_app(
+            env=[
+                *_make_app_with_variable("AWS_PROFILE", "p")["containers"][0]["env"],
+                _make_variable_from_config_map("AWS_CONFIG_FILE"),
+            ]
+        ),
         "AWS_PROFILE",
         "AWS_PROFILE",
     ),
-    "another profile variable": Unfit(_having("AWS_DEFAULT_PROFILE", "p"), "AWS_DEFAULT_PROFILE", "AWS_PROFILE"),
+    "a default profile": Unfit(
+        _make_app_with_variable("AWS_DEFAULT_PROFILE", "p"), "AWS_DEFAULT_PROFILE", "AWS_PROFILE"
+    ),
     "another endpoint": Unfit(
-        _having(ENDPOINT_VARIABLE, "http://169.254.170.23/v1/credentials"), "169.254.170.23", "for another endpoint"
+        _make_app_with_variable(ENDPOINT_VARIABLE, "http://169.254.170.23/v1/credentials"),
+        "169.254.170.23",
+        "FULL_URI to another endpoint",
     ),
-    "an endpoint from elsewhere": Unfit(_from_elsewhere(ENDPOINT_VARIABLE), "from elsewhere", "for another endpoint"),
-    "an endpoint's token from elsewhere": Unfit(
-        _from_elsewhere("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), "from elsewhere", "TOKEN_FILE for another endpoint"
+    "an endpoint from a ConfigMap": Unfit(
+        _make_app_with_value_from(ENDPOINT_VARIABLE), "a valueFrom source", "FULL_URI to another endpoint"
     ),
-    "root": Unfit(_pod(securityContext={"runAsUser": 0}), "runAsUser: 0", "runAsUser: 0"),
-    "another endpoint's token": Unfit(
-        _having("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x"),
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE /x",
-        "TOKEN_FILE for another endpoint",
+    "an endpoint's token file from a ConfigMap": Unfit(
+        _make_app_with_value_from("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        "a valueFrom source",
+        "TOKEN_FILE to another file",
+    ),
+    "a pod that runs as root": Unfit(_make_pod(securityContext={"runAsUser": 0}), "runAsUser: 0", "runAsUser: 0"),
+    "another endpoint's token file": Unfit(
+        _make_app_with_variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/x"),
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to /x",
+        "TOKEN_FILE to another file",
     ),
 }
-"""Each by what is wrong with it, and nothing else is."""
+"""By the fault of each. No pod has a second fault."""
 
 FIT = {
-    "variables that are nothing": _app(
+    "empty variables": _make_app(
         env=[
             {"name": "AWS_WEB_IDENTITY_TOKEN_FILE"},
             {"name": "AWS_ACCESS_KEY_ID", "value": ""},
@@ -179,19 +252,21 @@ FIT = {
             {"name": "AWS_ROLE_ARN", "value": ""},
         ]
     ),
-    "a profile of the broker's file": _app(
+    "a profile in the broker's config file": _make_app(
         env=[{"name": "AWS_PROFILE", "value": "p"}, {"name": "AWS_CONFIG_FILE", "value": "/var/run/aws/config"}]
     ),
-    "a profile of the broker's other file": _app(
+    "a profile in the broker's credentials file": _make_app(
         env=[
             {"name": "AWS_DEFAULT_PROFILE", "value": "p"},
             {"name": "AWS_SHARED_CREDENTIALS_FILE", "value": "/var/run/aws/credentials"},
         ]
     ),
-    "root in its own container": _app(securityContext={"runAsUser": 0}),
-    "another user": _pod(securityContext={"runAsUser": 1}),
-    "a mount with a slash": _mounting("sts-broker-credentials", "/var/run/aws/", readOnly="true"),
-    "some of each": _pod(
+    "one container that runs as root": _make_app(securityContext={"runAsUser": 0}),
+    "a pod that runs as another user": _make_pod(securityContext={"runAsUser": 1}),
+    "a mount path with a trailing slash": _make_app_with_mount(
+        "sts-broker-credentials", "/var/run/aws/", readOnly="true"
+    ),
+    "a part of everything": _make_pod(
         volumes=[
             {"name": "data", "emptyDir": {}},
             {"name": "sts-broker-credentials", "emptyDir": {"medium": "Memory"}},
@@ -221,35 +296,35 @@ FIT = {
         ],
     ),
 }
-"""Pods that can take it, although they look a little like those above."""
+"""Pods that can take the sidecar, although they resemble those above."""
 
 ROLE = "arn:aws:iam::123456789012:role/app"
 ANNOTATIONS = {"sts-broker/role-arn": ROLE, "sts-broker/region": "eu-west-1"}
 UNFIT_ANNOTATIONS = {
-    "no ARN of a role": {**ANNOTATIONS, "sts-broker/role-arn": "app"},
+    "a role that is not an ARN": {**ANNOTATIONS, "sts-broker/role-arn": "app"},
     "an empty role": {**ANNOTATIONS, "sts-broker/role-arn": ""},
-    "no Region": {"sts-broker/role-arn": ROLE},
-    "no name of a Region": {**ANNOTATIONS, "sts-broker/region": "Ireland"},
-    "far too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "60"},
-    "too short": {**ANNOTATIONS, "sts-broker/duration-seconds": "899"},
-    "too long": {**ANNOTATIONS, "sts-broker/duration-seconds": "43201"},
-    "no number": {**ANNOTATIONS, "sts-broker/duration-seconds": "1h"},
+    "a missing Region": {"sts-broker/role-arn": ROLE},
+    "an invalid Region": {**ANNOTATIONS, "sts-broker/region": "Ireland"},
+    "a duration of one minute": {**ANNOTATIONS, "sts-broker/duration-seconds": "60"},
+    "a duration below the minimum": {**ANNOTATIONS, "sts-broker/duration-seconds": "899"},
+    "a duration above the maximum": {**ANNOTATIONS, "sts-broker/duration-seconds": "43201"},
+    "a duration that is not a number": {**ANNOTATIONS, "sts-broker/duration-seconds": "1h"},
     "an audience of 256 characters": {**ANNOTATIONS, "sts-broker/audience": "a" * 256},
     "an empty audience": {**ANNOTATIONS, "sts-broker/audience": ""},
-    "a profile of no file": {**ANNOTATIONS, "sts-broker/profile": "p"},
-    "no name of a profile": {**ANNOTATIONS, "sts-broker/profile": "a/b", "sts-broker/config-map": "c"},
-    "no name of a ConfigMap": {**ANNOTATIONS, "sts-broker/config-map": "A_b"},
-    "a name of a ConfigMap of 254 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 254},
-    "an annotation that is not known": {**ANNOTATIONS, "sts-broker/role_arn": ROLE},
-    "only one that is not known": {"sts-broker/role_arn": ROLE},
-    "nothing but a Region": {"sts-broker/region": "eu-west-1"},
+    "a profile without a ConfigMap": {**ANNOTATIONS, "sts-broker/profile": "p"},
+    "an invalid profile name": {**ANNOTATIONS, "sts-broker/profile": "a/b", "sts-broker/config-map": "c"},
+    "an invalid ConfigMap name": {**ANNOTATIONS, "sts-broker/config-map": "A_b"},
+    "a ConfigMap name of 254 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 254},
+    "an unknown annotation": {**ANNOTATIONS, "sts-broker/role_arn": ROLE},
+    "only an unknown annotation": {"sts-broker/role_arn": ROLE},
+    "only a Region": {"sts-broker/region": "eu-west-1"},
 }
-"""Annotations that both refuse, naming the annotation."""
+"""Annotations that inject and the policy refuse by name."""
 FIT_ANNOTATIONS = {
-    "the shortest": {**ANNOTATIONS, "sts-broker/duration-seconds": "900"},
-    "the longest": {**ANNOTATIONS, "sts-broker/duration-seconds": "43200"},
+    "the shortest duration": {**ANNOTATIONS, "sts-broker/duration-seconds": "900"},
+    "the longest duration": {**ANNOTATIONS, "sts-broker/duration-seconds": "43200"},
     "an audience of 255 characters": {**ANNOTATIONS, "sts-broker/audience": "a" * 255},
-    "a name of a ConfigMap of 253 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 253},
+    "a ConfigMap name of 253 characters": {**ANNOTATIONS, "sts-broker/config-map": "c" * 253},
     "a profile of 64 characters": {
         **ANNOTATIONS,
         "sts-broker/config-map": "c.0-d",
@@ -260,6 +335,6 @@ FIT_ANNOTATIONS = {
         "sts-broker/role-arn": "arn:aws-us-gov:iam::123456789012:role/path/app+=,.@_-",
         "sts-broker/region": "us-gov-west-9",
     },
-    "others beside them": {**ANNOTATIONS, "other": "x"},
-    "profiles alone": {"sts-broker/config-map": "9c.c9", "sts-broker/region": "eu-west-1"},
+    "another annotation": {**ANNOTATIONS, "other": "x"},
+    "only a ConfigMap and a Region": {"sts-broker/config-map": "9c.c9", "sts-broker/region": "eu-west-1"},
 }

@@ -1,4 +1,4 @@
-"""The real loop through simulated weeks of outages, rotations, stuck kubelets, full disks and leaping clocks."""
+"""The real main loop in simulated weeks of outages, rotations, stuck kubelets, full disks and clock jumps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ seeds = st.integers(min_value=0, max_value=2**32)
 
 
 class Weeks(RuleBasedStateMachine):
-    """Each rule is a turn of fate; the invariants are the promises."""
+    """Each rule changes the world; the invariants must hold whatever happens."""
 
     @initialize(
         seed=seeds,
@@ -56,42 +56,42 @@ class Weeks(RuleBasedStateMachine):
             seed=seed,
             profiles=(make_profile(duration=lifetime),),
             token_lifetime=timedelta(seconds=token_lifetime),
-            on_publish=self.replaced,
+            on_publish=self.check_replacement,
         )
         self.lifetime = lifetime
-        self.well_since = self.world.clock.monotonic
+        self.healthy_since = self.world.clock.monotonic
         self.slow_fault = False
-        self.leapt_at = self.well_since
+        self.jumped_at = self.healthy_since
         self.world.live(timedelta(seconds=5))
 
-    def replaced(self, before: Generation | None, after: Generation) -> None:
-        """Check, as readers get new credentials, that the ones they had were good for long enough."""
+    def check_replacement(self, before: Generation | None, after: Generation) -> None:
+        """Check that credentials are replaced before half of their lifetime is over, unless there was a fault."""
         assert before is None or after.number > before.number
         now, monotonic = self.world.clock.now, self.world.clock.monotonic
-        settled = max(self.well_since + self.recovery(), self.leapt_at + 2 * MINUTE)
+        settled = max(self.healthy_since + self.recovery(), self.jumped_at + 2 * MINUTE)
         if before is not None and self.world.healthy and monotonic > settled:
             left = before.credentials.lapses_at - now
             assert left >= self.lifetime / 2 - GRACE, f"{left} left of {self.lifetime}"
 
     def recovery(self) -> timedelta:
-        """Return how long after a fault's end everything must be well again."""
+        """Return how long after the end of a fault the credentials must be fresh again."""
         return (POLICY.slow.cap if self.slow_fault else MINUTE) + GRACE
 
-    def now_well(self) -> None:
+    def update_health(self) -> None:
         if self.world.healthy:
-            self.well_since = self.world.clock.monotonic
+            self.healthy_since = self.world.clock.monotonic
 
     @rule(minutes=st.integers(min_value=1, max_value=600))
     def time_passes(self, minutes: int) -> None:
         self.world.live(timedelta(minutes=minutes))
 
     @rule(seconds=st.integers(min_value=1, max_value=120))
-    def a_moment_passes(self, seconds: int) -> None:
+    def a_short_time_passes(self, seconds: int) -> None:
         self.world.live(timedelta(seconds=seconds))
 
     @rule(kind=st.sampled_from(KINDS))
     def sts_fails(self, kind: type[ExchangeError]) -> None:
-        if self.world.healthy and self.world.clock.monotonic > self.well_since + self.recovery():
+        if self.world.healthy and self.world.clock.monotonic > self.healthy_since + self.recovery():
             self.slow_fault = False  # the backoff of an earlier outage is over
         self.slow_fault |= kind.disposition in {Disposition.SLOW, Disposition.SOON_THEN_SLOW}
         self.world.sts_fault = raising(kind)
@@ -99,37 +99,37 @@ class Weeks(RuleBasedStateMachine):
     @rule()
     def sts_recovers(self) -> None:
         self.world.sts_fault = None
-        self.now_well()
+        self.update_health()
 
     @rule(absent=st.booleans())
-    def token_comes_or_goes(self, absent: bool) -> None:
+    def token_appears_or_disappears(self, absent: bool) -> None:
         self.world.token_absent = absent
-        self.now_well()
+        self.update_health()
 
     @rule(stuck=st.booleans())
-    def kubelet_sticks_or_goes_on(self, stuck: bool) -> None:
+    def kubelet_stops_or_continues(self, stuck: bool) -> None:
         self.world.kubelet_stuck = stuck
-        self.now_well()
+        self.update_health()
 
     @rule(full=st.booleans())
     def disk_fills_or_empties(self, full: bool) -> None:
         self.world.disk_fault = full
-        self.now_well()
+        self.update_health()
 
     @rule(minutes=st.integers(min_value=-120, max_value=120))
-    def clock_leaps(self, minutes: int) -> None:
+    def clock_jumps(self, minutes: int) -> None:
         self.world.clock.jump(timedelta(minutes=minutes))
-        self.leapt_at = self.world.clock.monotonic
+        self.jumped_at = self.world.clock.monotonic
 
     @rule()
-    def somebody_asks_for_a_refresh(self) -> None:
+    def refresh_is_requested(self) -> None:
         self.world.inbox.put(RefreshNow())
 
     @precondition(lambda self: self.world.healthy)
     @rule()
     def recovery_is_quick(self) -> None:
-        """From the fault's end on, readers have good credentials within a minute (five, if an operator was needed)."""
-        settled = max(self.well_since + self.recovery(), self.leapt_at + POLICY.minimum_interval + GRACE)
+        """Readers have valid credentials within a minute after a fault (five, if it needed an operator)."""
+        settled = max(self.healthy_since + self.recovery(), self.jumped_at + POLICY.minimum_interval + GRACE)
         self.world.live(max(settled - self.world.clock.monotonic, timedelta(0)) + GRACE)
         until = usable_until(self.world)
         assert until is not None
@@ -148,7 +148,7 @@ TestWeeks.settings = settings(
 
 @settings(max_examples=15, deadline=None)
 @given(seed=seeds, kind=st.sampled_from(KINDS), had_credentials=st.booleans())
-def test_any_permanent_fault_costs_at_most_120_calls_an_hour_and_10_in_the_first_minute(
+def test_any_permanent_error_costs_at_most_120_calls_an_hour_and_10_in_the_first_minute(
     seed: int,
     kind: type[ExchangeError],
     had_credentials: bool,
@@ -166,7 +166,7 @@ def test_any_permanent_fault_costs_at_most_120_calls_an_hour_and_10_in_the_first
 
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
-def test_faults_that_take_turns_cost_at_most_120_calls_an_hour(seed: int) -> None:
+def test_alternating_errors_cost_at_most_120_calls_an_hour(seed: int) -> None:
     world = World(seed=seed)
     world.sts_fault = lambda: world.random.choice(KINDS)("Made up.")
     world.live(timedelta(hours=2))
@@ -177,23 +177,23 @@ def test_faults_that_take_turns_cost_at_most_120_calls_an_hour(seed: int) -> Non
 @settings(max_examples=5, deadline=None)
 @given(jitter=st.floats(min_value=0, max_value=1, exclude_max=True))
 def test_full_disk_causes_no_exchange(jitter: float) -> None:
-    """With a sink that never works, STS is called at the very same times as with one that does."""
-    well, full = World(chance=lambda: jitter), World(chance=lambda: jitter, disk_fault=True)
-    well.live(timedelta(hours=3))
+    """With a sink that never works, STS is called at the same times as with one that does."""
+    working, full = World(chance=lambda: jitter), World(chance=lambda: jitter, disk_fault=True)
+    working.live(timedelta(hours=3))
     full.live(timedelta(hours=3))
-    assert full.calls == well.calls
+    assert full.calls == working.calls
     assert not full.published
 
 
 @settings(max_examples=200, deadline=None)
-@given(seed=seeds, age=st.integers(min_value=60, max_value=1700), leap=st.integers(min_value=-30_000, max_value=30_000))
-@example(seed=303, age=1452, leap=-31)
-def test_leap_of_any_size_is_absorbed_in_one_nap(seed: int, age: int, leap: int) -> None:
-    """Or, where it comes right after a refresh, as soon as the least time between two of them is over."""
+@given(seed=seeds, age=st.integers(min_value=60, max_value=1700), jump=st.integers(min_value=-30_000, max_value=30_000))
+@example(seed=303, age=1452, jump=-31)
+def test_clock_jump_of_any_size_is_corrected_within_the_maximum_sleep(seed: int, age: int, jump: int) -> None:
+    """Right after a refresh, it is corrected as soon as the minimum interval is over."""
     world = World(seed=seed)
     world.live(timedelta(seconds=age))
     since_refresh = world.clock.monotonic - world.calls[-1][0].monotonic
-    world.clock.jump(timedelta(seconds=leap))
+    world.clock.jump(timedelta(seconds=jump))
     world.live(max(POLICY.nap, POLICY.minimum_interval - since_refresh) + GRACE)
     credentials = world.published["default"].credentials
     assert credentials.received_at <= world.clock.now
@@ -203,7 +203,7 @@ def test_leap_of_any_size_is_absorbed_in_one_nap(seed: int, age: int, leap: int)
 
 @settings(max_examples=3, deadline=None)
 @given(seed=seeds)
-def test_fleet_started_together_spreads_out(seed: int) -> None:
+def test_fleet_that_starts_together_spreads_out(seed: int) -> None:
     world = World(seed=seed, profiles=tuple(make_profile(f"p{number}") for number in range(40)))
     world.live(timedelta(minutes=20))
     world.calls.clear()
@@ -213,8 +213,8 @@ def test_fleet_started_together_spreads_out(seed: int) -> None:
     assert refreshed_at[-1] - refreshed_at[0] > timedelta(minutes=4)
 
 
-def test_two_weeks_without_faults_need_two_calls_a_lifetime_and_few_more() -> None:
-    """Sessions of 1 h: a refresh each 24 to 30 minutes."""
+def test_two_weeks_without_faults_need_little_more_than_two_calls_per_lifetime() -> None:
+    """Sessions of 1 h are refreshed every 24 to 30 minutes."""
     world = World(seed=7)
     world.live(timedelta(weeks=2))
     assert 14 * 48 <= len(world.calls) <= 14 * 60

@@ -1,4 +1,4 @@
-"""Whatever the situation, `decide` keeps its rules."""
+"""Properties of `decide` and of the refresh policy in arbitrary situations."""
 
 from __future__ import annotations
 
@@ -46,31 +46,29 @@ situations = st.builds(
     exchange_failure=st.none() | failures,
     publish_failure=st.none() | failures,
     succeeded_at=st.none() | st.integers(min_value=0, max_value=2000).map(lambda seconds: timedelta(seconds=seconds)),
-    token_looks=st.integers(min_value=1, max_value=10_000),
+    token_failures=st.integers(min_value=1, max_value=10_000),
     requested=st.booleans(),
 )
 
 
 @given(situations, readings, jitters)
-def test_any_situation_wakes_within_one_nap(
+def test_any_situation_wakes_within_the_maximum_sleep(
     situation: Situation, reading: BoundToken | TokenError, jitter: float
 ) -> None:
     decision = decide(situation, reading, POLICY, jitter)
     assert timedelta(0) <= decision.wake_in <= POLICY.nap
     if decision.action is Action.WAIT:
-        assert decision.wake_in > timedelta(0)  # a loop that waits for nothing would spin
+        assert decision.wake_in > timedelta(0)  # otherwise the loop would spin
 
 
 @given(situations, readings, jitters)
-def test_unusable_token_is_never_exchanged(
-    situation: Situation, reading: BoundToken | TokenError, jitter: float
-) -> None:
+def test_unusable_token_is_never_sent(situation: Situation, reading: BoundToken | TokenError, jitter: float) -> None:
     decision = decide(situation, reading, POLICY, jitter)
     assert not (isinstance(reading, TokenError) and decision.action is Action.EXCHANGE)
 
 
 @given(situations, readings, jitters)
-def test_sink_without_backoff_is_served_first(
+def test_publishing_without_backoff_precedes_everything_else(
     situation: Situation, reading: BoundToken | TokenError, jitter: float
 ) -> None:
     situation = replace(situation, unpublished=True, publish_failure=None)
@@ -78,10 +76,10 @@ def test_sink_without_backoff_is_served_first(
 
 
 @given(situations, readings, jitters)
-def test_failing_sink_changes_no_exchange(
+def test_failing_sink_does_not_affect_exchanges(
     situation: Situation, reading: BoundToken | TokenError, jitter: float
 ) -> None:
-    """With the sink in backoff, the loop exchanges exactly when it would with the sink well."""
+    """With the sink in backoff, the loop exchanges exactly when it would with a working sink."""
     waiting = Failure(
         reason="publish_failed",
         at=situation.at.monotonic,
@@ -91,12 +89,12 @@ def test_failing_sink_changes_no_exchange(
         jitter=jitter,
     )
     failing = decide(replace(situation, unpublished=True, publish_failure=waiting), reading, POLICY, jitter)
-    well = decide(replace(situation, unpublished=False), reading, POLICY, jitter)
-    assert (failing.action, failing.reason) == (well.action, well.reason)
+    working = decide(replace(situation, unpublished=False), reading, POLICY, jitter)
+    assert (failing.action, failing.reason) == (working.action, working.reason)
 
 
 @given(situations, readings, jitters)
-def test_exchange_backoff_is_kept_unless_asked_otherwise(
+def test_exchange_backoff_is_kept_without_a_request(
     situation: Situation, reading: BoundToken | TokenError, jitter: float
 ) -> None:
     failure = Failure(
@@ -112,7 +110,7 @@ def test_exchange_backoff_is_kept_unless_asked_otherwise(
 
 
 @given(lifetimes, jitters)
-def test_lead_leaves_part_of_the_life_to_be_used(lifetime: timedelta, jitter: float) -> None:
+def test_lead_leaves_part_of_the_lifetime_to_use(lifetime: timedelta, jitter: float) -> None:
     lead = POLICY.lead(lifetime, jitter)
     assert lifetime / 2 <= lead < lifetime * 0.85 + timedelta(microseconds=10)
 
@@ -125,7 +123,7 @@ def test_lead_keeps_readers_out_of_every_sdk_window(lifetime: timedelta, jitter:
 
 
 @given(failures, st.sampled_from(Phase), st.booleans())
-def test_backoff_is_bounded_by_its_lane(failure: Failure, phase: Phase, new_token: bool) -> None:
+def test_backoff_is_within_the_limits_of_the_policy(failure: Failure, phase: Phase, new_token: bool) -> None:
     delay = backoff(failure, phase, POLICY, new_token=new_token)
     assert timedelta(seconds=0.5) <= delay <= POLICY.slow.cap
     if failure.streak > POLICY.streak_free:
@@ -136,7 +134,7 @@ def test_backoff_is_bounded_by_its_lane(failure: Failure, phase: Phase, new_toke
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=200, max_size=200), st.data())
 def test_any_mixture_of_faults_stays_within_120_calls_an_hour(reasons: list[str], data: st.DataObject) -> None:
-    """Faults may take turns so that no backoff ever grows: the streak's floor holds all the same."""
+    """Alternating errors keep every backoff short, but the minimum delay of a long streak applies to them too."""
     jitter = data.draw(jitters)
     at, before, calls = timedelta(0), "", [timedelta(0)]
     attempts = 0

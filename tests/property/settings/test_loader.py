@@ -1,4 +1,4 @@
-"""No environment and no YAML file makes the settings raise anything but a ConfigurationError."""
+"""Arbitrary environments and YAML files: loading raises ConfigurationError and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from broker.core.errors import ConfigurationError
 from broker.settings.loader import load
-from broker.settings.schema import CONFIG_VARIABLE, ENVIRONMENT, NamedProfile, Settings
+from broker.settings.schema import NamedProfile, Settings
+from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from tests.support.fakes import ROLE_ARN
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ yaml_noise = st.lists(st.sampled_from(YAML_PIECES) | st.text(max_size=2), max_si
 )
 @example(environ={"BROKER_SESSION_POLICY": "[" * 2000}, unknown={})
 @example(environ={"AWS_ENDPOINT_URL_STS": "https://[::1"}, unknown={})
-def test_arbitrary_environment(environ: dict[str, str], unknown: dict[str, str]) -> None:
+def test_arbitrary_environment_raises_only_configuration_errors(
+    environ: dict[str, str], unknown: dict[str, str]
+) -> None:
     with suppress(ConfigurationError):
         load({**MINIMUM, **environ, **unknown})
 
@@ -107,7 +110,9 @@ def test_arbitrary_environment(environ: dict[str, str], unknown: dict[str, str])
 @on_disk
 @given(document=documents)
 @example(document={"profiles": [{"name": "a"}, {"name": "DEFAULT"}], "sts": {"endpoint_url": "https://a@b"}})
-def test_arbitrary_values_under_known_keys(tmp_path: Path, document: dict[str, object]) -> None:
+def test_arbitrary_values_of_known_keys_raise_only_configuration_errors(
+    tmp_path: Path, document: dict[str, object]
+) -> None:
     (tmp_path / "broker.yaml").write_text(json.dumps(document))
     with suppress(ConfigurationError):
         load({**MINIMUM, CONFIG_VARIABLE: str(tmp_path / "broker.yaml")})
@@ -115,7 +120,7 @@ def test_arbitrary_values_under_known_keys(tmp_path: Path, document: dict[str, o
 
 @on_disk
 @given(text=yaml_noise)
-def test_arbitrary_yaml(tmp_path: Path, text: str) -> None:
+def test_arbitrary_yaml_raises_only_configuration_errors(tmp_path: Path, text: str) -> None:
     (tmp_path / "broker.yaml").write_bytes(text.encode(errors="surrogatepass"))
     with suppress(ConfigurationError):
         load({**MINIMUM, CONFIG_VARIABLE: str(tmp_path / "broker.yaml")})
@@ -123,7 +128,7 @@ def test_arbitrary_yaml(tmp_path: Path, text: str) -> None:
 
 @on_disk
 @given(content=st.binary(max_size=100))
-def test_arbitrary_bytes(tmp_path: Path, content: bytes) -> None:
+def test_arbitrary_bytes_raise_only_configuration_errors(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broker.yaml").write_bytes(content)
     with suppress(ConfigurationError):
         load({**MINIMUM, CONFIG_VARIABLE: str(tmp_path / "broker.yaml")})
@@ -131,7 +136,7 @@ def test_arbitrary_bytes(tmp_path: Path, content: bytes) -> None:
 
 @on_disk
 @given(key=st.from_regex(r"[a-z]{3,8}_x", fullmatch=True), section=st.sampled_from(["", "publish", "sts", "log"]))
-def test_value_under_an_unknown_key_is_never_repeated(tmp_path: Path, key: str, section: str) -> None:
+def test_value_of_an_unknown_key_is_never_quoted(tmp_path: Path, key: str, section: str) -> None:
     unknown = {key: ["hush-hush", {"hush-hush": "hush-hush"}]}
     (tmp_path / "broker.yaml").write_text(json.dumps({section: unknown} if section else unknown))
     with pytest.raises(ConfigurationError) as caught:

@@ -1,8 +1,10 @@
-"""The verbs and their exit codes; what a verb then does is tested where it is."""
+"""The commands and their exit codes. What a command does is tested with its package."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +16,15 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from broker import __version__
-from broker.cli import help_texts, main
+from broker.cli import demo_arguments, help_texts, main
+from broker.core.errors import PublishError
 from broker.core.model import redacted
 from tests.support.fakes import AUDIENCE, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LOGGING_COMMANDS = (["run"], ["once"], ["exec", "--", "true"])
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
@@ -32,8 +36,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _signals_as_they_were() -> Iterator[None]:
-    """Undo what the verbs do to this thread's signals, which every program that is started would inherit."""
+def _restore_signal_mask() -> Iterator[None]:
+    """Undo what commands do to this thread's signal mask, which every program started later would inherit."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -46,42 +50,93 @@ def token_file(tmp_path: Path) -> Path:
     return path
 
 
-def ended(arguments: list[str]) -> int | str | None:
-    """Return the code with which argparse ends."""
+def exit_code_of(arguments: list[str]) -> int | str | None:
+    """Return the code with which argparse exits."""
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     return caught.value.code
 
 
 class TestArguments:
-    """What argparse answers by itself."""
+    """Help, version, and command lines that are not valid."""
 
-    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert ended(["--version"]) == 0
+    def test_version_is_printed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert exit_code_of(["--version"]) == 0
         assert capsys.readouterr().out == f"sts-federation-broker {__version__}\n"
 
-    def test_help_names_every_verb_and_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert ended(["--help"]) == 0
+    def test_help_lists_every_command_and_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert exit_code_of(["--help"]) == 0
         text = capsys.readouterr().out
-        for word in (
-            "run",
-            "once",
-            "credentials",
-            "token",
-            "trust",
-            "demo",
-            "2 configuration",
-            "3 token",
-            "4 exchange",
-            "5 publish",
-            "70 a bug",
-        ):
-            assert word in text
+        commands = text.split("Settings:")[0]
+        assert re.findall(r"^([A-Z].*):$|^ +([a-z]+) {2,}\S", commands, re.MULTILINE) == [
+            ("Sidecar commands", ""),
+            *(("", name) for name in ("run", "once", "exec", "credentials", "token", "doctor")),
+            ("Operator commands", ""),
+            *(("", name) for name in ("trust", "issuer", "inject")),
+            ("Try it", ""),
+            ("", "demo"),
+        ]
+        codes = text.split("Exit codes:")[1].split("Examples:")[0]
+        assert re.findall(r"^ {2,3}(\d+) ", codes, re.MULTILINE) == ["0", "1", "2", "3", "4", "5", "70"]
 
     @pytest.mark.parametrize("verb", help_texts.VERBS)
-    def test_every_verb_explains_itself(self, capsys: pytest.CaptureFixture[str], verb: str) -> None:
-        assert ended([verb, "--help"]) == 0
-        assert len(capsys.readouterr().out) > 200
+    def test_help_of_every_command_has_its_summary_and_description(
+        self, capsys: pytest.CaptureFixture[str], verb: str
+    ) -> None:
+        assert exit_code_of([verb, "--help"]) == 0
+        text, expected = capsys.readouterr().out, help_texts.VERBS[verb]
+        assert f"{expected.summary[:1].upper()}{expected.summary[1:]}.\n\n{expected.description}\n" in text
+        assert "Examples:" in text or "Commands:" in text
+
+    @pytest.mark.parametrize("arguments", [[], ["trust"], ["issuer"]])
+    def test_missing_command_prints_the_help_and_is_exit_code_2(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    ) -> None:
+        assert exit_code_of([*arguments, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert exit_code_of(arguments) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err) == ("", text)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["rnu"], "sts-broker: error: unknown command 'rnu' (did you mean run?)"),
+            (["Doctor"], "sts-broker: error: unknown command 'Doctor' (did you mean doctor?)"),
+            (["serve"], "sts-broker: error: unknown command 'serve'"),
+            (["--fast", "rnu"], "sts-broker: error: unknown command 'rnu' (did you mean run?)"),
+            (["--verson"], "sts-broker: error: unknown option --verson (did you mean --version?)"),
+            (["trust", "lnit"], "sts-broker trust: error: unknown command 'lnit' (did you mean lint?)"),
+            (["issuer", "chekc"], "sts-broker issuer: error: unknown command 'chekc' (did you mean check?)"),
+            (["once", "--timout", "3"], "sts-broker once: error: unknown option --timout (did you mean --timeout?)"),
+            (["once", "--time=3"], "sts-broker once: error: unknown option --time (did you mean --timeout?)"),
+            (["run", "--fast"], "sts-broker run: error: unknown option --fast"),
+            (["exec", "--envs", "--", "true"], "sts-broker exec: error: unknown option --envs (did you mean --env?)"),
+            (
+                ["inject", "-f", "a.yaml", "--role", "x"],
+                "sts-broker inject: error: unknown option --role (did you mean --role-arn?)",
+            ),
+            (
+                ["trust", "lint", "--isuer", "x", "-"],
+                "sts-broker trust lint: error: unknown option --isuer (did you mean --issuer?)",
+            ),
+            (["token", "a", "b"], "sts-broker token: error: unexpected argument 'b'"),
+        ],
+    )
+    def test_unknown_name_is_reported_with_the_nearest_one(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    ) -> None:
+        assert exit_code_of(arguments) == 2
+        usage, error = capsys.readouterr().err.rstrip("\n").rsplit("\n", 1)
+        assert usage.startswith("usage: sts-broker")
+        assert error == message
+
+    def test_token_pasted_as_an_argument_is_not_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
+        token = make_jwt()
+        assert exit_code_of(["token", "file", token]) == 2
+        shown = capsys.readouterr().err
+        assert "unexpected argument '<redacted>'" in shown
+        assert not any(part in shown for part in token.split("."))
 
     @pytest.mark.parametrize(
         "arguments",
@@ -96,43 +151,88 @@ class TestArguments:
             ["exec", "--fast", "--", "true"],
         ],
     )
-    def test_what_is_not_understood_is_exit_code_2(
+    def test_invalid_command_line_is_exit_code_2(
         self, capsys: pytest.CaptureFixture[str], arguments: list[str]
     ) -> None:
-        assert ended(arguments) == 2
+        assert exit_code_of(arguments) == 2
         assert "usage: sts-broker" in capsys.readouterr().err
 
     @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "86401", "soon", ""])
     @pytest.mark.parametrize("option", [["once", "--timeout"], ["exec", "--timeout"], ["demo", "--seconds"]])
-    def test_time_that_is_none_is_refused(
+    def test_invalid_duration_is_rejected(
         self, capsys: pytest.CaptureFixture[str], option: list[str], value: str
     ) -> None:
-        assert ended([*option[:1], f"{option[1]}={value}"]) == 2
-        assert f"{value}: write a number of seconds from above 0 to 86400" in capsys.readouterr().err
+        assert exit_code_of([*option[:1], f"{option[1]}={value}"]) == 2
+        assert f"expected a number of seconds above 0, up to 86400; found {value!r}" in capsys.readouterr().err
 
 
 @forks
-@pytest.mark.usefixtures("_signals_as_they_were")
+@pytest.mark.usefixtures("_restore_signal_mask")
 class TestConfigurationFaults:
-    """Exit code 2, before anything starts."""
+    """Invalid settings: exit code 2, before anything starts."""
 
-    @pytest.mark.parametrize("verb", ["run", "once"])
-    def test_faults_are_listed_one_a_line(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
+    FAULTY = ("BROKER_LOG_LEVEL", "role_arn (AWS_ROLE_ARN)", "region (AWS_REGION)")
+
+    @pytest.mark.parametrize("arguments", LOGGING_COMMANDS)
+    def test_faults_are_listed_one_per_line_with_the_console_format(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
     ) -> None:
+        monkeypatch.setenv("BROKER_LOG_FORMAT", "console")
         monkeypatch.setenv("BROKER_LOG_LEVEL", "loud")
-        assert main.main([verb]) == 2
+        assert main.main(arguments) == 2
         first, *faults = capsys.readouterr().err.splitlines()
         assert first == "sts-broker: the configuration has 3 faults:"
-        assert [fault.split(":")[0] for fault in faults] == ["  BROKER_LOG_LEVEL", "  no role", "  no Region"]
+        assert [fault.split(":")[0] for fault in faults] == [f"  {name}" for name in self.FAULTY]
+
+    @pytest.mark.parametrize("arguments", LOGGING_COMMANDS)
+    @pytest.mark.parametrize("log_format", ["json", "auto", ""])
+    def test_faults_are_one_json_line_with_a_json_log(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str, arguments: list[str]
+    ) -> None:
+        """Standard error is not a terminal here, so `auto` is JSON."""
+        monkeypatch.setenv("BROKER_LOG_FORMAT", log_format)
+        monkeypatch.setenv("BROKER_LOG_LEVEL", "loud")
+        assert main.main(arguments) == 2
+        line = json.loads(capsys.readouterr().err)
+        assert list(line) == ["time", "level", "event", "message", "reason", "faults"]
+        assert (line["level"], line["event"], line["reason"]) == ("error", "configuration_invalid", "configuration")
+        assert line["message"] == "The configuration has 3 faults."
+        assert [fault.split(":")[0] for fault in line["faults"]] == list(self.FAULTY)
+
+    @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("console", False)])
+    def test_format_of_the_yaml_file_applies_although_the_file_is_faulty(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        *,
+        log_format: str,
+        is_json: bool,
+    ) -> None:
+        (tmp_path / "broker.yaml").write_text(f"log: {{format: {log_format}}}\nregoin: eu-west-1\n")
+        monkeypatch.setenv("BROKER_CONFIG", str(tmp_path / "broker.yaml"))
+        assert main.main(["run"]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith("{") is is_json
+        assert "regoin: unknown setting (did you mean region?)" in shown
+
+    def test_faults_of_a_command_for_people_are_text_with_a_json_log_too(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BROKER_LOG_FORMAT", "json")
+        monkeypatch.setenv("BROKER_CONFIG", "/no/such/file")
+        assert main.main(["token"]) == 2
+        assert capsys.readouterr().err.startswith("sts-broker: the configuration has 1 fault:\n  BROKER_CONFIG: ")
 
     @pytest.mark.parametrize(
         "name",
         ["BROKER_CONFIG", "AWS_CA_BUNDLE", "BROKER_SESSION_POLICY_FILE", "BROKER_POLICY_ARNS", "AWS_ROLE_ARN"],
     )
+    @pytest.mark.parametrize("log_format", ["json", "console"])
     def test_token_pasted_into_a_variable_is_not_shown(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, log_format: str
     ) -> None:
+        monkeypatch.setenv("BROKER_LOG_FORMAT", log_format)
         token = make_jwt()
         monkeypatch.setenv(name, token)
         assert main.main(["run"]) == 2
@@ -140,9 +240,10 @@ class TestConfigurationFaults:
         assert name.removeprefix("AWS_").removeprefix("BROKER_").lower() in shown.lower()
         assert not any(part in shown for part in token.split("."))
 
-    def test_single_fault_is_no_plural(
+    def test_single_fault_is_counted_in_the_singular(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setenv("BROKER_LOG_FORMAT", "console")
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         assert main.main(["run"]) == 2
         assert "sts-broker: the configuration has 1 fault:\n" in capsys.readouterr().err
@@ -151,11 +252,11 @@ class TestConfigurationFaults:
 class TestToken:
     """`sts-broker token`."""
 
-    def test_fit_token_is_0(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
+    def test_usable_token_is_exit_code_0(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file)]) == 0
         assert "fit to be sent" in capsys.readouterr().out
 
-    def test_options_are_handed_on(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
+    def test_options_are_passed_on(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file), "--audience", "other", "--json"]) == 3
         assert capsys.readouterr().out.startswith("{")
 
@@ -166,7 +267,7 @@ class TestToken:
         assert main.main(["token"]) == 0
         assert AUDIENCE in capsys.readouterr().out
 
-    def test_missing_token_is_told_with_its_reason_and_is_3(
+    def test_missing_token_is_reported_with_its_reason_and_is_exit_code_3(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         assert main.main(["token", str(tmp_path / "none")]) == 3
@@ -175,8 +276,8 @@ class TestToken:
         assert captured.err.startswith(f"sts-broker: No token in {tmp_path / 'none'}: No such file or directory")
         assert captured.err.endswith("[token_unavailable]\n")
 
-    def test_reader_who_leaves_early_is_no_fault(self, token_file: Path) -> None:
-        """`sts-broker token | head -1`: output is buffered, so that the pipe breaks only as the program ends."""
+    def test_reader_that_closes_the_pipe_is_not_an_error(self, token_file: Path) -> None:
+        """`sts-broker token | head -1`: output is buffered, so the pipe breaks only when the program exits."""
         reading, writing = os.pipe()
         os.close(reading)
         environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -187,36 +288,36 @@ class TestToken:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
     @pytest.mark.parametrize("arguments", [[], ["--json"]])
-    def test_full_disk_behind_standard_output_is_told(self, token_file: Path, arguments: list[str]) -> None:
+    def test_full_disk_behind_standard_output_is_reported(self, token_file: Path, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "broker", "token", str(token_file), *arguments]
         with Path("/dev/full").open("wb") as full:
             process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-        told = b"sts-broker: standard output cannot be written: No space left on device\n"
-        assert (process.returncode, process.stderr) == (5, told)
+        message = b"sts-broker: standard output cannot be written: No space left on device\n"
+        assert (process.returncode, process.stderr) == (5, message)
 
 
-def test_interrupt_ends_a_verb_without_a_traceback(
+def test_interrupt_ends_a_command_without_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "_demo", interrupted)
+    monkeypatch.setattr(demo_arguments, "_demo", interrupted)
     assert main.main(["demo"]) == 130
     assert capsys.readouterr().err == ""
 
 
 class TestDemo:
-    """`sts-broker demo` is the sandbox's; without a checkout there is none."""
+    """`sts-broker demo`, which needs the sandbox of a checkout."""
 
-    def test_without_the_sandbox_it_says_where_to_get_it(
+    def test_missing_sandbox_is_reported_with_where_to_get_it(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "sandbox.demo.command", None)
         assert main.main(["demo"]) == 2
-        assert "needs the sandbox of a checkout" in capsys.readouterr().err
+        assert "demo needs a checkout of the repository" in capsys.readouterr().err
 
-    def test_its_exit_code_is_handed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_exit_code_of_the_demo_is_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
 
         class Demo(types.ModuleType):
@@ -246,7 +347,37 @@ def test_bug_is_exit_code_70_with_a_traceback_that_shows_no_token(
     assert redacted(text) == text
 
 
-def test_token_given_in_place_of_its_file_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+@forks
+@pytest.mark.usefixtures("_restore_signal_mask")
+@pytest.mark.parametrize("arguments", LOGGING_COMMANDS)
+def test_bug_in_a_command_with_a_json_log_is_a_json_line_with_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    def crash(_: object) -> NoReturn:
+        raise ZeroDivisionError(make_jwt())
+
+    monkeypatch.setattr("broker.runtime.daemon.load_configuration", crash)
+    monkeypatch.setattr("broker.runtime.exec_command.load_configuration", crash)
+    assert main.main(arguments) == 70
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["event"]) == ("critical", "bug")
+    assert "ZeroDivisionError: <redacted>" in line["traceback"]
+
+
+def test_error_of_a_command_with_a_json_log_is_a_json_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> NoReturn:
+        raise PublishError("No space.", "Make room.", sink="files")
+
+    monkeypatch.setattr("broker.runtime.exec_command.load_configuration", fail)
+    assert main.main(["exec", "--", "true"]) == 5
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["event"], line["reason"]) == ("error", "stopping", "publish_failed")
+    assert line["message"] == "No space. Make room."
+
+
+def test_token_given_instead_of_its_file_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     token = make_jwt()
     assert main.main(["token", token]) == 3
     captured = capsys.readouterr()

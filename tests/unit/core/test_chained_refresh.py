@@ -1,4 +1,4 @@
-"""When chained roles are refreshed, and that what goes wrong with them never reaches their source."""
+"""When chained roles are refreshed, and that their faults never affect their source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from broker.core import chains, events
 from broker.core.clock import Instant
 from broker.core.errors import ExchangeUnavailable, RoleDenied, SourceRejected, SourceUnavailable
-from broker.core.profile_state import Holding
+from broker.core.profile_state import ProfileState
 from broker.core.refresher import RefreshNow
 from broker.core.schedule import Action, Failure, Reason, RefreshPolicy, Situation, decide
 from tests.support.fakes import EPOCH, make_chained, make_credentials, make_profile, make_session
@@ -25,7 +25,7 @@ DEEP = (make_chained("third", "second"), make_chained("second"), make_profile())
 
 
 def situation(age: timedelta = MINUTE * 5, **changes: object) -> Situation:
-    """Return the situation of a chained role whose 1 h credentials are `age` old and came of the first generation."""
+    """Return the situation of a chained role with 1 h credentials of this age, from generation 1 of its source."""
     fields: dict[str, object] = {
         "at": Instant(now=EPOCH + age, monotonic=HOUR * 5),
         "credentials": make_credentials(),
@@ -36,26 +36,26 @@ def situation(age: timedelta = MINUTE * 5, **changes: object) -> Situation:
     return Situation(**fields)  # type: ignore[arg-type]  # of the types above
 
 
-def test_source_that_was_renewed_is_reason_enough() -> None:
+def test_renewed_source_causes_an_exchange() -> None:
     decision = decide(situation(), make_session(number=2), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.EXCHANGE, Reason.SOURCE_RENEWED)
 
 
-def test_source_that_is_the_same_waits_for_the_lead() -> None:
+def test_unchanged_source_is_used_again_when_a_refresh_is_due() -> None:
     decision = decide(situation(), make_session(number=1), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.NOT_DUE)
     decision = decide(situation(MINUTE * 31), make_session(number=1), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.EXCHANGE, Reason.REFRESH_DUE)
 
 
-def test_source_renewed_within_the_minimum_interval_waits_for_its_end() -> None:
+def test_source_renewed_within_the_minimum_interval_is_used_after_it() -> None:
     decision = decide(situation(timedelta(seconds=20)), make_session(number=2), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.MINIMUM_INTERVAL)
 
 
 @pytest.mark.parametrize("age", [MINUTE * 5, MINUTE * 45, MINUTE * 70])
-def test_source_that_is_being_refreshed_is_waited_for(age: timedelta) -> None:
-    decision = decide(situation(age, source_in_flight=True), make_session(number=1), POLICY, 0)
+def test_refreshing_source_is_waited_for(age: timedelta) -> None:
+    decision = decide(situation(age, source_is_refreshing=True), make_session(number=1), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.SOURCE_AWAITED)
 
 
@@ -65,16 +65,16 @@ def test_source_without_credentials_is_waited_for() -> None:
 
 
 def test_source_is_not_used_in_its_last_seconds() -> None:
-    """A call is some time on its way: the source must not expire meanwhile."""
-    session = make_session(expires_at=EPOCH + HOUR * 2)  # by STS's clock, of which this node's is an hour behind
-    holding = Holding(spec=make_profile(), jitter=0, generation=session.generation)
+    """The source must not expire before STS checks the call."""
+    session = make_session(expires_at=EPOCH + HOUR * 2)  # on the clock of STS; the node is an hour behind
+    state = ProfileState(spec=make_profile(), jitter=0, generation=session.generation)
     end = EPOCH + HOUR
-    assert holding.session(end - timedelta(seconds=6)) is not None
-    assert holding.session(end - timedelta(seconds=4)) is None
+    assert state.get_session(end - timedelta(seconds=6)) is not None
+    assert state.get_session(end - timedelta(seconds=4)) is None
 
 
 @pytest.mark.parametrize(("number", "action"), [(1, Action.WAIT), (2, Action.EXCHANGE)])
-def test_backoff_after_a_rejected_source_is_short_where_it_has_been_renewed(number: int, action: Action) -> None:
+def test_backoff_after_a_rejected_source_ends_when_it_is_renewed(number: int, action: Action) -> None:
     now = situation().at.monotonic
     rejected = Failure(
         reason=SourceRejected.reason,
@@ -88,7 +88,7 @@ def test_backoff_after_a_rejected_source_is_short_where_it_has_been_renewed(numb
     assert decide(situation(exchange_failure=rejected), make_session(number=number), POLICY, 0).action is action
 
 
-def test_chained_role_is_asked_for_as_soon_as_its_source_is_there() -> None:
+def test_chained_role_is_exchanged_as_soon_as_its_source_has_credentials() -> None:
     world = World(profiles=CHAIN)
     world.live(LATENCY * 2 + timedelta(milliseconds=1))
     assert [name for _, name in world.calls] == ["default", "other"]
@@ -96,14 +96,14 @@ def test_chained_role_is_asked_for_as_soon_as_its_source_is_there() -> None:
     assert world.published["other"].reason == "no_credentials"
 
 
-def test_chain_of_three_comes_about_in_order_however_it_is_written() -> None:
+def test_chain_of_three_is_exchanged_from_its_start_whatever_the_order_of_the_profiles() -> None:
     world = World(profiles=DEEP)
     world.live(MINUTE)
     assert [name for _, name in world.calls] == ["default", "second", "third"]
     assert [profile.profile for profile in world.status.snapshot().profiles] == ["third", "second", "default"]
 
 
-def test_chain_may_be_deeper_than_python_recurses() -> None:
+def test_chain_can_be_deeper_than_the_recursion_limit() -> None:
     names = ["default", *(f"link-{number}" for number in range(1100))]
     links = [make_chained(name, source) for source, name in itertools.pairwise(names)]
     profiles = (*reversed(links), make_profile())
@@ -114,7 +114,7 @@ def test_chain_may_be_deeper_than_python_recurses() -> None:
     assert len(world.calls) > 3
 
 
-def test_each_renewal_goes_down_the_whole_chain_once() -> None:
+def test_each_renewal_refreshes_the_whole_chain_once() -> None:
     world = World(profiles=DEEP, chance=lambda: 0.0)
     world.live(HOUR * 10)
     generations = world.published["default"].number
@@ -124,7 +124,7 @@ def test_each_renewal_goes_down_the_whole_chain_once() -> None:
         assert {each.profile for each in world.sources_used[name]} == {source}
 
 
-def test_request_asks_the_source_first_and_each_once() -> None:
+def test_request_refreshes_the_source_first_and_each_profile_once() -> None:
     world = World(profiles=DEEP)
     world.live(MINUTE * 5)
     world.calls.clear()
@@ -134,7 +134,7 @@ def test_request_asks_the_source_first_and_each_once() -> None:
     assert [each.number for each in world.published.values()] == [2, 2, 2]
 
 
-def test_request_is_granted_with_what_the_source_has_where_that_cannot_be_renewed() -> None:
+def test_request_uses_the_current_source_if_that_cannot_be_renewed() -> None:
     world = World(profiles=CHAIN)
     world.live(MINUTE * 5)
     world.sts_fault, world.denied_profile = raising(ExchangeUnavailable), "default"
@@ -144,7 +144,7 @@ def test_request_is_granted_with_what_the_source_has_where_that_cannot_be_renewe
     assert world.published["other"].fingerprint == "default-1"
 
 
-def test_denied_chain_leaves_its_source_as_it_would_be_alone() -> None:
+def test_denied_chain_does_not_affect_its_source() -> None:
     alone, denied = World(chance=lambda: 0.5), World(profiles=CHAIN, chance=lambda: 0.5)
     denied.sts_fault, denied.denied_profile = raising(RoleDenied), "other"
     for world in (alone, denied):
@@ -155,16 +155,16 @@ def test_denied_chain_leaves_its_source_as_it_would_be_alone() -> None:
     assert profile_status(denied).fault is None
 
 
-def test_source_that_cannot_be_renewed_serves_its_chain_until_it_expires_and_no_longer() -> None:
+def test_source_that_cannot_be_renewed_is_used_until_it_expires_and_no_longer() -> None:
     world = World(profiles=CHAIN)
     world.live(MINUTE)
     world.sts_fault, world.denied_profile = raising(ExchangeUnavailable), "default"
     world.live(HOUR * 3)
-    assert world.published["other"].number > 1, "by its own lead, with what the source still had"
+    assert world.published["other"].number > 1, "refreshed when due, with the credentials that the source still had"
     assert world.expired_proofs_sent == 0
     fault = profile_status(world, "other").fault
     assert fault is not None
-    assert str(fault.error) == "Waits for its source, profile default, whose credentials have expired."
+    assert str(fault.error) == "Waiting for source profile default, whose credentials have expired."
     world.sts_fault = None
     world.live(MINUTE * 3)
     assert profile_status(world, "other").fault is None
@@ -173,25 +173,25 @@ def test_source_that_cannot_be_renewed_serves_its_chain_until_it_expires_and_no_
     assert until > world.clock.now
 
 
-def test_start_tells_once_that_the_chain_waits() -> None:
+def test_waiting_chain_is_recorded_once_at_the_start() -> None:
     world = World(profiles=CHAIN, token_absent=True)
     world.live(MINUTE * 10)
-    (told,) = [event for event in world.events if isinstance(event, events.SourceUnfit)]
-    assert (told.profile, told.error.reason) == ("other", "source_unavailable")
+    (waiting,) = [event for event in world.events if isinstance(event, events.SourceUnfit)]
+    assert (waiting.profile, waiting.error.reason) == ("other", "source_unavailable")
     world.token_absent = False
     world.live(HOUR * 2)
     assert [event.profile for event in world.events if isinstance(event, events.SourceObserved)] == ["other"]
 
 
-def test_full_disk_keeps_no_chain_from_its_source() -> None:
-    """What is in hand counts, not what is published."""
+def test_full_disk_does_not_delay_a_chain() -> None:
+    """A chain uses the credentials that the broker holds, published or not."""
     world = World(profiles=CHAIN, disk_fault=True)
     world.live(MINUTE)
     assert [name for _, name in world.calls] == ["default", "other"]
 
 
-def test_profiles_without_a_chain_do_not_notice() -> None:
-    spec = replace(make_profile(), name="apart")
+def test_profiles_without_a_chain_are_not_affected() -> None:
+    spec = replace(make_profile(), name="alone")
     world = World(profiles=(*CHAIN, spec), chance=lambda: 0.5)
     world.live(HOUR * 2)
-    assert [at for at, name in world.calls if name == "apart"] == [at for at, name in world.calls if name == "default"]
+    assert [at for at, name in world.calls if name == "alone"] == [at for at, name in world.calls if name == "default"]

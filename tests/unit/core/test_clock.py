@@ -1,4 +1,4 @@
-"""The machine's clocks, and the wait that a message ends."""
+"""The system clock, and waiting for messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_monotonic_time_never_goes_back() -> None:
     assert readings == sorted(readings)
 
 
-def test_message_that_is_there_ends_the_wait_at_once() -> None:
+def test_queued_message_ends_the_wait_at_once() -> None:
     inbox: SimpleQueue[str] = SimpleQueue()
     inbox.put("first")
     inbox.put("second")
@@ -41,18 +41,18 @@ def test_message_from_another_thread_ends_the_wait() -> None:
     assert SystemClock().wait(inbox, HOUR) == "message"
 
 
-def test_wait_of_nothing_returns_at_once_without_a_message() -> None:
+def test_wait_of_zero_returns_at_once_without_a_message() -> None:
     inbox: SimpleQueue[str] = SimpleQueue()
     assert SystemClock().wait(inbox, timedelta(0)) is None
 
 
-def test_wait_of_less_than_nothing_is_one_of_nothing() -> None:
-    """A deadline may have passed between its computation and the wait."""
+def test_negative_wait_returns_at_once() -> None:
+    """A deadline can pass between its computation and the wait."""
     inbox: SimpleQueue[str] = SimpleQueue()
     assert SystemClock().wait(inbox, -HOUR) is None
 
 
-def test_wait_without_a_message_takes_its_time() -> None:
+def test_wait_without_a_message_lasts_for_its_duration() -> None:
     inbox: SimpleQueue[str] = SimpleQueue()
     clock = SystemClock()
     began = clock.read().monotonic
@@ -60,7 +60,7 @@ def test_wait_without_a_message_takes_its_time() -> None:
     assert clock.read().monotonic - began >= timedelta(milliseconds=20)
 
 
-def test_fake_clock_is_a_clock_and_waits_in_no_time() -> None:
+def test_fake_clock_waits_without_delay() -> None:
     clock: Clock = FakeClock()
     inbox: SimpleQueue[str] = SimpleQueue()
     began = clock.read()

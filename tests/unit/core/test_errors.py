@@ -1,4 +1,4 @@
-"""The taxonomy is closed, named and documented."""
+"""The error classes: complete, named and documented."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from broker.core.errors import BrokerError, ConfigurationError, ExchangeError, P
 from tests.docs.tables import leaves
 
 
-def test_every_fault_has_reason_disposition_and_exit_code() -> None:
+def test_every_error_has_reason_disposition_and_exit_code() -> None:
     for kind in leaves(BrokerError):
         assert kind.reason
         assert kind.disposition
         assert kind.exit_code in {2, 3, 4, 5}
 
 
-def test_reasons_are_distinct_and_drawn_in_the_docstring() -> None:
+def test_reasons_are_unique_and_listed_in_the_docstring() -> None:
     reasons = [kind.reason for kind in leaves(BrokerError)]
     assert len(reasons) == len(set(reasons))
     assert errors.__doc__ is not None
@@ -25,14 +25,14 @@ def test_reasons_are_distinct_and_drawn_in_the_docstring() -> None:
             assert kind.disposition.name in line.replace(",", " ").split()
 
 
-def test_exit_codes_follow_where_the_fault_came_from() -> None:
+def test_exit_codes_depend_on_the_class() -> None:
     assert {kind.exit_code for kind in leaves(TokenError)} == {3}
     assert {kind.exit_code for kind in leaves(ExchangeError)} == {4}
     assert ConfigurationError.exit_code == 2
     assert PublishError.exit_code == 5
 
 
-def test_message_and_remedy_read_as_one_text() -> None:
+def test_message_and_remedy_form_one_text() -> None:
     assert str(errors.TokenExpired("It expired.", "Wait.")) == "It expired. Wait."
     assert str(errors.TokenExpired("It expired.")) == "It expired."
     assert str(ConfigurationError(("one", "two"))) == "one\ntwo"

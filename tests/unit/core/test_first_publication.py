@@ -1,4 +1,4 @@
-"""When `once` and `exec` stop waiting for the first generation, and what they then say."""
+"""When `once` and `exec` stop waiting for the first credentials, and which error they report."""
 
 from __future__ import annotations
 
@@ -60,26 +60,26 @@ def names(waiting: Awaited, seen: Snapshot) -> list[str]:
     return [each.profile for each in waiting.unfinished(seen)]
 
 
-class TestWhatIsAwaited:
-    """The profile of the name, else all required ones, else all."""
+class TestAwaitedProfiles:
+    """The named profile, otherwise all required profiles, otherwise all."""
 
-    def test_required_profiles_without_a_name(self) -> None:
+    def test_required_profiles_are_awaited_without_a_name(self) -> None:
         seen = snapshot(profile("a"), profile("b", required=False), profile("c", generation=1))
         assert names(awaited(), seen) == ["a"]
 
-    def test_all_where_none_is_required(self) -> None:
+    def test_all_profiles_are_awaited_if_none_is_required(self) -> None:
         assert names(awaited(), snapshot(profile("a", required=False), profile("b", required=False))) == ["a", "b"]
 
-    def test_the_named_one_whatever_else_is_required(self) -> None:
+    def test_named_profile_is_awaited_whatever_else_is_required(self) -> None:
         seen = snapshot(profile("a"), profile("b", required=False))
         assert names(awaited("b"), seen) == ["b"]
         assert names(awaited("b"), snapshot(profile("a"), profile("b", generation=2))) == []
 
 
 class TestEnd:
-    """Success, the deadline, or a fault that waiting does not mend."""
+    """Success, the deadline, or a fault that does not pass without action."""
 
-    def test_all_published_is_the_end_without_a_fault(self) -> None:
+    def test_wait_ends_without_an_error_once_everything_is_published(self) -> None:
         seen = snapshot(profile("a", generation=1))
         assert awaited().is_over(seen, EARLY)
         assert awaited().fault(seen, EARLY) is None
@@ -95,7 +95,7 @@ class TestEnd:
             {"publish_fault": fault(PublishError("Full.", sink="files", errno=errno.ENOSPC))},
         ],
     )
-    def test_what_passes_by_itself_is_waited_for_until_the_deadline(self, passing: dict[str, Any]) -> None:
+    def test_passing_fault_is_waited_for_until_the_deadline(self, passing: dict[str, Any]) -> None:
         seen = snapshot(profile("a", **passing))
         assert not awaited().is_over(seen, EARLY)
         assert awaited().is_over(seen, LATE)
@@ -108,13 +108,13 @@ class TestEnd:
             {"publish_fault": fault(PublishError("Closed.", sink="files", errno=errno.EROFS))},
         ],
     )
-    def test_what_somebody_must_mend_ends_it_at_once(self, lasting: dict[str, Any]) -> None:
+    def test_lasting_fault_ends_the_wait_at_once(self, lasting: dict[str, Any]) -> None:
         (only,) = lasting.values()
         seen = snapshot(profile("a", **lasting))
         assert awaited().is_over(seen, EARLY)
         assert awaited().fault(seen, EARLY) is only.error
 
-    def test_hopeless_profile_does_not_end_the_wait_for_another(self) -> None:
+    def test_lasting_fault_does_not_end_the_wait_for_another_profile(self) -> None:
         denied = profile("a", exchange_fault=fault(RoleDenied("Denied.")))
         assert not awaited().is_over(snapshot(denied, profile("b")), EARLY)
         assert awaited("a").is_over(snapshot(denied, profile("b")), EARLY)
@@ -122,9 +122,9 @@ class TestEnd:
 
 
 class TestFault:
-    """The gravest of those that there are, or why there is none."""
+    """The error to report: the most severe fault, or why there is none."""
 
-    def test_hopeless_one_before_the_tokens_before_any(self) -> None:
+    def test_lasting_fault_precedes_a_fault_of_the_token_and_that_precedes_others(self) -> None:
         network = profile("a", exchange_fault=fault(ExchangeUnavailable("Network.")))
         token = profile("b", token_fault=fault(TokenUnavailable("None.")))
         denied = profile("c", exchange_fault=fault(RoleDenied("Denied.")))
@@ -132,19 +132,19 @@ class TestFault:
         assert str(awaited().fault(snapshot(network, token), LATE)) == "None."
         assert str(awaited().fault(snapshot(network), LATE)) == "Network."
 
-    def test_no_fault_at_the_deadline_is_an_sts_that_does_not_answer(self) -> None:
+    def test_deadline_without_a_fault_means_that_sts_did_not_answer(self) -> None:
         error = awaited().fault(snapshot(profile("a")), LATE)
         assert isinstance(error, ExchangeUnavailable)
-        assert str(error).startswith("STS had not answered after 60 s. Give --timeout more seconds")
+        assert str(error).startswith("STS did not answer within 60 s. Increase --timeout")
 
-    def test_no_fault_before_the_deadline_is_a_signal(self) -> None:
-        assert str(awaited().fault(snapshot(profile("a")), EARLY)) == "A signal came before the answer of STS."
+    def test_end_before_the_deadline_without_a_fault_is_a_signal(self) -> None:
+        assert str(awaited().fault(snapshot(profile("a")), EARLY)) == "A signal stopped the broker before STS answered."
 
 
 class TestChains:
     """A chained role that waits for its source has the source's fault."""
 
-    def test_source_that_is_denied_ends_the_wait_for_the_role_that_is_chained_to_it(self) -> None:
+    def test_denied_source_ends_the_wait_for_the_roles_chained_to_it(self) -> None:
         waits = fault(SourceUnavailable("Waits."))
         root = profile("root", exchange_fault=fault(RoleDenied("Denied.")))
         middle = profile("middle", source="root", source_fault=waits)
@@ -153,10 +153,10 @@ class TestChains:
         assert awaited("end").is_over(seen, EARLY)
         assert str(awaited("end").fault(seen, EARLY)) == "Denied."
 
-    def test_source_that_may_still_come_is_waited_for(self) -> None:
+    def test_source_that_can_still_succeed_is_waited_for(self) -> None:
         end = profile("end", source="root", source_fault=fault(SourceUnavailable("Waits.")))
         assert not awaited("end").is_over(snapshot(profile("root"), end), EARLY)
 
-    def test_own_fault_counts_once_the_source_is_there(self) -> None:
+    def test_own_fault_applies_once_the_source_is_published(self) -> None:
         end = profile("end", source="root", exchange_fault=fault(RoleDenied("Denied.")))
         assert str(awaited("end").fault(snapshot(profile("root", generation=1), end), EARLY)) == "Denied."

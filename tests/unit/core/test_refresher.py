@@ -1,4 +1,4 @@
-"""What the loop does when things go other than planned, in a made-up world."""
+"""The main loop under faults, in a simulated world."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_start_publishes_the_first_generation() -> None:
     assert len(world.calls) == 1
 
 
-def test_stop_leaves_the_loop_at_once() -> None:
+def test_stop_message_ends_the_loop_at_once() -> None:
     world = World()
     world.inbox.put(Stop())
     world.refresher.run()
     assert world.clock.monotonic == timedelta(seconds=1000)
 
 
-def test_outage_keeps_what_readers_have() -> None:
+def test_outage_keeps_the_published_credentials() -> None:
     world = World()
     world.live(MINUTE)
     before = world.published["default"]
@@ -53,7 +53,7 @@ def test_outage_keeps_what_readers_have() -> None:
     assert usable_until(world) == before.credentials.usable_until
 
 
-def test_request_refreshes_even_inside_interval_and_backoff() -> None:
+def test_request_refreshes_within_minimum_interval_and_backoff() -> None:
     world = World()
     world.live(timedelta(seconds=5))
     world.inbox.put(RefreshNow())
@@ -69,7 +69,7 @@ def test_request_refreshes_even_inside_interval_and_backoff() -> None:
     assert world.published["default"].number == 3
 
 
-def test_denied_profile_delays_no_other() -> None:
+def test_denied_profile_does_not_delay_others() -> None:
     world = World(profiles=(make_profile("denied"), make_profile("well")), sts_fault=raising(RoleDenied))
     world.denied_profile = "denied"
     world.live(timedelta(hours=2))
@@ -77,25 +77,25 @@ def test_denied_profile_delays_no_other() -> None:
     assert world.published["well"].number >= 4
 
 
-def test_hanging_exchange_is_given_up_and_tried_again() -> None:
+def test_hanging_exchange_is_abandoned_and_retried() -> None:
     world = World(answer_after=timedelta(hours=1))
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
-    assert len(world.calls) == 0  # they are still under way
+    assert len(world.calls) == 0  # they are still pending
     failures = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
     assert failures
-    assert "no complete answer within 30 s" in str(failures[0].error)
+    assert "no complete response within 30 s" in str(failures[0].error)
     world.answer_after = LATENCY
     world.live(MINUTE)
     assert world.published["default"].number == 1
 
 
-def test_late_answer_is_welcome_while_nothing_newer_is_held() -> None:
+def test_late_response_is_used_if_there_are_no_newer_credentials() -> None:
     world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=5))
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=6))
     assert world.published["default"].number == 1
 
 
-def test_late_answer_never_replaces_newer_credentials() -> None:
+def test_late_response_never_replaces_newer_credentials() -> None:
     world = World(answer_after=timedelta(minutes=5))
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=1))
     world.answer_after = LATENCY
@@ -106,11 +106,11 @@ def test_late_answer_never_replaces_newer_credentials() -> None:
     assert world.published["default"] is newer
 
 
-def test_failure_that_was_given_up_is_not_counted_twice() -> None:
+def test_failure_of_an_abandoned_exchange_is_not_counted_twice() -> None:
     world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=20), sts_fault=raising(ExchangeUnavailable))
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
-    given_up = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
-    assert len(given_up) == 1
+    failures = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
+    assert len(failures) == 1
 
 
 def test_bug_in_an_exchange_ends_the_loop() -> None:
@@ -124,7 +124,7 @@ def test_bug_in_an_exchange_ends_the_loop() -> None:
         world.live(MINUTE)
 
 
-def test_thread_that_cannot_be_started_is_a_failed_exchange_and_no_bug() -> None:
+def test_thread_that_cannot_be_started_is_a_failed_exchange_and_not_a_bug() -> None:
     world = World()
     spawn = world.refresher.spawn
 
@@ -135,13 +135,13 @@ def test_thread_that_cannot_be_started_is_a_failed_exchange_and_no_bug() -> None
     world.live(timedelta(seconds=10))
     (first, *_) = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
     assert "PID" not in first.error.message
-    assert "limit of processes" in first.error.remedy
+    assert "process limit" in first.error.remedy
     world.refresher.spawn = spawn
     world.live(MINUTE)
     assert world.published["default"].number == 1
 
 
-def test_exchanges_at_once_are_bounded() -> None:
+def test_number_of_exchanges_at_once_is_limited() -> None:
     profiles = tuple(make_profile(f"p{number}") for number in range(3 * MAXIMUM_EXCHANGES_AT_ONCE))
     world = World(profiles=profiles, answer_after=timedelta(seconds=1))
     world.live(timedelta(seconds=1.5))
@@ -150,7 +150,7 @@ def test_exchanges_at_once_are_bounded() -> None:
     assert len(world.published) == len(profiles)
 
 
-def test_full_disk_is_published_to_when_it_empties_without_another_exchange() -> None:
+def test_credentials_are_published_without_another_exchange_once_the_disk_has_space() -> None:
     world = World(disk_fault=True)
     world.live(timedelta(minutes=5))
     assert len(world.calls) == 1
@@ -161,7 +161,7 @@ def test_full_disk_is_published_to_when_it_empties_without_another_exchange() ->
     assert len(world.calls) == 1
 
 
-def test_files_that_somebody_removed_are_published_again_without_another_exchange() -> None:
+def test_removed_files_are_published_again_without_another_exchange() -> None:
     world = World()
     world.live(timedelta(minutes=2))
     world.published.clear()
@@ -176,58 +176,58 @@ def test_files_that_somebody_removed_are_published_again_without_another_exchang
     assert len(world.calls) == 1
 
 
-def test_token_that_comes_back_is_told_of_and_used() -> None:
+def test_token_that_returns_is_recorded_and_used() -> None:
     world = World(token_absent=True)
     world.live(MINUTE)
     assert not world.calls
     unfit = [event for event in world.events if isinstance(event, events.TokenUnfit)]
-    assert len(unfit) == 1  # said once, not at each look
+    assert len(unfit) == 1  # recorded once, not at each read
     world.token_absent = False
     world.live(timedelta(seconds=16))
     assert world.published["default"].number == 1
     assert profile_status(world).fault is None
 
 
-def test_token_that_comes_between_two_looks_wakes_the_loop() -> None:
+def test_wake_message_makes_the_loop_read_the_token_at_once() -> None:
     world = World(token_absent=True)
     world.live(MINUTE)
 
-    def come() -> None:
+    def deliver_token() -> None:
         world.token_absent = False
         world.inbox.put(Wake())
 
-    world.clock.after(timedelta(seconds=1), come)
+    world.clock.after(timedelta(seconds=1), deliver_token)
     world.live(timedelta(seconds=1) + 2 * LATENCY)
     assert world.published["default"].number == 1
 
 
-def test_another_cause_of_the_same_reason_is_told_and_the_time_that_passes_is_not() -> None:
+def test_new_cause_of_the_same_reason_is_recorded_and_a_changed_time_is_not() -> None:
     world = World(token_absent=True)
     causes = ["One.", "One.", "Two.", "Two."]
-    looks: list[TokenError] = [*map(TokenUnavailable, causes), TokenExpired("1 s ago."), TokenExpired("2 s ago.")]
+    errors: list[TokenError] = [*map(TokenUnavailable, causes), TokenExpired("1 s ago."), TokenExpired("2 s ago.")]
 
     class Source:
         def read(self, audience: str) -> BoundToken:
             del audience
-            raise looks.pop(0) if len(looks) > 1 else looks[0]
+            raise errors.pop(0) if len(errors) > 1 else errors[0]
 
     world.refresher.tokens = {"default": Source()}
     world.live(3 * MINUTE)
-    told = [event.error.message for event in world.events if isinstance(event, events.TokenUnfit)]
-    assert told == ["One.", "Two.", "1 s ago."]
+    messages = [event.error.message for event in world.events if isinstance(event, events.TokenUnfit)]
+    assert messages == ["One.", "Two.", "1 s ago."]
 
 
-def test_stuck_kubelet_gives_one_last_chance_before_the_token_dies() -> None:
+def test_stuck_kubelet_causes_one_exchange_before_the_token_expires() -> None:
     world = World(kubelet_stuck=True)
     world.live(timedelta(minutes=59))
     assert world.published["default"].reason == "last_chance"
-    late = len(world.calls)
+    calls_before = len(world.calls)
     world.live(timedelta(minutes=40))
-    assert len(world.calls) == late
+    assert len(world.calls) == calls_before
     assert world.expired_proofs_sent == 0
 
 
-def test_rejected_token_is_tried_at_once_when_rotated() -> None:
+def test_rejected_token_is_retried_at_once_after_rotation() -> None:
     world = World(token_lifetime=timedelta(minutes=10), sts_fault=raising(TokenRejected))
     world.live(timedelta(minutes=9))
     world.sts_fault = None

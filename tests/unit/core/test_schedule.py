@@ -1,4 +1,4 @@
-"""The nine rules of `decide`, one after the other, and the numbers behind them."""
+"""The nine rules of `decide`, in their order, and the numbers of the refresh policy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_rule_1_unpublished_credentials_are_published() -> None:
     assert (decision.action, decision.reason) == (Action.PUBLISH, Reason.UNPUBLISHED)
 
 
-def test_rule_1_failing_sink_is_left_alone_for_its_backoff() -> None:
+def test_rule_1_failed_publish_waits_for_its_backoff() -> None:
     decision = decided(situation_at(seconds(1), unpublished=True, publish_failure=failed(0.1)))
     assert (decision.action, decision.wake_in) == (Action.WAIT, seconds(0.4))
 
@@ -71,28 +71,28 @@ def test_rule_2_failed_exchange_waits_for_its_backoff() -> None:
     assert (decision.action, decision.reason, decision.wake_in) == (Action.WAIT, Reason.BACKOFF, seconds(10))
 
 
-def test_rule_2_is_not_for_a_refresh_that_was_asked_for() -> None:
+def test_rule_2_does_not_apply_to_a_requested_refresh() -> None:
     situation = situation_at(seconds(1), exchange_failure=failed(0, Disposition.SLOW), requested=True)
     assert decided(situation).reason is Reason.REQUESTED
 
 
-@pytest.mark.parametrize(("looks", "wait"), [(1, 1), (2, 2), (4, 8), (5, 15), (50, 15)])
-def test_rule_3_missing_token_is_looked_for_often(looks: int, wait: int) -> None:
-    situation = situation_at(timedelta(minutes=40), token_looks=looks)
+@pytest.mark.parametrize(("failures", "wait"), [(1, 1), (2, 2), (4, 8), (5, 15), (50, 15)])
+def test_rule_3_missing_token_is_read_again_after_up_to_15_seconds(failures: int, wait: int) -> None:
+    situation = situation_at(timedelta(minutes=40), token_failures=failures)
     decision = decide(situation, TokenUnavailable("None."), POLICY, 0)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.NO_USABLE_TOKEN)
     assert decision.wake_in == seconds(wait)
 
 
 @pytest.mark.parametrize(("look_in", "wake_in"), [(0.7, 0.7), (14.0, 14.0), (300.0, 30.0)])
-def test_rule_3_source_that_knows_when_says_when_to_look_again(look_in: float, wake_in: float) -> None:
+def test_rule_3_token_source_can_set_the_time_of_the_next_read(look_in: float, wake_in: float) -> None:
     error = TokenUnavailable("None.")
     error.look_in = timedelta(seconds=look_in)
-    decision = decide(situation_at(timedelta(minutes=40), token_looks=4), error, POLICY, 0.0)
+    decision = decide(situation_at(timedelta(minutes=40), token_failures=4), error, POLICY, 0.0)
     assert (decision.reason, decision.wake_in) == (Reason.NO_USABLE_TOKEN, timedelta(seconds=wake_in))
 
 
-def test_rule_4_empty_hands_exchange() -> None:
+def test_rule_4_profile_without_credentials_exchanges() -> None:
     decision = decided(Situation(at=Instant(now=EPOCH, monotonic=MONOTONIC)))
     assert (decision.action, decision.reason, decision.phase) == (
         Action.EXCHANGE,
@@ -102,7 +102,7 @@ def test_rule_4_empty_hands_exchange() -> None:
     assert decision.refresh_at is None
 
 
-def test_rule_5_minimum_interval_is_kept_even_when_due() -> None:
+def test_rule_5_minimum_interval_applies_even_when_a_refresh_is_due() -> None:
     expired = make_credentials(received_at=EPOCH, lifetime=seconds(30))
     situation = situation_at(seconds(40), credentials=expired, succeeded_at=MONOTONIC - seconds(40))
     decision = decided(situation)
@@ -110,29 +110,29 @@ def test_rule_5_minimum_interval_is_kept_even_when_due() -> None:
     assert decision.wake_in == seconds(20)
 
 
-def test_rule_6_clock_that_leapt_back_exchanges() -> None:
+def test_rule_6_clock_that_jumped_back_before_the_last_exchange_causes_an_exchange() -> None:
     decision = decided(situation_at(timedelta(hours=-2), succeeded_at=MONOTONIC - timedelta(hours=1)))
     assert (decision.action, decision.reason) == (Action.EXCHANGE, Reason.CLOCK_LEAPT_BACK)
 
 
-def test_rule_7_half_of_an_hour_is_due() -> None:
+def test_rule_7_one_hour_session_is_due_after_half_an_hour() -> None:
     assert decided(situation_at(timedelta(minutes=30))).reason is Reason.REFRESH_DUE
     assert decided(situation_at(timedelta(minutes=30) - seconds(1))).action is Action.WAIT
 
 
-def test_rule_7_clock_that_leapt_back_by_less_than_their_age_postpones_nothing() -> None:
-    """Read off the wall clock they are 5 min old; the monotonic clock knows better."""
+def test_rule_7_small_jump_of_the_clock_does_not_postpone_the_refresh() -> None:
+    """By the wall clock the credentials are 5 min old; by the monotonic clock, 30 min."""
     situation = situation_at(timedelta(minutes=5), succeeded_at=MONOTONIC - timedelta(minutes=30))
     assert decided(situation).reason is Reason.REFRESH_DUE
     younger = situation_at(timedelta(minutes=5), succeeded_at=MONOTONIC - timedelta(minutes=30) + seconds(4))
     assert decided(younger).wake_in == seconds(4)
 
 
-def test_rule_7_jitter_makes_it_due_earlier() -> None:
+def test_rule_7_jitter_makes_the_refresh_due_earlier() -> None:
     assert decided(situation_at(timedelta(minutes=27)), jitter=0.5).reason is Reason.REFRESH_DUE
 
 
-def test_rule_8_late_rotation_gives_one_last_chance_for_each_token() -> None:
+def test_rule_8_overdue_rotation_causes_one_exchange_for_each_token() -> None:
     late = make_token(issued_at=EPOCH - timedelta(minutes=55), lifetime=timedelta(hours=1))
     situation = situation_at(timedelta(minutes=2))
     assert decide(situation, late, POLICY, 0).reason is Reason.LAST_CHANCE
@@ -140,12 +140,12 @@ def test_rule_8_late_rotation_gives_one_last_chance_for_each_token() -> None:
     assert decide(spent, late, POLICY, 0).reason is Reason.NOT_DUE
 
 
-def test_rule_8_is_not_for_a_token_that_hides_its_age() -> None:
+def test_rule_8_does_not_apply_to_a_token_without_iat() -> None:
     ageless = make_token(issued_at=None, lifetime=timedelta(minutes=3))
     assert decide(situation_at(timedelta(minutes=2)), ageless, POLICY, 0).reason is Reason.NOT_DUE
 
 
-def test_rule_9_wakes_for_the_nearest_of_nap_due_and_overdue() -> None:
+def test_rule_9_wakes_at_the_first_of_maximum_sleep_refresh_and_overdue_rotation() -> None:
     assert decided(situation_at(timedelta(minutes=10))).wake_in == seconds(30)
     assert decided(situation_at(timedelta(minutes=30) - seconds(7))).wake_in == seconds(7)
     nearly_late = make_token(issued_at=EPOCH - timedelta(minutes=54), lifetime=timedelta(hours=1))
@@ -159,12 +159,12 @@ def test_rule_9_wakes_for_the_nearest_of_nap_due_and_overdue() -> None:
     ("lifetime_minutes", "lead_minutes"),
     [(15, 7.5), (20, 10), (27, 20), (60, 30), (89, 44.5), (90, 65), (120, 65), (180, 90), (720, 360)],
 )
-def test_lead_by_lifetime(lifetime_minutes: float, lead_minutes: float) -> None:
+def test_lead_depends_on_the_lifetime(lifetime_minutes: float, lead_minutes: float) -> None:
     assert POLICY.lead(timedelta(minutes=lifetime_minutes)) == timedelta(minutes=lead_minutes)
 
 
 @pytest.mark.parametrize(("minutes", "outside"), [(15, False), (26, False), (27, True), (60, True)])
-def test_short_sessions_cannot_keep_out_of_sdk_windows(minutes: int, outside: bool) -> None:
+def test_sessions_under_27_minutes_enter_the_sdk_windows(minutes: int, outside: bool) -> None:
     assert POLICY.keeps_out_of_sdk_windows(timedelta(minutes=minutes)) is outside
 
 
@@ -172,27 +172,27 @@ def test_short_sessions_cannot_keep_out_of_sdk_windows(minutes: int, outside: bo
     ("age_minutes", "phase"),
     [(0, Phase.FRESH), (30, Phase.ADVISORY), (49, Phase.ADVISORY), (50, Phase.MANDATORY), (60, Phase.EXPIRED)],
 )
-def test_phase_by_age_of_an_hour(age_minutes: int, phase: Phase) -> None:
+def test_phase_depends_on_the_age(age_minutes: int, phase: Phase) -> None:
     assert phase_of(make_credentials(), EPOCH + timedelta(minutes=age_minutes), POLICY, 0) is phase
 
 
-def test_mandatory_window_of_a_short_session_is_its_last_sixth() -> None:
+def test_mandatory_phase_of_a_short_session_is_its_last_sixth() -> None:
     credentials = make_credentials(lifetime=timedelta(minutes=18))
     assert phase_of(credentials, EPOCH + timedelta(minutes=14), POLICY, 0) is Phase.ADVISORY
     assert phase_of(credentials, EPOCH + timedelta(minutes=15), POLICY, 0) is Phase.MANDATORY
 
 
 @pytest.mark.parametrize(("attempts", "ceiling"), [(1, 1), (2, 2), (6, 32), (7, 60), (10**9, 60)])
-def test_backoff_doubles_up_to_its_cap(attempts: int, ceiling: int) -> None:
+def test_backoff_doubles_up_to_its_maximum(attempts: int, ceiling: int) -> None:
     assert Backoff(base=seconds(1), cap=seconds(60)).ceiling(attempts) == seconds(ceiling)
 
 
-def test_backoff_is_the_upper_half_of_its_ceiling() -> None:
+def test_backoff_is_between_half_of_its_ceiling_and_all_of_it() -> None:
     assert backoff(failed(0, attempts=6), Phase.FRESH, POLICY) == seconds(16)
     assert backoff(failed(0, attempts=6, jitter=0.5), Phase.FRESH, POLICY) == seconds(24)
 
 
-def test_rejected_token_goes_the_slow_lane_after_a_few_tries() -> None:
+def test_rejected_token_is_retried_slowly_after_five_attempts() -> None:
     def delay(attempts: int) -> timedelta:
         failure = failed(0, Disposition.SOON_THEN_SLOW, attempts=attempts, jitter=0.999999)
         return backoff(failure, Phase.FRESH, POLICY)
@@ -202,19 +202,19 @@ def test_rejected_token_goes_the_slow_lane_after_a_few_tries() -> None:
     assert seconds(119) < delay(7) <= seconds(120)
 
 
-def test_new_token_ends_the_slow_backoff_of_a_rejected_one() -> None:
+def test_new_token_ends_the_slow_backoff_of_a_rejected_token() -> None:
     failure = failed(2, Disposition.SOON_THEN_SLOW, attempts=8, fingerprint="another")
     assert decided(situation_at(timedelta(minutes=40), exchange_failure=failure)).action is Action.EXCHANGE
     same = replace(failure, fingerprint=TOKEN.fingerprint)
     assert decided(situation_at(timedelta(minutes=40), exchange_failure=same)).action is Action.WAIT
 
 
-def test_mandatory_window_shortens_every_backoff() -> None:
+def test_mandatory_phase_limits_every_backoff() -> None:
     failure = failed(0, Disposition.SLOW, attempts=9, jitter=0.999999)
     assert backoff(failure, Phase.MANDATORY, POLICY) <= seconds(40)
     assert backoff(failure, Phase.EXPIRED, POLICY) > seconds(299)
 
 
-def test_long_streak_keeps_its_floor_whatever_the_faults() -> None:
+def test_long_streak_has_a_minimum_delay_whatever_the_errors() -> None:
     assert backoff(failed(0, streak=8), Phase.FRESH, POLICY) == seconds(0.5)
     assert backoff(failed(0, streak=9), Phase.FRESH, POLICY) == seconds(36)

@@ -1,4 +1,4 @@
-"""What the events leave behind, and what live and ready mean."""
+"""How events change the status, and what live and ready mean."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def only(status: Status) -> ProfileStatus:
     return profile
 
 
-def test_loop_that_never_turned_is_not_live() -> None:
+def test_loop_without_an_iteration_is_not_live() -> None:
     assert not is_live(Status([make_profile()]).snapshot(), AT.monotonic)
 
 
-def test_loop_is_live_for_three_naps_after_a_turn() -> None:
+def test_loop_is_live_for_90_seconds_after_an_iteration() -> None:
     status = Status([make_profile()])
     status.record(events.Turned(at=AT))
     assert is_live(status.snapshot(), AT.monotonic + LIVE_WITHIN - SECOND)
@@ -76,7 +76,7 @@ def test_profile_stays_ready_through_an_outage() -> None:
     assert is_ready(status.snapshot(), EPOCH + timedelta(minutes=59))
 
 
-def test_only_required_profiles_hold_readiness_back() -> None:
+def test_only_required_profiles_affect_readiness() -> None:
     status = Status([make_profile("a"), make_profile("b"), make_profile("c", required=False)])
     status.record(published("a"))
     assert unready_profiles(status.snapshot(), EPOCH) == ("b",)
@@ -84,7 +84,7 @@ def test_only_required_profiles_hold_readiness_back() -> None:
     assert is_ready(status.snapshot(), EPOCH)
 
 
-def test_source_without_credentials_is_the_fault_to_mend_first() -> None:
+def test_source_without_credentials_is_the_fault_to_fix_first() -> None:
     status = Status([make_profile()])
     status.record(exchange_failed(AT))
     waiting = events.SourceUnfit(at=LATER, profile="default", error=SourceUnavailable("Waits."))
@@ -94,7 +94,7 @@ def test_source_without_credentials_is_the_fault_to_mend_first() -> None:
     assert fault.error is waiting.error
 
 
-def test_fault_that_lasts_keeps_its_beginning_and_counts() -> None:
+def test_lasting_fault_keeps_its_beginning_and_is_counted() -> None:
     status = Status([make_profile()])
     status.record(exchange_failed(AT))
     status.record(exchange_failed(LATER))
@@ -107,14 +107,14 @@ def test_fault_that_lasts_keeps_its_beginning_and_counts() -> None:
     assert (fault.since, fault.count, fault.error.reason) == (LATER.now, 1, "role_denied")
 
 
-def test_success_ends_every_fault() -> None:
+def test_successful_exchange_ends_its_fault() -> None:
     status = Status([make_profile()])
     status.record(exchange_failed())
     status.record(events.Exchanged(at=AT, generation=make_generation(), duration=SECOND))
     assert only(status).fault is None
 
 
-def test_publish_ends_a_publish_fault_and_leaves_others() -> None:
+def test_publishing_ends_a_publish_fault_and_no_other() -> None:
     status = Status([make_profile()])
     error = PublishError("Full.", sink="files")
     status.record(events.PublishFailed(at=AT, profile="default", error=error, failures=1, retry_in=SECOND))
@@ -126,7 +126,7 @@ def test_publish_ends_a_publish_fault_and_leaves_others() -> None:
     assert only(status).fault is not None
 
 
-def test_token_that_is_fit_again_ends_a_token_fault_and_leaves_others() -> None:
+def test_usable_token_ends_a_token_fault_and_no_other() -> None:
     status = Status([make_profile()])
     observed = events.TokenObserved(at=AT, profile="default", token=make_token())
     status.record(events.TokenUnfit(at=AT, profile="default", error=TokenUnavailable("None.")))
@@ -138,7 +138,7 @@ def test_token_that_is_fit_again_ends_a_token_fault_and_leaves_others() -> None:
     assert only(status).fault is not None
 
 
-def test_token_fault_outlasts_the_answer_to_a_call_that_was_under_way() -> None:
+def test_token_fault_remains_after_the_response_to_a_pending_exchange() -> None:
     status = Status([make_profile()])
     status.record(events.TokenUnfit(at=AT, profile="default", error=TokenUnavailable("None.")))
     status.record(events.Exchanged(at=AT, generation=make_generation(), duration=SECOND))
@@ -148,7 +148,7 @@ def test_token_fault_outlasts_the_answer_to_a_call_that_was_under_way() -> None:
     assert fault.error.reason == "token_unavailable"
 
 
-def test_exchange_fault_is_told_again_when_a_token_fault_has_passed() -> None:
+def test_exchange_fault_is_shown_again_after_a_token_fault() -> None:
     status = Status([make_profile()])
     status.record(exchange_failed(error=RoleDenied("No.")))
     status.record(events.TokenUnfit(at=AT, profile="default", error=TokenUnavailable("None.")))
@@ -165,28 +165,28 @@ def test_refreshes_are_counted_by_outcome_and_reason() -> None:
     assert only(status).refreshes == {("success", "refresh_due"): 2, ("failure", "exchange_unavailable"): 1}
 
 
-def test_decision_shows_phase_and_next_refresh() -> None:
+def test_decision_sets_phase_and_next_refresh() -> None:
     status = Status([make_profile()])
     decision = Decision(action=Action.WAIT, phase=Phase.ADVISORY, reason=Reason.BACKOFF, refresh_at=EPOCH)
     status.record(events.Decided(at=AT, profile="default", decision=decision))
     assert (only(status).phase, only(status).refresh_at) == (Phase.ADVISORY, EPOCH)
 
 
-def test_request_changes_nothing_by_itself() -> None:
+def test_request_does_not_change_the_status() -> None:
     status = Status([make_profile()])
     before = status.snapshot()
     status.record(events.RefreshRequested(at=AT))
     assert status.snapshot() == before
 
 
-def test_snapshot_is_untouched_by_later_events() -> None:
+def test_snapshot_does_not_change_with_later_events() -> None:
     status = Status([make_profile()])
     before = status.snapshot()
     status.record(published())
     assert before.profiles[0].published_generation == 0
 
 
-def test_clock_skew_is_kept_when_an_answer_has_no_date() -> None:
+def test_clock_skew_is_kept_if_a_response_has_no_date() -> None:
     status = Status([make_profile()])
     dated = make_generation(clock_skew=timedelta(seconds=9))
     status.record(events.Exchanged(at=AT, generation=dated, duration=SECOND))
@@ -194,9 +194,9 @@ def test_clock_skew_is_kept_when_an_answer_has_no_date() -> None:
     assert status.snapshot().clock_skew == timedelta(seconds=9)
 
 
-def test_durations_fall_into_their_buckets() -> None:
+def test_durations_are_counted_in_their_buckets() -> None:
     durations = Durations()
     for seconds in (0.05, 0.06, 31):
-        durations = durations.with_another(timedelta(seconds=seconds))
+        durations = durations.add(timedelta(seconds=seconds))
     assert durations.counts == (1, 1, *(0,) * (len(DURATION_BUCKETS_SECONDS) - 2), 1)
     assert round(durations.sum_seconds, 2) == 31.11

@@ -1,4 +1,4 @@
-"""Changes of YAML texts, place by place: what is written, and what is refused."""
+"""Edits of YAML text: what is written, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.inject.yaml_edit import applied, changes
-from broker.inject.yaml_text import Unchangeable, compose, entry, value
+from broker.inject.yaml_edit import apply_edits, compute_edits
+from broker.inject.yaml_text import UneditableYaml, compose, find_entry, read_value
 
 
-def changed(text: str, **new: Any) -> str:  # noqa: ANN401 - any YAML
-    """Return a text in which the mapping at `x` has these values too."""
+def change_text(text: str, **new: Any) -> str:  # noqa: ANN401 - any YAML
+    """Return the text with these values added to the mapping at `x`."""
     document = compose(text)
-    key, node = entry(document.roots[0], "x")
+    key, node = find_entry(document.roots[0], "x")
     assert key is not None
     assert node is not None
-    old = value(node)
-    result = applied(text, changes(document, node, key, (old, {**old, **new})))
+    old = read_value(node)
+    result = apply_edits(text, compute_edits(document, node, key, (old, {**old, **new})))
     assert yaml.safe_load(result)["x"] == {**old, **new}
     return result
 
@@ -47,8 +47,26 @@ def changed(text: str, **new: Any) -> str:  # noqa: ANN401 - any YAML
         ("x:\n  a:\n    {}", {"a": {"c": 2}}, "x:\n  a:\n    c: 2"),
     ],
 )
-def test_change_is_made_in_the_manner_of_its_place(text: str, new: dict[str, Any], expected: str) -> None:
-    assert changed(text, **new) == expected
+def test_edit_follows_the_style_of_its_surroundings(text: str, new: dict[str, Any], expected: str) -> None:
+    assert change_text(text, **new) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x:\n  b:\n    e: 1\n  a: 2\n", "x:\n  b:\n    e: 1\n    f: 4\n  d: 5\n  a: 2\n  c: 3\n"),
+        ("x: {b: {e: 1}, a: 2}\n", 'x: {b: {e: 1, "f": 4}, "c": 3, a: 2, "d": 5}\n'),
+    ],
+)
+def test_keys_in_another_order_are_added_to_the_right_mapping(text: str, expected: str) -> None:
+    document = compose(text)
+    key, node = find_entry(document.roots[0], "x")
+    assert key is not None
+    assert node is not None
+    new = {"a": 2, "c": 3, "b": {"e": 1, "f": 4}, "d": 5}
+    result = apply_edits(text, compute_edits(document, node, key, (read_value(node), new)))
+    assert result == expected
+    assert yaml.safe_load(result)["x"] == new
 
 
 @pytest.mark.parametrize(
@@ -58,47 +76,47 @@ def test_change_is_made_in_the_manner_of_its_place(text: str, new: dict[str, Any
         *("*a", "!a", "{a", "[a", "%a", "@a", "a\nb", "é", "2026-11-24", "12:30:00", "=", "<<", "'", '"'),
     ],
 )
-def test_text_that_a_reader_may_take_for_something_else_is_quoted(text: str) -> None:
-    assert yaml.safe_load(changed("x: {a: 1}\n", a=text))["x"]["a"] == text
-    assert changed("x:\n  a: 1\n", a=text).startswith('x:\n  a: "')
+def test_ambiguous_text_is_quoted(text: str) -> None:
+    assert yaml.safe_load(change_text("x: {a: 1}\n", a=text))["x"]["a"] == text
+    assert change_text("x:\n  a: 1\n", a=text).startswith('x:\n  a: "')
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
-        ("x: {a: &b 1, c: *b}\n", "an anchor (&) or alias (*) is not taken here"),
-        ("x:\n  a: &b 1\n", "an anchor (&) or tag (!) is not taken here"),
-        ("x:\n  a: !!int '1'\n", "an anchor (&) or tag (!) is not taken here"),
+        ("x: {a: &b 1, c: *b}\n", "anchors (&) and aliases (*) are not supported here"),
+        ("x:\n  a: &b 1\n", "anchors (&) and tags (!) are not supported here"),
+        ("x:\n  a: !!int '1'\n", "anchors (&) and tags (!) are not supported here"),
     ],
 )
-def test_place_that_another_place_may_hang_on_is_refused(text: str, told: str) -> None:
-    with pytest.raises(Unchangeable) as caught:
-        changed(text, a=2)
-    assert told in str(caught.value)
+def test_value_with_an_anchor_or_tag_is_refused(text: str, expected: str) -> None:
+    with pytest.raises(UneditableYaml) as caught:
+        change_text(text, a=2)
+    assert expected in str(caught.value)
 
 
-def test_place_above_the_first_key_of_an_item_is_refused() -> None:
-    with pytest.raises(Unchangeable):
-        changed("x:\n  a:\n  - name: n\n", a=[{"b": 1, "name": "n"}])
+def test_addition_above_the_first_key_of_an_item_is_refused() -> None:
+    with pytest.raises(UneditableYaml):
+        change_text("x:\n  a:\n  - name: n\n", a=[{"b": 1, "name": "n"}])
 
 
 @pytest.mark.parametrize("text", ["x: {1: a, ? [b] : c}\n", "x: {a: !!bool maybe}\n", "x: {a: !!int b}\n"])
 def test_value_that_is_not_plain_is_refused(text: str) -> None:
-    _, node = entry(compose(text).roots[0], "x")
+    _, node = find_entry(compose(text).roots[0], "x")
     assert node is not None
-    with pytest.raises(Unchangeable):
-        value(node)
+    with pytest.raises(UneditableYaml):
+        read_value(node)
 
 
-def test_value_of_a_type_that_nobody_looks_into_compares() -> None:
-    _, node = entry(compose("x: [2026-11-24, !own y]\n").roots[0], "x")
+def test_value_with_another_tag_is_returned_with_its_tag() -> None:
+    _, node = find_entry(compose("x: [2026-11-24, !own y]\n").roots[0], "x")
     assert node is not None
-    assert value(node) == [("tag:yaml.org,2002:timestamp", "2026-11-24"), ("!own", "y")]
-    assert value(node) == copy.deepcopy(value(node))
+    assert read_value(node) == [("tag:yaml.org,2002:timestamp", "2026-11-24"), ("!own", "y")]
+    assert read_value(node) == copy.deepcopy(read_value(node))
 
 
 def test_key_is_found_through_an_alias() -> None:
     root = compose("a: &a {b: 1}\nc: *a\n").roots[0]
-    _, node = entry(root, "c")
-    assert entry(node, "b")[1] is not None
-    assert entry(node, "z") == (None, None)
+    _, node = find_entry(root, "c")
+    assert find_entry(node, "b")[1] is not None
+    assert find_entry(node, "z") == (None, None)

@@ -166,4 +166,6 @@ class TestVerb:
         assert ended.code == 0
         imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in ended.err.splitlines() if "|" in line}
         assert "argparse" in imported
-        assert imported.isdisjoint({"pydantic", "botocore", "waitress", "jwt", "tenacity", "yaml", "prometheus_client"})
+        assert imported.isdisjoint(
+            {"pydantic", "botocore", "httptools", "jwt", "tenacity", "yaml", "prometheus_client"}
+        )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from broker.core.events import Event
 
 NOW = FakeClock().read()
-LIBRARIES = ("urllib3", "waitress", "botocore", "broker")
+LIBRARIES = ("urllib3", "botocore", "broker")
 
 
 class Terminal(io.StringIO):
@@ -196,7 +196,7 @@ class TestSecrets:
     def test_ordinary_words_are_left_alone(self) -> None:
         assert redacted("eyJ eyJafjalla, keyJournal") == "eyJ eyJafjalla, keyJournal"
 
-    @pytest.mark.parametrize("library", ["botocore.parsers", "urllib3.connectionpool", "botocore", "waitress"])
+    @pytest.mark.parametrize("library", ["botocore.parsers", "urllib3.connectionpool", "botocore"])
     def test_debug_lines_of_libraries_are_never_heard(self, stream: io.StringIO, library: str) -> None:
         """They quote requests and answers, keys and all."""
         logs.configure("json", "debug", stream)

@@ -1,13 +1,15 @@
-"""The listener over real sockets: who is dropped, who makes room for whom, where it listens, how it ends."""
+"""The listener over real sockets: which clients are dropped, which make room, where it listens, how it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import http.client
+import resource
 import socket
 import threading
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,38 +17,50 @@ import pytest
 from broker.core.errors import ConfigurationError
 from broker.core.model import Configuration
 from broker.runtime import daemon
+from broker.serving.http_messages import Response
 from broker.serving.listener import CLIENT_PATIENCE_SECONDS, Listener, open_socket
 from tests.support.fakes import make_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from broker.serving.listener import StartResponse
+    from broker.serving.http_messages import Request
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE_BODY = b"x" * 8_000_000
+"""More than the kernel buffers for one connection."""
 
 
-def greet(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """Answer everybody the same, but /fail."""
-    if environ["PATH_INFO"] == "/fail":
+def greet(request: Request) -> Response:
+    """Answer every request the same way, except `/fail` and `/large`."""
+    if request.path == "/fail":
         raise ZeroDivisionError
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"hi"]
+    return Response(status=HTTPStatus.OK, body=LARGE_BODY if request.path == "/large" else b"hi")
+
+
+class Monotonic:
+    """A monotonic clock that a test can advance."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return time.monotonic() + self.ahead
 
 
 @pytest.fixture
 def new_listener() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
-    def make(**settings: int) -> Listener:
+    def make(**settings: Any) -> Listener:  # noqa: ANN401 - of a listener
         made.append(Listener(greet, open_socket("127.0.0.1", 0), name="greeter", **settings))
         made[-1].start()
         return made[-1]
 
     yield make
     for listener in made:
-        if listener._thread.is_alive():
-            listener.close()
+        listener.close()
 
 
 def get(listener: Listener, path: str = "/") -> int:
@@ -63,7 +77,15 @@ def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate()}
 
 
-def test_closed_listener_answers_nobody_and_its_threads_are_gone(new_listener: Callable[..., Listener]) -> None:
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Return whether this becomes so within 10 s."""
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return is_so()
+
+
+def test_closed_listener_answers_nobody_and_its_thread_is_gone(new_listener: Callable[..., Listener]) -> None:
     listener = new_listener()
     assert get(listener) == 200
     assert "greeter" in threads()
@@ -71,56 +93,113 @@ def test_closed_listener_answers_nobody_and_its_threads_are_gone(new_listener: C
     with pytest.raises(ConnectionRefusedError):
         get(listener)
     assert "greeter" not in threads()
+    listener.close()
 
 
 def test_listener_closes_with_clients_still_connected(new_listener: Callable[..., Listener]) -> None:
     listener = new_listener()
     with socket.create_connection(listener.address) as client:
-        client.sendall(REQUEST)
-        assert client.recv(100)
+        assert answers(client)
         listener.close()
-        assert client.recv(65536) is not None
+        assert is_dropped(client)
     assert "greeter" not in threads()
 
 
-def test_application_that_fails_answers_500_and_goes_on(new_listener: Callable[..., Listener]) -> None:
+def test_application_that_fails_answers_500_and_the_listener_goes_on(
+    new_listener: Callable[..., Listener], caplog: pytest.LogCaptureFixture
+) -> None:
     listener = new_listener()
     assert [get(listener, "/fail"), get(listener)] == [500, 200]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_client_that_upgrades_is_answered_in_http_1_and_the_connection_ends(
+    new_listener: Callable[..., Listener],
+) -> None:
+    """As curl --http2 does."""
+    with socket.create_connection(new_listener().address, timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        received = b""
+        while chunk := client.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(b"Connection: close\r\n\r\nhi")
 
 
 class TestSlowClients:
-    """They may keep a place for a while, and nobody waiting."""
+    """They may keep a place for a while, and nobody waits for them."""
 
-    def test_client_that_trickles_its_request_is_dropped_and_others_are_not(
+    def test_client_that_trickles_its_request_is_dropped_at_the_end_of_its_patience(
         self, new_listener: Callable[..., Listener]
     ) -> None:
-        """By age, for every byte counts as activity to waitress."""
-        listener = new_listener()
+        """A byte now and then does not extend the time: it counts from the first one."""
+        clock = Monotonic()
+        listener = new_listener(monotonic=clock)
         with socket.create_connection(listener.address) as trickling:
             trickling.sendall(b"GET / HTTP/1.1\r\nHos")
-            channels = listener._server.active_channels
-            while not any(channel.request for channel in channels.values()):
-                assert get(listener) == 200
-            for channel in channels.values():
-                channel.last_activity += CLIENT_PATIENCE_SECONDS  # as if a byte came then
-            listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS - 1)
-            assert not any(channel.will_close for channel in channels.values() if channel.request)
-            listener._drop_slow_clients(time.time() + CLIENT_PATIENCE_SECONDS + 1)
-            trickling.settimeout(5)
-            with contextlib.suppress(ConnectionError):  # a reset, where the last byte came after the close
-                trickling.sendall(b"t")
-                assert trickling.recv(100) == b""
+            assert eventually(lambda: listener.client_count == 1)
+            clock.ahead = CLIENT_PATIENCE_SECONDS - 1
+            trickling.sendall(b"t")
+            assert get(listener) == 200
+            assert listener.client_count == 1
+            clock.ahead = CLIENT_PATIENCE_SECONDS + 1
+            trickling.sendall(b":")
+            assert is_dropped(trickling)
         assert get(listener) == 200
+
+    def test_client_that_was_idle_gets_its_whole_time_for_a_new_request(
+        self, new_listener: Callable[..., Listener]
+    ) -> None:
+        clock = Monotonic()
+        listener = new_listener(monotonic=clock)
+        with socket.create_connection(listener.address) as client:
+            assert answers(client)
+            clock.ahead = CLIENT_PATIENCE_SECONDS - 1
+            client.sendall(REQUEST[:10])
+            assert get(listener) == 200
+            clock.ahead = CLIENT_PATIENCE_SECONDS + 5
+            assert get(listener) == 200
+            client.sendall(REQUEST[10:])
+            assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+    def test_idle_client_is_dropped_without_any_other_event(self, new_listener: Callable[..., Listener]) -> None:
+        listener = new_listener(patience_seconds=0.1)
+        with socket.create_connection(listener.address) as client:
+            assert is_dropped(client)
+
+    def test_client_that_does_not_read_its_answer_is_dropped_and_delays_nobody(
+        self, new_listener: Callable[..., Listener]
+    ) -> None:
+        clock = Monotonic()
+        listener = new_listener(monotonic=clock)
+        with socket.create_connection(listener.address) as client:
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + REQUEST * 100)
+            assert eventually(lambda: listener.client_count == 1)
+            assert get(listener) == 200
+            clock.ahead = CLIENT_PATIENCE_SECONDS + 1
+            assert get(listener) == 200
+            assert eventually(lambda: listener.client_count == 0)
+
+    def test_client_that_reads_slowly_gets_the_whole_answer(self, new_listener: Callable[..., Listener]) -> None:
+        with socket.create_connection(new_listener().address, timeout=5) as client:
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(0.05)
+            received = bytearray()
+            while len(received) < len(LARGE_BODY) or not received.endswith(b"x"):
+                received += client.recv(1 << 20)
+            assert bytes(received).partition(b"\r\n\r\n")[2] == LARGE_BODY
+            assert answers(client), "the connection goes on"
 
     def test_slow_clients_that_take_every_place_lock_out_nobody(self, new_listener: Callable[..., Listener]) -> None:
         listener = new_listener(connections=10)
         with contextlib.ExitStack() as stack:
             slow = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(40)]
             for client in slow:
-                client.sendall(b"GET / HT")
+                with contextlib.suppress(ConnectionError):  # it may have been dropped already
+                    client.sendall(b"GET / HT")
             for _ in range(20):
                 assert get(listener) == 200
-            assert len(listener._server.active_channels) <= 12
+            assert listener.client_count <= 10
             assert is_dropped(slow[0])
 
     def test_client_that_makes_room_is_the_one_that_has_waited_longest(
@@ -131,11 +210,27 @@ class TestSlowClients:
             clients = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(3)]
             for client in [*clients, clients[0]]:  # the second is now the one whose last answer is the oldest
                 assert answers(client)
-                settle(listener)
             assert get(listener) == 200
             assert is_dropped(clients[1])
             assert answers(clients[0])
             assert answers(clients[2])
+
+    def test_process_without_a_descriptor_left_drops_the_slowest_and_answers_the_next(
+        self, new_listener: Callable[..., Listener]
+    ) -> None:
+        listener = new_listener()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(20)]
+            assert eventually(lambda: listener.client_count == 20)
+            client = stack.enter_context(socket.socket())
+            client.settimeout(5)
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), hard))
+            client.connect(listener.address)
+            assert answers(client)
+            assert is_dropped(clients[0])
+            assert not is_dropped_now(clients[-1])
 
     def test_thousands_of_connections_leave_nothing_behind(self, new_listener: Callable[..., Listener]) -> None:
         listener = new_listener()
@@ -149,11 +244,7 @@ class TestSlowClients:
                     client.sendall(REQUEST * 3)
                     client.recv(10)
         assert get(listener) == 200
-        deadline = time.monotonic() + 10
-        while listener._server.active_channels and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert len(listener._server.active_channels) == 0
-        assert len(listener._server._map) == 2, "the listening socket and the loop's pipe"
+        assert eventually(lambda: listener.client_count == 0)
 
 
 def test_port_that_is_often_taken_is_told_by_whom() -> None:
@@ -217,13 +308,6 @@ class TestSocket:
         ]
 
 
-def settle(listener: Listener) -> None:
-    """Wait until no answer is being made: waitress notes a client's activity after the client has its answer."""
-    dispatcher = listener._server.task_dispatcher
-    while dispatcher.queue or dispatcher.active_count:
-        time.sleep(0.001)
-
-
 def answers(client: socket.socket) -> bool:
     """Return whether a request on this connection is answered."""
     client.settimeout(5)
@@ -242,5 +326,16 @@ def is_dropped(client: socket.socket) -> bool:
     client.settimeout(5)
     try:
         return client.recv(65536) == b""
+    except ConnectionError:
+        return True
+
+
+def is_dropped_now(client: socket.socket) -> bool:
+    """Return whether the other end has closed this connection."""
+    client.settimeout(0)
+    try:
+        return client.recv(65536) == b""
+    except BlockingIOError:
+        return False
     except ConnectionError:
         return True

@@ -1,0 +1,89 @@
+"""Report why a command failed, and choose its exit code.
+
+`run`, `once` and `exec` write a log. Their failures have the format of that log, so that everything on standard error
+is JSON if the log is: with `log.format` json, or `auto` and a standard error that is not a terminal. The format is that
+of the environment, or of the YAML file, even if the other settings cannot be used. All other commands are for people,
+and report failures as text. So do errors of the command line itself, which are found before the settings are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from broker.core.errors import EXIT_BUG, BrokerError, ConfigurationError, PublishError
+from broker.core.model import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OUTPUT_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def report_failure(error: Exception, environ: Mapping[str, str], *, writes_log: bool) -> int:
+    """Report what ended a command. Return the exit code. `writes_log` is whether the command writes a log."""
+    if isinstance(error, BrokenPipeError):  # the reader of standard output closed it, as `head` does
+        _discard_output()
+        return os.EX_OK
+    if isinstance(error, OSError) and error.errno in _OUTPUT_IS_FULL:
+        _discard_output()
+        complain(f"standard output cannot be written: {error.strerror}")
+        return PublishError.exit_code
+    if not writes_log or not _report_in_log(error, environ):
+        _report_as_text(error)
+    return error.exit_code if isinstance(error, BrokerError) else EXIT_BUG
+
+
+def complain(sentence: str) -> None:
+    """Write a sentence for people to standard error, without anything that looks like a token."""
+    sys.stderr.write(f"sts-broker: {redacted(sentence)}\n")
+
+
+def _report_in_log(error: Exception, environ: Mapping[str, str]) -> bool:
+    """Write the error as a JSON log line. Return False, and write nothing, if the log is not JSON."""
+    from broker.runtime import logs  # noqa: PLC0415 - most commands do not need it
+    from broker.settings.log_format import read_log_format  # noqa: PLC0415 - likewise
+
+    if not logs.is_json(read_log_format(environ), sys.stderr):
+        return False
+    logs.configure("json", "info")
+    if isinstance(error, ConfigurationError):
+        logs.say(
+            logging.ERROR,
+            "configuration_invalid",
+            f"The {_count_faults(error)}.",
+            reason=error.reason,
+            faults=list(error.faults),
+        )
+    elif isinstance(error, BrokerError):
+        logs.say(logging.ERROR, "stopping", str(error), reason=error.reason)
+    else:
+        message = "A bug ended the broker. Please report it with this traceback."
+        logging.getLogger("broker").critical(message, exc_info=error, extra={"event": "bug"})
+    return True
+
+
+def _report_as_text(error: Exception) -> None:
+    if isinstance(error, ConfigurationError):
+        complain(f"the {_count_faults(error)}:")
+        for fault in error.faults:
+            sys.stderr.write(f"  {redacted(fault)}\n")
+    elif isinstance(error, BrokerError):
+        complain(f"{error} [{error.reason}]")
+    else:
+        import traceback  # noqa: PLC0415 - rarely needed
+
+        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+        complain("this is a bug; please report it with the traceback above")
+
+
+def _count_faults(error: ConfigurationError) -> str:
+    return f"configuration has {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}"
+
+
+def _discard_output() -> None:
+    """Discard what Python would flush at its end, where a failure could no longer be reported."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,114 @@
+"""Describe rejected settings: one line for each, with the name to change as the user wrote it.
+
+A line names the environment variable, or the YAML file and key; then what was expected and what was found. It never
+quotes the value of an unknown key, a password in a URL, or anything that looks like a token.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from broker.core.model import SERVICE_LINK
+from broker.core.spelling import suggest
+from broker.settings.schema import NamedProfile, Settings
+from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from broker.settings.sources import Place
+
+_FORMS = {
+    "role_arn": "the ARN of a role, such as arn:aws:iam::123456789012:role/app",
+    "region": "the name of a Region, such as eu-west-1",
+    "role_session_name": "2 to 64 letters, digits and any of +=,.@_-",
+    "name": "up to 64 letters, digits and any of ._-",
+    "source_profile": "the name of another profile",
+    "source_identity": "2 to 64 letters, digits and any of +=,.@_-",
+    "directory": "an absolute path of letters, digits and any of /._+=@-",
+}
+"""What is expected where a pattern of the schema does not match, by key."""
+_EXPECTATIONS = {
+    "string_type": "text; put it in quotes if YAML reads it as another type",
+    "tuple_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "too_long": "at most {max_length} entries",
+}
+"""What is expected instead of a value, by pydantic's name of the error. The braces are filled from its context."""
+_UNQUOTABLE = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
+"""The user and password in a URL, and anything that looks like a token."""
+_MAXIMUM_QUOTED_LENGTH = 100
+
+
+def describe_unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each `BROKER_…` variable that is neither a setting nor added by Kubernetes for a Service."""
+    known = {variable.name for variable in ENVIRONMENT} | {CONFIG_VARIABLE}
+    for name in sorted(environ):
+        if name.startswith("BROKER_") and name not in known and not SERVICE_LINK.fullmatch(name):
+            suggestion = suggest(name, known, ignored_prefixes=("BROKER_", "AWS_"))
+            yield _describe_unknown(name, suggestion)
+
+
+def describe_faults(error: ValidationError, names: Mapping[Place, str], path: str) -> Iterator[str]:
+    """Yield a line for each fault of `error`.
+
+    `names` has the environment variable of each place that the environment sets. `path` is the YAML file, or "".
+    """
+    for fault in error.errors():
+        place = fault["loc"]
+        key = ".".join(str(part) for part in place)
+        name = names.get(place) or (f"{path}: {key}" if path else key)
+        if fault["type"] == "extra_forbidden":
+            yield _describe_unknown(name, suggest(str(place[-1]), _known_keys(place)))
+        elif fault["type"] == "missing":
+            yield f"{name}: not set; add it"
+        elif isinstance(fault["input"], str | int):
+            found = _UNQUOTABLE.sub("<redacted>", str(fault["input"]))[:_MAXIMUM_QUOTED_LENGTH]
+            yield f"{name}: {_describe_expectation(fault)}; found {found!r}"
+        else:
+            yield f"{name}: {_describe_expectation(fault)}"
+
+
+def _describe_unknown(name: str, suggestion: str) -> str:
+    return f"{name}: unknown setting{suggestion or '; remove it, or correct its name'}"
+
+
+def _describe_expectation(fault: ErrorDetails) -> str:
+    """Return what was expected of the value."""
+    if fault["type"] == "string_pattern_mismatch":
+        return f"expected {_FORMS[str(fault['loc'][-1])]}"
+    expectation = _EXPECTATIONS.get(fault["type"])
+    if expectation is not None:
+        return f"expected {expectation.format(**fault.get('ctx', {}))}"
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def _known_keys(place: Place) -> Collection[str]:
+    """Return the keys that are allowed where the unknown key at `place` was found."""
+    model: type[BaseModel] = Settings
+    for part in place[:-1]:
+        if isinstance(part, int):
+            continue
+        nested = NamedProfile if part == "profiles" else model.model_fields[part].annotation
+        assert isinstance(nested, type)
+        assert issubclass(nested, BaseModel)
+        model = nested
+    return model.model_fields
