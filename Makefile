@@ -76,7 +76,7 @@ check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
 	$(RUN)lint-imports
 	$(RUN)hadolint Dockerfile
 
-fix: $(VENV)/.ready ## apply what the linters can mend
+fix: $(VENV)/.ready ## apply what the linters can fix
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 

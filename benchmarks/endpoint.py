@@ -67,7 +67,7 @@ def _measure_latency(workplace: Workplace, broker: Broker, repeats: int) -> Sequ
 
 def _measure_cpu(broker: Broker, repeats: int) -> Sequence[Row]:
     rows = []
-    for mode, connections in (("apart", "new connections"), ("kept", "kept connections")):
+    for mode, connections in (("new", "new connections"), ("kept", "kept connections")):
         costs, rates = [], []
         for _ in range(repeats):
             before = cpu_seconds(broker.process)
@@ -103,7 +103,7 @@ def _measure_memory(workplace: Workplace, endpoint: str, repeats: int) -> Row:
             for _ in range(_REFRESHES_FOR_MEMORY):
                 each.refresh()
             each.get("/readyz")
-        for mode in ("apart", "kept"):
+        for mode in ("new", "kept"):
             _send_to_broker(mode, _REQUESTS_FOR_MEMORY, broker)
         samples.append(resident_mib(broker.process) - resident_mib(without.process))
         end(without.process)
@@ -120,7 +120,7 @@ def _count_wrong_responses(workplace: Workplace, repeats: int) -> Row:
     for _ in range(repeats):
         began, wrong = time.monotonic(), 0
         while time.monotonic() - began < _SESSION_SECONDS:
-            wrong += len(_send_to_broker("apart", _REQUESTS_FOR_CPU, broker)["wrong"])
+            wrong += len(_send_to_broker("new", _REQUESTS_FOR_CPU, broker)["wrong"])
         samples.append(float(wrong))
     figure = f"{_PREFIX} wrong or lost responses while generations change"
     return Row(figure=figure, unit="responses", samples=samples, maximum=0, places=0)

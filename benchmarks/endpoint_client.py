@@ -5,7 +5,7 @@ correct responses, the wrong or lost ones, the total seconds, and in the mode `p
 Modes:
 
 - `paced`: 200 requests a second, each on a new connection, like SDKs;
-- `apart`: as many requests as possible, 8 at a time, each on a new connection;
+- `new`: as many requests as possible, 8 at a time, each on a new connection;
 - `kept`: the same on 8 connections that are kept open.
 
 A response is correct if it is a 200 with every field, unexpired, and not of an older generation than an earlier

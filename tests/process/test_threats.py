@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import botocore.exceptions
 import pytest
 
-from tests.sandbox.asking import Asker, unsigned_client
-from tests.sandbox.chains import assume
+from tests.sandbox.role_chains import assume
+from tests.sandbox.sts_client import Exchanger, unsigned_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,10 +37,10 @@ def partner(pod: Pod) -> str:
 
 
 @pytest.fixture
-def thief(pod: Pod) -> Iterator[Asker]:
+def thief(pod: Pod) -> Iterator[Exchanger]:
     """Somebody who has a token, and an SDK."""
     client = unsigned_client(pod.box)
-    yield Asker(pod.box, client)
+    yield Exchanger(pod.box, client)
     client.close()
 
 
@@ -64,7 +64,9 @@ def may_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
     return True
 
 
-def test_session_policy_bounds_what_readers_get_and_not_who_has_the_token(pod: Pod, partner: str, thief: Asker) -> None:
+def test_session_policy_bounds_what_readers_get_and_not_who_has_the_token(
+    pod: Pod, partner: str, thief: Exchanger
+) -> None:
     pod.start_and_publish(BROKER_SESSION_POLICY=json.dumps(ONLY_S3))
     assert not may_chain(pod, published_keys(pod), partner)
     stolen = thief.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
@@ -76,7 +78,7 @@ def test_reader_of_a_source_goes_down_the_chain_without_its_session_policy(pod: 
     assert may_chain(pod, published_keys(pod), partner)
 
 
-def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, thief: Asker) -> None:
+def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, thief: Exchanger) -> None:
     """The broker has ended, the volume is gone; STS does not ask the cluster."""
     del partner
     program = pod.start_and_publish()

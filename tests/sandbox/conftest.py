@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Availability, Sandbox
-from tests.sandbox.asking import Asker, ShiftedClock, unsigned_client
+from tests.sandbox.sts_client import Exchanger, ShiftedClock, unsigned_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,5 +48,5 @@ def shared_client(shared_simulator: Sandbox) -> Iterator[object]:
 
 
 @pytest.fixture
-def asker(simulator: Sandbox, shared_client: object) -> Asker:
-    return Asker(simulator, shared_client)
+def exchanger(simulator: Sandbox, shared_client: object) -> Exchanger:
+    return Exchanger(simulator, shared_client)

@@ -19,7 +19,7 @@ from sandbox import Misbehaviour, Sandbox
 from sandbox.__main__ import main
 
 if TYPE_CHECKING:
-    from tests.sandbox.asking import Asker
+    from tests.sandbox.sts_client import Exchanger
 
 
 def test_botocores_own_web_identity_flow_works_with_the_environment(
@@ -47,20 +47,22 @@ def test_botocores_own_web_identity_flow_works_with_the_environment(
     ],
 )
 def test_faulty_token_is_refused_by_sts(
-    simulator: Sandbox, asker: Asker, tmp_path: Path, mode: Misbehaviour, code: str
+    simulator: Sandbox, exchanger: Exchanger, tmp_path: Path, mode: Misbehaviour, code: str
 ) -> None:
     volume = simulator.projected_token(tmp_path, lifetime=timedelta(minutes=10))
     volume.misbehave(mode)
-    assert asker.refusal(WebIdentityToken=volume.path.read_text()).code == code
+    assert exchanger.refusal(WebIdentityToken=volume.path.read_text()).code == code
     volume.heal()
-    assert asker.exchange(WebIdentityToken=volume.path.read_text())
+    assert exchanger.exchange(WebIdentityToken=volume.path.read_text())
 
 
-def test_projected_token_belongs_to_the_named_service_account(simulator: Sandbox, asker: Asker, tmp_path: Path) -> None:
+def test_projected_token_belongs_to_the_named_service_account(
+    simulator: Sandbox, exchanger: Exchanger, tmp_path: Path
+) -> None:
     volume = simulator.projected_token(tmp_path, namespace="team", service_account="worker")
     arn = simulator.create_role("worker", subjects=["system:serviceaccount:team:worker"])
-    answer = asker.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
-    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:team:worker"
+    response = exchanger.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
+    assert response["SubjectFromWebIdentityToken"] == "system:serviceaccount:team:worker"
     assert simulator.environment(volume, arn)["AWS_ROLE_ARN"] == arn
 
 

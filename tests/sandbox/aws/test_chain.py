@@ -11,20 +11,20 @@ import pytest
 from moto.iam.models import iam_backends
 
 from sandbox.aws import faults
-from tests.sandbox.asking import Asker, keys_of, refused
-from tests.sandbox.chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal
+from tests.sandbox.role_chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal
+from tests.sandbox.sts_client import Exchanger, keys_of, refused
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
-    from tests.sandbox.asking import ShiftedClock
+    from tests.sandbox.sts_client import ShiftedClock
 
 ROOT = f"arn:aws:iam::{HERE}:root"
 EVERY_ROLE = "arn:aws:iam::*:role/*"
 
 
-def source(simulator: Sandbox, asker: Asker, *may_assume: str, **parameters: object) -> dict[str, str]:
+def source(simulator: Sandbox, exchanger: Exchanger, *may_assume: str, **parameters: object) -> dict[str, str]:
     """Return keys of a session of the role `source`, which may assume these roles."""
-    return asker.keys(RoleArn=simulator.create_role("source", may_assume=may_assume), **parameters)
+    return exchanger.keys(RoleArn=simulator.create_role("source", may_assume=may_assume), **parameters)
 
 
 def policy(effect: str, action: str = "sts:AssumeRole", resource: str = "*") -> str:
@@ -33,21 +33,21 @@ def policy(effect: str, action: str = "sts:AssumeRole", resource: str = "*") -> 
 
 
 @pytest.mark.parametrize("principal", [SOURCE, SESSION, "*"])
-def test_trust_that_names_the_caller_is_sufficient(simulator: Sandbox, asker: Asker, principal: str) -> None:
-    keys = source(simulator, asker)
+def test_trust_that_names_the_caller_is_sufficient(simulator: Sandbox, exchanger: Exchanger, principal: str) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
-    answer = assume(simulator, keys, arn)
-    assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{HERE}:assumed-role/chained/hop"
-    assert not {"SourceIdentity", "PackedPolicySize"} & answer.keys()
+    response = assume(simulator, keys, arn)
+    assert response["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{HERE}:assumed-role/chained/hop"
+    assert not {"SourceIdentity", "PackedPolicySize"} & response.keys()
     call = simulator.sts.calls[-1]
     assert (call.action, call.caller_arn, call.has_external_id, call.tag_keys) == ("AssumeRole", SESSION, False, ())
 
 
 @pytest.mark.parametrize("principal", [ROOT, HERE])
 def test_trust_that_names_the_account_needs_the_callers_permission(
-    simulator: Sandbox, asker: Asker, principal: str
+    simulator: Sandbox, exchanger: Exchanger, principal: str
 ) -> None:
-    keys = source(simulator, asker)
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
     assert refusal(simulator, keys, arn) == denied(arn)
     assert simulator.sts.calls[-1].reason.startswith("the caller's identity policies do not allow sts:AssumeRole")
@@ -55,22 +55,22 @@ def test_trust_that_names_the_account_needs_the_callers_permission(
     assert assume(simulator, keys, arn)
 
 
-def test_trust_in_another_account_needs_the_callers_permission(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_trust_in_another_account_needs_the_callers_permission(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", account_id=THERE, trust_policy=simulator.chain_trust(SOURCE, SESSION, ROOT))
     assert arn == f"arn:aws:iam::{THERE}:role/chained"
     assert refusal(simulator, keys, arn) == denied(arn)
     simulator.permit_chaining(SOURCE, [f"arn:aws:iam::{THERE}:role/chai*"])
-    answer = assume(simulator, keys, arn)
-    client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, **keys_of(answer))
+    response = assume(simulator, keys, arn)
+    client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, **keys_of(response))
     identity = client.get_caller_identity()
     client.close()
     assert (identity["Account"], identity["Arn"]) == (THERE, f"arn:aws:sts::{THERE}:assumed-role/chained/hop")
-    assert identity["UserId"] == answer["AssumedRoleUser"]["AssumedRoleId"]
+    assert identity["UserId"] == response["AssumedRoleUser"]["AssumedRoleId"]
 
 
-def test_trust_in_another_account_that_names_another_principal_denies(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_trust_in_another_account_that_names_another_principal_denies(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     arn = simulator.create_role(
         "chained", account_id=THERE, trust_policy=simulator.chain_trust(f"arn:aws:iam::{THERE}:root")
     )
@@ -78,8 +78,8 @@ def test_trust_in_another_account_that_names_another_principal_denies(simulator:
     assert simulator.sts.calls[-1].reason.startswith("the trust policy does not allow sts:AssumeRole")
 
 
-def test_roles_of_the_same_name_in_two_accounts_are_different(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_roles_of_the_same_name_in_two_accounts_are_different(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     here = simulator.create_role("twin", trust_policy=simulator.chain_trust(SOURCE))
     there = simulator.create_role(
         "twin", account_id=THERE, trust_policy=simulator.chain_trust(SOURCE, condition={"StringEquals": {"a:b": "c"}})
@@ -88,37 +88,41 @@ def test_roles_of_the_same_name_in_two_accounts_are_different(simulator: Sandbox
     assert refusal(simulator, keys, there) == denied(there)
 
 
-def test_chain_across_partitions_is_denied(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, "*")
+def test_chain_across_partitions_is_denied(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, "*")
     arn = simulator.create_role("chained", partition="aws-cn", trust_policy=simulator.chain_trust(HERE, "*"))
     assert arn == f"arn:aws-cn:iam::{HERE}:role/chained"
     assert refusal(simulator, keys, arn) == denied(arn)
     assert "partition" in simulator.sts.calls[-1].reason
 
 
-def test_missing_role_is_denied_like_a_role_that_does_not_trust(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_missing_role_is_denied_like_a_role_that_does_not_trust(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     arn = f"arn:aws:iam::{THERE}:role/nobody"
     assert refusal(simulator, keys, arn) == denied(arn)
     assert simulator.sts.calls[-1].reason == "the role does not exist"
 
 
-def test_web_identity_role_cannot_be_assumed_by_chaining(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_web_identity_role_cannot_be_assumed_by_chaining(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     assert refusal(simulator, keys, simulator.role_arn) == denied(simulator.role_arn)
 
 
 @pytest.mark.parametrize("principal", [SOURCE, SESSION, ROOT])
-def test_deny_in_the_callers_own_policies_takes_precedence(simulator: Sandbox, asker: Asker, principal: str) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_deny_in_the_callers_own_policies_takes_precedence(
+    simulator: Sandbox, exchanger: Exchanger, principal: str
+) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
     simulator.iam.put_role_policy(RoleName="source", PolicyName="no", PolicyDocument=policy("Deny", resource=arn))
     assert refusal(simulator, keys, arn) == denied(arn)
     assert "denies" in simulator.sts.calls[-1].reason
 
 
-def test_attached_policy_counts_like_an_inline_one_with_its_default_version(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_attached_policy_counts_like_an_inline_one_with_its_default_version(
+    simulator: Sandbox, exchanger: Exchanger
+) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     made = simulator.iam.create_policy(PolicyName="chaining", PolicyDocument=policy("Allow", "sts:Assume*"))["Policy"][
         "Arn"
@@ -135,9 +139,9 @@ def test_attached_policy_counts_like_an_inline_one_with_its_default_version(simu
     ("principal", "is_bounded"), [(ROOT, True), (SOURCE, True), (SESSION, False)], ids=["root", "role", "session"]
 )
 def test_session_policy_limits_every_grant_except_one_to_the_session_itself(
-    simulator: Sandbox, asker: Asker, principal: str, *, is_bounded: bool
+    simulator: Sandbox, exchanger: Exchanger, principal: str, *, is_bounded: bool
 ) -> None:
-    keys = source(simulator, asker, EVERY_ROLE, Policy=policy("Allow", "s3:*"))
+    keys = source(simulator, exchanger, EVERY_ROLE, Policy=policy("Allow", "s3:*"))
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(principal))
     if is_bounded:
         assert refusal(simulator, keys, arn) == denied(arn)
@@ -146,20 +150,20 @@ def test_session_policy_limits_every_grant_except_one_to_the_session_itself(
         assert assume(simulator, keys, arn)
 
 
-def test_session_policy_that_covers_the_role_allows_it(simulator: Sandbox, asker: Asker) -> None:
+def test_session_policy_that_covers_the_role_allows_it(simulator: Sandbox, exchanger: Exchanger) -> None:
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
-    assert assume(simulator, source(simulator, asker, EVERY_ROLE, Policy=policy("Allow", resource=arn)), arn)
+    assert assume(simulator, source(simulator, exchanger, EVERY_ROLE, Policy=policy("Allow", resource=arn)), arn)
     made = simulator.iam.create_policy(PolicyName="bound", PolicyDocument=policy("Allow"))["Policy"]["Arn"]
-    assert assume(simulator, source(simulator, asker, EVERY_ROLE, PolicyArns=[{"arn": made}]), arn)
+    assert assume(simulator, source(simulator, exchanger, EVERY_ROLE, PolicyArns=[{"arn": made}]), arn)
     nowhere = [{"arn": "arn:aws:iam::aws:policy/NoSuchPolicy"}]
-    assert refusal(simulator, source(simulator, asker, EVERY_ROLE, PolicyArns=nowhere), arn) == denied(arn)
+    assert refusal(simulator, source(simulator, exchanger, EVERY_ROLE, PolicyArns=nowhere), arn) == denied(arn)
     simulator.iam.delete_policy(PolicyArn=made)
 
 
-def test_permissions_boundary_limits_permissions(simulator: Sandbox, asker: Asker) -> None:
+def test_permissions_boundary_limits_permissions(simulator: Sandbox, exchanger: Exchanger) -> None:
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     made = simulator.iam.create_policy(PolicyName="boundary", PolicyDocument=policy("Allow", "s3:*"))["Policy"]["Arn"]
-    keys = source(simulator, asker, EVERY_ROLE)
+    keys = source(simulator, exchanger, EVERY_ROLE)
     simulator.iam.put_role_permissions_boundary(RoleName="source", PermissionsBoundary=made)
     assert refusal(simulator, keys, arn) == denied(arn)
     assert "boundary" in simulator.sts.calls[-1].reason
@@ -167,8 +171,8 @@ def test_permissions_boundary_limits_permissions(simulator: Sandbox, asker: Aske
     assert assume(simulator, keys, arn)
 
 
-def test_deleted_source_role_has_no_permissions(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+def test_deleted_source_role_has_no_permissions(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger, EVERY_ROLE)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(ROOT))
     simulator.iam.delete_role_policy(RoleName="source", PolicyName="chaining")
     simulator.iam.delete_role(RoleName="source")
@@ -205,9 +209,9 @@ def test_iam_user_of_another_account_needs_trust_and_permission(simulator: Sandb
 
 @pytest.mark.parametrize("condition", [{"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/so*"}}, {}])
 def test_principal_keys_contain_the_role_and_its_account(
-    simulator: Sandbox, asker: Asker, condition: dict[str, Any]
+    simulator: Sandbox, exchanger: Exchanger, condition: dict[str, Any]
 ) -> None:
-    keys = source(simulator, asker, EVERY_ROLE)
+    keys = source(simulator, exchanger, EVERY_ROLE)
     condition = {"StringEquals": {"AWS:principalaccount": HERE}, **condition}
     arn = simulator.create_role(
         "chained", account_id=THERE, trust_policy=simulator.chain_trust(ROOT, condition=condition)
@@ -218,8 +222,8 @@ def test_principal_keys_contain_the_role_and_its_account(
     assert refusal(simulator, keys, arn) == denied(arn)
 
 
-def test_external_id_must_match(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_external_id_must_match(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger)
     trust = simulator.chain_trust(SOURCE, condition={"StringEquals": {"sts:ExternalId": "agreed:with/x"}})
     arn = simulator.create_role("chained", trust_policy=trust)
     assert assume(simulator, keys, arn, ExternalId="agreed:with/x")
@@ -229,40 +233,40 @@ def test_external_id_must_match(simulator: Sandbox, asker: Asker) -> None:
     assert "guessed-at" not in repr(simulator.sts.calls)
 
 
-def test_chained_session_lasts_at_most_one_hour(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_chained_session_lasts_at_most_one_hour(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE), max_session=timedelta(hours=12))
     assert assume(simulator, keys, arn, DurationSeconds=3600)
-    answer = refusal(simulator, keys, arn, DurationSeconds=3601)
-    assert (answer.code, answer.status) == ("ValidationError", 400)
-    assert answer.message.endswith("exceeds the 1 hour session limit for roles assumed by role chaining")
+    response = refusal(simulator, keys, arn, DurationSeconds=3601)
+    assert (response.code, response.status) == ("ValidationError", 400)
+    assert response.message.endswith("exceeds the 1 hour session limit for roles assumed by role chaining")
 
 
-def test_expired_source_session_is_refused(simulator: Sandbox, asker: Asker, clock: ShiftedClock) -> None:
-    keys = source(simulator, asker, DurationSeconds=900)
+def test_expired_source_session_is_refused(simulator: Sandbox, exchanger: Exchanger, clock: ShiftedClock) -> None:
+    keys = source(simulator, exchanger, DurationSeconds=900)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE))
     clock.offset = timedelta(seconds=901)
-    answer = refusal(simulator, keys, arn)
-    assert (answer.code, answer.status) == ("ExpiredToken", 403)
-    assert answer.message == "The security token included in the request is expired"
+    response = refusal(simulator, keys, arn)
+    assert (response.code, response.status) == ("ExpiredToken", 403)
+    assert response.message == "The security token included in the request is expired"
     assert simulator.sts.calls[-1].caller_arn == SESSION
 
 
-def test_faults_of_chained_exchanges_have_a_queue_of_their_own(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_faults_of_chained_exchanges_have_a_queue_of_their_own(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE))
     simulator.sts.script(faults.THROTTLING, action="AssumeRole")
-    assert asker.exchange()
+    assert exchanger.exchange()
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         assume(simulator, keys, arn)
     assert refused(caught.value).code == "Throttling"
 
 
-def test_unreadable_stored_trust_policy_denies(simulator: Sandbox, asker: Asker) -> None:
-    keys = source(simulator, asker)
+def test_unreadable_stored_trust_policy_denies(simulator: Sandbox, exchanger: Exchanger) -> None:
+    keys = source(simulator, exchanger)
     arn = simulator.create_role("odd")
     role = iam_backends[simulator.account_id]["aws"].get_role("odd")
     role.assume_role_policy_document = '{"Version": "2012-10-17"}'  # moto's API would refuse it
-    assert asker.refusal(RoleArn=arn).code == "AccessDenied"
+    assert exchanger.refusal(RoleArn=arn).code == "AccessDenied"
     assert refusal(simulator, keys, arn) == denied(arn)
     assert all("Statement" in call.reason for call in simulator.sts.calls[-2:])

@@ -12,18 +12,18 @@ import botocore.parsers
 import pytest
 
 from sandbox.aws import chain_faults, faults
-from tests.sandbox.chains import SOURCE, assume, refusal
+from tests.sandbox.role_chains import SOURCE, assume, refusal
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
-    from tests.sandbox.asking import Asker
+    from tests.sandbox.sts_client import Exchanger
 
 REFUSALS = [*vars(faults).values(), *vars(chain_faults).values()]
 
 
 @pytest.fixture
-def keys(simulator: Sandbox, asker: Asker) -> dict[str, str]:
-    return asker.keys(RoleArn=simulator.create_role("source"))
+def keys(simulator: Sandbox, exchanger: Exchanger) -> dict[str, str]:
+    return exchanger.keys(RoleArn=simulator.create_role("source"))
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_scripted_refusal_arrives_and_the_next_call_succeeds(
     simulator: Sandbox, keys: dict[str, str], arn: str, fault: faults.Refuse
 ) -> None:
     script(simulator, fault)
-    answer = refusal(simulator, keys, arn)
-    assert (answer.code, answer.message, answer.status) == (fault.code, fault.message, fault.status)
+    response = refusal(simulator, keys, arn)
+    assert (response.code, response.message, response.status) == (fault.code, fault.message, fault.status)
     assert (simulator.sts.calls[-1].outcome, simulator.sts.calls[-1].fault) == (fault.code, "Refuse")
     assert simulator.sts.calls[-1].caller_arn.endswith(":assumed-role/source/demo.app")
     assert assume(simulator, keys, arn)

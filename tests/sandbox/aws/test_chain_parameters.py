@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.asking import Asker, keys_of
-from tests.sandbox.chains import SOURCE, assume, refusal, tags
+from tests.sandbox.role_chains import SOURCE, assume, refusal, tags
+from tests.sandbox.sts_client import Exchanger, keys_of
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
@@ -18,8 +18,8 @@ MANY = {f"key{number}": "" for number in range(51)}
 
 
 @pytest.fixture
-def keys(simulator: Sandbox, asker: Asker) -> dict[str, str]:
-    return asker.keys(RoleArn=simulator.create_role("source"))
+def keys(simulator: Sandbox, exchanger: Exchanger) -> dict[str, str]:
+    return exchanger.keys(RoleArn=simulator.create_role("source"))
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def arn(simulator: Sandbox) -> str:
 def test_parameter_outside_the_model_is_a_validation_error(
     simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
 ) -> None:
-    answer = refusal(simulator, keys, arn, **parameters)
-    assert (answer.code, answer.status) == ("ValidationError", 400)
-    assert message in answer.message
+    response = refusal(simulator, keys, arn, **parameters)
+    assert (response.code, response.status) == ("ValidationError", 400)
+    assert message in response.message
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_parameter_outside_the_model_is_a_validation_error(
 def test_tags_that_violate_a_rule_are_an_invalid_parameter_value(
     simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
 ) -> None:
-    answer = refusal(simulator, keys, arn, **parameters)
-    assert (answer.code, answer.message, answer.status) == ("InvalidParameterValue", message, 400)
+    response = refusal(simulator, keys, arn, **parameters)
+    assert (response.code, response.message, response.status) == ("InvalidParameterValue", message, 400)
 
 
 @pytest.mark.parametrize(
@@ -129,29 +129,29 @@ def test_record_has_the_request_without_tag_values_and_external_id(
 
 
 def test_malformed_session_policy_is_refused(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
-    answer = refusal(simulator, keys, arn, Policy="{bad")
-    assert (answer.code, answer.status) == ("MalformedPolicyDocument", 400)
+    response = refusal(simulator, keys, arn, Policy="{bad")
+    assert (response.code, response.status) == ("MalformedPolicyDocument", 400)
 
 
 def test_tags_with_too_large_a_packed_size_are_refused_with_their_share(
     simulator: Sandbox, keys: dict[str, str], arn: str
 ) -> None:
     nine = tags(**{f"T{number}": "a" * 250 for number in range(9)})
-    answer = refusal(simulator, keys, arn, Tags=nine)
-    assert (answer.code, answer.status) == ("PackedPolicyTooLarge", 400)
-    assert answer.message == "Packed size of session tags consumes 504% of allotted space."
+    response = refusal(simulator, keys, arn, Tags=nine)
+    assert (response.code, response.status) == ("PackedPolicyTooLarge", 400)
+    assert response.message == "Packed size of session tags consumes 504% of allotted space."
 
 
 def test_sizes_of_policies_and_tags_are_added(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
     policy = '{"Version": "2012-10-17", "Statement": []}'.ljust(1024)
     assert assume(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 177))["PackedPolicySize"] == 90
-    answer = refusal(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
-    assert answer.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
+    response = refusal(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
+    assert response.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
 
 
-def test_inherited_tags_count_in_the_packed_size(simulator: Sandbox, asker: Asker) -> None:
-    source = asker.keys(RoleArn=simulator.create_role("source"))
+def test_inherited_tags_count_in_the_packed_size(simulator: Sandbox, exchanger: Exchanger) -> None:
+    source = exchanger.keys(RoleArn=simulator.create_role("source"))
     middle = simulator.create_role("middle", trust_policy=simulator.chain_trust(SOURCE))
     last = simulator.create_role("chained", trust_policy=simulator.chain_trust(middle))
-    answer = assume(simulator, source, middle, Tags=tags(key="v" * 222), TransitiveTagKeys=["key"])
-    assert assume(simulator, keys_of(answer), last)["PackedPolicySize"] == 50
+    response = assume(simulator, source, middle, Tags=tags(key="v" * 222), TransitiveTagKeys=["key"])
+    assert assume(simulator, keys_of(response), last)["PackedPolicySize"] == 50

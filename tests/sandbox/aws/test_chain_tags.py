@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.asking import Asker, keys_of
-from tests.sandbox.chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal, tags
+from tests.sandbox.role_chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal, tags
+from tests.sandbox.sts_client import Exchanger, keys_of
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
@@ -21,8 +21,8 @@ CONFLICT = (
 
 
 @pytest.fixture
-def keys(simulator: Sandbox, asker: Asker) -> dict[str, str]:
-    return asker.keys(RoleArn=simulator.create_role("source", may_assume=[EVERY_ROLE]))
+def keys(simulator: Sandbox, exchanger: Exchanger) -> dict[str, str]:
+    return exchanger.keys(RoleArn=simulator.create_role("source", may_assume=[EVERY_ROLE]))
 
 
 def statement(*actions: str, effect: str = "Allow", condition: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -185,14 +185,14 @@ def test_transitive_tags_are_inherited_along_a_chain_of_three(simulator: Sandbox
     third = simulator.create_role(
         "third", trust_policy=simulator.chain_trust(MIDDLE, condition={"StringEquals": wanted}), may_assume=[EVERY_ROLE]
     )
-    answer = assume(simulator, middle, third, Tags=tags(Sun="4"))
-    assert answer["PackedPolicySize"] >= 1
+    response = assume(simulator, middle, third, Tags=tags(Sun="4"))
+    assert response["PackedPolicySize"] >= 1
     inherited = {"aws:PrincipalTag/Star": "1", "aws:PrincipalTag/Heart": "2", "aws:PrincipalTag/Sun": "4"}
     trust = simulator.chain_trust(
         third, condition={"StringEquals": inherited, "Null": {"aws:PrincipalTag/Plain": "true"}}
     )
     last = simulator.create_role("last", trust_policy=trust, account_id=THERE)
-    end = keys_of(assume(simulator, keys_of(answer), last))
+    end = keys_of(assume(simulator, keys_of(response), last))
     kept = {"StringEquals": {"aws:PrincipalTag/Star": "1"}, "Null": {"aws:PrincipalTag/Sun": "true"}}
     final = simulator.create_role("final", account_id=THERE, trust_policy=simulator.chain_trust(last, condition=kept))
     assert assume(simulator, end, final)
@@ -210,8 +210,8 @@ def test_inherited_tags_need_tag_session_on_the_next_role_too(simulator: Sandbox
 def test_inherited_tag_cannot_be_overridden(simulator: Sandbox, keys: dict[str, str], key: str) -> None:
     middle = chain_of_two(simulator, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
     arn = simulator.create_role("third", trust_policy=simulator.chain_trust(MIDDLE))
-    answer = refusal(simulator, middle, arn, Tags=tags(**{key: "blue"}))
-    assert (answer.code, answer.message, answer.status) == ("InvalidParameterValue", CONFLICT, 400)
+    response = refusal(simulator, middle, arn, Tags=tags(**{key: "blue"}))
+    assert (response.code, response.message, response.status) == ("InvalidParameterValue", CONFLICT, 400)
     assert assume(simulator, middle, arn, Tags=tags(other="x"))
 
 
@@ -243,9 +243,9 @@ def test_source_identity_is_inherited_and_cannot_be_changed(simulator: Sandbox, 
     arn = simulator.create_role("third", trust_policy=trust)
     assert assume(simulator, middle, arn)["SourceIdentity"] == "alice"
     assert assume(simulator, middle, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
-    answer = refusal(simulator, middle, arn, SourceIdentity="bob")
-    assert (answer.code, answer.status) == ("ValidationError", 400)
-    assert answer.message == "The source identity is already set for this assume role session"
+    response = refusal(simulator, middle, arn, SourceIdentity="bob")
+    assert (response.code, response.status) == ("ValidationError", 400)
+    assert response.message == "The source identity is already set for this assume role session"
 
 
 def test_inherited_source_identity_needs_its_permission_on_the_next_role_too(

@@ -11,7 +11,7 @@ import botocore.exceptions
 import pytest
 
 from sandbox import Sandbox, StsServer
-from tests.sandbox.asking import Asker, Refused, ShiftedClock, refused, unsigned_client
+from tests.sandbox.sts_client import Exchanger, Refused, ShiftedClock, refused, unsigned_client
 
 
 def caller_identity(simulator: Sandbox, keys: dict[str, str]) -> dict[str, Any] | Refused:
@@ -25,79 +25,79 @@ def caller_identity(simulator: Sandbox, keys: dict[str, str]) -> dict[str, Any] 
     return identity
 
 
-def test_response_is_complete(simulator: Sandbox, asker: Asker) -> None:
+def test_response_is_complete(simulator: Sandbox, exchanger: Exchanger) -> None:
     before = datetime.now(UTC)
-    answer = asker.exchange(RoleSessionName="demo.app")
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
-    assert answer["AssumedRoleUser"]["AssumedRoleId"].endswith(":demo.app")
-    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:demo:app"
-    assert answer["Provider"] == simulator.issuer.issuer
-    assert answer["Audience"] == "sts.amazonaws.com"
-    assert answer["Credentials"]["AccessKeyId"].startswith("ASIA")
-    assert timedelta(minutes=59) < answer["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
-    assert "PackedPolicySize" not in answer
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    response = exchanger.exchange(RoleSessionName="demo.app")
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
+    assert response["AssumedRoleUser"]["AssumedRoleId"].endswith(":demo.app")
+    assert response["SubjectFromWebIdentityToken"] == "system:serviceaccount:demo:app"
+    assert response["Provider"] == simulator.issuer.issuer
+    assert response["Audience"] == "sts.amazonaws.com"
+    assert response["Credentials"]["AccessKeyId"].startswith("ASIA")
+    assert timedelta(minutes=59) < response["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
+    assert "PackedPolicySize" not in response
+    headers = response["ResponseMetadata"]["HTTPHeaders"]
     assert headers["date"].endswith("GMT")
-    assert headers["x-amzn-requestid"] == answer["ResponseMetadata"]["RequestId"] == simulator.sts.calls[0].request_id
+    assert headers["x-amzn-requestid"] == response["ResponseMetadata"]["RequestId"] == simulator.sts.calls[0].request_id
 
 
-def test_duration_is_honoured(asker: Asker) -> None:
+def test_duration_is_honoured(exchanger: Exchanger) -> None:
     before = datetime.now(UTC)
-    answer = asker.exchange(DurationSeconds=900)
-    assert abs(answer["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
+    response = exchanger.exchange(DurationSeconds=900)
+    assert abs(response["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
 
 
-def test_session_policies_are_accepted_and_measured(asker: Asker) -> None:
+def test_session_policies_are_accepted_and_measured(exchanger: Exchanger) -> None:
     arns = [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]
-    answer = asker.exchange(Policy='{"Version": "2012-10-17", "Statement": []}', PolicyArns=arns)
-    assert answer["PackedPolicySize"] >= 1
+    response = exchanger.exchange(Policy='{"Version": "2012-10-17", "Statement": []}', PolicyArns=arns)
+    assert response["PackedPolicySize"] >= 1
 
 
 @pytest.mark.parametrize("audience", [["sts.amazonaws.com"], ["other", "sts.amazonaws.com"], "sts.amazonaws.com"])
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 def test_every_valid_token_is_accepted(
-    simulator: Sandbox, asker: Asker, audience: str | list[str], algorithm: str
+    simulator: Sandbox, exchanger: Exchanger, audience: str | list[str], algorithm: str
 ) -> None:
     token = simulator.issuer.mint(audience=audience, algorithm=algorithm)
-    assert asker.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
+    assert exchanger.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
 
 
-def test_role_in_another_partition_gets_its_own_arn(simulator: Sandbox, asker: Asker) -> None:
+def test_role_in_another_partition_gets_its_own_arn(simulator: Sandbox, exchanger: Exchanger) -> None:
     iam = simulator.boto3_client("iam", region_name="cn-north-1")
     provider = iam.create_open_id_connect_provider(Url=simulator.issuer.issuer, ClientIDList=["sts.amazonaws.com"])
     policy = simulator.trust_policy()
     policy["Statement"][0]["Principal"]["Federated"] = provider["OpenIDConnectProviderArn"]
     role = iam.create_role(RoleName="china", AssumeRolePolicyDocument=str(policy).replace("'", '"'))
     iam.close()
-    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws-cn:sts::123456789012:assumed-role/china/demo.app"
+    response = exchanger.exchange(RoleArn=role["Role"]["Arn"])
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws-cn:sts::123456789012:assumed-role/china/demo.app"
 
 
-def test_role_with_a_path_is_found(simulator: Sandbox, asker: Asker) -> None:
+def test_role_with_a_path_is_found(simulator: Sandbox, exchanger: Exchanger) -> None:
     policy = str(simulator.trust_policy()).replace("'", '"')
     role = simulator.iam.create_role(RoleName="deep", Path="/team/a/", AssumeRolePolicyDocument=policy)
-    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/deep/demo.app"
+    response = exchanger.exchange(RoleArn=role["Role"]["Arn"])
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/deep/demo.app"
 
 
-def test_credentials_work_on_a_moto_service(simulator: Sandbox, asker: Asker) -> None:
-    s3 = simulator.boto3_client("s3", **asker.keys())
+def test_credentials_work_on_a_moto_service(simulator: Sandbox, exchanger: Exchanger) -> None:
+    s3 = simulator.boto3_client("s3", **exchanger.keys())
     s3.create_bucket(Bucket="proof", CreateBucketConfiguration={"LocationConstraint": simulator.region})
     s3.put_object(Bucket="proof", Key="key", Body=b"content")
     assert s3.get_object(Bucket="proof", Key="key")["Body"].read() == b"content"
     s3.close()
 
 
-def test_caller_identity_is_the_assumed_role(simulator: Sandbox, asker: Asker) -> None:
-    identity = caller_identity(simulator, asker.keys(RoleSessionName="who.am.i"))
+def test_caller_identity_is_the_assumed_role(simulator: Sandbox, exchanger: Exchanger) -> None:
+    identity = caller_identity(simulator, exchanger.keys(RoleSessionName="who.am.i"))
     assert isinstance(identity, dict)
     assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/who.am.i"
     assert identity["UserId"].endswith(":who.am.i")
     assert identity["Account"] == simulator.account_id
 
 
-def test_expired_credentials_are_refused(simulator: Sandbox, asker: Asker, clock: ShiftedClock) -> None:
-    keys = asker.keys(DurationSeconds=900)
+def test_expired_credentials_are_refused(simulator: Sandbox, exchanger: Exchanger, clock: ShiftedClock) -> None:
+    keys = exchanger.keys(DurationSeconds=900)
     clock.offset = timedelta(seconds=901)
     expected = Refused(code="ExpiredToken", message="The security token included in the request is expired", status=403)
     assert caller_identity(simulator, keys) == expected
@@ -111,10 +111,12 @@ def test_expired_credentials_are_refused(simulator: Sandbox, asker: Asker, clock
         ({"aws_session_token": "mangled"}, "InvalidClientTokenId"),
     ],
 )
-def test_wrong_credentials_are_refused(simulator: Sandbox, asker: Asker, change: dict[str, str], code: str) -> None:
-    answer = caller_identity(simulator, asker.keys() | change)
-    assert isinstance(answer, Refused)
-    assert (answer.code, answer.status) == (code, 403)
+def test_wrong_credentials_are_refused(
+    simulator: Sandbox, exchanger: Exchanger, change: dict[str, str], code: str
+) -> None:
+    response = caller_identity(simulator, exchanger.keys() | change)
+    assert isinstance(response, Refused)
+    assert (response.code, response.status) == (code, 403)
 
 
 def test_unsigned_caller_identity_is_refused(simulator: Sandbox) -> None:
@@ -137,14 +139,14 @@ def test_session_lifetime_shortens_sessions(simulator: Sandbox) -> None:
     short = timedelta(seconds=20)
     with StsServer(account=simulator.account, addresses=simulator.addresses, session_lifetime=short) as sts:
         client = unsigned_client(simulator, endpoint=sts.url)
-        issued = Asker(simulator, client).exchange(DurationSeconds=3600)["Credentials"]
+        issued = Exchanger(simulator, client).exchange(DurationSeconds=3600)["Credentials"]
         client.close()
     assert timedelta(seconds=17) < issued["Expiration"] - datetime.now(UTC) <= timedelta(seconds=20)
 
 
-def test_calls_are_recorded_without_the_token(simulator: Sandbox, asker: Asker) -> None:
+def test_calls_are_recorded_without_the_token(simulator: Sandbox, exchanger: Exchanger) -> None:
     token = simulator.issuer.mint()
-    asker.exchange(WebIdentityToken=token, DurationSeconds=1200)
+    exchanger.exchange(WebIdentityToken=token, DurationSeconds=1200)
     (call,) = simulator.sts.calls
     assert call.action == "AssumeRoleWithWebIdentity"
     assert (call.role_arn, call.session_name, call.duration_seconds) == (simulator.role_arn, "demo.app", 1200)
@@ -153,17 +155,19 @@ def test_calls_are_recorded_without_the_token(simulator: Sandbox, asker: Asker) 
     assert token not in repr(call)
 
 
-def test_record_of_a_refused_call_has_the_reason_that_the_response_lacks(simulator: Sandbox, asker: Asker) -> None:
+def test_record_of_a_refused_call_has_the_reason_that_the_response_lacks(
+    simulator: Sandbox, exchanger: Exchanger
+) -> None:
     token = simulator.issuer.mint(service_account="other")
-    refusal = asker.refusal(WebIdentityToken=token)
+    refusal = exchanger.refusal(WebIdentityToken=token)
     (call,) = simulator.sts.calls
     assert call.outcome == "AccessDenied"
     assert "found system:serviceaccount:demo:other" in call.reason
     assert "other" not in refusal.message
 
 
-def test_waiting_for_calls_ends_when_they_arrive_or_at_the_timeout(simulator: Sandbox, asker: Asker) -> None:
-    threading.Thread(target=asker.exchange).start()
+def test_waiting_for_calls_ends_when_they_arrive_or_at_the_timeout(simulator: Sandbox, exchanger: Exchanger) -> None:
+    threading.Thread(target=exchanger.exchange).start()
     assert len(simulator.sts.wait_for_calls(1)) == 1
     with pytest.raises(TimeoutError, match="1 of 2"):
         simulator.sts.wait_for_calls(2, timeout=timedelta(milliseconds=10))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.config
 import botocore.exceptions
 
-from tests.sandbox.asking import Refused, refused
+from tests.sandbox.sts_client import Refused, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,19 +31,19 @@ def assume(
     )
     client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, config=config, **keys)
     try:
-        answer: dict[str, Any] = client.assume_role(RoleArn=role_arn, **{"RoleSessionName": "hop", **parameters})
+        response: dict[str, Any] = client.assume_role(RoleArn=role_arn, **{"RoleSessionName": "hop", **parameters})
     finally:
         client.close()
-    return answer
+    return response
 
 
 def refusal(simulator: Sandbox, keys: Mapping[str, str], role_arn: str, **parameters: Any) -> Refused:  # noqa: ANN401 - the API's
     """Return the error of a call that must fail."""
     try:
-        answer = assume(simulator, keys, role_arn, **parameters)
+        response = assume(simulator, keys, role_arn, **parameters)
     except botocore.exceptions.ClientError as error:
         return refused(error)
-    raise AssertionError(f"STS issued a session: {answer['AssumedRoleUser']}")
+    raise AssertionError(f"STS issued a session: {response['AssumedRoleUser']}")
 
 
 def denied(role_arn: str, action: str = "sts:AssumeRole", caller: str = SESSION) -> Refused:

@@ -53,7 +53,7 @@ def unsigned_client(simulator: Sandbox, *, read_timeout_seconds: float = 5, endp
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Exchanger:
     """Exchanges tokens of the simulator's issuer. Keyword arguments replace request parameters."""
 
     simulator: Sandbox
@@ -64,25 +64,25 @@ class Asker:
         request: dict[str, object] = {"RoleArn": self.simulator.role_arn, "RoleSessionName": "demo.app"}
         if "WebIdentityToken" not in parameters:
             request["WebIdentityToken"] = self.simulator.issuer.mint()
-        answer: dict[str, Any] = self.client.assume_role_with_web_identity(**{**request, **parameters})
-        return answer
+        response: dict[str, Any] = self.client.assume_role_with_web_identity(**{**request, **parameters})
+        return response
 
     def refusal(self, **parameters: object) -> Refused:
         """Return the error of an exchange that must fail."""
         try:
-            answer = self.exchange(**parameters)
+            response = self.exchange(**parameters)
         except botocore.exceptions.ClientError as error:
             return refused(error)
-        raise AssertionError(f"STS issued a session: {answer['AssumedRoleUser']}")
+        raise AssertionError(f"STS issued a session: {response['AssumedRoleUser']}")
 
     def keys(self, **parameters: object) -> dict[str, str]:
         """Exchange a token. Return the credentials as options for a boto3 client."""
         return keys_of(self.exchange(**parameters))
 
 
-def keys_of(answer: Mapping[str, Any]) -> dict[str, str]:
+def keys_of(response: Mapping[str, Any]) -> dict[str, str]:
     """Return the credentials in a response as options for a boto3 client."""
-    issued = answer["Credentials"]
+    issued = response["Credentials"]
     return {
         "aws_access_key_id": issued["AccessKeyId"],
         "aws_secret_access_key": issued["SecretAccessKey"],
