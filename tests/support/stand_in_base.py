@@ -116,8 +116,8 @@ def _undo_debians_layout(library: Path) -> None:
     for module in (library / "sysconfig.py", library / "sysconfig/__init__.py"):
         if module.exists() and "posix_local" in (text := module.read_text()):
             module.write_text(text.replace("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'"))
-            place = f"/usr/local/lib/{library.name}/site-packages"
-            (library / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({place!r})\n")
+            directory = f"/usr/local/lib/{library.name}/site-packages"
+            (library / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({directory!r})\n")
 
 
 def _lay_out_records(root: Path) -> None:
@@ -125,10 +125,10 @@ def _lay_out_records(root: Path) -> None:
     (root / "var/lib/dpkg/info").mkdir(parents=True)
     for path in (_DPKG / "status", _DPKG / "info/format", *_DPKG.glob("info/*.list")):
         shutil.copy(path, root / path.relative_to("/"))
-    for licence in Path("/usr/share/doc").glob("*/copyright"):
-        place = root / licence.relative_to("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(licence, place)
+    for license_file in Path("/usr/share/doc").glob("*/copyright"):
+        target = root / license_file.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(license_file, target)
     _copy(_CA_BUNDLE, root)
     shutil.copyfile("/etc/os-release", root / "etc/os-release")
 

@@ -41,7 +41,7 @@ def test_response_is_complete(simulator: Sandbox, exchanger: Exchanger) -> None:
     assert headers["x-amzn-requestid"] == response["ResponseMetadata"]["RequestId"] == simulator.sts.calls[0].request_id
 
 
-def test_duration_is_honoured(exchanger: Exchanger) -> None:
+def test_requested_duration_is_used(exchanger: Exchanger) -> None:
     before = datetime.now(UTC)
     response = exchanger.exchange(DurationSeconds=900)
     assert abs(response["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
