@@ -58,7 +58,7 @@ def operator(tools: Containers, built: Built, tmp_path: Path) -> Operator:
 def test_help_is_the_default_and_every_verb_has_help(operator: Operator) -> None:
     ended = operator.run()
     assert ended.code == 0, ended.err
-    verbs = re.findall(r"^    (\w+) ", ended.out.partition("verbs:")[2].partition("settings:")[0], re.MULTILINE)
+    verbs = re.findall(r"^    (\w+) ", ended.out.partition("Settings:")[0], re.MULTILINE)
     assert set(verbs) >= {"run", "doctor", "issuer", "trust", "inject"}
     for verb in (("issuer", "check"), ("issuer", "render"), ("trust", "lint"), *((verb,) for verb in verbs)):
         ended = operator.run(*verb, "--help")
