@@ -53,7 +53,7 @@ def measure(repeats: int) -> Sequence[Row | Skipped]:
     try:
         with containers() as tools, tempfile.TemporaryDirectory(prefix="broker-bench-") as directory:
             make_base(tools)
-            image = build(tools, "measured", copy_tree(ROOT, Path(directory, "tree")))
+            image = build(tools, "measured", copy_tree(ROOT, Path(directory, "tree")), target="sidecar")
             size = int(tools.podman("image", "inspect", "--format", "{{.Size}}", image)) / _BYTES_A_MB
             return [
                 _first_credentials(tools, image, repeats),

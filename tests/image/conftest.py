@@ -58,7 +58,8 @@ def built(tools: Containers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for path in elsewhere.rglob("*"):
         os.utime(path, (0, 0))
     try:
-        sidecar, again = build(tools, "first", tree), build(tools, "again", elsewhere)
+        sidecar = build(tools, "first", tree, target="sidecar")
+        again = build(tools, "again", elsewhere, target="sidecar")
         operator = build(tools, "first", tree, target="operator")
     except NoContainers as error:
         pytest.skip(f"THE IMAGES ARE NOT TESTED: {error}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[2]
-MAXIMUM_BYTES = {"sidecar": 110_000_000, "operator": 165_000_000}
+MAXIMUM_BYTES = {"sidecar": 110_000_000, "operator": 130_000_000}
 LOCKS = {"sidecar": "requirements/runtime.txt", "operator": "requirements/operator.txt"}
 NAMES = {"sidecar": "sts-federation-broker", "operator": "sts-federation-broker-operator"}
 SHELLS = {"ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "toybox", "zsh"}
