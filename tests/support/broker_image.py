@@ -77,8 +77,8 @@ def copy_tree(tree: Path, target: Path) -> Path:
 def build(tools: Containers, tag: str, tree: Path, *, target: str) -> str:
     """Build an image of a tree on the base that `make_base` created. Return its name.
 
-    `target` is a stage of the Dockerfile: "sidecar" or "operator". Without a target, old versions of buildah build every
-    stage, which takes twice as long.
+    `target` is a stage of the Dockerfile: "sidecar" or "operator". Without a target, old versions of buildah build
+    every stage, which takes twice as long.
     """
     name = f"localhost/{target}:{tag}"
     arguments = {"PYTHON_IMAGE": BASE, "PIP_NO_INDEX": "1", "VERSION": __version__}
