@@ -6,6 +6,7 @@ The lines are plain text.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def _format_time(progress: Progress, at: datetime) -> str:
 
 
 def _format_lifetime(spans: list[Lifespan]) -> str:
-    return f", valid for {(spans[-1].expires_at - spans[-1].began_at).total_seconds():.0f} s" if spans else ""
+    """Return the longest lifetime. Each one is shorter than the session by the time that its publication took."""
+    longest = max((span.expires_at - span.began_at for span in spans), default=None)
+    return f", valid for {ceil(longest.total_seconds())} s" if longest else ""
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

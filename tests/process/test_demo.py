@@ -175,7 +175,7 @@ def test_output_in_a_pipe_shows_every_actor(good_run: GoodRun) -> None:
         r" +\d+\.\d  broker   published generation 2: .*",
         r" +\d+\.\d  app      call \d+ is signed by generation 2, key ASIA\.\.\.[A-Z0-9]{4}; failed calls so far: 0",
         r"  kubelet  \d rotations? of the token, valid for 8 s",
-        r"  broker   \d generations of credentials, valid for 6 s",
+        r"  broker   \d generations of credentials, valid for [56] s",  # 5 where each publication took over a second
         r"  app      \d+ calls, 0 failed",
         r"           shortest remaining lifetime at a call: \d\.\d s",
         r"           arn:aws:sts::123456789012:assumed-role/app/demo\.app-7d9c5b6f8-x2x7k",
