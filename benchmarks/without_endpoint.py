@@ -31,13 +31,13 @@ class _Stub:
 
 
 _stub: Any = types.ModuleType("broker.serving.credentials_endpoint")
-_stub.Shelf = _stub.CredentialsApplication = _Stub
-_stub.new_token = lambda: Secret("unused-token")
+_stub.ServedCredentials = _stub.CredentialsApplication = _Stub
+_stub.generate_token = lambda: Secret("unused-token")
 sys.modules["broker.serving.credentials_endpoint"] = _stub
 
 from broker.cli import main  # noqa: E402 - only after the stub
 from broker.runtime import daemon  # noqa: E402 - only after the stub
 
 _daemon: Any = daemon
-_daemon.credentials_listener = lambda *_: _Stub()
+_daemon.open_credentials_listener = lambda *_: _Stub()
 sys.exit(main.main(["run"]))

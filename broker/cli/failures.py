@@ -51,7 +51,7 @@ def _report_in_log(error: Exception, environ: Mapping[str, str]) -> bool:
         return False
     logs.configure("json", "info")
     if isinstance(error, ConfigurationError):
-        logs.say(
+        logs.log_message(
             logging.ERROR,
             "configuration_invalid",
             f"The {_count_faults(error)}.",
@@ -59,7 +59,7 @@ def _report_in_log(error: Exception, environ: Mapping[str, str]) -> bool:
             faults=list(error.faults),
         )
     elif isinstance(error, BrokerError):
-        logs.say(logging.ERROR, "stopping", str(error), reason=error.reason)
+        logs.log_message(logging.ERROR, "stopping", str(error), reason=error.reason)
     else:
         message = "A bug ended the broker. Please report it with this traceback."
         logging.getLogger("broker").critical(message, exc_info=error, extra={"event": "bug"})

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.cli import demo_arguments, help_texts, sidecar_arguments
+from broker.cli import demo_arguments, help_texts, operator_tools, sidecar_arguments
 from broker.cli.failures import report_failure
 from broker.cli.parser import Parser
 
@@ -64,19 +64,19 @@ def _build_parser(arguments: Sequence[str]) -> Parser:
 def _add_trust(verb: Parser) -> None:
     from broker.cli import trust_arguments  # noqa: PLC0415
 
-    trust_arguments.add_verbs(verb)
+    operator_tools.add_arguments("trust", verb, trust_arguments.add_verbs)
 
 
 def _add_issuer(verb: Parser) -> None:
     from broker.cli import issuer_arguments  # noqa: PLC0415
 
-    issuer_arguments.add_verbs(verb)
+    operator_tools.add_arguments("issuer", verb, issuer_arguments.add_verbs)
 
 
 def _add_inject(verb: Parser) -> None:
     from broker.cli import inject_arguments  # noqa: PLC0415
 
-    inject_arguments.add_arguments(verb)
+    operator_tools.add_arguments("inject", verb, inject_arguments.add_arguments)
 
 
 _ADD_ARGUMENTS: dict[str, Callable[[Parser], None]] = {

@@ -10,6 +10,7 @@ import os
 import sys
 from datetime import timedelta
 
+from broker.cli import operator_tools
 from broker.cli.durations import parse_seconds
 from broker.cli.failures import complain
 from broker.core.errors import PublishError
@@ -160,7 +161,7 @@ def _token(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from broker.doctor import command  # noqa: PLC0415
 
-    question = command.Question(
-        token=options.token, policy=options.policy, profile=options.profile, as_json=options.json
-    )
-    return command.run(question, os.environ)
+    if code := operator_tools.check_doctor_policy(options.policy):
+        return code
+    chosen = command.Options(token=options.token, policy=options.policy, profile=options.profile, as_json=options.json)
+    return command.run(chosen, os.environ)

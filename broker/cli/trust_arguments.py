@@ -5,16 +5,17 @@ What the commands do is imported when one is called.
 
 from __future__ import annotations
 
+import argparse
 import os
 from typing import TYPE_CHECKING
 
 from broker.cli.parser import HelpText
+from broker.core.spelling import suggest
 
 if TYPE_CHECKING:
-    import argparse
-
     from broker.cli.parser import Parser
 
+_FORMATS = ("text", "json", "sarif")
 _VERBS = {
     "lint": HelpText(
         summary="find weaknesses in trust policies",
@@ -36,7 +37,7 @@ _VERBS = {
             "Lists for each statement the conditions that do not match, what they expect, what the token has, and\n"
             "the smallest change that makes them match. The token is not sent, verified or printed. STS also checks\n"
             "its signature, its age and the OIDC provider. Exits with 0 if the token is allowed, with 1 if it is\n"
-            "not, with 2 if the policy could not be read, and with 3 if the token cannot be used."
+            "not, with 2 if the policy could not be read, and with 3 if STS would reject it anyway."
         ),
         examples=(
             "  sts-broker trust explain --policy trust.json\n"
@@ -56,7 +57,7 @@ _VERBS = {
         examples=(
             "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
-            "    --namespace shop --service-account cart --service-account till\n"
+            "    --namespace shop --service-account cart --service-account checkout\n"
             "  sts-broker trust render --account 123456789012 --token token.jwt | sts-broker trust lint -"
         ),
     ),
@@ -77,7 +78,11 @@ def _add_lint(verb: Parser) -> None:
         "files", nargs="+", metavar="FILE", help="trust policy or Terraform plan, or - for standard input"
     )
     verb.add_argument(
-        "--format", choices=("text", "json", "sarif"), default="text", help="format of the findings (default: text)"
+        "--format",
+        type=_parse_format,
+        default="text",
+        metavar="FORMAT",
+        help="format of the findings: text, json or sarif (default: text)",
     )
     verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to expect (default: any)")
     verb.add_argument(
@@ -87,6 +92,12 @@ def _add_lint(verb: Parser) -> None:
         help="account of the roles (default: that of the OIDC provider, or of the plan)",
     )
     verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
+
+
+def _parse_format(text: str) -> str:
+    if text not in _FORMATS:
+        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(_FORMATS)}{suggest(text, _FORMATS)}")
+    return text
 
 
 def _add_explain(verb: Parser) -> None:
@@ -100,7 +111,7 @@ def _add_explain(verb: Parser) -> None:
         "--session-name",
         default="",
         metavar="NAME",
-        help="role session name (default: the one that the broker derives from the token)",
+        help="role session name (default: AWS_ROLE_SESSION_NAME, or the one that the broker derives from the token)",
     )
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -162,21 +173,21 @@ def _lint(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
 
-    question = commands.Question(
+    explain_options = commands.ExplainOptions(
         policy=options.policy,
         token=options.token,
         role_arn=options.role_arn,
         session_name=options.session_name,
         as_json=options.json,
     )
-    return commands.explain_token(question, os.environ)
+    return commands.explain_token(explain_options, os.environ)
 
 
 def _render(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
-    from broker.trust.render_request import Wanted  # noqa: PLC0415
+    from broker.trust.render_request import RenderOptions  # noqa: PLC0415
 
-    wanted = Wanted(
+    render_options = RenderOptions(
         token=options.token,
         issuer=options.issuer,
         audiences=tuple(options.audience),
@@ -186,4 +197,4 @@ def _render(options: argparse.Namespace) -> int:
         account=options.account,
         partition=options.partition,
     )
-    return commands.render_policy(wanted, os.environ)
+    return commands.render_policy(render_options, os.environ)

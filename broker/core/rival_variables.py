@@ -10,9 +10,9 @@ from typing import Final
 FULL_URI: Final = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 RELATIVE_URI: Final = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 EKS_TOKEN_DIRECTORY: Final = "/var/run/secrets/eks.amazonaws.com/"  # noqa: S105 - a path
-"""Where EKS's webhook for service accounts mounts the token that it tells SDKs of."""
+"""Where the EKS Pod Identity webhook mounts the token whose path it sets in AWS_WEB_IDENTITY_TOKEN_FILE."""
 ACCESS_KEY_ID_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AMAZON_ACCESS_KEY_ID")
-"""The second is known to Go, Java v1 and Ruby, the third to JS v2 and Ruby."""
+"""The SDKs for Go, Java v1 and Ruby also read the second name, those for JavaScript v2 and Ruby the third."""
 VARIABLES: Final = (
     *ACCESS_KEY_ID_VARIABLES,
     "AWS_SECRET_ACCESS_KEY",
@@ -33,4 +33,4 @@ VARIABLES: Final = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )
-"""All that makes an SDK look elsewhere, or belongs to what does."""
+"""All variables that make an SDK use other credentials, or that accompany such a variable."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ def suggest(name: str, known: Iterable[str], *, ignored_prefixes: tuple[str, ...
     A known name that begins with `name` is nearer than one that is only spelled like it. Upper and lower case count as
     the same letter. A prefix in `ignored_prefixes` is ignored, so that a common prefix does not make all names alike.
     """
+    import difflib  # noqa: PLC0415 - 2 ms of CPU that a correctly spelled name does not need
 
     def comparable(text: str) -> str:
         prefix = next((each for each in ignored_prefixes if text.startswith(each)), "")

@@ -1,7 +1,7 @@
-"""Which of the things that `sts-broker doctor` found is the cause, once STS has had its say. Pure.
+"""Decide which failed checks are causes and which are consequences, once STS has answered. Pure.
 
-Rules: what STS took is not wrong, whatever it looked like from here: it becomes a warning. What STS refused is put down
-to what was found to be wrong before it, where that explains the refusal; otherwise the refusal is the cause itself.
+STS has the last word. What STS accepted is not a failure, so a failed check becomes a warning. A refusal by STS follows
+from an earlier failed check if that check explains it. Otherwise the refusal is itself the cause.
 """
 
 from __future__ import annotations
@@ -10,124 +10,125 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import ExchangeUnavailable, RoleDenied, SourceRejected, TokenRejected
-from broker.doctor.checks import Outcome, causes
+from broker.doctor.checks import Outcome, find_causes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.doctor.checks import Line, Sheet
+    from broker.doctor.checks import CheckResult, Report
 
-_OF_ISSUER: Final = ("issuer", "issuer-documents", "issuer-keys", "signature")
+_ISSUER_CHECKS: Final = ("issuer", "issuer-documents", "issuer-keys", "signature")
 _NO_PROVIDER: Final = "No OpenIDConnect provider"
-_OF_THE_PROVIDER: Final = (_NO_PROVIDER, "Incorrect token audience")
-_OF_TIME: Final = ("ExpiredToken", "Token expired", "not valid yet")
-_EXPOSED: Final = "PRIVATE KEY"
-"""That is a fault whatever STS says."""
-_DISTRUSTED: Final = ("certificate is not trusted", "certificate signs itself")
-"""`issuer_check`'s words for certificates of a CA that is not known."""
-_UNREACHED: Final = "IDPCommunicationError"
+_PROVIDER_MESSAGES: Final = (_NO_PROVIDER, "Incorrect token audience")
+_TIME_MESSAGES: Final = ("ExpiredToken", "Token expired", "not valid yet")
+_PRIVATE_KEY: Final = "PRIVATE KEY"
+"""A published private key is a failure even if STS accepts the token."""
+_UNTRUSTED_CERTIFICATE: Final = ("certificate is not trusted", "certificate is self-signed")
+"""Parts of the messages of `broker.discovery` about certificates of an unknown CA."""
+_ISSUER_UNREACHABLE: Final = "IDPCommunicationError"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why STS gave no credentials: the reason's word, and what was said."""
+    """An exchange that failed: the stable `reason`, and the message with STS's error code and text."""
 
     reason: str
-    said: str
+    message: str
 
     @property
-    def is_of_issuer(self) -> bool:
-        """Whether STS could not verify the token, for what the issuer publishes or fails to."""
+    def is_about_issuer(self) -> bool:
+        """Whether STS could not verify the token because of what the issuer publishes, or fails to publish."""
         if self.reason == ExchangeUnavailable.reason:
-            return _UNREACHED in self.said
-        others = (*_OF_THE_PROVIDER, *_OF_TIME)
-        return self.reason == TokenRejected.reason and not any(part in self.said for part in others)
+            return _ISSUER_UNREACHABLE in self.message
+        others = (*_PROVIDER_MESSAGES, *_TIME_MESSAGES)
+        return self.reason == TokenRejected.reason and not any(part in self.message for part in others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGroup:
-    """Profiles that one token is sent for, by their labels: their roles' accounts, who was refused, who served.
+    """The profiles that send the same token.
 
-    `of` is the label of the token's own lines.
+    `of` identifies the token's own results. The other fields are keyed by the `of` of each profile's results: the AWS
+    account of its role, the refusals, and the profiles that got credentials.
     """
 
     of: str
     accounts: Mapping[str, str]
     refusals: Mapping[str, Refusal]
-    served: frozenset[str]
+    succeeded: frozenset[str]
 
 
-def settle(sheet: Sheet, groups: Sequence[TokenGroup], refusals: Mapping[str, Refusal]) -> None:
-    """Give each fault its place: a cause, or what follows from one. `refusals` are all, of chained roles too."""
+def assign_causes(report: Report, groups: Sequence[TokenGroup], refusals: Mapping[str, Refusal]) -> None:
+    """Change each failed result that is not a cause. `refusals` holds those of all profiles, chained ones included."""
     for group in groups:
-        _settle_certificate(sheet, group)
-        _settle_issuer(sheet, group)
-        _settle_trust(sheet, group)
-        _settle_repeated(sheet, group)
-    clock = sheet.find("clock", "", Outcome.FAILED)
+        _attribute_certificate(report, group)
+        _attribute_issuer(report, group)
+        _attribute_trust(report, group)
+        _attribute_repetitions(report, group)
+    clock = report.find("clock", "", Outcome.FAILED)
     if clock is not None:
-        _settle_clock(sheet, clock, refusals)
+        _attribute_clock(report, clock, refusals)
 
 
-def _settle_certificate(sheet: Sheet, group: TokenGroup) -> None:
-    """Put an issuer's certificate that is not trusted here down to what is between us and STS as well."""
-    line = sheet.find("issuer-documents", group.of, Outcome.FAILED)
-    between = next((each for each in causes(sheet.lines) if each.check == "sts-tls"), None)
-    if line is not None and between is not None and any(part in line.found for part in _DISTRUSTED):
-        sheet.change(line, Outcome.FOLLOWS, because=between.label)
+def _attribute_certificate(report: Report, group: TokenGroup) -> None:
+    """Attribute an untrusted certificate of the issuer to whatever intercepts TLS with STS as well."""
+    documents = report.find("issuer-documents", group.of, Outcome.FAILED)
+    tls = next((each for each in find_causes(report.results) if each.check == "sts-tls"), None)
+    if documents is not None and tls is not None and any(part in documents.found for part in _UNTRUSTED_CERTIFICATE):
+        report.change(documents, Outcome.FOLLOWS, because=tls.label)
 
 
-def _settle_issuer(sheet: Sheet, group: TokenGroup) -> None:
-    failed = [line for check in _OF_ISSUER if (line := sheet.find(check, group.of, Outcome.FAILED))]
+def _attribute_issuer(report: Report, group: TokenGroup) -> None:
+    failed = [result for check in _ISSUER_CHECKS if (result := report.find(check, group.of, Outcome.FAILED))]
     if not failed:
         return
-    if group.served or any(refusal.reason == RoleDenied.reason for refusal in group.refusals.values()):
-        for line in failed:
-            if _EXPOSED in line.found:
+    if group.succeeded or any(refusal.reason == RoleDenied.reason for refusal in group.refusals.values()):
+        for result in failed:
+            if _PRIVATE_KEY in result.found:
                 continue
-            found = f"{line.found} STS takes the token all the same; it keeps keys for a while after it fetched them."
-            sheet.change(line, Outcome.WARNING, found=found)
+            found = f"{result.found} STS accepts the token anyway, because it caches keys for a while."
+            report.change(result, Outcome.WARNING, found=found)
         return
     for of, refusal in group.refusals.items():
-        is_unknown = failed[0].check == "issuer" and _NO_PROVIDER in refusal.said
-        if refusal.is_of_issuer or is_unknown:
-            _follow(sheet, "exchange", of, failed[0])
+        is_unknown = failed[0].check == "issuer" and _NO_PROVIDER in refusal.message
+        if refusal.is_about_issuer or is_unknown:
+            _mark_as_following(report, "exchange", of, failed[0])
 
 
-def _settle_trust(sheet: Sheet, group: TokenGroup) -> None:
+def _attribute_trust(report: Report, group: TokenGroup) -> None:
     for of in group.accounts:
-        line = sheet.find("trust-policy", of, Outcome.FAILED)
-        if line is None:
+        result = report.find("trust-policy", of, Outcome.FAILED)
+        if result is None:
             continue
         refusal = group.refusals.get(of)
-        if of in group.served:
-            found = f"{line.found} STS lets it in all the same: it does not go by this now."
-            sheet.change(line, Outcome.WARNING, found=found)
+        if of in group.succeeded:
+            found = f"{result.found} STS accepts the token anyway: the role doesn't have this policy now."
+            report.change(result, Outcome.WARNING, found=found)
         elif refusal is not None and refusal.reason == RoleDenied.reason:
-            _follow(sheet, "exchange", of, line)
+            _mark_as_following(report, "exchange", of, result)
 
 
-def _settle_repeated(sheet: Sheet, group: TokenGroup) -> None:
-    """Tell what is wrong between a token and an account once, however many roles of it are asked for."""
-    first: dict[tuple[str, str], Line] = {}
+def _attribute_repetitions(report: Report, group: TokenGroup) -> None:
+    """Report a rejected token once for each account, however many roles of that account are requested."""
+    first: dict[tuple[str, str], CheckResult] = {}
     for of, refusal in group.refusals.items():
-        line = sheet.find("exchange", of, Outcome.FAILED)
-        if line is not None and refusal.reason == TokenRejected.reason:
-            known = first.setdefault((group.accounts[of], refusal.reason), line)
-            if known is not line:
-                sheet.change(line, Outcome.FOLLOWS, because=known.label)
+        result = report.find("exchange", of, Outcome.FAILED)
+        if result is not None and refusal.reason == TokenRejected.reason:
+            known = first.setdefault((group.accounts[of], refusal.reason), result)
+            if known is not result:
+                report.change(result, Outcome.FOLLOWS, because=known.label)
 
 
-def _settle_clock(sheet: Sheet, clock: Line, refusals: Mapping[str, Refusal]) -> None:
+def _attribute_clock(report: Report, clock: CheckResult, refusals: Mapping[str, Refusal]) -> None:
     for of, refusal in refusals.items():
-        if refusal.reason == SourceRejected.reason or any(part in refusal.said for part in _OF_TIME):
-            _follow(sheet, "exchange", of, clock)
-    for line in sheet.lines:
-        if line.check == "identity" and line.outcome is Outcome.FAILED:
-            sheet.change(line, Outcome.FOLLOWS, because=clock.label)
+        if refusal.reason == SourceRejected.reason or any(part in refusal.message for part in _TIME_MESSAGES):
+            _mark_as_following(report, "exchange", of, clock)
+    for result in report.results:
+        if result.check == "identity" and result.outcome is Outcome.FAILED:
+            report.change(result, Outcome.FOLLOWS, because=clock.label)
 
 
-def _follow(sheet: Sheet, check: str, of: str, cause: Line) -> None:
-    line = sheet.find(check, of, Outcome.FAILED)
-    if line is not None:
-        sheet.change(line, Outcome.FOLLOWS, because=cause.label)
+def _mark_as_following(report: Report, check: str, of: str, cause: CheckResult) -> None:
+    result = report.find(check, of, Outcome.FAILED)
+    if result is not None:
+        report.change(result, Outcome.FOLLOWS, because=cause.label)

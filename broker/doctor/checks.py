@@ -1,7 +1,7 @@
-"""The checks of `sts-broker doctor`, in a fixed order, and how a check's line gives way to a cause.
+"""The checks of `sts-broker doctor`, their fixed order, and the report that collects their results.
 
-Rules: a check that could not be made, or that only shows what another has found already, is no fault of its own: it
-names the check that explains it. Each check has a heading of its own in docs/operations.md. Pure.
+A check that could not run, or whose failure is a consequence of another one, is not a failure of its own: its result
+names the check that explains it. Every check has a section in docs/operations.md. Pure.
 """
 
 from __future__ import annotations
@@ -42,28 +42,33 @@ CHECKS: Final = (
     "hidden",
     "broker",
 )
-"""In the order in which they are told."""
-POLICY_OF_IAM: Final = "iam"
-"""In place of a file with a trust policy: what IAM has."""
+"""In the order of the report."""
+POLICY_FROM_IAM: Final = "iam"
+"""The value of `--policy` that stands for the trust policy in IAM, instead of a file."""
 
 
 @unique
 class Outcome(Enum):
-    """What came of a check."""
+    """The outcome of one check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works: somebody should look at it."""
+    """It works, but somebody should look at it."""
     FAILED = "failed"
-    """This is a cause: mend it."""
+    """This is a cause: fix it."""
     FOLLOWS = "follows"
-    """It failed, and what another check found explains it."""
+    """It failed as a consequence of another check's finding."""
     NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line. `of` names the profile, token or Region where there are several; `because` is another line's label."""
+class CheckResult:
+    """The result of one check.
+
+    `of` names the profile, token or Region that was checked, and is empty if there is only one. `because` is the label
+    of the result that explains this one. `reason` is the `reason` that the broker logs for the same failure, and
+    `error_code` the error code of AWS; either may be empty.
+    """
 
     check: str
     outcome: Outcome
@@ -71,70 +76,90 @@ class Line:
     remedy: str = ""
     because: str = ""
     of: str = ""
+    reason: str = ""
+    error_code: str = ""
 
     @property
     def label(self) -> str:
-        """What names the line for a person."""
-        return f"{self.check} ({self.of})" if self.of else self.check
+        """The name of this result in the report."""
+        return label(self.check, self.of)
 
     @property
     def link(self) -> str:
-        """Where the documentation tells more."""
+        """The section of the documentation that explains the check."""
         return f"docs/operations.md#doctor-{self.check}"
 
 
-class Sheet:
-    """Collects the lines; `tell` hears of each thing that may take a while, before it is begun."""
+class Report:
+    """Collects the results of all checks.
 
-    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        self.tell = tell
-        self._lines: list[Line] = []
+    `announce` is called with the name of each step that may take a while, before that step begins.
+    """
+
+    def __init__(self, announce: Callable[[str], None] = lambda _: None) -> None:
+        self.announce = announce
+        self._results: list[CheckResult] = []
 
     @property
-    def lines(self) -> list[Line]:
-        """What was added, in the order of `CHECKS`."""
-        return sorted(self._lines, key=lambda line: CHECKS.index(line.check))
+    def results(self) -> list[CheckResult]:
+        """All results, in the order of `CHECKS`."""
+        return sorted(self._results, key=lambda result: CHECKS.index(result.check))
 
     def ok(self, check: str, found: str, *, of: str = "") -> None:
-        """Add a line with nothing to do."""
-        self._lines.append(Line(check=check, outcome=Outcome.OK, found=found, of=of))
+        """Add a result that needs no action."""
+        self._results.append(CheckResult(check=check, outcome=Outcome.OK, found=found, of=of))
 
     def warning(self, check: str, found: str, remedy: str, *, of: str = "") -> None:
-        """Add a line for somebody to look at."""
-        self._lines.append(Line(check=check, outcome=Outcome.WARNING, found=found, remedy=remedy, of=of))
+        """Add a result that somebody should look at."""
+        self._results.append(CheckResult(check=check, outcome=Outcome.WARNING, found=found, remedy=remedy, of=of))
 
-    def failed(self, check: str, found: str, remedy: str, *, of: str = "") -> None:
-        """Add a cause."""
-        self._lines.append(Line(check=check, outcome=Outcome.FAILED, found=found, remedy=remedy, of=of))
+    def failed(  # noqa: PLR0913 - what failed, and all that identifies it
+        self, check: str, found: str, remedy: str, *, of: str = "", reason: str = "", error_code: str = ""
+    ) -> None:
+        """Add a cause. `reason` and `error_code` are those of `CheckResult`."""
+        outcome = Outcome.FAILED
+        self._results.append(
+            CheckResult(
+                check=check, outcome=outcome, found=found, remedy=remedy, of=of, reason=reason, error_code=error_code
+            )
+        )
 
     def follows(self, check: str, found: str, because: str, *, of: str = "") -> None:
-        """Add a fault that another line explains."""
-        self._lines.append(Line(check=check, outcome=Outcome.FOLLOWS, found=found, because=because, of=of))
+        """Add a failure that another result explains."""
+        self._results.append(CheckResult(check=check, outcome=Outcome.FOLLOWS, found=found, because=because, of=of))
 
     def not_checked(self, checks: Iterable[str], found: str, *, because: str = "", of: str = "") -> None:
-        """Add a line for each of these checks, saying why it was not made."""
-        self._lines += [
-            Line(check=check, outcome=Outcome.NOT_CHECKED, found=found, because=because, of=of) for check in checks
+        """Add a result for each of these checks, with the reason why it did not run."""
+        self._results += [
+            CheckResult(check=check, outcome=Outcome.NOT_CHECKED, found=found, because=because, of=of)
+            for check in checks
         ]
 
-    def find(self, check: str, of: str = "", *outcomes: Outcome) -> Line | None:
-        """Return the line of a check, with one of these outcomes where some are given."""
-        found = (line for line in self._lines if (line.check, line.of) == (check, of))
-        return next((line for line in found if not outcomes or line.outcome in outcomes), None)
+    def find(self, check: str, of: str = "", *outcomes: Outcome) -> CheckResult | None:
+        """Return the result of a check; if outcomes are given, only a result that has one of them."""
+        found = (result for result in self._results if (result.check, result.of) == (check, of))
+        return next((result for result in found if not outcomes or result.outcome in outcomes), None)
 
-    def first_failed(self, checks: Iterable[str], of: str = "") -> Line | None:
+    def first_failed(self, checks: Iterable[str], of: str = "") -> CheckResult | None:
         """Return the first cause among these checks."""
-        return next((line for check in checks if (line := self.find(check, of, Outcome.FAILED))), None)
+        return next((result for check in checks if (result := self.find(check, of, Outcome.FAILED))), None)
 
-    def change(self, line: Line, outcome: Outcome, *, found: str = "", remedy: str = "", because: str = "") -> Line:
-        """Put another outcome, and what else is given, in place of a line's. Return the line as it is then."""
+    def change(
+        self, result: CheckResult, outcome: Outcome, *, found: str = "", remedy: str = "", because: str = ""
+    ) -> CheckResult:
+        """Replace a result's outcome, and each text that is given. Return the new result."""
         changed = replace(
-            line, outcome=outcome, found=found or line.found, remedy=remedy or line.remedy, because=because
+            result, outcome=outcome, found=found or result.found, remedy=remedy or result.remedy, because=because
         )
-        self._lines[self._lines.index(line)] = changed
+        self._results[self._results.index(result)] = changed
         return changed
 
 
-def causes(lines: Iterable[Line]) -> list[Line]:
-    """Return the lines that say what is to be mended."""
-    return [line for line in lines if line.outcome is Outcome.FAILED]
+def label(check: str, of: str) -> str:
+    """Return the name of a check in the report, with what it was made for in parentheses."""
+    return f"{check} ({of})" if of else check
+
+
+def find_causes(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return the results that name what to fix."""
+    return [result for result in results if result.outcome is Outcome.FAILED]

@@ -1,6 +1,6 @@
-"""What surrounds `sts-broker doctor`: environment, /proc and cgroup, which tests replace.
+"""What `sts-broker doctor` runs in: variables, clocks, /proc and cgroup. Tests replace each of them.
 
-It imports little, because the settings are loaded before anything else.
+This module imports little, because the settings are loaded before anything else.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from broker.core.model import Configuration
 
 Resolve = Callable[[str, int], list[str]]
-"""Gives the addresses of a host. Raises OSError."""
+"""Returns the addresses of a host and port. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """The environment, both clocks, the kernel's files; `tell` hears what is being looked at.
+class Environment:
+    """The environment variables, the clock, and the directories of the kernel's files.
 
-    `resolve` None: names are resolved as the system does.
+    `announce` is called with each step that may take a while. `resolve` None means the system's name resolution.
     """
 
     environ: Mapping[str, str]
@@ -32,4 +32,4 @@ class Surroundings:
     resolve: Resolve | None = None
     proc: str = "/proc"
     cgroup: str = "/sys/fs/cgroup"
-    tell: Callable[[str], None] = lambda _: None
+    announce: Callable[[str], None] = lambda _: None

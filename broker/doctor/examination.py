@@ -1,8 +1,8 @@
-"""Run the checks of `sts-broker doctor` on one configuration, in order, and skip those that a fault rules out.
+"""Run the checks of `sts-broker doctor` on one configuration, in order, and skip those that a failure rules out.
 
-Rules: what a fault keeps from being looked at is told to be unchecked, with the fault's name. No port is bound, STS is
-asked once for each profile, nothing is left behind. Where the container's memory is short, botocore is not loaded, and
-what the running broker says of STS is taken.
+A skipped check names the failure that rules it out. The examination binds no port, calls STS once for each profile, and
+leaves nothing behind. If the container is short of memory, it doesn't load botocore, and takes what the running broker
+reports about STS instead.
 """
 
 from __future__ import annotations
@@ -11,97 +11,101 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import RoleDenied
-from broker.doctor.causes import Refusal, TokenGroup, settle
-from broker.doctor.checks import POLICY_OF_IAM, Outcome, causes
-from broker.doctor.examiners.bound_token import TokenPlace, examine_claims, examine_file
+from broker.doctor.causes import Refusal, TokenGroup, assign_causes
+from broker.doctor.checks import POLICY_FROM_IAM, Outcome, find_causes, label
+from broker.doctor.examiners.bound_token import TokenLocation, examine_claims, examine_file
 from broker.doctor.examiners.connection_steps import resolve as resolve_by_system
-from broker.doctor.examiners.container import ask_broker, examine_broker, examine_memory, yield_memory
-from broker.doctor.examiners.exchange import OF_SESSION, Exchanges
+from broker.doctor.examiners.container import examine_broker, examine_memory, query_broker
+from broker.doctor.examiners.exchange import RETRY_REMEDY, SESSION_CHECKS, Exchanges
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
-from broker.doctor.examiners.network import STEPS, WayToSts, cause_in
+from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
-from broker.doctor.examiners.publish_directory import OF_DIRECTORY, examine_directory
+from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
+from broker.doctor.examiners.rivals import examine_rivals
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
-from broker.runtime.lazy_imports import asking
-from broker.runtime.rival_credentials import rivals_in_pod
+from broker.runtime.lazy_imports import make_token_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from broker.core.model import BoundToken, Configuration, ProfileSpec, SourceSession
-    from broker.doctor.checks import Sheet
-    from broker.doctor.environment import Surroundings
+    from broker.doctor.checks import Report
+    from broker.doctor.environment import Environment
     from broker.sts.exchange import StsExchanger
 
-_UNFIT: Final = ("token-file", "audience", "token-life")
-_IN_POD: Final = (*OF_DIRECTORY, "hidden", "broker")
+_TOKEN_FITNESS_CHECKS: Final = ("token-file", "audience", "token-life")
+_POD_CHECKS: Final = (*DIRECTORY_CHECKS, "hidden", "broker")
 
 
 @dataclass(slots=True, kw_only=True)
-class _Token:
-    """A token that profiles share. `value` None: there is none; `in_the_way`: why it cannot be sent, as a label."""
+class _SharedToken:
+    """A token and the profiles that send it.
 
-    place: TokenPlace
+    `value` None: there is no token. `blocked_by`: the label of the result that explains why it can't be sent, or "".
+    """
+
+    location: TokenLocation
     profiles: list[ProfileSpec]
     value: BoundToken | None = None
-    in_the_way: str = ""
+    blocked_by: str = ""
 
 
 class Examination:
-    """Looks once. `policy` is asked what it says to the token of the profile `asked`; `has_token`: one was handed in.
+    """One run of all checks.
 
-    `published` has the role of each profile that the settings publish, not only of those that are looked at.
+    `policy` is compared with the token of `policy_profile`. `is_copied_token`: the token was given on the command line,
+    so this need not be the pod. `published_roles` maps every profile of the settings to its role, also profiles that
+    are not examined.
     """
 
-    def __init__(  # noqa: PLR0913 - what was asked, by keyword
+    def __init__(  # noqa: PLR0913 - the options, by keyword
         self,
         configuration: Configuration,
-        around: Surroundings,
-        sheet: Sheet,
+        environment: Environment,
+        report: Report,
         *,
         policy: str,
-        asked: str,
-        has_token: bool,
-        published: Mapping[str, str],
+        policy_profile: str,
+        is_copied_token: bool,
+        published_roles: Mapping[str, str],
     ) -> None:
         self._configuration = configuration
-        self._around = around
-        self._sheet = sheet
+        self._environment = environment
+        self._report = report
         self._policy = policy
-        self._asked = asked
-        self._has_token = has_token
-        self._published = published
-        self._beside = ask_broker(configuration)
-        self._now = around.clock.read().now
+        self._policy_profile = policy_profile
+        self._is_copied_token = is_copied_token
+        self._published_roles = published_roles
+        self._running_broker = query_broker(configuration)
+        self._now = environment.clock.read().now
         self._exchanger: StsExchanger | None = None
-        self._tokens: list[_Token] = []
-        self._unreached: dict[str, str] = {}
+        self._tokens: list[_SharedToken] = []
+        self._unreachable_regions: dict[str, str] = {}
         self._refusals: dict[str, Refusal] = {}
-        self._served: set[str] = set()
+        self._succeeded: set[str] = set()
         self._sessions: dict[str, SourceSession] = {}
 
-    def make(self) -> None:
-        """Look at one thing after another."""
-        profiles, sheet = self._configuration.profiles, self._sheet
-        told = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
-        sheet.ok("settings", f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {told}.")
-        yield_memory(self._around.proc)
-        is_affordable = examine_memory(sheet, self._around.cgroup)
+    def run(self) -> None:
+        """Run all checks, and add their results to the report."""
+        profiles, report = self._configuration.profiles, self._report
+        roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
+        report.ok("settings", f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}.")
+        has_memory = examine_memory(report, self._environment.cgroup)
         self._read_tokens()
-        self._walk(is_affordable=is_affordable)
+        self._examine_network(has_memory=has_memory)
         for token in self._tokens:
             self._examine_token(token)
-        if is_affordable:
+        if has_memory:
             self._exchange()
         else:
-            self._hear()
-        if self._policy == POLICY_OF_IAM:
-            self._ask_iam()
-        self._settle()
+            self._take_exchanges_of_running_broker()
+        if self._policy == POLICY_FROM_IAM:
+            self._examine_trust_in_iam()
+        self._assign_causes()
         self._examine_pod()
 
-    def _of(self, profile: ProfileSpec) -> str:
-        """Return the label of a profile's lines: none is needed where there is one profile."""
+    def _profile_label(self, profile: ProfileSpec) -> str:
+        """Return the `of` of a profile's results, "" if there is only one profile."""
         return profile.name if len(self._configuration.profiles) > 1 else ""
 
     def _read_tokens(self) -> None:
@@ -110,184 +114,181 @@ class Examination:
             if profile.chain is None:
                 shared.setdefault((profile.token_file, profile.audience), []).append(profile)
         for (path, audience), profiles in shared.items():
-            place = TokenPlace(
+            location = TokenLocation(
                 path=path,
                 audience=audience,
                 publish_directory=self._configuration.publish.directory,
-                is_copy=self._has_token,
+                is_copy=self._is_copied_token,
                 of=profiles[0].name if len(shared) > 1 else "",
-                ask=self._ask(),
+                request_token=self._token_requester(),
             )
-            value = examine_file(place, self._sheet, self._around.proc)
-            self._tokens.append(_Token(place=place, profiles=profiles, value=value))
+            value = examine_file(location, self._report, self._environment.proc)
+            self._tokens.append(_SharedToken(location=location, profiles=profiles, value=value))
 
-    def _ask(self) -> Callable[[str], BoundToken] | None:
-        """Return what asks the Kubernetes API for a token, None where tokens stand in files."""
+    def _token_requester(self) -> Callable[[str], BoundToken] | None:
+        """Return the function that requests a token from the Kubernetes API, None if tokens are in files."""
         spec = self._configuration.token_request
-        return None if spec is None or self._has_token else asking(spec)
+        return None if spec is None or self._is_copied_token else make_token_request(spec)
 
-    def _walk(self, *, is_affordable: bool) -> None:
-        """Go the way to STS, and correct the time by its."""
-        skew = self._beside.clock_skew
-        if not is_affordable:
-            self._sheet.not_checked(STEPS, "", because="memory")
+    def _examine_network(self, *, has_memory: bool) -> None:
+        """Examine the network path to STS, and correct the current time by the clock of STS."""
+        skew = self._running_broker.clock_skew
+        if not has_memory:
+            self._report.not_checked(STEPS, "", because="memory")
         else:
-            from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - botocore, not to be had where memory is short
-            from broker.sts.network_path import way_of  # noqa: PLC0415 - likewise
+            from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - botocore, only where memory suffices
+            from broker.sts.network_path import find_network_path  # noqa: PLC0415 - likewise
 
-            self._exchanger = StsExchanger(self._configuration.sts, self._around.clock)
+            self._exchanger = StsExchanger(self._configuration.sts, self._environment.clock)
             regions = dict.fromkeys(profile.region for profile in self._configuration.profiles)
             for region in regions:
                 of = region if len(regions) > 1 else ""
-                resolve = self._around.resolve or resolve_by_system
-                reached = WayToSts(
-                    way_of(self._exchanger.client(region, signed=False), self._configuration.sts),
+                reached = PathToSts(
+                    find_network_path(self._exchanger.client(region, signed=False), self._configuration.sts),
                     self._configuration.sts,
                     region,
-                    self._sheet,
-                    self._around.clock,
-                    resolve=resolve,
+                    self._report,
+                    self._environment.clock,
+                    resolve=self._environment.resolve or resolve_by_system,
                     of=of,
-                ).walk()
+                ).examine()
                 skew = reached.skew or skew
                 if not reached.is_reached:
-                    self._unreached[region] = cause_in(self._sheet, of)
-        examine_clock(skew, self._sheet)
+                    self._unreachable_regions[region] = find_cause(self._report, of)
+        examine_clock(skew, self._report)
         if skew is not None:
             self._now += skew
 
-    def _examine_token(self, token: _Token) -> None:
-        """Look at a token's claims, its issuer, and the policy that was handed in."""
-        place, sheet = token.place, self._sheet
+    def _examine_token(self, token: _SharedToken) -> None:
+        """Examine a token's claims, its issuer, and the trust policy that was given."""
+        location, report = token.location, self._report
         if token.value is None:
-            token.in_the_way = f"token-file ({place.of})" if place.of else "token-file"
-            sheet.not_checked(OF_ISSUER, "", because=token.in_the_way, of=place.of)
-        elif not examine_claims(token.value, place, sheet, self._now):
-            lines = (sheet.find(check, place.of, Outcome.FAILED, Outcome.FOLLOWS) for check in _UNFIT)
-            token.in_the_way = next((line.because or line.label for line in lines if line), "")
-        if token.value is not None:
+            token.blocked_by = label("token-file", location.of)
+            report.not_checked(OF_ISSUER, "", because=token.blocked_by, of=location.of)
+        else:
+            if not examine_claims(token.value, location, report, self._now):
+                found = (
+                    report.find(check, location.of, Outcome.FAILED, Outcome.FOLLOWS) for check in _TOKEN_FITNESS_CHECKS
+                )
+                token.blocked_by = next((result.because or result.label for result in found if result), "")
             examine_issuer(
                 token.value,
-                sheet,
-                environ=self._around.environ,
+                report,
+                environ=self._environment.environ,
                 ca_bundle=self._configuration.sts.ca_bundle,
                 now=self._now,
-                of=place.of,
+                of=location.of,
             )
         for profile in token.profiles:
-            if self._policy not in ("", POLICY_OF_IAM) and profile.name == self._asked:
+            if self._policy not in ("", POLICY_FROM_IAM) and profile.name == self._policy_profile:
                 self._examine_trust(token, profile)
 
-    def _examine_trust(self, token: _Token, profile: ProfileSpec) -> None:
-        of = self._of(profile)
+    def _examine_trust(self, token: _SharedToken, profile: ProfileSpec) -> None:
+        of = self._profile_label(profile)
         if token.value is None:
-            self._sheet.not_checked(("trust-policy",), "", because=token.in_the_way, of=of)
+            self._report.not_checked(("trust-policy",), "", because=token.blocked_by, of=of)
         else:
-            examine_trust(self._policy, token.value, profile, self._sheet, of=of)
+            examine_trust(self._policy, token.value, profile, self._report, of=of)
 
     def _exchange(self) -> None:
-        """Ask STS for each profile, sources before what is chained to them."""
+        """Call STS for each profile: sources first, then the profiles that are chained to them."""
         assert self._exchanger is not None
-        exchanges = Exchanges(self._exchanger, self._configuration.sts, self._sheet, self._around.clock)
-        by_name = {profile.name: token for token in self._tokens for profile in token.profiles}
+        exchanges = Exchanges(self._exchanger, self._configuration.sts, self._report, self._environment.clock)
+        tokens = {profile.name: token for token in self._tokens for profile in token.profiles}
         waiting = list(self._configuration.profiles)
         done: set[str] = set()
         while waiting:
             for profile in [each for each in waiting if each.chain is None or each.chain.source in done]:
-                self._exchange_one(exchanges, profile, by_name.get(profile.name))
+                self._exchange_profile(exchanges, profile, tokens.get(profile.name))
                 waiting.remove(profile)
                 done.add(profile.name)
-        by_label = {profile.name: self._of(profile) for profile in self._configuration.profiles}
+        labels = {profile.name: self._profile_label(profile) for profile in self._configuration.profiles}
         self._refusals = {
-            by_label[name]: Refusal(reason=error.reason, said=error.message) for name, error in exchanges.faults.items()
+            labels[name]: Refusal(reason=error.reason, message=error.message)
+            for name, error in exchanges.failures.items()
         }
-        self._served = {by_label[name] for name in exchanges.sessions}
+        self._succeeded = {labels[name] for name in exchanges.sessions}
         self._sessions = exchanges.sessions
 
-    def _exchange_one(self, exchanges: Exchanges, profile: ProfileSpec, token: _Token | None) -> None:
-        of = self._of(profile)
+    def _exchange_profile(self, exchanges: Exchanges, profile: ProfileSpec, token: _SharedToken | None) -> None:
+        of, unreachable = self._profile_label(profile), self._unreachable_regions.get(profile.region, "")
         if profile.chain is not None:
             session = exchanges.sessions.get(profile.chain.source)
-            in_the_way = self._unreached.get(profile.region, "")
-            because = in_the_way or f"exchange ({profile.chain.source})"
-            exchanges.make(profile, of, None if in_the_way else session, because)
+            because = unreachable or f"exchange ({profile.chain.source})"
+            exchanges.exchange(profile, of, None if unreachable else session, because)
             return
         assert token is not None
-        in_the_way = token.in_the_way or self._unreached.get(profile.region, "")
-        exchanges.make(profile, of, None if in_the_way else token.value, in_the_way)
+        blocked_by = token.blocked_by or unreachable
+        exchanges.exchange(profile, of, None if blocked_by else token.value, blocked_by)
 
-    def _hear(self) -> None:
-        """Take what the running broker says of STS in place of an exchange of our own."""
+    def _take_exchanges_of_running_broker(self) -> None:
+        """Report what the running broker found at its exchanges, instead of calling STS."""
         for profile in self._configuration.profiles:
-            of, sheet, fault = self._of(profile), self._sheet, self._beside.fault_of(profile.name)
-            sheet.not_checked(OF_SESSION[1:], "", because="memory", of=of)
-            if fault is not None and self._beside.is_of_exchange(fault):
-                refusal = Refusal(reason=str(fault.get("reason")), said=str(fault.get("message")))
+            of, report, fault = self._profile_label(profile), self._report, self._running_broker.fault_of(profile.name)
+            report.not_checked(SESSION_CHECKS[1:], "", because="memory", of=of)
+            if fault is not None and self._running_broker.is_exchange_fault(fault):
+                refusal = Refusal(reason=str(fault.get("reason")), message=str(fault.get("message")))
                 self._refusals[of] = refusal
-                said = f"The running broker says: {refusal.said}"
-                sheet.failed("exchange", said, str(fault.get("remedy") or ""), of=of)
-            elif fault is None and self._beside.serves(profile.name):
-                self._served.add(of)
-                sheet.ok("exchange", "The running broker has credentials, and no fault.", of=of)
+                found = f"The running broker reports: {refusal.message}"
+                remedy = str(fault.get("remedy") or RETRY_REMEDY)
+                report.failed("exchange", found, remedy, of=of, reason=refusal.reason)
+            elif fault is None and self._running_broker.serves(profile.name):
+                self._succeeded.add(of)
+                report.ok("exchange", "The running broker has credentials and reports no failure.", of=of)
             else:
-                sheet.not_checked(OF_SESSION[:1], "", because="memory", of=of)
+                report.not_checked(SESSION_CHECKS[:1], "", because="memory", of=of)
 
-    def _ask_iam(self) -> None:
-        """Look at the trust policy of each role that a token is sent for, as IAM has it."""
-        sheet, exchanger = self._sheet, self._exchanger
+    def _examine_trust_in_iam(self) -> None:
+        """Read each role's trust policy from IAM, and compare it with the token that is sent for the role."""
+        report = self._report
         for profile in self._configuration.profiles:
             if profile.chain is not None:
-                found = "The role is chained: what its policy says to another role is not judged here."
-                sheet.not_checked(("trust-policy",), found, of=self._of(profile))
-        if exchanger is None:
+                found = "The role is chained; trust policies are compared with tokens only."
+                report.not_checked(("trust-policy",), found, of=self._profile_label(profile))
+        if self._exchanger is None:
             for token in self._tokens:
                 for profile in token.profiles:
-                    sheet.not_checked(("trust-policy",), "", because="memory", of=self._of(profile))
+                    report.not_checked(("trust-policy",), "", because="memory", of=self._profile_label(profile))
             return
-        roles = RolesInIam(exchanger, self._configuration.sts, self._around.environ, sheet)
+        roles = RolesInIam(self._configuration.sts, report)
         for token in self._tokens:
             for profile in token.profiles:
-                of = self._of(profile)
+                of = self._profile_label(profile)
                 if token.value is None:
-                    sheet.not_checked(("trust-policy",), "", because=token.in_the_way, of=of)
+                    report.not_checked(("trust-policy",), "", because=token.blocked_by, of=of)
                 else:
                     roles.examine(token.value, profile, self._sessions.get(profile.name), of=of)
 
-    def _settle(self) -> None:
-        groups = [
-            TokenGroup(
-                of=token.place.of,
-                accounts={self._of(profile): profile.role_arn.split(":")[4] for profile in token.profiles},
-                refusals={
-                    of: refusal
-                    for profile in token.profiles
-                    if (refusal := self._refusals.get(of := self._of(profile))) is not None
-                },
-                served=frozenset(self._served & {self._of(profile) for profile in token.profiles}),
+    def _assign_causes(self) -> None:
+        groups = []
+        for token in self._tokens:
+            accounts = {self._profile_label(each): each.role_arn.split(":")[4] for each in token.profiles}
+            groups.append(
+                TokenGroup(
+                    of=token.location.of,
+                    accounts=accounts,
+                    refusals={of: self._refusals[of] for of in accounts if of in self._refusals},
+                    succeeded=frozenset(self._succeeded & accounts.keys()),
+                )
             )
-            for token in self._tokens
-        ]
-        settle(self._sheet, groups, self._refusals)
-        with_token = {self._of(profile) for token in self._tokens for profile in token.profiles}
-        for of, refusal in self._refusals.items():
-            if refusal.reason == RoleDenied.reason and of in with_token and not self._policy:
-                how = "--policy iam says which condition, where the shell may read the role in IAM, else --policy FILE."
-                self._sheet.not_checked(("trust-policy",), how, of=of)
+        assign_causes(self._report, groups, self._refusals)
+        for of in (of for group in groups for of in group.accounts):
+            if of in self._refusals and self._refusals[of].reason == RoleDenied.reason and not self._policy:
+                found = (
+                    "To find the condition that fails, use the operator tools: add --policy iam if your shell may read "
+                    "the role in IAM, or else --policy FILE."
+                )
+                self._report.not_checked(("trust-policy",), found, of=of)
 
     def _examine_pod(self) -> None:
-        """Look at what is in the pod alone: the directory, the environment, the running broker."""
-        sheet, configuration = self._sheet, self._configuration
-        if self._has_token:
-            sheet.not_checked(_IN_POD, "A token was handed in: this need not be the pod.")
+        """Examine what only the pod itself can show: the publish directory, the variables, the running broker."""
+        report, configuration = self._report, self._configuration
+        if self._is_copied_token:
+            report.not_checked(_POD_CHECKS, "The token was given with --token, so this may not be the pod.")
             return
-        examine_directory(configuration.publish, self._published, sheet, proc=self._around.proc, now=self._now)
-        endpoint = f"http://{configuration.endpoint_host}:{configuration.endpoint_port}"
-        rivals = list(rivals_in_pod(self._around.environ, endpoint=endpoint, directory=configuration.publish.directory))
-        if rivals:
-            told = " ".join(f"{rival.name} {rival.why}" for rival in rivals)
-            remedies = [f"{rival.name}: {rival.remedy}" for rival in rivals] if len(rivals) > 1 else [rivals[0].remedy]
-            sheet.warning("hidden", told, " ".join(remedies))
-        else:
-            sheet.ok("hidden", "Nothing in this container's environment hides the broker from SDKs.")
-        cause = next((line.label for line in causes(sheet.lines)), "")
-        examine_broker(self._beside, sheet, roles=self._published, cause=cause)
+        examine_directory(
+            configuration.publish, self._published_roles, report, proc=self._environment.proc, now=self._now
+        )
+        examine_rivals(self._environment.environ, configuration, report)
+        cause = next((result.label for result in find_causes(report.results)), "")
+        examine_broker(self._running_broker, report, roles=self._published_roles, cause=cause)

@@ -1,33 +1,33 @@
-"""What a TLS server's certificates say: names, expiry, and the thumbprint that IAM keeps of them.
+"""Read a TLS server's certificates: names, dates, and the thumbprint that IAM keeps. Pure.
 
-Rules: it reads, and verifies nothing: OpenSSL does. Names are shown as they stand, which proves nothing by itself.
-Knows no network. Sources: RFC 5280 section 4.1; IAM's model of ThumbprintList, and the IAM User Guide, "Obtain the
-thumbprint for an OpenID Connect identity provider": SHA-1 of the last certificate that the server sends.
+Nothing is verified here; OpenSSL has done so. Names are shown as the certificate has them, which proves nothing.
+Sources: IAM's API model of ThumbprintList, and the IAM User Guide, "Obtain the thumbprint for an OpenID Connect
+identity provider": the SHA-1 hash of the last certificate that the server sends.
 """
 
 from __future__ import annotations
 
-import hashlib
+import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from broker.issuer import der
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-_NAMES = {
-    bytes.fromhex("550403"): "CN",
-    bytes.fromhex("55040a"): "O",
-    bytes.fromhex("55040b"): "OU",
+_SHOWN = {
+    x509.NameOID.COMMON_NAME: "CN",
+    x509.NameOID.ORGANIZATION_NAME: "O",
+    x509.NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
 }
-_VERSION = 0xA0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A certificate as a server sent it."""
+    """A certificate as a server sent it. `sha1` is the hash of its DER encoding, in hexadecimal."""
 
     subject: str
     issuer: str
@@ -37,27 +37,23 @@ class Certificate:
 
 
 def read(encoded: bytes) -> Certificate:
-    """Return what the DER certificate says. Raises ValueError, and nothing else."""
-    outer = der.DerReader(encoded)
-    content = outer.reader(der.SEQUENCE).reader(der.SEQUENCE)
-    if content.next_tag() == _VERSION:
-        content.take_any()
-    content.take(der.INTEGER)  # the serial number, of any sign
-    content.take(der.SEQUENCE)
-    issuer = _name(content.reader(der.SEQUENCE))
-    validity = content.reader(der.SEQUENCE)
-    not_before, not_after = _instant(validity), _instant(validity)
-    return Certificate(
-        subject=_name(content.reader(der.SEQUENCE)),
-        issuer=issuer,
-        not_before=not_before,
-        not_after=not_after,
-        sha1=hashlib.sha1(encoded, usedforsecurity=False).hexdigest(),
-    )
+    """Return the facts of a DER certificate. Raises ValueError, and nothing else."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # deprecations that concern who issued it, not who reads it
+            parsed = x509.load_der_x509_certificate(encoded)
+            return Certificate(
+                subject=_format_name(parsed.subject),
+                issuer=_format_name(parsed.issuer),
+                not_before=parsed.not_valid_before_utc,
+                not_after=parsed.not_valid_after_utc,
+                sha1=parsed.fingerprint(hashes.SHA1()).hex(),  # noqa: S303 - IAM's thumbprint is a SHA-1 hash
+            )
+    except x509.InvalidVersion:
+        raise ValueError("a certificate of an unknown version") from None
 
 
 def read_all(chain: Sequence[bytes]) -> list[Certificate]:
-    """Return what can be read of a chain: a certificate that cannot be is left out."""
+    """Return the certificates of a chain, without those that cannot be read."""
     found = []
     for encoded in chain:
         try:
@@ -67,26 +63,9 @@ def read_all(chain: Sequence[bytes]) -> list[Certificate]:
     return found
 
 
-def _name(reader: der.DerReader) -> str:
-    parts = []
-    while reader.next_tag() is not None:
-        group = reader.reader(der.SET)
-        while group.next_tag() is not None:
-            pair = group.reader(der.SEQUENCE)
-            kind = _NAMES.get(pair.take(der.OBJECT_IDENTIFIER))
-            text = pair.take_any()[1].decode("utf-8", errors="replace")
-            if kind:
-                parts.append(f"{kind}={text}")
-    return ", ".join(parts) or "no name"
-
-
-def _instant(reader: der.DerReader) -> datetime:
-    tag, content = reader.take_any()
-    text = content.decode("ascii")  # UnicodeDecodeError is a ValueError
-    if tag == der.UTC_TIME:
-        # RFC 5280 section 4.1.2.5.1: two digits mean 1950 to 2049.
-        century = "20" if text[:2] < "50" else "19"
-        text = century + text
-    elif tag != der.GENERALIZED_TIME:
-        raise ValueError("expected a time")
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+def _format_name(name: x509.Name) -> str:
+    """Return the CN, O and OU of a name, in the order in which it has them."""
+    pairs = [(_SHOWN.get(each.oid), each.value) for each in name]
+    return ", ".join(f"{kind}={value if isinstance(value, str) else value.hex()}" for kind, value in pairs if kind) or (
+        "no name"
+    )

@@ -1,7 +1,7 @@
 """The verb `sts-broker issuer`: what its two commands print. Their options are in `broker.cli.issuer_arguments`.
 
-Rules: a line for each finding, the verdict first; nothing that a server wrote reaches the terminal as it is; exit code
-1 means that STS would refuse, 2 that the command was not understood.
+Each finding is one line that begins with its verdict. Text from a server is made printable before it is shown. Exit
+code 1 means that STS would refuse the issuer, 2 that the command line or a file cannot be used.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ def render_documents(options: argparse.Namespace) -> int:
     from broker.issuer import documents  # noqa: PLC0415
 
     if not options.jwks and not options.public_key:
-        options.refuse("say which keys to publish: --jwks FILE, --public-key FILE, or both")
-    keys, faults = documents.gather(options.jwks, options.public_key, sys.stdin.buffer)
-    rendered = documents.render(options.issuer, keys, faults)
-    taken_out = documents.taken_out(options.output, rendered)
+        options.refuse("give the keys to publish: --jwks FILE, --public-key FILE, or both")
+    gathered = documents.gather(options.jwks, options.public_key, sys.stdin.buffer)
+    rendered = documents.render(options.issuer, gathered.keys, gathered.faults)
+    withdrawn = documents.find_withdrawn(options.output, rendered)
     keys_path, discovery_path = documents.write(options.output, rendered)
-    sys.stdout.write(f"{keys_path}\n")
-    sys.stdout.writelines(f"  {quoted(key.kid)} {key.description}\n" for key in rendered.published)
-    sys.stdout.writelines(f"  taken out: {quoted(kid)}; STS will refuse tokens that it signed\n" for kid in taken_out)
-    sys.stdout.write(f"{discovery_path}\n  {options.issuer}\n")
-    sys.stdout.write("Upload both as application/json, the keys first. Then: ")
-    sys.stdout.write(f"sts-broker issuer check {options.issuer}\n")
+    lines = [keys_path]
+    lines += [f"  {quoted(key.kid)} {key.description}" for key in rendered.published]
+    lines += [f"  left out: {quoted(kid) or '(no kid)'} {reason}" for kid, reason in gathered.left_out]
+    lines += [f"  withdrawn: {quoted(kid)}; STS will refuse tokens signed with it" for kid in withdrawn]
+    lines += [discovery_path, f"  {options.issuer}"]
+    lines += [f"Upload both as application/json, the keys first. Then run: sts-broker issuer check {options.issuer}"]
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 
@@ -45,34 +46,39 @@ def check_issuer(options: argparse.Namespace) -> int:
     """Check the issuer that the options of `sts-broker issuer check` name. Return the exit code."""
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.core.findings import is_accepted  # noqa: PLC0415
+    from broker.discovery.fetching import document_fetcher  # noqa: PLC0415
     from broker.issuer.check import IssuerCheck  # noqa: PLC0415
-    from broker.net.https_client import Route, default_verification, get  # noqa: PLC0415
+    from broker.net.https_client import fetch  # noqa: PLC0415
+    from broker.net.routes import Route  # noqa: PLC0415
+    from broker.net.tls import verification_context  # noqa: PLC0415
 
     try:
-        default_verification(options.ca_bundle)
+        verification_context(options.ca_bundle)
     except ValueError as error:
         raise ConfigurationError((f"--ca-bundle {options.ca_bundle} cannot be used: {error}.",)) from None
     route = Route(
         timeout_seconds=options.timeout,
         ca_bundle=options.ca_bundle,
-        redirected=dict(options.connect_to),
+        connect_to=dict(options.connect_to),
         environ=os.environ,
+        reads_unverified=True,
+        tries_tls_12_first=True,
     )
     report = IssuerCheck(
         options.url,
-        token=_token(options.token),
-        fetch=lambda url: get(url, route),
+        token=_read_token(options.token),
+        fetch=document_fetcher(fetch, route),
         trusted_by=options.ca_bundle or "the system's CAs",
         now=SystemClock().read().now,
     ).run()
     if options.json:
-        sys.stdout.write(_json(options.url, report))
+        sys.stdout.write(_format_json(options.url, report))
     else:
-        sys.stdout.writelines(_lines(report))
+        sys.stdout.writelines(_format_lines(report))
     return 0 if is_accepted(report.findings) else EXIT_REFUSED
 
 
-def _token(path: str) -> BoundToken | None:
+def _read_token(path: str) -> BoundToken | None:
     if not path:
         return None
     from broker.tokens import token_report  # noqa: PLC0415
@@ -80,7 +86,7 @@ def _token(path: str) -> BoundToken | None:
     return token_report.read_token(path)
 
 
-def _lines(report: Report) -> list[str]:
+def _format_lines(report: Report) -> list[str]:
     lines = []
     for finding in report.findings:
         lines.append(f"{finding.verdict.value:<8} {finding.check:<12} {finding.found}\n")
@@ -89,8 +95,8 @@ def _lines(report: Report) -> list[str]:
     return lines
 
 
-def _json(url: str, report: Report) -> str:
-    import json  # noqa: PLC0415 - at every start otherwise
+def _format_json(url: str, report: Report) -> str:
+    import json  # noqa: PLC0415 - only for --json
 
     from broker.core.findings import is_accepted  # noqa: PLC0415
     from broker.core.timestamps import timestamp  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a server's Date header says of the time. Pure."""
+"""Read the time from a server's Date header. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_CUT_OFF: Final = timedelta(seconds=0.5)
-"""Of a Date header, on average."""
+_MEAN_TRUNCATION: Final = timedelta(seconds=0.5)
+"""A Date header has whole seconds, so on average half a second is cut off."""
 
 
 def server_time(date: str) -> datetime | None:
-    """Return the time that a Date header tells, with the half second that it cuts off; None where it tells none."""
+    """Return the time in a Date header, corrected for the fraction that it omits; None if it has no valid time."""
     try:
-        told = parsedate_to_datetime(date)
-        return None if told.tzinfo is None else told + _CUT_OFF
+        parsed = parsedate_to_datetime(date)
+        return None if parsed.tzinfo is None else parsed + _MEAN_TRUNCATION
     except (ValueError, TypeError, OverflowError):
         return None

@@ -1,250 +1,258 @@
-"""One GET over https, as STS would do it: bounded in time and size, no redirect followed, the certificates kept.
+"""One HTTPS request, bounded in time and size, without redirects and without retries.
 
-Rules: the time covers everything, name resolution too, so the work runs on a thread that is left behind when the time
-is over; no scheme but https is spoken; what cannot be verified is still fetched, marked, and believed by nobody, so
-that one run tells every fault. No exception leaves it.
-http.client and ssl rather than botocore's urllib3: docs/adr/0010-issuer-keys.md.
+The time limit covers everything: name resolution, connecting, a proxy's CONNECT, the TLS handshake, headers and body.
+The exchange runs on a thread of its own. When the limit is reached, its sockets are shut down, which ends that thread;
+only a thread that waits for name resolution is left behind, because the C library cannot be interrupted there.
+Results are values, so callers need no `try`, and no exception of urllib3 or ssl that quotes a request leaves here.
+What was measured, and why urllib3: docs/adr/0015-https-client.md.
 """
 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import threading
 import time
-from base64 import b64encode
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+import warnings
+from typing import TYPE_CHECKING
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SystemTimeWarning
 
 from broker import __version__
-from broker.core.findings import quoted
-from broker.net.urls import HTTPS_PORT, split
+from broker.net.deadlines import Deadline
+from broker.net.failures import ExchangeError, explain, timeout_failure
+from broker.net.http_messages import MAXIMUM_HEADER_BYTES, Answer, Failure, NoAnswer, TlsSession
+from broker.net.routes import choose_hop, target_port
+from broker.net.tls import Trust, describe_fault, read_certificate, read_chain, verification_context
+from broker.net.urls import host_address, split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-MAXIMUM_BYTES = 262_144
-"""Of a document: 200 keys of 4096 bits are under half of it. AWS tells no limit."""
+    from urllib3.response import HTTPResponse
+
+    from broker.net.http_messages import CertificateFault, Request
+    from broker.net.routes import Hop, Route
+
+_ADDRESSES_TRIED = 4
+_THREAD_END_SECONDS = 1.0
+"""How long to wait for the thread after its sockets were shut down. It takes milliseconds."""
+_CUT_INTERVAL_SECONDS = 0.02
+
+warnings.simplefilter("ignore", SystemTimeWarning)  # urllib3 would print a line; callers report a wrong clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """How servers are reached. `redirected` maps (host, port), "" or 0 for any, to another address, as curl does."""
-
-    timeout_seconds: float = 5.0
-    ca_bundle: str = ""
-    redirected: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a server said. `distrust` says why its certificate was not verified; `via` names another way than DNS'.
-
-    `date` is the Date header, "" where there is none.
-    """
-
-    status: int
-    content_type: str
-    location: str
-    body: bytes
-    seconds: float
-    chain: tuple[bytes, ...]
-    distrust: ssl.SSLCertVerificationError | None
-    needs_tls_13: bool
-    address: str
-    via: str
-    date: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """Why there is no answer, and what to look at."""
-
-    found: str
-    remedy: str
-
-
-def get(url: str, route: Route) -> Answer | Silence:
-    """Fetch a URL that `issuer_url.split` takes; the answer has MAXIMUM_BYTES + 1 bytes at most."""
-    outcome: list[Answer | Silence] = []
-    thread = threading.Thread(target=lambda: outcome.append(_get(url, route)), daemon=True)
-    thread.start()
+def fetch(request: Request, route: Route) -> Answer | NoAnswer:
+    """Send the request and return the server's answer, or why there is none within `route.timeout_seconds`."""
+    exchange = _Exchange(request, route)
+    thread = threading.Thread(target=exchange.run, name="https", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return NoAnswer(failure=Failure.RESOURCES, found="the system has no thread left")
     thread.join(route.timeout_seconds)
-    return outcome[0] if outcome else _late(route)
+    if thread.is_alive():
+        _stop(thread, exchange.deadline)
+        return timeout_failure(route)
+    if exchange.bug is not None:
+        raise exchange.bug
+    assert exchange.result is not None
+    return exchange.result
 
 
-def default_verification(ca_bundle: str) -> ssl.SSLContext:
-    """Return a context that trusts the bundle's CAs, or the system's. Raises ValueError where it is no such file.
-
-    Without what Python 3.13 demands beyond OpenSSL's own rules: AWS tells of no such demand.
-    """
-    try:
-        context = ssl.create_default_context(cafile=ca_bundle or None)
-    except ssl.SSLError:
-        raise ValueError("it holds no CA certificates") from None
-    except OSError as error:
-        raise ValueError(error.strerror or "it cannot be read") from None
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+def _stop(thread: threading.Thread, deadline: Deadline) -> None:
+    """Shut down the exchange's sockets until its thread has ended: a new one may be opened between two looks."""
+    ends = time.monotonic() + _THREAD_END_SECONDS
+    while thread.is_alive() and time.monotonic() < ends:
+        deadline.cut()
+        thread.join(_CUT_INTERVAL_SECONDS)
 
 
-def _get(url: str, route: Route) -> Answer | Silence:
-    parts = split(url)
-    assert parts is not None
-    try:
-        way = _way(parts.hostname or "", parts.port or HTTPS_PORT, route)
-    except ValueError as error:
-        return Silence(found=str(error), remedy="Write HTTPS_PROXY=http://HOST:PORT, or unset it.")
-    try:
-        return _tried(parts, way, route)
-    except TimeoutError:
-        return _late(route)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return _explained(error, way)
+class _Exchange:
+    """One request with all its attempts. After `run`, either `result` or `bug` is set."""
 
+    def __init__(self, request: Request, route: Route) -> None:
+        self.deadline = Deadline(route.timeout_seconds)
+        self.result: Answer | NoAnswer | None = None
+        self.bug: BaseException | None = None
+        self._request = request
+        self._route = route
 
-def _tried(parts: SplitResult, way: _Way, route: Route) -> Answer:
-    """Return the answer, at the third try at the latest: with TLS 1.3 if it must be, unverified if it must be."""
-    began = time.monotonic()
-    distrust: ssl.SSLCertVerificationError | None = None
-    needs_tls_13 = False
-    while True:
-        context = default_verification(route.ca_bundle)
-        if distrust is not None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if not needs_tls_13:
-            context.maximum_version = ssl.TLSVersion.TLSv1_2
+    def run(self) -> None:
+        """Send the request. Raises nothing."""
         try:
-            response, body, chain, address = _exchange(parts, way, context, route.timeout_seconds)
-        except ssl.SSLCertVerificationError as error:
-            distrust = error
-        except ssl.SSLError:
-            if needs_tls_13:
+            self.result = self._run()
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            self.bug = error
+
+    def _run(self) -> Answer | NoAnswer:
+        parts = split(self._request.url)
+        if parts is None or parts.scheme not in (("https", "http") if self._route.allows_http else ("https",)):
+            return NoAnswer(failure=Failure.SETTING, found="it is not an https:// URL")
+        try:
+            hop = choose_hop(parts, self._route)
+        except ValueError as error:
+            return NoAnswer(failure=Failure.SETTING, found=str(error))
+        try:
+            return self._try_until_answered(parts, hop)
+        except (OSError, http.client.HTTPException, HTTPError, ExchangeError, ValueError) as error:
+            return explain(error, self._route, hop)
+
+    def _try_until_answered(self, parts: SplitResult, hop: Hop) -> Answer:
+        """Return the answer of the first attempt that gets one.
+
+        Where the route allows it, TLS 1.2 is tried before TLS 1.3, and what cannot be verified is read all the same:
+        first without regard to dates, so that the certificate can be shown, then without any verification.
+        """
+        trust, fault = Trust.FULL, None
+        is_limited_to_tls_12 = self._route.tries_tls_12_first
+        while True:
+            context = self._make_context(trust) if parts.scheme == "https" else None
+            if context is not None and is_limited_to_tls_12:
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+            try:
+                needs_tls_13 = self._route.tries_tls_12_first and not is_limited_to_tls_12
+                return self._attempt(parts, hop, context, fault, needs_tls_13=needs_tls_13)
+            except ssl.SSLCertVerificationError as error:
+                if not self._route.reads_unverified:
+                    raise
+                fault = fault or describe_fault(error)
+                first = trust is Trust.FULL and fault.is_about_dates
+                trust = Trust.ALL_BUT_DATES if first else Trust.NONE
+            except ssl.SSLError:
+                if not is_limited_to_tls_12:
+                    raise
+                is_limited_to_tls_12 = False
+
+    def _make_context(self, trust: Trust) -> ssl.SSLContext:
+        try:
+            return verification_context(self._route.ca_bundle, trust)
+        except ValueError as error:
+            raise ExchangeError(Failure.SETTING, f"the CA bundle cannot be used: {error}") from None
+
+    def _attempt(
+        self,
+        parts: SplitResult,
+        hop: Hop,
+        context: ssl.SSLContext | None,
+        fault: CertificateFault | None,
+        *,
+        needs_tls_13: bool,
+    ) -> Answer:
+        began = time.monotonic()
+        connection = self._connect(parts, hop, context)
+        try:
+            session, address = connection.sock, ""
+            if session is not None:
+                address = str(session.getpeername()[0])
+            tls = None
+            if isinstance(session, ssl.SSLSocket):
+                tls = TlsSession(
+                    chain=read_chain(session),
+                    certificate=read_certificate(session),
+                    fault=fault,
+                    needs_tls_13=needs_tls_13,
+                )
+            response, body = self._exchange(connection, parts, hop)
+        finally:
+            connection.close()
+        return Answer(
+            status=response.status,
+            content_type=response.headers.get("Content-Type", ""),
+            location=response.headers.get("Location", ""),
+            date=response.headers.get("Date", ""),
+            body=body[: self._request.maximum_bytes],
+            is_truncated=len(body) > self._request.maximum_bytes,
+            seconds=time.monotonic() - began,
+            address=address,
+            via=hop.via,
+            tls=tls,
+        )
+
+    def _connect(self, parts: SplitResult, hop: Hop, context: ssl.SSLContext | None) -> HTTPConnection:
+        """Return an open connection to one of the hop's addresses, which share the time that is left."""
+        addresses = _resolve(hop)
+        for index, address in enumerate(addresses):
+            share = self.deadline.remaining() / (len(addresses) - index)
+            connection = self._prepare(parts, hop, context, address, share)
+            try:
+                connection.connect()
+            except (NewConnectionError, ConnectTimeoutError):
+                connection.close()
+                if index == len(addresses) - 1:
+                    raise
+            except BaseException:
+                connection.close()
                 raise
-            needs_tls_13 = True
+            else:
+                # The connection itself forgets its socket before the body is read, if the server closes the connection.
+                self.deadline.watch_socket(connection.sock)
+                connection.timeout = self.deadline.remaining()
+                return connection
+        raise OSError("the name has no address")
+
+    def _prepare(
+        self, parts: SplitResult, hop: Hop, context: ssl.SSLContext | None, address: str, seconds: float
+    ) -> HTTPConnection:
+        """Return a connection, not yet open, which the deadline can cut off at every step."""
+        host = parts.hostname or ""
+        connection: HTTPConnection
+        if context is None:
+            connection = HTTPConnection(address, hop.port, timeout=seconds)
         else:
-            return Answer(
-                status=response.status,
-                content_type=response.headers.get("Content-Type", ""),
-                location=response.headers.get("Location", ""),
-                body=body,
-                seconds=time.monotonic() - began,
-                chain=chain,
-                distrust=distrust,
-                needs_tls_13=needs_tls_13,
-                address=address,
-                via=way.via,
-                date=response.headers.get("Date", ""),
-            )
+            context.sslsocket_class = _watched_socket_class(self.deadline)
+            connection = HTTPSConnection(address, hop.port, timeout=seconds, ssl_context=context, server_hostname=host)
+            if hop.proxy_headers is not None:
+                connection.set_tunnel(host, target_port(parts), dict(hop.proxy_headers))
+        self.deadline.watch(lambda: connection.sock)
+        return connection
 
-
-def _exchange(
-    parts: SplitResult, way: _Way, context: ssl.SSLContext, timeout_seconds: float
-) -> tuple[http.client.HTTPResponse, bytes, tuple[bytes, ...], str]:
-    """Return the response with its body, and the server's certificates and address.
-
-    The connection is plain until TLS with the host itself is put on top, whichever way leads to it.
-    """
-    host, port = parts.hostname or "", parts.port or HTTPS_PORT
-    connection = http.client.HTTPConnection(way.address, way.port, timeout=timeout_seconds)
-    if way.proxy_headers is not None:
-        connection.set_tunnel(host, port, dict(way.proxy_headers))
-    try:
-        connection.connect()
-        address = str(connection.sock.getpeername()[0])
-        connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
-        chain = _chain(connection.sock)
+    def _exchange(self, connection: HTTPConnection, parts: SplitResult, hop: Hop) -> tuple[HTTPResponse, bytes]:
+        """Send the request and read the answer. Of a body that is too long, one byte more than allowed is read."""
         headers = {
-            "Accept": "application/json",
-            "Host": parts.netloc if port != HTTPS_PORT else host,
             "User-Agent": f"sts-federation-broker/{__version__}",
+            "Host": parts.netloc.rpartition("@")[2],
+            **self._request.headers,
         }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers=headers)
-        response = connection.getresponse()
-        body = response.read(MAXIMUM_BYTES + 1)
-        if response.length and len(body) <= MAXIMUM_BYTES:
-            raise http.client.IncompleteRead(b"", response.length)
-    finally:
-        connection.close()
-    return response, body, chain, address
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """Where to connect to. `proxy_headers` None: no proxy; `via` tells of a way that is not DNS'."""
-
-    address: str
-    port: int
-    proxy_headers: Mapping[str, str] | None = None
-    via: str = ""
-
-
-def _way(host: str, port: int, route: Route) -> _Way:
-    """Return the way to a host. Raises ValueError where the proxy is none that can be used."""
-    for wanted in ((host, port), (host, 0), ("", port), ("", 0)):
-        if wanted in route.redirected:
-            address, other = route.redirected[wanted]
-            address, other = address or host, other or port
-            return _Way(address=address, port=other, via=f"{address}:{other} (--connect-to)")
-    proxy = "" if _is_bypassed(host, route.environ) else _variable(route.environ, "https_proxy")
-    if not proxy:
-        return _Way(address=host, port=port)
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError("HTTPS_PROXY is no http:// URL")
-    headers = {}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-    address, other = parts.hostname, parts.port or 80
-    via = f"the proxy {quoted(address)}:{other} (HTTPS_PROXY)"
-    return _Way(address=address, port=other, proxy_headers=headers, via=via)
-
-
-def _is_bypassed(host: str, environ: Mapping[str, str]) -> bool:
-    entries = [entry.strip().lower() for entry in _variable(environ, "no_proxy").split(",")]
-    names = [entry.removeprefix("*").removeprefix(".") for entry in entries]
-    return "*" in entries or any(name and (host == name or host.endswith(f".{name}")) for name in names)
-
-
-def _variable(environ: Mapping[str, str], name: str) -> str:
-    """Return the variable, in small letters first, as curl and botocore look for it."""
-    return environ.get(name) or environ.get(name.upper()) or ""
-
-
-def _chain(connection: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - an SSLSocket, of which the types know too little
-    """Return the certificates as the server sent them.
-
-    SSLSocket itself tells them from Python 3.13 on; before that, the object beneath it does.
-    """
-    if hasattr(connection, "get_unverified_chain"):
-        return tuple(connection.get_unverified_chain())
-    beneath: Any = getattr(connection, "_sslobj", None)
-    if not hasattr(beneath, "get_unverified_chain"):
-        return tuple(each for each in [connection.getpeercert(binary_form=True)] if each)
-    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in beneath.get_unverified_chain())
-
-
-def _late(route: Route) -> Silence:
-    return Silence(
-        found=f"no whole answer in {route.timeout_seconds:g} s",
-        remedy="STS gives up after about 5 s: look at the server's load, at firewalls, and at DNS.",
-    )
-
-
-def _explained(error: Exception, way: _Way) -> Silence:
-    said = quoted((isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__)
-    where = f"by {way.via}: " if way.via else ""
-    if isinstance(error, ssl.SSLError):
-        return Silence(
-            found=f"{where}TLS failed: {said}", remedy="Look at the server's TLS: 1.2 and 1.3 are spoken here."
+        if parts.scheme == "http" and hop.proxy_headers is not None:
+            target = f"http://{headers['Host']}{target}"
+            headers |= hop.proxy_headers
+        connection.request(
+            self._request.method, target, body=self._request.body, headers=headers, preload_content=False
         )
-    if isinstance(error, OSError):
-        remedy = "STS comes from the internet: public DNS and an open port 443 are needed."
-        return Silence(found=f"{where}{said}", remedy=remedy if not way.via else "Look at that way first.")
-    return Silence(found=f"{where}no HTTP answer: {said}", remedy="Look at what answers there.")
+        response = connection.getresponse()
+        if sum(len(name) + len(value) for name, value in response.headers.items()) > MAXIMUM_HEADER_BYTES:
+            raise ExchangeError(Failure.PROTOCOL, f"the headers have over {MAXIMUM_HEADER_BYTES:,} bytes")
+        body = bytearray()
+        while piece := response.read(self._request.maximum_bytes + 1 - len(body), decode_content=False):
+            body += piece
+        return response, bytes(body)
+
+
+def _watched_socket_class(deadline: Deadline) -> type[ssl.SSLSocket]:
+    """Return a class for TLS sockets that the deadline cuts off from before the handshake on.
+
+    urllib3 makes a TLS socket known only when its handshake is done.
+    """
+
+    class WatchedSocket(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
+            deadline.watch_socket(self)
+            self.settimeout(deadline.remaining())
+            super().do_handshake(block)
+
+    return WatchedSocket
+
+
+def _resolve(hop: Hop) -> list[str]:
+    """Return the first addresses of the hop. Raises OSError."""
+    if host_address(hop.address) is not None:
+        return [hop.address]
+    try:
+        found = socket.getaddrinfo(hop.address, hop.port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "the name is not a valid host name") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))[:_ADDRESSES_TRIED]

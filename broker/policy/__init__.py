@@ -1,1 +1,5 @@
-"""broker/policy."""
+"""IAM policy documents: strict parsing, conditions, statements, and the evaluation of trust policies.
+
+May import: nothing from the project. The code is pure; it does no I/O.
+Does not know: tokens, HTTP, AWS clients, where policies come from, and which policies are good.
+"""

@@ -1,8 +1,8 @@
-"""The part of the policy language that trust policies and permissions share: statements, effects, actions, conditions.
+"""Decide what statements allow. Trust policies and permission policies share this part of the policy language.
 
-Rules: an explicit Deny wins, in whichever policy it stands; without an Allow nothing is allowed; what this module does
-not understand never allows (in an Allow it does not match, in a Deny it does).
-It refuses to know whom or what a statement is about: the caller of this module says whether that part matches.
+An explicit Deny in any policy takes precedence. Without an Allow, nothing is allowed. A statement that this module does
+not support never allows: as an Allow it does not apply, as a Deny it does.
+This module does not match principals or resources: the caller passes a function for that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from broker.policy.conditions import Context, Failure, NotUnderstood, failures, matches_wildcard
+from broker.policy.conditions import Context, Failure, NotUnderstood, find_failures, matches_wildcard
 from broker.policy.document import PolicyMalformedError, read_json
 
 Mismatch: TypeAlias = Callable[[Mapping[str, Any]], str | None]
@@ -23,7 +23,7 @@ _ELEMENTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementResult:
-    """How one statement fared. `name` is its Sid, or its place counted from 1; `reason` is one sentence."""
+    """The result of one statement. `name` is its Sid or its position, counted from 1; `reason` is one sentence."""
 
     name: str
     effect: str
@@ -34,7 +34,7 @@ class StatementResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The outcome: `reason` is one line for a person; `statements` tell each statement's part, in order."""
+    """The decision on a request. `reason` is one line for people; `statements` has the results in order."""
 
     allowed: bool
     reason: str
@@ -42,23 +42,28 @@ class Decision:
 
     @property
     def denied_explicitly(self) -> bool:
-        """Whether a Deny decided, and not the lack of an Allow."""
+        """Whether a Deny statement decided, as opposed to a missing Allow."""
         return any(result.applies and result.effect != "Allow" for result in self.statements)
 
 
 def decide(
     policies: Sequence[Mapping[str, Any] | str], *, mismatch: Mismatch, action: str, context: Context
 ) -> Decision:
-    """Decide whether these policies together allow `action`.
+    """Decide whether these policies together allow an action.
 
-    `mismatch` says why a statement is about somebody or something else, or None, and may raise NotUnderstood;
-    `context` maps condition keys (any case) to their values; a key that is missing, or has no values, is absent.
-    PolicyMalformedError: a document cannot be read at all.
+    Args:
+        policies: Policy documents, as mappings or JSON texts.
+        mismatch: Returns why a statement is not about this request, or None where it is. It may raise NotUnderstood.
+        action: The action's name, such as `sts:AssumeRole`.
+        context: Condition keys, in any case, and their values. A key without values counts as absent.
+
+    Raises:
+        PolicyMalformedError: A document cannot be read.
     """
     results = tuple(
-        _evaluate(statement, name=name_of(statement, place), mismatch=mismatch, action=action, context=context)
+        _evaluate(statement, name=name_statement(statement, place), mismatch=mismatch, action=action, context=context)
         for policy in policies
-        for place, statement in enumerate(statements_of(policy), start=1)
+        for place, statement in enumerate(list_statements(policy), start=1)
     )
     for result in results:
         if result.applies and result.effect != "Allow":
@@ -70,17 +75,22 @@ def decide(
     return Decision(allowed=False, reason=reasons or "the policy has no statements", statements=results)
 
 
-def statements_of(policy: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
-    """Read the statements of a document, or raise PolicyMalformedError; a key that stands twice is malformed too."""
+def list_statements(policy: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
+    """Return the statements of a document.
+
+    Raises PolicyMalformedError where the document is not a policy, or an object in it has a key twice.
+    """
     if isinstance(policy, str):
         read = read_json(policy)
         if read.duplicates:
-            raise PolicyMalformedError(f"The policy has the key {read.duplicates[0].key} twice in one object")
+            raise PolicyMalformedError(
+                f"the key {read.duplicates[0].key} appears twice in one object; keep one of them"
+            )
         document = read.root.value
     else:
         document = policy
     if not isinstance(document, Mapping) or "Statement" not in document:
-        raise PolicyMalformedError("The policy is not an object with a Statement")
+        raise PolicyMalformedError("not a policy: expected a JSON object with a Statement element")
     found = document["Statement"]
     statements = [found] if isinstance(found, Mapping) else found
     if not isinstance(statements, list) or not all(isinstance(one, Mapping) for one in statements):
@@ -88,31 +98,31 @@ def statements_of(policy: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
     return statements
 
 
-def texts(value: object, element: str) -> Sequence[str]:
-    """Read an element that holds one text or a list of them."""
+def read_strings(value: object, element: str) -> Sequence[str]:
+    """Return the strings of an element that has one string or a list of them. Raises NotUnderstood."""
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str) for one in values):
-        raise NotUnderstood(f"{element} holds something that is no text")
+        raise NotUnderstood(f"{element} has a value that isn't a string")
     return [str(one) for one in values]
 
 
-def name_of(statement: Mapping[str, Any], place: int) -> str:
-    """Name a statement: its Sid, or its place counted from 1."""
+def name_statement(statement: Mapping[str, Any], place: int) -> str:
+    """Return a statement's Sid, or its position, counted from 1."""
     return str(statement.get("Sid") or f"statement {place}")
 
 
-def unknown_elements(statement: Mapping[str, Any]) -> list[str]:
-    """Return what stands in a statement and is no element of the policy language; their names are case-sensitive."""
+def find_unknown_elements(statement: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a statement that are not elements of the policy language. Element names are case-sensitive."""
     return sorted(statement.keys() - _ELEMENTS)
 
 
-def action_mismatch(statement: Mapping[str, Any], action: str) -> str | None:
-    """Say why a statement is not about this action, or None; NotUnderstood where that cannot be told."""
+def explain_action_mismatch(statement: Mapping[str, Any], action: str) -> str | None:
+    """Return why a statement does not cover this action, or None where it does. Raises NotUnderstood."""
     if "NotAction" in statement:
-        excluded = texts(statement["NotAction"], "NotAction")
+        excluded = read_strings(statement["NotAction"], "NotAction")
         matched = not any(matches_wildcard(pattern.lower(), action.lower()) for pattern in excluded)
     else:
-        included = texts(statement.get("Action", []), "Action")
+        included = read_strings(statement.get("Action", []), "Action")
         matched = any(matches_wildcard(pattern.lower(), action.lower()) for pattern in included)
     return None if matched else f"Action does not cover {action}"
 
@@ -125,16 +135,16 @@ def _evaluate(
         reason = f"Effect is {effect!r}, neither Allow nor Deny"
         return StatementResult(name=name, effect=effect, applies=True, reason=reason)
     try:
-        if unknown := unknown_elements(statement):
-            raise NotUnderstood(f"{unknown[0]} is no element of a statement")  # noqa: TRY301 - told as the others are
-        other = mismatch(statement) or action_mismatch(statement, action)
-        failed = () if other else failures(statement.get("Condition", {}), context)
+        if unknown := find_unknown_elements(statement):
+            raise NotUnderstood(f"{unknown[0]} isn't an element of a statement")  # noqa: TRY301 - handled like the others
+        other = mismatch(statement) or explain_action_mismatch(statement, action)
+        failed = () if other else find_failures(statement.get("Condition", {}), context)
     except NotUnderstood as error:
-        # In an Allow, what is not understood grants nothing; in a Deny it has to be feared.
+        # AWS may match what is not supported here: an Allow must not rely on it, and a Deny must assume it.
         return StatementResult(name=name, effect=effect, applies=effect == "Deny", reason=str(error))
     if failed:
-        reason = "; ".join(failure.sentence() for failure in failed)
+        reason = "; ".join(failure.describe() for failure in failed)
         return StatementResult(name=name, effect=effect, applies=False, reason=reason, failures=failed)
     if other:
         return StatementResult(name=name, effect=effect, applies=False, reason=other)
-    return StatementResult(name=name, effect=effect, applies=True, reason="everything in it matches")
+    return StatementResult(name=name, effect=effect, applies=True, reason="all of its elements match")

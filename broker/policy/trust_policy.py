@@ -1,7 +1,7 @@
-"""Evaluates a role's trust policy as IAM does, and says which statement or condition decided.
+"""Evaluate a role's trust policy as IAM does, and report which statement or condition decided.
 
-Rules: those of `broker.statements`, and a statement is for whom its Principal names.
-It refuses to know tokens, HTTP and where policies are stored: a document and a context go in, a decision comes out.
+The rules are those of `broker.policy.statements`; this module adds how Principal is matched. It does not know about
+tokens, HTTP or where policies are stored: it takes a document and a request context, and returns a decision.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from broker.policy.conditions import NotUnderstood
 from broker.policy.document import PolicyMalformedError
-from broker.policy.statements import Decision, decide, texts
+from broker.policy.statements import Decision, decide, read_strings
 
 if TYPE_CHECKING:
     from broker.policy.conditions import Context
 
-__all__ = ["Caller", "Decision", "PolicyMalformedError", "evaluate", "federated", "principal_mismatch"]
+__all__ = ["Caller", "Decision", "PolicyMalformedError", "evaluate", "explain_principal_mismatch", "federated"]
 
 _UNSUPPORTED_ELEMENTS = frozenset({"NotPrincipal", "Resource", "NotResource"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: `kind` is the Principal element's key (Federated, AWS), `names` every spelling that means this caller.
+    """The principal of a request.
 
-    For a federated caller the one name is the provider's ARN; for an assumed role, the session's ARN, the role's ARN,
-    the account's root ARN, its number, and `*`.
+    `kind` is the key in the Principal element (Federated, AWS). `names` has every value that names this caller: for a
+    federated caller the provider's ARN; for an assumed role the session's ARN, the role's ARN, the account's root ARN,
+    the account ID, and `*`.
     """
 
     kind: str
@@ -35,24 +36,24 @@ class Caller:
 
 
 def federated(provider_arn: str) -> Caller:
-    """Describe a caller who comes with a token of this OIDC provider."""
+    """Return the caller that presents a token of this OIDC provider."""
     return Caller(kind="Federated", names=(provider_arn,))
 
 
 def evaluate(policy: Mapping[str, Any] | str, *, caller: Caller, action: str, context: Context) -> Decision:
-    """Decide whether `policy` lets `caller` do `action`; `context` and PolicyMalformedError are those of `decide`."""
+    """Decide whether a trust policy allows a caller an action. `context` and errors: see `statements.decide`."""
 
     def mismatch(statement: Mapping[str, Any]) -> str | None:
-        return principal_mismatch(statement, caller)
+        return explain_principal_mismatch(statement, caller)
 
     return decide([policy], mismatch=mismatch, action=action, context=context)
 
 
-def principal_mismatch(statement: Mapping[str, Any], caller: Caller) -> str | None:
-    """Say why a statement is not about this caller, or None; NotUnderstood where that cannot be told."""
+def explain_principal_mismatch(statement: Mapping[str, Any], caller: Caller) -> str | None:
+    """Return why a statement does not name this caller, or None where it does. Raises NotUnderstood."""
     unknown = sorted(_UNSUPPORTED_ELEMENTS & statement.keys())
     if unknown:
-        raise NotUnderstood(f"{unknown[0]} is not supported in a trust policy here")
+        raise NotUnderstood(f"{unknown[0]} is not supported in a trust policy")
     principal = statement.get("Principal")
     if statement.get("Effect") == "Deny" and _names_everybody(principal, caller):
         return None
@@ -62,15 +63,15 @@ def principal_mismatch(statement: Mapping[str, Any], caller: Caller) -> str | No
 
 
 def _names_caller(principal: object, caller: Caller) -> bool:
-    if principal == "*":  # in an Allow it stands for no provider's tokens here: AWS might refuse them
+    if principal == "*":  # does not include the tokens of OIDC providers here, since AWS might refuse them
         return caller.kind == "AWS" and "*" in caller.names
     if not isinstance(principal, Mapping):
         return False
-    return any(name in caller.names for name in texts(principal.get(caller.kind, []), "Principal"))
+    return any(name in caller.names for name in read_strings(principal.get(caller.kind, []), "Principal"))
 
 
 def _names_everybody(principal: object, caller: Caller) -> bool:
-    """Say whether a Deny is for all, however that is written: it may mean this caller, and so has to be feared."""
+    """Return whether a Deny names everybody, in any notation, and so may include this caller."""
     if isinstance(principal, Mapping):
-        return any("*" in texts(principal.get(kind, []), "Principal") for kind in ("AWS", caller.kind))
+        return any("*" in read_strings(principal.get(kind, []), "Principal") for kind in ("AWS", caller.kind))
     return principal == "*"

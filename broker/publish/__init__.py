@@ -1,1 +1,4 @@
-"""broker/publish."""
+"""Published credentials: their formats, the writer of the files, and the reader of them.
+
+May import core only. Refuses to know how credentials are obtained and when they are refreshed.
+"""

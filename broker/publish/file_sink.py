@@ -1,8 +1,8 @@
-"""THE file writer: a reader sees the last generation or the next one, whole, and nothing else.
+"""The writer of the published files. A reader sees either the previous or the new content of a file, always complete.
 
-Each file is written beside its place and renamed onto it, with mode and group set before it is visible, at every
-write. Links planted in the directory are replaced, never followed. Nothing is ever taken away or written blank: what
-was published before a crash stays, and stays in the combined file too, until something newer replaces it.
+Each write makes a temporary file, sets its mode and group, and renames it to the final name. Symbolic links in the
+directory are replaced, never followed. No file is deleted or written empty: credentials published before a crash stay,
+also in the combined file, until newer ones replace them.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ SINK = "files"
 _DIRECTORY_MODE = 0o750
 _MAXIMUM_LENGTH_READ = 1_000_000
 REMEDIES = {
-    errno.ENOSPC: "Raise sizeLimit of the emptyDir, or free what else was written there.",
-    errno.EDQUOT: "Raise sizeLimit of the emptyDir, or free what else was written there.",
+    errno.ENOSPC: "Raise sizeLimit of the emptyDir, or delete other files there.",
+    errno.EDQUOT: "Raise sizeLimit of the emptyDir, or delete other files there.",
     errno.EACCES: "Set fsGroup in the pod's securityContext, or runAsUser to the directory's owner.",
-    errno.EPERM: "BROKER_PUBLISH_GROUP must be a group of the broker's process: list it in supplementalGroups.",
-    errno.EROFS: "Mount the volume without readOnly in the broker's container; read-only is for the app's.",
-    errno.ENOENT: "Mount an emptyDir (medium: Memory) there, or set BROKER_PUBLISH_DIRECTORY.",
-    errno.ENOTDIR: "Set BROKER_PUBLISH_DIRECTORY to a directory.",
-    errno.EISDIR: "Remove the directory that stands where the file belongs.",
+    errno.EPERM: (
+        "Set publish.group (BROKER_PUBLISH_GROUP) to a group of the broker's process, or add that group to "
+        "supplementalGroups in the pod's securityContext."
+    ),
+    errno.EROFS: "Mount the volume without readOnly in the broker's container. Only the app mounts it read-only.",
+    errno.ENOENT: "Mount an emptyDir (medium: Memory) there, or change publish.directory (BROKER_PUBLISH_DIRECTORY).",
+    errno.ENOTDIR: "Set publish.directory (BROKER_PUBLISH_DIRECTORY) to a directory.",
+    errno.EISDIR: "Remove the directory that has the name of the file.",
 }
-"""What to do about the system's refusals, by their numbers."""
+"""Remedies for errors of the operating system, by error number."""
 
 
 class FileSink:
-    """Publishes generations as the files of docs/architecture.md in one directory.
+    """Publishes generations as files in one directory. docs/architecture.md lists the files.
 
-    `endpoint_token`, where there is an endpoint, is written along with them.
+    `endpoint_token` is the bearer token of the credentials endpoint. It is written as well, unless it is None.
     """
 
     def __init__(
@@ -60,58 +63,58 @@ class FileSink:
         self._sections: dict[str, bytes] | None = None
 
     def prepare(self) -> None:
-        """Write the files that no generation changes, so that readers find them before the first one.
+        """Write the files that do not depend on credentials, so that readers find them from the start.
 
-        Raises PublishError; the next publish writes them again.
+        Raises PublishError. The next publish writes these files again.
         """
-        with self._explained(), self._directory() as directory:
+        with self._explain_errors(), self._open_directory() as directory:
             self._replace_fixed(directory)
 
     def publish(self, generations: Sequence[Generation]) -> None:
-        """Write the files of these generations and the combined ones.
+        """Write the files of these generations and the combined files.
 
-        Raises PublishError; some files may then be new and others old, each of them whole. Repeating is safe.
+        Raises PublishError. Then some files may be new and others old, but each is complete. Repeating is safe.
         """
-        with self._explained(), self._directory() as directory:
-            self._publish(directory, generations)
+        with self._explain_errors(), self._open_directory() as directory:
+            self._write_all(directory, generations)
 
     def missing(self) -> frozenset[str]:
-        """Return the profiles whose files are not there, because somebody removed them or mounted another volume."""
+        """Return the profiles whose files are missing, because someone deleted them or mounted another volume."""
         try:
-            there = set(os.listdir(self._spec.directory))  # noqa: PTH208 - names are what is wanted
+            existing = set(os.listdir(self._spec.directory))  # noqa: PTH208 - only the names are needed
         except (FileNotFoundError, NotADirectoryError):
-            there = set()
+            existing = set()
         except OSError:
-            return frozenset()  # not to be known now; the next publish tells of it
+            return frozenset()  # unknown; the next publish reports the error
         endings = ("json", "env") if self._spec.env else ("json",)
         return frozenset(
             name
             for name in self._profiles
-            if not {*self._fixed, "credentials", *(f"{name}.{ending}" for ending in endings)} <= there
+            if not {*self._fixed, "credentials", *(f"{name}.{ending}" for ending in endings)} <= existing
         )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         """Turn an OSError into a PublishError that says what to change."""
         try:
             yield
         except OSError as error:
             number = error.errno or 0
-            where = self._spec.directory
-            if error.filename not in (None, where):
-                where = f"{where} ({error.filename})"
+            place = self._spec.directory
+            if error.filename not in (None, place):
+                place = f"{place} ({error.filename})"
             raise PublishError(
-                f"Cannot publish in {where}: {os.strerror(number)}.",
-                REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY."),
+                f"Cannot publish in {place}: {os.strerror(number)}.",
+                REMEDIES.get(number, "Check the volume that publish.directory (BROKER_PUBLISH_DIRECTORY) is on."),
                 sink=SINK,
                 errno=number,
             ) from None
 
     @contextmanager
-    def _directory(self) -> Iterator[int]:
-        """Open the directory, made where it is not there, and make what was renamed in it last. Raises OSError."""
+    def _open_directory(self) -> Iterator[int]:
+        """Open the directory, or create it. Sync it at the end, so that renames survive a crash. Raises OSError."""
         with suppress(FileExistsError):
-            os.mkdir(self._spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib's mkdir is this one
+            os.mkdir(self._spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib adds nothing here
         directory = os.open(self._spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield directory
@@ -119,10 +122,10 @@ class FileSink:
         finally:
             os.close(directory)
 
-    def _publish(self, directory: int, generations: Sequence[Generation]) -> None:
-        self._replace_fixed(directory)  # at every publish, for the directory may be another than at the last one
+    def _write_all(self, directory: int, generations: Sequence[Generation]) -> None:
+        self._replace_fixed(directory)  # at every publish, because the directory may have been replaced
         if self._sections is None:
-            self._sections = self._sections_left_by_a_predecessor(directory)
+            self._sections = self._read_earlier_sections(directory)
         for generation in generations:
             name, credentials = generation.profile, generation.credentials
             self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
@@ -140,13 +143,16 @@ class FileSink:
     def _replace(self, directory: int, name: str, content: bytes) -> None:
         replace_file(directory, name, content, mode=self._spec.mode, group=self._spec.group)
 
-    def _sections_left_by_a_predecessor(self, directory: int) -> dict[str, bytes]:
-        """Return the sections of profiles whose files are still good, so that the combined file loses none of them."""
+    def _read_earlier_sections(self, directory: int) -> dict[str, bytes]:
+        """Return the sections of profiles whose files from an earlier start hold unexpired credentials.
+
+        The combined file keeps these sections until the profiles are refreshed.
+        """
         now = self._clock.read().now
         sections = {}
         for name in self._profiles:
             with suppress(OSError):
-                # Neither follow a planted link nor block on a planted pipe.
+                # Neither follow a symbolic link nor block on a pipe that someone else has put there.
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 file = os.open(f"{name}.json", flags, dir_fd=directory)
                 try:
@@ -160,24 +166,27 @@ class FileSink:
 
 
 def replace_file(directory: int, name: str, content: bytes, *, mode: int, group: int | None = None) -> None:
-    """Put `content` in place of the file `name`. The numbers are the order that makes it safe. Raises OSError."""
+    """Replace the file `name` by one with this content, mode and group. Raises OSError.
+
+    `directory` is a file descriptor. The numbered steps are safe in this order only.
+    """
     temporary = f".{name}.new"
     with suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=directory)  # 1. what a crash left behind, or somebody planted
+        os.unlink(temporary, dir_fd=directory)  # 1. left by a crash, or put there by someone else
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. readable by nobody else while it grows
+    file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. not readable for others while it is written
     try:
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(file, view) :]
             if group is not None:
-                os.fchown(file, -1, group)  # 3. group and mode, before anybody can see it
+                os.fchown(file, -1, group)  # 3. group and mode before the file is visible
             os.fchmod(file, mode)
-            os.fsync(file)  # 4. content before name
+            os.fsync(file)  # 4. content on disk before the name
         finally:
             os.close(file)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)  # 5. visible, all at once
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)  # 5. visible, as one step
     except OSError as error:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=directory)

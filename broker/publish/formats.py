@@ -1,7 +1,8 @@
-"""Credentials as bytes: the formats that SDKs and scripts read. A contract: they do not change in a major version.
+"""Formats in which credentials are published and served. They do not change within a major version.
 
-Times are UTC as `YYYY-MM-DDTHH:MM:SSZ`, fractions cut off, because some SDKs read nothing else. `aws_session_token` is
-written, its legacy twin is not: botocore would prefer that one. Pure; knows no file.
+Times are UTC, `YYYY-MM-DDTHH:MM:SSZ`, without fractions, because some SDKs parse no other form. The session token is
+written as `aws_session_token` only, without the legacy name `aws_security_token`, which botocore would prefer. These
+functions do no I/O.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from broker.core.model import ProfileSpec, Secret, TemporaryCredentials
 
 PROCESS_VERSION = 1
-"""The number that SDKs expect of credential_process; as a string it would be refused."""
+"""Version of the credential_process format. SDKs expect a number and refuse a string."""
 
 
 def credential_process_json(credentials: TemporaryCredentials) -> bytes:
-    """Return the answer of a `credential_process`, one JSON object and a newline."""
+    """Return the output of a `credential_process`: one JSON object and a newline."""
     document = {
         "Version": PROCESS_VERSION,
         "AccessKeyId": credentials.access_key_id,
@@ -32,15 +33,15 @@ def credential_process_json(credentials: TemporaryCredentials) -> bytes:
         "SessionToken": credentials.session_token.reveal(),
         "Expiration": timestamp(credentials.expires_at),
     }
-    if credentials.account_id:  # a role of MinIO or Ceph may have none
+    if credentials.account_id:  # MinIO and Ceph have roles without an account
         document["AccountId"] = credentials.account_id
     return json.dumps(document).encode() + b"\n"
 
 
 def container_credentials_json(credentials: TemporaryCredentials) -> bytes:
-    """Return the answer of a container credentials endpoint, one JSON object and a newline.
+    """Return the response of a container credentials endpoint: one JSON object and a newline.
 
-    It has no `Code`: one SDK takes any but `Success` for a fault.
+    It has no `Code`: one SDK treats any value other than `Success` as an error.
     """
     document = {
         "AccessKeyId": credentials.access_key_id,
@@ -54,16 +55,16 @@ def container_credentials_json(credentials: TemporaryCredentials) -> bytes:
 
 
 def authorization_token(token: Secret) -> bytes:
-    """Return the endpoint's authorization token as its file and the `Authorization` header hold it.
+    """Return the endpoint's bearer token as its file and the `Authorization` header contain it.
 
-    Without a newline at the end, which most SDKs would send along, or refuse.
+    There is no newline at the end: most SDKs would send it too, or refuse the file.
     """
     return token.reveal().encode()
 
 
 def credentials_section(profile: str, credentials: TemporaryCredentials) -> bytes:
     """Return the profile's section of an AWS shared credentials file."""
-    return _section(
+    return _format_section(
         profile,
         credentials.access_key_id,
         credentials.secret_access_key.reveal(),
@@ -73,25 +74,27 @@ def credentials_section(profile: str, credentials: TemporaryCredentials) -> byte
 
 
 def credentials_section_from_json(profile: str, document: bytes, now: datetime) -> bytes | None:
-    """Return the section for what `credential_process_json` once wrote; None where it is unreadable or expired."""
+    """Return the section for a document of `credential_process_json`, or None if that is malformed or expired."""
     try:
-        keys, expires_at = _parsed(document)
+        keys, expires_at = _parse(document)
     except ValueError:
         return None
     if expires_at <= now:
         return None
-    return _section(profile, *keys, timestamp(expires_at))  # not as it stood there: that may hold anything
+    return _format_section(
+        profile, *keys, timestamp(expires_at)
+    )  # formatted anew, not copied: the file may contain anything
 
 
-def expiry_of(document: bytes) -> datetime:
-    """Return when the credentials that `credential_process_json` once wrote expire. Raises ValueError: not whole."""
-    return _parsed(document)[1]
+def parse_expiry(document: bytes) -> datetime:
+    """Return the expiry, in UTC, of a document of `credential_process_json`. Raises ValueError if it is malformed."""
+    return _parse(document)[1]
 
 
-def _parsed(document: bytes) -> tuple[tuple[str, str, str], datetime]:
-    """Return key id, secret and token of a `credential_process` answer, and its expiry in UTC.
+def _parse(document: bytes) -> tuple[tuple[str, str, str], datetime]:
+    """Return access key ID, secret access key and session token of the document, and its expiry in UTC.
 
-    Raises ValueError, whose text quotes nothing of it.
+    Raises ValueError, whose message quotes nothing from the document.
     """
     try:
         fields = json.loads(document)
@@ -99,47 +102,47 @@ def _parsed(document: bytes) -> tuple[tuple[str, str, str], datetime]:
         naive_or_aware = datetime.fromisoformat(fields["Expiration"])
         expires_at = naive_or_aware.astimezone(UTC)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        raise ValueError("no JSON, or without what there must be") from None
+        raise ValueError("it is not JSON, or a field is missing or malformed") from None
     if (
         version != PROCESS_VERSION
         or naive_or_aware.tzinfo is None
         or not all(isinstance(key, str) and key.isprintable() and key for key in keys)
     ):
-        raise ValueError("blank, or of another version")
+        raise ValueError("a field is blank, or Version is not 1")
     return (keys[0], keys[1], keys[2]), expires_at
 
 
 def credentials_ini(sections: Iterable[bytes]) -> bytes:
-    """Return a shared credentials file of these sections."""
+    """Return a shared credentials file with these sections."""
     return b"\n".join(sections)
 
 
 def config_ini(profiles: Sequence[ProfileSpec], directory: str, command: str = DEFAULT_PROCESS_COMMAND) -> bytes:
-    """Return an AWS config file through which SDKs fetch each profile from `directory`, again and again.
+    """Return an AWS config file with a `credential_process` for each profile, so that SDKs reread its file.
 
-    In `command`, `{file}`, `{profile}` and `{directory}` are filled in.
+    `command` is the template of the process; `{file}`, `{profile}` and `{directory}` in it are replaced.
     """
     sections = (
         f"[{'default' if profile.name == 'default' else f'profile {profile.name}'}]\n"
         f"region = {profile.region}\n"
-        f"credential_process = {_process_command(command, directory, profile.name)}\n"
+        f"credential_process = {_fill_command(command, directory, profile.name)}\n"
         for profile in profiles
     )
     return "\n".join(sections).encode()
 
 
-def _process_command(command: str, directory: str, profile: str) -> str:
+def _fill_command(command: str, directory: str, profile: str) -> str:
     return command.format(file=f"{directory}/{profile}.json", profile=profile, directory=directory)
 
 
 def env_file(credentials: TemporaryCredentials, region: str) -> bytes:
-    """Return POSIX shell assignments, for `set -a; . FILE; set +a`."""
+    """Return POSIX shell assignments, to be read with `set -a; . FILE; set +a`."""
     variables = {**environment_variables(credentials), "AWS_REGION": region}
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
 
 
 def environment_variables(credentials: TemporaryCredentials) -> dict[str, str]:
-    """Return the keys as SDKs read them from an environment."""
+    """Return the environment variables from which SDKs read credentials, by name."""
     return {
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key.reveal(),
@@ -148,7 +151,7 @@ def environment_variables(credentials: TemporaryCredentials) -> dict[str, str]:
     }
 
 
-def _section(profile: str, access_key_id: str, secret_access_key: str, session_token: str, expiry: str) -> bytes:
+def _format_section(profile: str, access_key_id: str, secret_access_key: str, session_token: str, expiry: str) -> bytes:
     return (
         f"[{profile}]\n"
         f"# expires {expiry}\n"

@@ -1,7 +1,8 @@
-"""The composition root: builds everything once, starts it, runs the loop, stops it. Reads from top to bottom.
+"""The verbs `run` and `once`: build all parts, start them, run the main loop, stop them.
 
-Order of start: signals (held until there is a loop to tell), settings, log, sockets, the endpoint's token, listeners,
-loop. STS is first dealt with by the loop's first exchange, so the listeners answer before botocore is even imported.
+Start in this order: block signals, load settings, configure the log, open sockets, write the files that need no
+credentials, start the listeners, run the loop. The first exchange belongs to the loop, so the listeners answer probes
+before botocore is imported.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
 from broker.publish.file_sink import FileSink
 from broker.runtime import logs
-from broker.runtime.lazy_imports import ExchangeOnDemand, MetricsOnDemand, asking
-from broker.serving.credentials_endpoint import CredentialsApplication, Shelf, new_token
+from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
+from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
 from broker.settings.loader_process import load_configuration
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from broker.core.refresher import TokenSource
     from broker.serving.http_messages import Application
 
-IMPATIENT_NAP = timedelta(milliseconds=200)
-"""How often `once` and `exec` look at their deadline."""
+DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
+"""How often `once` and `exec` compare the time with their deadline."""
 _MAXIMUM_READERS = 512
-"""Connections to the credentials endpoint; with the health listener's, fewer descriptors than nodes allow a process."""
-_PORT_OF_ROLES_ANYWHERE = 9911
+"""Connections to the credentials endpoint. With those of the health listener they stay below the usual limit of 1024
+open files."""
+_ROLES_ANYWHERE_PORT = 9911
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -56,26 +58,26 @@ def run(environ: Mapping[str, str]) -> int:
 
     Raises ConfigurationError.
     """
-    configuration, inbox = _begin(environ)
+    configuration, inbox = _start_process(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    token, shelf = new_token(), Shelf()
+    token, served = generate_token(), ServedCredentials()
     sink = FileSink(configuration.publish, configuration.profiles, clock, token)
     health = HealthApplication(
-        take=status.snapshot, render_metrics=MetricsOnDemand(status.snapshot, clock), clock=clock
+        take_snapshot=status.snapshot, render_metrics=LazyMetrics(status.snapshot, clock), clock=clock
     )
     credentials = CredentialsApplication(
-        configuration=configuration, token=token, shelf=shelf, take=status.snapshot, clock=clock
+        configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )
-    listeners = (_health_listener(configuration, health), credentials_listener(configuration, credentials))
-    _prepare(sink)
+    listeners = (_open_health_listener(configuration, health), open_credentials_listener(configuration, credentials))
+    _write_initial_files(sink)
     for listener in listeners:
         listener.start()
         host, port = listener.address
-        logs.say(logging.INFO, "listening", "Listening.", listener=listener.name, host=host, port=port)
-    _warn_of_rivals(environ, configuration, listeners[1])
+        logs.log_message(logging.INFO, "listening", "Started a listener.", listener=listener.name, host=host, port=port)
+    _warn_about_rival_sources(environ, configuration, listeners[1])
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    code = turn_until(build_refresher(configuration, (status.record, shelf.record), sink, clock, inbox, policy).run)
-    logs.say(logging.INFO, "stopping", "Stopping; published files stay in place.")
+    code = run_loop(build_refresher(configuration, (status.record, served.record), sink, clock, inbox, policy).run)
+    logs.log_message(logging.INFO, "stopping", "Stopping. Published files remain in place.")
     for listener in listeners:
         listener.close()
     return code
@@ -84,14 +86,14 @@ def run(environ: Mapping[str, str]) -> int:
 def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     """Publish one generation of every required profile, then return the exit code.
 
-    What passes by itself is tried again until `timeout`; what an operator must mend ends it at once. Raises
+    Transient faults are retried until `timeout`. A fault that needs an operator ends the wait at once. Raises
     ConfigurationError.
     """
-    configuration, inbox = _begin(environ)
+    configuration, inbox = _start_process(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
-    from broker.core.first_publication import Awaited  # noqa: PLC0415 - `run` waits for nothing, and starts the sooner
+    from broker.core.first_publication import Awaited  # noqa: PLC0415 - `run` does not need it and starts faster without
 
-    policy = replace(RefreshPolicy(), nap=IMPATIENT_NAP)
+    policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = FileSink(configuration.publish, configuration.profiles, clock)
     refresher = build_refresher(configuration, (status.record,), sink, clock, inbox, policy)
@@ -99,117 +101,123 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
 
 
 def run_until_published(refresher: Refresher, awaited: Awaited, status: Status, clock: Clock) -> int:
-    """Run the loop until what is awaited is published, or cannot be. Return the exit code, having logged a fault."""
-    code = turn_until(lambda: refresher.run(until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic)))
+    """Run the loop until the awaited profiles are published or cannot be. Log a fault, and return its exit code."""
+    code = run_loop(lambda: refresher.run(until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic)))
     snapshot = status.snapshot()
     error = awaited.fault(snapshot, clock.read().monotonic)
     if code != os.EX_OK or error is None:
         return code
     names = [profile.profile for profile in awaited.unfinished(snapshot)]
-    logs.say(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
+    logs.log_message(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
     return error.exit_code
 
 
-def _begin(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQueue[Message]]:
-    """Return what was asked for, and the inbox that signals come into. Raises ConfigurationError.
+def _start_process(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQueue[Message]]:
+    """Load the settings and start signal handling and the log. Return the settings and the loop's inbox.
 
-    Signals are blocked first, in every thread to come: they wait, for `_obey_signals`, and none is lost.
+    Signals are blocked first, and in every later thread, so that they stay pending until `_start_signal_thread`. Raises
+    ConfigurationError.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
-    _obey_signals(inbox)
-    begin_log(configuration)
+    _start_signal_thread(inbox)
+    start_log(configuration)
     return configuration, inbox
 
 
-def _obey_signals(inbox: SimpleQueue[Message]) -> None:
-    """Turn signals into messages, on a thread that does nothing else.
+def _start_signal_thread(inbox: SimpleQueue[Message]) -> None:
+    """Start a thread that turns each signal into a message for the loop.
 
-    Python's own handlers run in the main thread once it wakes, and a signal that another thread takes, or that comes
-    just before the wait, does not wake it: the loop would end up to a nap late.
+    Python runs its own signal handlers in the main thread, after that has woken up. A signal that another thread
+    receives, or that arrives just before the wait, does not wake it: the loop would react up to 30 s late.
     """
 
-    def obey() -> None:
+    def forward_signals() -> None:
         while True:
             number = signal.sigwait(_SIGNALS)
             inbox.put(RefreshNow() if number == signal.SIGHUP else Stop())
 
-    threading.Thread(target=obey, name="signals", daemon=True).start()
+    threading.Thread(target=forward_signals, name="signals", daemon=True).start()
 
 
-def begin_log(configuration: Configuration) -> None:
-    """Send log lines to where they were asked to go, and tell what begins."""
+def start_log(configuration: Configuration) -> None:
+    """Configure the log, and write its first lines: version, profiles, and warnings about settings."""
     logs.configure(configuration.log_format, configuration.log_level)
-    logs.say(
+    logs.log_message(
         logging.INFO,
         "starting",
         f"sts-federation-broker {__version__}",
         profiles=[profile.name for profile in configuration.profiles],
-        directory=configuration.publish.directory,
+        publish_directory=configuration.publish.directory,
     )
     for warning in configuration.warnings:
-        logs.say(logging.WARNING, "warning", warning)
+        logs.log_message(logging.WARNING, "warning", warning)
 
 
-def _health_listener(configuration: Configuration, application: Application) -> Listener:
-    """Return the health listener, bound. Raises ConfigurationError."""
+def _open_health_listener(configuration: Configuration, application: Application) -> Listener:
+    """Return the health listener with its socket open. Raises ConfigurationError."""
     address = (configuration.health_host, configuration.health_port)
-    return Listener(application, _bound("BROKER_HEALTH_ADDRESS", *address), name="health")
+    return Listener(application, _open_socket("health.address (BROKER_HEALTH_ADDRESS)", *address), name="health")
 
 
-def credentials_listener(configuration: Configuration, application: Application) -> Listener:
-    """Return the listener of the credentials endpoint, bound. Raises ConfigurationError."""
+def open_credentials_listener(configuration: Configuration, application: Application) -> Listener:
+    """Return the listener of the credentials endpoint with its socket open. Raises ConfigurationError."""
     address = (configuration.endpoint_host, configuration.endpoint_port)
-    listening = _bound("BROKER_ENDPOINT_ADDRESS", *address)
+    listening = _open_socket("endpoint.address (BROKER_ENDPOINT_ADDRESS)", *address)
     return Listener(application, listening, name="credentials", connections=_MAXIMUM_READERS)
 
 
-def url_of(listener: Listener) -> str:
-    """Return what the URLs of a loopback listener begin with."""
+def format_url(listener: Listener) -> str:
+    """Return the base URL of a listener, `http://HOST:PORT`."""
     host, port = listener.address
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _warn_of_rivals(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
-    """Tell what in this container hides the broker from SDKs: webhooks give the app's container the same."""
-    from broker.runtime.rival_credentials import rivals_in_pod  # noqa: PLC0415 - after the listeners, which probes wait for
+def _warn_about_rival_sources(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
+    """Log the other credential sources in this container, because the app's container probably has them too."""
+    # Imported after the listeners have started, because probes wait for those.
+    from broker.runtime.rival_credentials import find_rival_sources  # noqa: PLC0415
 
-    for rival in rivals_in_pod(environ, endpoint=url_of(credentials), directory=configuration.publish.directory):
-        message = f"In this container, and so probably in the app's, where it hides the broker from SDKs: {rival}"
-        logs.say(logging.WARNING, "warning", message, name=rival.name)
+    endpoint, directory = format_url(credentials), configuration.publish.directory
+    for source in find_rival_sources(environ, endpoint=endpoint, directory=directory):
+        message = (
+            "The broker's container has another source of AWS credentials. If the app's container has it too, SDKs "
+            f"there do not use the broker's credentials. {source}"
+        )
+        logs.log_message(logging.WARNING, "warning", message, credential_source=source.name)
 
 
-def _bound(variable: str, host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises ConfigurationError, which names the variable to change."""
+def _open_socket(setting: str, host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises ConfigurationError, which names `setting` as the one to change."""
     try:
         return open_socket(host, port)
     except OSError as error:
-        raise ConfigurationError((f"{variable}: {_why_no_socket(host, port, error)}",)) from None
+        raise ConfigurationError((f"{setting}: {_explain_socket_error(host, port, error)}",)) from None
 
 
-def _why_no_socket(host: str, port: int, error: OSError) -> str:
-    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such address"
-    text = f"cannot listen on {host or '*'}:{port}: {why}"
-    if error.errno == errno.EADDRINUSE:
-        text += "; something else in the pod has this port: set another one"
-        if port == _PORT_OF_ROLES_ANYWHERE:
-            text += " (the credential helper of IAM Roles Anywhere has 9911 too)"
-    return text
+def _explain_socket_error(host: str, port: int, error: OSError) -> str:
+    found = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such address"
+    text = f"cannot listen on {host or '*'}:{port}: {found}."
+    if error.errno != errno.EADDRINUSE:
+        return f"{text} Set an address of this pod, and a port of 1024 or above."
+    if port == _ROLES_ANYWHERE_PORT:
+        text += " The credential helper of IAM Roles Anywhere uses 9911 by default, too."
+    return f"{text} Another process in the pod uses this port. Set a different port."
 
 
-def _prepare(sink: FileSink) -> None:
-    """Write what readers need before the first credentials. Where that fails, the loop's first publish does it again.
+def _write_initial_files(sink: FileSink) -> None:
+    """Write the files that readers need before the first credentials. Log a failure; the first publish tries again.
 
-    Until then the endpoint refuses everybody, for nobody can know its token.
+    Until they are written the endpoint refuses every request, because no client can know its token.
     """
     try:
         sink.prepare()
     except PublishError as error:
-        logs.say(logging.ERROR, "publish_failed", str(error), reason=error.reason, sink=error.sink)
+        logs.log_message(logging.ERROR, "publish_failed", str(error), reason=error.reason, sink=error.sink)
 
 
-def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
+def build_refresher(  # noqa: PLR0913, PLR0917 - connects all parts
     configuration: Configuration,
     recorders: Sequence[Callable[[Event], None]],
     sink: FileSink,
@@ -217,61 +225,61 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - everything meets here
     inbox: SimpleQueue[Message],
     policy: RefreshPolicy,
 ) -> Refresher:
-    """Return the loop. Each event goes to the recorders, in their order, and then to the log."""
+    """Return the main loop. Each event goes to `recorders`, in their order, and then to the log."""
 
     def record(event: Event) -> None:
-        for take in recorders:
-            take(event)
-        logs.tell(event)
+        for recorder in recorders:
+            recorder(event)
+        logs.log_event(event)
 
     return Refresher(
         profiles=configuration.profiles,
-        tokens=_token_sources(configuration, clock, inbox, policy),
-        exchanger=ExchangeOnDemand(configuration.sts, clock),
+        tokens=_build_token_sources(configuration, clock, inbox, policy),
+        exchanger=LazyExchanger(configuration.sts, clock),
         sink=sink,
         record=record,
         clock=clock,
         inbox=inbox,
-        spawn=_beside,
+        spawn=_run_in_thread,
         chance=random.random,
         policy=policy,
     )
 
 
-def _token_sources(
+def _build_token_sources(
     configuration: Configuration, clock: Clock, inbox: SimpleQueue[Message], policy: RefreshPolicy
 ) -> Mapping[str, TokenSource]:
-    """Return where each profile has its token from, by its name; chained roles have none."""
+    """Return the token source of each profile, by profile name. Chained roles have none."""
     with_token = [profile for profile in configuration.profiles if profile.chain is None]
     if configuration.token_request is None:
         files = {profile.token_file: FileTokenSource(profile.token_file, clock) for profile in with_token}
         return {profile.name: files[profile.token_file] for profile in with_token}
-    from broker.tokens.token_request import RequestedTokenSource  # noqa: PLC0415 - most brokers read a file
+    from broker.tokens.token_request import RequestedTokenSource  # noqa: PLC0415 - not needed to read a file
 
     source = RequestedTokenSource(
-        ask=asking(configuration.token_request),
+        ask=make_token_request(configuration.token_request),
         clock=clock,
-        spawn=_beside,
+        spawn=_run_in_thread,
         wake=lambda: inbox.put(Wake()),
-        tell=lambda error: logs.say(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
+        report=lambda error: logs.log_message(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
         chance=random.random,
         policy=policy,
     )
     return dict.fromkeys((profile.name for profile in with_token), source)
 
 
-def _beside(task: Callable[[], None]) -> None:
-    """Run the task on a thread that does not keep the process alive: STS may hang when it is time to go."""
+def _run_in_thread(task: Callable[[], None]) -> None:
+    """Run the task on a daemon thread, so that a hanging call to STS does not delay the end of the process."""
     threading.Thread(target=task, name="exchange", daemon=True).start()
 
 
-def turn_until(turns: Callable[[], None]) -> int:
-    """Run the loop. Return the exit code: 0, or 70 after a bug, whose traceback is logged."""
+def run_loop(loop: Callable[[], None]) -> int:
+    """Run the main loop. Return the exit code: 0, or 70 after a bug, whose traceback is logged."""
     try:
-        turns()
+        loop()
     except Exception:
         logging.getLogger("broker").critical(
-            "A bug ended the broker; published files stay in place. Please report it with this traceback.",
+            "The broker stopped because of a bug. Published files remain in place. Report the bug with this traceback.",
             exc_info=True,
             extra={"event": "bug"},
         )

@@ -1,9 +1,9 @@
-"""`sts-broker exec`: runs a command with credentials that are kept fresh for as long as it runs.
+"""The verb `exec`: run a command with credentials that stay fresh for as long as it runs.
 
-The loop and the credentials endpoint are those of `run`, in this process; the files go into a directory of their own
-that is gone at the end. The command is started when its profile's first generation is published, and learns of the
-endpoint from its environment, from which is taken what would hide the endpoint from SDKs (`hiding`). After that it is
-the command that decides: signals are its own, so is the exit code, and a refresh that fails is told and no more.
+The main loop and the credentials endpoint are those of `run`, in this process. The files go into a private directory
+that is removed at the end. The command starts once the first credentials of its profile are published. Its environment
+names the endpoint and lacks rival credential sources (`rival_credentials`). From then on signals go to the command, its
+exit code is that of `exec`, and a refresh that fails is only logged.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
 from broker.runtime import daemon, logs
 from broker.runtime.private_directory import private_directory
-from broker.runtime.process_supervisor import FORWARDED, TAKEN, Child, CommandUnusable
-from broker.runtime.rival_credentials import rival_files
-from broker.serving.credentials_endpoint import PATH, CredentialsApplication, Shelf, new_token
+from broker.runtime.process_supervisor import FORWARDED, HANDLED, Child, CommandUnusable
+from broker.runtime.rival_credentials import find_rival_files
+from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
 from broker.settings.loader_process import load_configuration
 
 if TYPE_CHECKING:
@@ -42,14 +42,16 @@ if TYPE_CHECKING:
     from broker.core.model import Configuration, ProfileSpec, TemporaryCredentials
     from broker.core.refresher import Message
 
-_MEMORY_BACKED = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
+_MEMORY_BACKED = "/dev/shm"  # noqa: S108 - only a private directory is made there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec:
-    """What to run: the command and its arguments, with which profile ("": the default one).
+    """The command line of `exec`.
 
-    `timeout` is how long to wait for the first credentials; `with_keys`: the keys themselves go into the environment.
+    `command` is the command and its arguments, `profile` the name of the profile ("" for the default profile),
+    `timeout` the longest wait for the first credentials. `with_keys` adds the access keys themselves to the command's
+    environment.
     """
 
     command: Sequence[str]
@@ -59,22 +61,23 @@ class CommandSpec:
 
 
 def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
-    """Run the command. Return its status, 128 + N for a signal N, or why it was not run: 2 to 5, 70, 126, 127.
+    """Run the command. Return its exit code, or 128 + N if signal N ended it.
 
-    Raises ConfigurationError, and PublishError where there is no place for the files.
+    Return 2 to 5, 70, 126 or 127 if the command was not started. Raises ConfigurationError, and PublishError if no
+    directory for the files can be made.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)  # first, for every thread to come
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # first, because later threads inherit it
     configuration = load_configuration(environ)
-    profile = _chosen(configuration, spec.profile)
+    profile = _choose_profile(configuration, spec.profile)
     inbox: SimpleQueue[Message] = SimpleQueue()
-    ignored = {number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN}  # by nohup, for one
+    ignored = {number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN}  # for example by nohup
     child = Child(lambda: inbox.put(Stop()), ignored=ignored)
-    threading.Thread(target=child.obey, name="signals", daemon=True).start()
+    threading.Thread(target=child.handle_signals, name="signals", daemon=True).start()
     with private_directory((configuration.publish.directory, _MEMORY_BACKED)) as directory:
-        # The command is of this user: nobody else has a use for the files.
+        # The command runs as this user, so no other user needs the files.
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
-        daemon.begin_log(configuration)
+        daemon.start_log(configuration)
         return _serve(
             _Job(environ=environ, spec=spec, configuration=configuration, profile=profile), child, inbox, mask
         )
@@ -82,7 +85,7 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What was asked for, resolved."""
+    """One run of `exec`: its environment, command line, settings, and the profile it uses."""
 
     environ: Mapping[str, str]
     spec: CommandSpec
@@ -90,36 +93,36 @@ class _Job:
     profile: ProfileSpec
 
 
-class _Latest:
-    """Remembers the profile's newest published credentials."""
+class _LatestCredentials:
+    """The newest published credentials of one profile, collected from the events of the main loop."""
 
     def __init__(self, profile: str) -> None:
         self._profile = profile
         self.credentials: TemporaryCredentials | None = None
 
     def record(self, event: Event) -> None:
-        """Take in what happened."""
+        """Take the credentials from the event if it published some for this profile."""
         if isinstance(event, Published) and event.generation.profile == self._profile:
             self.credentials = event.generation.credentials
 
 
 def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message], mask: Collection[int]) -> int:
-    """Run the loop and the endpoint around the command. Return the exit code."""
+    """Run the main loop and the endpoint until the command has ended. Return the exit code."""
     configuration = job.configuration
-    clock, status, latest = SystemClock(), Status(configuration.profiles), _Latest(job.profile.name)
+    clock, status, latest = SystemClock(), Status(configuration.profiles), _LatestCredentials(job.profile.name)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
     awaited = Awaited(began=clock.read().monotonic, timeout=job.spec.timeout, policy=policy, name=job.profile.name)
-    token, shelf = new_token(), Shelf()
+    token, served = generate_token(), ServedCredentials()
     sink = FileSink(configuration.publish, configuration.profiles, clock, token)
     application = CredentialsApplication(
-        configuration=configuration, token=token, shelf=shelf, take=status.snapshot, clock=clock
+        configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )
-    listener = daemon.credentials_listener(configuration, application)
+    listener = daemon.open_credentials_listener(configuration, application)
     sink.prepare()
     listener.start()
-    recorders = (status.record, shelf.record, latest.record)
-    impatient = replace(policy, nap=daemon.IMPATIENT_NAP)
-    refresher = daemon.build_refresher(configuration, recorders, sink, clock, inbox, impatient)
+    recorders = (status.record, served.record, latest.record)
+    starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
+    refresher = daemon.build_refresher(configuration, recorders, sink, clock, inbox, starting_policy)
     try:
         code = daemon.run_until_published(refresher, awaited, status, clock)
         if child.exit_code is not None:
@@ -127,32 +130,38 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message], mask: Collectio
         if code != os.EX_OK:
             return code
         refresher.policy = policy
-        environment = _environment(job, daemon.url_of(listener), latest.credentials if job.spec.with_keys else None)
+        environment = _build_environment(
+            job, daemon.format_url(listener), latest.credentials if job.spec.with_keys else None
+        )
         try:
             child.start(job.spec.command, environment, mask)
         except CommandUnusable as error:
-            logs.say(logging.ERROR, "stopping", str(error))
+            logs.log_message(logging.ERROR, "stopping", str(error))
             return error.exit_code
-        daemon.turn_until(refresher.run)  # until the command has ended; a bug is logged, and the command goes on
+        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the loop the command continues
         return child.wait()
     finally:
         listener.close()
 
 
-def _environment(job: _Job, url: str, credentials: TemporaryCredentials | None) -> dict[str, str]:
-    """Return the command's environment; `credentials` are those to put into it, if any."""
+def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | None) -> dict[str, str]:
+    """Return the command's environment. `url` is the endpoint's base URL; `credentials`, if given, are added."""
     kept = {
         name: value
         for name, value in job.environ.items()
-        if name  # a program can be given what nobody can give on
+        if name  # a process can receive a variable without a name, but cannot pass it on
         and name not in VARIABLES
         and (not name.startswith("BROKER_") or SERVICE_LINK.fullmatch(name))
-        and not (name == "LC_CTYPE" and _is_of_python(name))
+        and not (name == "LC_CTYPE" and _is_set_by_python(name))
     }
-    for file in rival_files(job.environ):
+    for file in find_rival_files(job.environ):
         kept[file.variable] = os.devnull
-        message = f"[{file.section}] of {file.path} has {file.key}: the command does not see that file."
-        logs.say(logging.WARNING, "warning", message, name=file.variable)
+        message = (
+            f"{file.path} configures credentials ({file.key} in section [{file.section}]), which SDKs would use before "
+            f"the broker's endpoint. The command runs with {file.variable}={os.devnull} instead. Remove {file.key} "
+            "from the file if the command needs its other keys."
+        )
+        logs.log_message(logging.WARNING, "warning", message, credential_source=file.variable)
     directory, region = job.configuration.publish.directory, job.profile.region
     return {
         **kept,
@@ -165,22 +174,24 @@ def _environment(job: _Job, url: str, credentials: TemporaryCredentials | None) 
     }
 
 
-def _is_of_python(name: str) -> bool:
-    """Return whether Python itself set the variable at its start, as it does LC_CTYPE in the C locale (PEP 538)."""
+def _is_set_by_python(name: str) -> bool:
+    """Return whether Python itself has set the variable, as it sets LC_CTYPE in the C locale (PEP 538)."""
     try:
-        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - what exec was given, never changed since
+        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - the environment at the start
             return not any(entry.startswith(f"{name}=".encode()) for entry in file.read().split(b"\0"))
     except OSError:
         return False
 
 
-def _chosen(configuration: Configuration, name: str) -> ProfileSpec:
-    """Return the profile of that name, or the default one. Raises ConfigurationError."""
+def _choose_profile(configuration: Configuration, name: str) -> ProfileSpec:
+    """Return the profile with that name, or the default profile for "". Raises ConfigurationError."""
     by_name = {profile.name: profile for profile in configuration.profiles}
     wanted = name or configuration.default_profile
     if wanted in by_name:
         return by_name[wanted]
-    known = ", ".join(by_name)
-    if name:
-        raise ConfigurationError((f"--profile: no profile is named {name}; there are {known}",))
-    raise ConfigurationError((f"--profile: say which, for none is named default; there are {known}",))
+    remedy = f"Set --profile to one of: {', '.join(by_name)}."
+    if not name:
+        raise ConfigurationError((f"--profile is not set, and no profile is named default. {remedy}",))
+    from broker.core.spelling import suggest  # noqa: PLC0415 - loads difflib, for this error only
+
+    raise ConfigurationError((f"--profile: no profile is named {name}{suggest(name, by_name)}. {remedy}",))

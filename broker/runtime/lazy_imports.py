@@ -1,4 +1,8 @@
-"""What is heavy to import, at its first use: botocore beside the loop, prometheus_client at the first scrape."""
+"""Delayed imports of large modules, so that the listeners answer probes before those modules are loaded.
+
+botocore and ssl are imported by the first exchange or TokenRequest, on its own thread; prometheus_client by the first
+scrape.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ if TYPE_CHECKING:
     from broker.serving.metrics import MetricsPage
 
 
-class ExchangeOnDemand:
-    """An Exchanger that imports botocore at its first use, beside the loop."""
+class LazyExchanger:
+    """An Exchanger that imports botocore in its first exchange."""
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
         self._spec = spec
@@ -25,40 +29,43 @@ class ExchangeOnDemand:
         self._exchanger: Exchanger | None = None
 
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Return what STS gives for the proof. Raises ExchangeError and nothing else."""
+        """Return the temporary credentials that STS issues for the proof. Raises ExchangeError and nothing else."""
         with self._lock:
             if self._exchanger is None:
-                from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - 0.2 s of CPU that no probe should wait for
+                from broker.sts.exchange import StsExchanger  # noqa: PLC0415 - takes 0.2 s of CPU time
 
                 self._exchanger = StsExchanger(self._spec, self._clock)
         return self._exchanger.exchange(profile, proof)
 
 
-def asking(spec: TokenRequestSpec) -> Callable[[str], BoundToken]:
-    """Return what asks the Kubernetes API for a token; it imports ssl at its first use, beside the loop."""
+def make_token_request(spec: TokenRequestSpec) -> Callable[[str], BoundToken]:
+    """Return a function that requests a token for an audience from the Kubernetes API.
 
-    def ask(audience: str) -> BoundToken:
-        from broker.tokens import token_request_api  # noqa: PLC0415 - 25 ms of CPU that no probe should wait for
+    It imports ssl in its first call.
+    """
+
+    def request_token(audience: str) -> BoundToken:
+        from broker.tokens import token_request_api  # noqa: PLC0415 - takes 25 ms of CPU time
 
         return token_request_api.ask(spec, audience)
 
-    return ask
+    return request_token
 
 
-class MetricsOnDemand:
-    """Renders metrics, importing prometheus_client at the first scrape."""
+class LazyMetrics:
+    """Renders the metrics page. Imports prometheus_client in the first scrape."""
 
-    def __init__(self, take: Callable[[], Snapshot], clock: Clock) -> None:
-        self._take = take
+    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
+        self._take_snapshot = take_snapshot
         self._clock = clock
         self._lock = threading.Lock()
         self._page: MetricsPage | None = None
 
     def __call__(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and body of a scrape's answer."""
+        """Return content type and body of a scrape; `accept` is the value of its Accept header."""
         with self._lock:
             if self._page is None:
-                from broker.serving.metrics import MetricsPage  # noqa: PLC0415 - 1 MiB that only a scraped broker need carry
+                from broker.serving.metrics import MetricsPage  # noqa: PLC0415 - takes 1 MiB of memory
 
-                self._page = MetricsPage(self._take, self._clock)
+                self._page = MetricsPage(self._take_snapshot, self._clock)
         return self._page.render(accept)

@@ -1,7 +1,8 @@
-"""Log lines: one JSON object a line, or a console style for people; and what each of the loop's events is told as.
+"""Log lines: JSON or console format, and which line each event of the main loop produces.
 
-Rules: every line has an `event` from a closed list; what looks like a token is cut out of every line, whatever wrote
-it; botocore and urllib3 are never heard below WARNING, because their debug lines quote requests and answers.
+Each line has an `event` from the closed list EVENTS and fields from `ReportFields`. Anything that looks like a JWT is
+removed from every line, whichever library wrote it. botocore and urllib3 log at WARNING or above only, because their
+debug lines quote requests and responses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, Unpack
 
 from broker.core import events
 from broker.core.errors import BrokerError, Disposition, TokenAwaited
@@ -21,6 +22,7 @@ from broker.core.timestamps import timestamp
 
 if TYPE_CHECKING:
     from broker.core.events import Event
+    from broker.core.report_fields import ReportFields
 
 EVENTS = (
     "configuration_invalid",
@@ -42,23 +44,27 @@ EVENTS = (
     "bug",
     "library",
 )
-"""The closed list; `library` is for lines of the libraries underneath."""
-SKEW_WORTH_A_WARNING = timedelta(seconds=60)
+"""All values of `event`. `library` marks lines that a library wrote."""
+MAXIMUM_SILENT_SKEW = timedelta(seconds=60)
+"""A larger clock skew, in either direction, is logged as a warning."""
 _TOKEN_LIKE_IN_JSON = re.compile(r"(\\u[0-9a-f]{4}|\\.)|" + TOKEN_LIKE.pattern)
-"""The same where `\\u000e` is one character, which is not to be cut in two."""
+"""TOKEN_LIKE for JSON text, where an escape sequence such as `\\u000e` must not be cut in two."""
 _log = logging.getLogger("broker")
 
 
 def configure(style: str, level: str, stream: TextIO | None = None) -> None:
-    """Send log lines to `stream` (standard error). `style` is json, console, or auto: console on a terminal."""
+    """Write log lines to `stream` (default: standard error), at `level` and above.
+
+    `style` is `json`, `console`, or `auto`, which means console on a terminal and JSON elsewhere.
+    """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if is_json(style, stream) else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # "connection pool is full" is no news here
-    logging.raiseExceptions = False  # a line that cannot be written is not to be quoted instead
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warning "connection pool is full" is harmless here
+    logging.raiseExceptions = False  # otherwise a line that cannot be formatted is printed with its arguments
     _log.setLevel(level.upper())
 
 
@@ -67,49 +73,48 @@ def is_json(style: str, stream: TextIO) -> bool:
     return style == "json" or (style == "auto" and not stream.isatty())
 
 
-def tell(event: Event) -> None:
-    """Write the line that belongs to the event, if it has one."""
+def log_event(event: Event) -> None:
+    """Write the lines for an event of the main loop. Some events have none."""
     match event:
         case events.RefreshRequested():
-            say(logging.INFO, "refresh_requested", "Refresh asked for.")
+            log_message(logging.INFO, "refresh_requested", "Received SIGHUP: refreshing all profiles.")
         case events.TokenObserved():
-            _tell_token(event)
+            _log_token(event)
         case events.TokenUnfit(error=error):
-            say(_level(error), "token_unfit", str(error), profile=event.profile, reason=error.reason)
-        case events.SourceUnfit(error=error):  # no alarm: what is wrong with the source is told as its own
-            say(logging.INFO, "source_unfit", str(error), profile=event.profile, reason=error.reason)
+            level = _choose_level(error)
+            log_message(level, "token_unfit", str(error), profile=event.profile, reason=error.reason)
+        case events.SourceUnfit(error=error):  # INFO, because the source profile logs its own fault
+            log_message(logging.INFO, "source_unfit", str(error), profile=event.profile, reason=error.reason)
         case events.Exchanged():
-            _tell_exchanged(event)
+            _log_exchange(event)
         case events.ExchangeFailed():
-            _tell_exchange_failed(event)
+            _log_exchange_failure(event)
         case events.Published():
-            _tell_published(event)
+            _log_publication(event)
         case events.PublishedLost():
-            message = "Published files are gone; writing them again."
-            say(logging.WARNING, "published_lost", message, profile=event.profile)
-        case events.PublishFailed(error=error):
-            say(
-                logging.ERROR,
-                "publish_failed",
-                str(error),
-                profile=event.profile,
-                reason=error.reason,
-                sink=error.sink,
-                failures=event.failures,
-                retry_in_seconds=_seconds(event.retry_in),
+            message = (
+                "Published files are missing from the publish directory; something deleted them or replaced the "
+                "directory. Publishing them again."
             )
+            log_message(logging.WARNING, "published_lost", message, profile=event.profile)
+        case events.PublishFailed():
+            _log_publish_failure(event)
 
 
-def say(level: int, event: str, message: str, **fields: object) -> None:
-    """Write one line. `event` is one of EVENTS; `fields` hold no secret."""
-    _log.log(level, message, extra={"event": event, "fields": fields})
+def log_message(level: int, event: str, message: str, /, **fields: Unpack[ReportFields]) -> None:
+    """Write one line.
+
+    `level` is one of `logging`, `event` one of EVENTS. Fields that are None or empty are left out.
+    """
+    filled = {name: value for name, value in fields.items() if value not in ("", None, [])}
+    _log.log(level, message, extra={"event": event, "fields": filled})
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event, message, and the line's own fields."""
+    """One JSON object in each line: time, level, event, message, and the fields of the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the line, without a newline at its end."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -119,17 +124,16 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _TOKEN_LIKE_IN_JSON.sub(_kept_escape, json.dumps(line, default=str))
+        return _TOKEN_LIKE_IN_JSON.sub(_redact_match, json.dumps(line, default=str))
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A line for people: clock time, level, event, sentence, fields."""
+    """A line to be read at a terminal: local time, level, event, message, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, more than one where there is a traceback."""
+        """Return the line. A traceback adds lines of its own."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        given = getattr(record, "fields", {})
-        fields = " ".join(f"{name}={value}" for name, value in given.items() if value not in ("", None))
+        fields = " ".join(f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
         event, message = getattr(record, "event", "library"), record.getMessage()
         lines = [f"{time} {record.levelname:<7} {event:<16} {message} {fields}".rstrip()]
         if record.exc_info:
@@ -137,87 +141,114 @@ class ConsoleFormatter(logging.Formatter):
         return redacted("\n".join(printable(line) for line in lines))
 
 
-def _kept_escape(found: re.Match[str]) -> str:
+def _redact_match(found: re.Match[str]) -> str:
+    """Return an escape sequence unchanged, and `<redacted>` for a token."""
     return found[1] or "<redacted>"
 
 
-def _level(error: BrokerError, phase: Phase = Phase.FRESH) -> int:
-    """Return how loud to be: ERROR where somebody must act or readers are about to be left without credentials."""
+def _choose_level(error: BrokerError, phase: Phase = Phase.FRESH) -> int:
+    """Return ERROR if an operator must act or readers are about to lose their credentials, otherwise WARNING."""
     if isinstance(error, TokenAwaited):
         return logging.INFO
     urgent = error.disposition is Disposition.SLOW or phase in {Phase.MANDATORY, Phase.EXPIRED}
     return logging.ERROR if urgent else logging.WARNING
 
 
-def _tell_token(event: events.TokenObserved) -> None:
+def _log_token(event: events.TokenObserved) -> None:
     claims = event.token.claims
-    say(
+    log_message(
         logging.INFO,
         "token_observed",
-        "There is a new token.",
+        "Found a new bound token.",
         profile=event.profile,
-        token=event.token.fingerprint,
+        token_fingerprint=event.token.fingerprint,
         subject=claims.subject,
-        expiry=timestamp(claims.expires_at),
+        token_expires_at=timestamp(claims.expires_at),
     )
 
 
-def _tell_exchanged(event: events.Exchanged) -> None:
+def _log_exchange(event: events.Exchanged) -> None:
     generation = event.generation
-    say(
+    log_message(
         logging.DEBUG,
         "exchanged",
-        "STS gave new credentials.",
+        "STS issued new credentials.",
         profile=generation.profile,
         generation=generation.number,
-        seconds=round(event.duration.total_seconds(), 3),
+        exchange_duration_seconds=round(event.duration.total_seconds(), 3),
     )
     skew = generation.credentials.clock_skew
-    if skew is not None and abs(skew) > SKEW_WORTH_A_WARNING:
-        say(
+    if skew is not None and abs(skew) > MAXIMUM_SILENT_SKEW:
+        direction = "behind" if skew > timedelta(0) else "ahead of"
+        log_message(
             logging.WARNING,
             "clock_skewed",
-            f"This node's clock is {abs(skew).total_seconds():.0f} s {'behind' if skew > timedelta(0) else 'ahead of'} "
-            "that of STS: tokens and credentials seem to live longer or shorter than they do. Mend the node's NTP.",
+            f"The node's clock is {abs(skew).total_seconds():.0f} s {direction} the clock of STS, so tokens and "
+            "credentials seem to last longer or shorter than they do. Fix time synchronization (NTP) on the node.",
             profile=generation.profile,
             clock_skew_seconds=round(skew.total_seconds(), 1),
         )
 
 
-def _tell_exchange_failed(event: events.ExchangeFailed) -> None:
+def _log_exchange_failure(event: events.ExchangeFailed) -> None:
     error = event.error
-    say(
-        _level(error, event.phase),
+    token_fingerprint, source_generation = _split_fingerprint(event.fingerprint)
+    log_message(
+        _choose_level(error, event.phase),
         "exchange_failed",
         str(error),
         profile=event.profile,
         reason=error.reason,
-        code=getattr(error, "code", ""),
+        error_code=getattr(error, "code", ""),
         http_status=getattr(error, "http_status", None),
         request_id=getattr(error, "request_id", ""),
-        token=event.fingerprint,
+        token_fingerprint=token_fingerprint,
+        source_generation=source_generation,
         phase=event.phase.value,
         failures=event.failures,
-        retry_in_seconds=_seconds(event.retry_in),
+        retry_in_seconds=_round_seconds(event.retry_in),
     )
 
 
-def _tell_published(event: events.Published) -> None:
+def _log_publication(event: events.Published) -> None:
     generation, credentials = event.generation, event.generation.credentials
-    say(
+    token_fingerprint, source_generation = _split_fingerprint(generation.fingerprint)
+    log_message(
         logging.INFO,
         "refreshed",
         "Published new credentials.",
         profile=generation.profile,
         generation=generation.number,
         reason=generation.reason,
-        token=generation.fingerprint,
-        role_arn=credentials.assumed_role_arn,
+        token_fingerprint=token_fingerprint,
+        source_generation=source_generation,
+        assumed_role_arn=credentials.assumed_role_arn,
         request_id=credentials.request_id,
-        expiry=timestamp(credentials.expires_at),
-        next_refresh=timestamp(event.refresh_at),
+        expires_at=timestamp(credentials.expires_at),
+        next_refresh_at=timestamp(event.refresh_at),
     )
 
 
-def _seconds(duration: timedelta) -> float:
+def _log_publish_failure(event: events.PublishFailed) -> None:
+    log_message(
+        logging.ERROR,
+        "publish_failed",
+        str(event.error),
+        profile=event.profile,
+        reason=event.error.reason,
+        sink=event.error.sink,
+        failures=event.failures,
+        retry_in_seconds=_round_seconds(event.retry_in),
+    )
+
+
+def _split_fingerprint(fingerprint: str) -> tuple[str, str]:
+    """Return `token_fingerprint` and `source_generation` of an exchange, of which one is "".
+
+    The fingerprint of a token is hexadecimal; that of the source credentials of a chained role is `PROFILE-NUMBER`.
+    """
+    return ("", fingerprint) if "-" in fingerprint else (fingerprint, "")
+
+
+def _round_seconds(duration: timedelta) -> float:
     return round(duration.total_seconds(), 1)

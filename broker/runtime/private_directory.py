@@ -1,7 +1,7 @@
-"""A directory for one run of `sts-broker exec`: its user's alone, in memory where that can be, gone at the end.
+"""A private directory for one run of `sts-broker exec`: mode 0700, in memory if possible, removed at the end.
 
-Who is killed cannot clear up. So each holds a lock on its directory for as long as it lives, which the kernel lifts
-whatever happens, and the next one removes what nobody holds.
+A process that is killed cannot remove its directory. Each run therefore holds a lock on its own, which the kernel
+releases when the process ends, and removes the directories of earlier runs that are not locked.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PREFIX = "broker-exec-"
-_OLD_ENOUGH_SECONDS = 60.0
-"""A younger one may be about to be locked."""
+_MINIMUM_AGE_SECONDS = 60.0
+"""A younger directory is kept even if it is not locked: its owner may have just made it."""
 
 
 @contextmanager
 def private_directory(parents: Sequence[str]) -> Iterator[str]:
-    """Make a directory in the first of the parents that lets us, else where the system has temporary files.
+    """Make a directory in the first of `parents` that is writable, or else in the system's temporary directory.
 
-    Raises PublishError where there is no place for it.
+    Yield its path, and remove it at the end. Raises PublishError if no directory can be made.
     """
     for parent in parents:
         _remove_abandoned(parent)
     path = _make(parents)
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # a filesystem without locks: then the next one cannot take it for abandoned either
+        with suppress(OSError):  # on a filesystem without locks the next run cannot lock it either, and so keeps it
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
@@ -51,16 +51,16 @@ def _make(parents: Sequence[str]) -> str:
         except OSError as error:
             number = error.errno or 0
     raise PublishError(
-        f"No directory to put files in: {os.strerror(number)}, in {', '.join(parents)} and the system's temporary "
-        "directories.",
-        "Mount an emptyDir (medium: Memory), and set BROKER_PUBLISH_DIRECTORY to where it is.",
+        f"Cannot make a directory for credentials in {', '.join(parents)} or the system's temporary directory: "
+        f"{os.strerror(number)}.",
+        "Mount an emptyDir (medium: Memory), and set publish.directory (BROKER_PUBLISH_DIRECTORY) to its mount path.",
         sink="files",
         errno=number,
     )
 
 
 def _remove_abandoned(parent: str) -> None:
-    """Remove the directories of ours that nobody holds a lock on."""
+    """Remove the directories in `parent` that earlier runs of this user left behind."""
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -69,11 +69,11 @@ def _remove_abandoned(parent: str) -> None:
 
 
 def _remove_if_abandoned(path: str) -> None:
-    """Remove a directory. Raises OSError where it is another user's, somebody holds it, or it is gone."""
+    """Remove a directory if it is this user's, old enough and not locked. Raises OSError if it is locked or gone."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(directory)
-        if status.st_uid == os.geteuid() and status.st_mtime < time.time() - _OLD_ENOUGH_SECONDS:
+        if status.st_uid == os.geteuid() and status.st_mtime < time.time() - _MINIMUM_AGE_SECONDS:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
     finally:

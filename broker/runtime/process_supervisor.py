@@ -1,9 +1,10 @@
-"""The command that `sts-broker exec` runs: starts it, passes signals on to it, reaps whatever ends.
+"""Supervision of the command that `sts-broker exec` runs: start it, forward signals to it, reap child processes.
 
-Rules: one thread takes every signal, that of a child's end included, so that no signal is sent to an id that the kernel
-has given to another process meanwhile; it reaps all children, because a process 1 inherits the orphans of its command;
-a signal that came before the command keeps it from starting. Job control (Ctrl-Z, `fg`) is left to the kernel: broker
-and command share a process group, stop together and go on together. Knows nothing of credentials.
+One thread receives every signal, SIGCHLD included. It therefore never sends a signal to a process ID that the kernel
+has meanwhile given to another process. It reaps all children, because as process 1 the broker inherits the orphans of
+its command. A signal that arrives before the command has started prevents the start. Job control (Ctrl-Z, `fg`) is left
+to the kernel: broker and command share a process group, so they stop and continue together. This module knows nothing
+about credentials.
 """
 
 from __future__ import annotations
@@ -28,91 +29,95 @@ FORWARDED: Final = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
-TAKEN: Final = frozenset({*FORWARDED, signal.SIGCHLD})
-"""What must be blocked in every thread of the process, for `Child.obey` to take it."""
+HANDLED: Final = frozenset({*FORWARDED, signal.SIGCHLD})
+"""Signals to block in every thread of the process, so that only `Child.handle_signals` receives them."""
 EXIT_NOT_FOUND: Final = 127
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_SIGNAL_BASE: Final = 128
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-_SENT_BY_THE_KERNEL: Final = 0x80
-"""`si_code` SI_KERNEL (asm-generic/siginfo.h): of signals that a terminal sends, to all of its foreground group."""
+_SENT_BY_KERNEL: Final = 0x80
+"""`si_code` SI_KERNEL (asm-generic/siginfo.h), which marks signals from a terminal to its whole foreground group."""
 
 
 class CommandUnusable(Exception):
-    """The command cannot be started. `exit_code` is what a shell would return: 127 not found, 126 not executable."""
+    """The command cannot be started. `exit_code` is that of a shell: 127 for not found, 126 for not executable."""
 
-    def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
         self.exit_code = exit_code
 
 
 class Child:
     """One command, from before its start until after its end.
 
-    `when_over` is called once, on the thread of `obey`, when there is nothing more to wait for. `ignored` are signals
-    that whoever started us wants ignored: they do not forestall the command, which inherits that.
+    `on_end` is called once, on the thread of `handle_signals`: when the command has ended, or when a signal has
+    prevented its start. `ignored` are the signals that the parent process ignores (`nohup` ignores SIGHUP). They do not
+    prevent the start, and the command ignores them as well.
     """
 
-    def __init__(self, when_over: Callable[[], None], *, ignored: Collection[int] = ()) -> None:
-        self._when_over = when_over
+    def __init__(self, on_end: Callable[[], None], *, ignored: Collection[int] = ()) -> None:
+        self._on_end = on_end
         self._ignored = {signal.SIGWINCH, *ignored}
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._exit_code: int | None = None
-        self._over = threading.Event()
+        self._ended = threading.Event()
 
     @property
     def exit_code(self) -> int | None:
-        """The command's status, or 128 and the number of the signal that ended it or forestalled it; None: not over."""
+        """Exit code of the command, or 128 + N if signal N ended it or prevented its start. None before the end."""
         return self._exit_code
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], mask: Collection[int]) -> None:
-        """Start the command, with this signal mask; do nothing where a signal came before. Raises CommandUnusable."""
+        """Start the command with the signal mask `mask`, unless a signal has prevented it. Raises CommandUnusable."""
         with self._lock:
             if self._exit_code is not None:
                 return
-            if not command[0]:  # Python takes it for a mistake of ours; a shell that finds none says this
-                raise _unusable("''", OSError(errno.ENOENT, ""))
+            if not command[0]:  # Python raises ValueError; a shell reports that there is no such command
+                raise _explain_failure("''", OSError(errno.ENOENT, ""))
             try:
                 self._pid = os.posix_spawnp(
                     command[0], list(command), environment, setsigmask=mask, setsigdef=_IGNORED_BY_PYTHON
                 )
             except OSError as error:
-                raise _unusable(command[0], error) from None
+                raise _explain_failure(command[0], error) from None
 
     def wait(self) -> int:
-        """Wait until it is over. Return the exit code."""
-        self._over.wait()
+        """Wait until the command has ended or its start was prevented. Return the exit code."""
+        self._ended.wait()
         assert self._exit_code is not None
         return self._exit_code
 
-    def obey(self) -> None:
-        """Take signals until the end of the process; for a thread of its own, all of TAKEN blocked everywhere."""
+    def handle_signals(self) -> None:
+        """Receive signals until the process ends. Run this on its own thread, with HANDLED blocked in all threads."""
         while True:
-            taken = signal.sigwaitinfo(TAKEN)
-            if taken.si_signo == signal.SIGCHLD:
-                self.reap()
+            received = signal.sigwaitinfo(HANDLED)
+            if received.si_signo == signal.SIGCHLD:
+                self.reap_children()
             else:
-                self.take(taken.si_signo, from_kernel=taken.si_code == _SENT_BY_THE_KERNEL)
+                self.handle_signal(received.si_signo, from_kernel=received.si_code == _SENT_BY_KERNEL)
 
-    def take(self, number: int, *, from_kernel: bool) -> None:
-        """Pass a signal on to the command; before there is one, be over, but for one that is ignored."""
+    def handle_signal(self, number: int, *, from_kernel: bool) -> None:
+        """Forward the signal to the command. Before the command has started, prevent the start unless it is ignored.
+
+        `from_kernel` is true if the kernel sent the signal on behalf of a terminal.
+        """
         with self._lock:
             if self._exit_code is not None:
                 return
             if self._pid is not None:
-                with suppress(OSError):  # it became another user, or is ending
+                with suppress(OSError):  # the command has changed its user, or is ending
                     if not (from_kernel and _has_reached(self._pid, number)):
                         os.kill(self._pid, number)
                 return
             if number in self._ignored:
                 return
             self._exit_code = EXIT_SIGNAL_BASE + number
-        self._be_over()
+        self._finish()
 
-    def reap(self) -> None:
-        """Take note of all children that have ended, ours and the orphans that became ours."""
-        is_over = False
+    def reap_children(self) -> None:
+        """Reap all children that have ended: the command, and orphans that the broker has inherited."""
+        has_ended = False
         with self._lock:
             while True:
                 try:
@@ -124,39 +129,45 @@ class Child:
                 if pid == self._pid:
                     code = os.waitstatus_to_exitcode(status)
                     self._exit_code = code if code >= 0 else EXIT_SIGNAL_BASE - code
-                    is_over = True
-        if is_over:
-            self._be_over()
+                    has_ended = True
+        if has_ended:
+            self._finish()
 
-    def _be_over(self) -> None:
-        self._over.set()
-        self._when_over()
+    def _finish(self) -> None:
+        self._ended.set()
+        self._on_end()
 
 
 def _has_reached(pid: int, number: int) -> bool:
-    """Return whether a signal that the kernel sent us went to the command as well: a terminal's go to a whole group.
+    """Return whether a signal from a terminal has already reached the command.
 
-    Not so SIGHUP for the leader of a session, which alone is told that its terminal is gone.
+    A terminal signals its whole foreground process group. The exception is SIGHUP when the terminal closes: it goes to
+    the session leader only.
     """
     if number == signal.SIGHUP and os.getsid(0) == os.getpid():
         return False
     return os.getpgid(pid) == os.getpgrp()
 
 
-def _unusable(name: str, error: OSError) -> CommandUnusable:
-    """Return what to say of a command that could not be started, and the exit code that shells have for it."""
-    sentence = f"Cannot run {name}: {os.strerror(error.errno or 0)}."
+def _explain_failure(name: str, error: OSError) -> CommandUnusable:
+    """Return the message and the exit code, that of a shell, for a command that could not be started."""
+    message = f"Cannot run {name}: {os.strerror(error.errno or 0)}."
     if error.errno == errno.ENOENT:
-        if os.path.lexists(name) if "/" in name else shutil.which(name):
-            more = "The file is there: the interpreter of its first line, or its loader, is not in this image."
-        elif "/" in name:
-            more = "Write the path as it is in this container."
-        else:
-            more = f"No directory of PATH has it: {os.environ.get('PATH', 'PATH is not set')}"
-        return CommandUnusable(f"{sentence} {more}", EXIT_NOT_FOUND)
+        return CommandUnusable(f"{message} {_explain_missing_file(name)}", EXIT_NOT_FOUND)
     remedies = {
-        errno.EACCES: "Make it executable for this user (chmod +x), on a volume that is not mounted noexec.",
-        errno.ENOEXEC: "It is no program of this machine's kind; a script needs a first line such as #!/bin/sh.",
-        errno.E2BIG: "Its arguments and environment are longer than the system allows.",
+        errno.EACCES: "Make the file executable for this user (chmod +x), on a volume that is not mounted noexec.",
+        errno.ENOEXEC: "The file is not a program for this machine. A script needs a first line such as #!/bin/sh.",
+        errno.E2BIG: "Its arguments and environment are larger than the system allows. Pass less, or pass a file.",
     }
-    return CommandUnusable(f"{sentence} {remedies.get(error.errno or 0, '')}".rstrip(), EXIT_NOT_EXECUTABLE)
+    return CommandUnusable(f"{message} {remedies.get(error.errno or 0, '')}".rstrip(), EXIT_NOT_EXECUTABLE)
+
+
+def _explain_missing_file(name: str) -> str:
+    if os.path.lexists(name) if "/" in name else shutil.which(name):
+        return (
+            "The file exists, but this image lacks the interpreter in its first line or its dynamic loader. Install "
+            "that, or use an image that has it."
+        )
+    if "/" in name:
+        return "Set the path that the file has in this container."
+    return f"It is in no directory of PATH ({os.environ.get('PATH', 'not set')}). Set its full path, or extend PATH."

@@ -1,10 +1,11 @@
-"""What in an environment hides the broker's endpoint, and its `config` file, from SDKs.
+"""Rival credential sources: what in an environment makes SDKs use other credentials than the broker's.
 
-SDKs ask one source of credentials after another, and the container endpoint is nearly the last. Whatever stands before
-it wins for good, expired or not, and nobody is told. `sts-broker exec` removes these from its command; `sts-broker run`
-warns of those it sees in its own pod, because what a webhook or an `envFrom` gave to one container it gave to all.
+An SDK tries its credential sources in a fixed order, and the container endpoint is nearly the last. It uses the first
+source that is configured, even if that has expired credentials, and does not report it. `sts-broker exec` therefore
+removes these sources from the environment of its command. `sts-broker run` warns about those in its own container,
+because a webhook or an `envFrom` usually adds them to every container of the pod.
 
-Each is told by its name, never its value. Reads the AWS files that the environment names, and nothing else.
+Reports names, never values. Reads the AWS files that the environment names, and no others.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from broker.core.rival_variables import ACCESS_KEY_ID_VARIABLES, EKS_TOKEN_DIREC
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MAXIMUM_LENGTH_READ: Final = 1_000_000
+_MAXIMUM_BYTES_READ: Final = 1_000_000
 _HEADING: Final = re.compile(r"\[\s*(?:profile\s+)?([^\]]*?)\s*\]")
-_GIVING: Final = frozenset(
+_CREDENTIAL_KEYS: Final = frozenset(
     {
         "aws_access_key_id",
         "aws_secret_access_key",
@@ -39,23 +40,27 @@ _GIVING: Final = frozenset(
         "web_identity_token_file",
     }
 )
+"""Keys of AWS files that configure credentials for a profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
-    """Another source of credentials, which SDKs ask before the broker's: its `name`, why it wins, what to do of it."""
+class RivalSource:
+    """A credential source that SDKs try before the broker's endpoint.
+
+    `name` is a variable or a path, `effect` says why SDKs use it, `remedy` what to change.
+    """
 
     name: str
-    why: str
+    effect: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.name} {self.why} {self.remedy}"
+        return f"{self.name} {self.effect} {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RivalFile:
-    """An AWS file that gives credentials, found through `variable` or in that variable's default place."""
+    """An AWS file that configures credentials. `variable` is the one that names its path, or would."""
 
     variable: str
     path: str
@@ -64,106 +69,111 @@ class RivalFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Location:
+    """Where SDKs look for an AWS file: the path in `variable`, or else `defaults`, and which section they read."""
+
     variable: str
     defaults: tuple[str, ...]
     section: str = "default"
 
 
-_PLACES: Final = (
-    _Place(variable="AWS_SHARED_CREDENTIALS_FILE", defaults=("~/.aws/credentials",)),
-    _Place(variable="AWS_CONFIG_FILE", defaults=("~/.aws/config",)),
-    _Place(variable="AWS_CREDENTIAL_PROFILES_FILE", defaults=()),  # Java v1's name for the first
-    _Place(variable="BOTO_CONFIG", defaults=("/etc/boto.cfg", "~/.boto"), section="Credentials"),
+_LOCATIONS: Final = (
+    _Location(variable="AWS_SHARED_CREDENTIALS_FILE", defaults=("~/.aws/credentials",)),
+    _Location(variable="AWS_CONFIG_FILE", defaults=("~/.aws/config",)),
+    _Location(variable="AWS_CREDENTIAL_PROFILES_FILE", defaults=()),  # Java v1's name for the first
+    _Location(variable="BOTO_CONFIG", defaults=("/etc/boto.cfg", "~/.boto"), section="Credentials"),
 )
 
 
-def rival_files(environ: Mapping[str, str]) -> Iterator[RivalFile]:
-    """Yield the AWS files whose default profile gives credentials: SDKs take those, and ask no endpoint."""
-    for place in _PLACES:
-        named = environ.get(place.variable)
-        for path in (named,) if named else place.defaults:
-            expanded = _expanded(path, environ)
-            key = next(iter(sorted(_GIVING & _keys(_text(expanded), place.section))), "")
+def find_rival_files(environ: Mapping[str, str]) -> Iterator[RivalFile]:
+    """Yield the AWS files whose default profile configures credentials: with one of them SDKs ask no endpoint."""
+    for location in _LOCATIONS:
+        configured = environ.get(location.variable)
+        for path in (configured,) if configured else location.defaults:
+            expanded = _expand_home(path, environ)
+            key = next(iter(sorted(_CREDENTIAL_KEYS & _read_keys(expanded, location.section))), "")
             if key:
-                yield RivalFile(variable=place.variable, path=expanded, section=place.section, key=key)
+                yield RivalFile(variable=location.variable, path=expanded, section=location.section, key=key)
 
 
-def rivals_in_pod(environ: Mapping[str, str], *, endpoint: str, directory: str) -> Iterator[Rival]:
-    """Yield what in the broker's own environment hides it from the app, if the app's container has the same.
+def find_rival_sources(environ: Mapping[str, str], *, endpoint: str, directory: str) -> Iterator[RivalSource]:
+    """Yield the rival sources in the broker's own environment, which the app's container probably has too.
 
-    `endpoint` is the URL that the broker's own endpoint begins with, `directory` where it publishes.
+    `endpoint` is the base URL of the broker's credentials endpoint, `directory` its publish directory. Variables and
+    files that refer to them are not rivals.
     """
     keys = [name for name in ACCESS_KEY_ID_VARIABLES if environ.get(name)]
     if keys:
-        yield Rival(
+        yield RivalSource(
             name=keys[0],
-            why="is set: SDKs take keys from the environment before all else.",
-            remedy="Remove it from the app's env, envFrom and image.",
+            effect="is set: SDKs use access keys from the environment before any other source.",
+            remedy="Remove it from the env, envFrom and image of the app's container.",
         )
     if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "").startswith(EKS_TOKEN_DIRECTORY):
-        yield Rival(
+        yield RivalSource(
             name="AWS_WEB_IDENTITY_TOKEN_FILE",
-            why="was set by EKS's webhook: SDKs with it call STS themselves.",
-            remedy="Annotate the pod with eks.amazonaws.com/skip-containers: <the app's container>.",
+            effect="was set by the EKS Pod Identity webhook: SDKs with this variable call STS themselves.",
+            remedy="Annotate the pod with eks.amazonaws.com/skip-containers: <name of the app's container>.",
         )
     uri = environ.get(FULL_URI, "")
     if uri and not uri.startswith(endpoint):
-        yield Rival(
+        yield RivalSource(
             name=FULL_URI,
-            why="leads elsewhere, to EKS Pod Identity's agent perhaps.",
-            remedy=f"Delete the service account's Pod Identity association, or set it to {endpoint}/… in the app.",
+            effect="names another endpoint, such as that of the EKS Pod Identity Agent.",
+            remedy=f"Delete the Pod Identity association of the service account, or set the variable to {endpoint}/… "
+            "in the app's container.",
         )
     if environ.get(RELATIVE_URI):
-        yield Rival(
+        yield RivalSource(
             name=RELATIVE_URI,
-            why=f"is set: SDKs ask 169.254.170.2 with it, and most ignore {FULL_URI} then.",
+            effect=f"is set: with it SDKs fetch credentials from 169.254.170.2, and most of them ignore {FULL_URI}.",
             remedy="Remove it from the app's container.",
         )
-    yield from _named_or_filed(environ, directory)
+    yield from _find_profiles_and_files(environ, directory)
 
 
-def _named_or_filed(environ: Mapping[str, str], directory: str) -> Iterator[Rival]:
-    profile = next((name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if environ.get(name)), "")
-    if profile:
-        yield Rival(
-            name=profile,
-            why="is set: SDKs look for that profile, and fail where no file has it.",
-            remedy="Remove it from the app's container, or let it name a profile of the broker.",
+def _find_profiles_and_files(environ: Mapping[str, str], directory: str) -> Iterator[RivalSource]:
+    variable = next((name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if environ.get(name)), "")
+    if variable:
+        yield RivalSource(
+            name=variable,
+            effect="is set: SDKs use the profile that it names, and fail if no AWS file has it.",
+            remedy="Remove it from the app's container, or set it to a profile of the broker.",
         )
-    for file in rival_files(environ):
+    for file in find_rival_files(environ):
         if not file.path.startswith(f"{directory}/"):
-            yield Rival(
+            yield RivalSource(
                 name=file.variable if environ.get(file.variable) else file.path,
-                why=f"leads to a file whose [{file.section}] has {file.key}: SDKs take that before any endpoint.",
-                remedy=f"Remove it from the app's container, or set {file.variable} there.",
+                effect=f"configures credentials: {file.key} in section [{file.section}]. SDKs use them before any "
+                "endpoint.",
+                remedy=f"Remove it from the app's container, or set {file.variable} there to another file.",
             )
 
 
-def _expanded(path: str, environ: Mapping[str, str]) -> str:
+def _expand_home(path: str, environ: Mapping[str, str]) -> str:
     if not path.startswith("~/"):
         return path
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - from the user's entry, as SDKs do
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - from the user database, as SDKs do
     return home + path[1:]
 
 
-def _text(path: str) -> str:
-    """Return what stands in a file; nothing where it cannot be read, or is a pipe or a device."""
+def _read_text(path: str) -> str:
+    """Return the content of a file, or "" if it cannot be read or is a pipe or a device."""
     with suppress(OSError):
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if stat.S_ISREG(os.fstat(file).st_mode):
-                return os.read(file, _MAXIMUM_LENGTH_READ).decode(errors="replace")
+                return os.read(file, _MAXIMUM_BYTES_READ).decode(errors="replace")
         finally:
             os.close(file)
     return ""
 
 
-def _keys(text: str, section: str) -> set[str]:
-    """Return the keys of one section of an INI file, those of its nested (indented) lines left out."""
+def _read_keys(path: str, section: str) -> set[str]:
+    """Return the keys in one section of an INI file, in lower case, without those of nested (indented) lines."""
     keys: set[str] = set()
     is_inside = False
-    for line in text.splitlines():
+    for line in _read_text(path).splitlines():
         heading = _HEADING.match(line)
         if heading:
             is_inside = heading[1].strip("\"'") == section

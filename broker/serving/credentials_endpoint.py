@@ -1,9 +1,9 @@
-"""The credentials endpoint: what SDKs fetch again and again, answered from memory, without STS or the disk.
+"""The credentials endpoint, from which SDKs fetch credentials. It serves from memory, without STS and without the disk.
 
-It is the container credentials protocol (`AWS_CONTAINER_CREDENTIALS_FULL_URI`): GET, with a token of this start in
-`Authorization`. Refused are, in this order: whoever came by another name than a loopback one (a page that a browser was
-lured to) or through a proxy, other methods, other tokens. Only then is told which profiles there are. Errors carry
-`code` and `message` in both spellings that SDKs read. Refuses to know how credentials come about.
+It implements the container credentials protocol (`AWS_CONTAINER_CREDENTIALS_FULL_URI`): GET, with the endpoint's bearer
+token, regenerated at each start, in `Authorization`. Requests are refused in this order: a Host that is not a loopback
+name (DNS rebinding in a browser), a request that a proxy forwarded, another method, another token. Only then does a
+response name the profiles. Errors have `code` and `message` in both spellings that SDKs read.
 """
 
 from __future__ import annotations
@@ -34,58 +34,64 @@ if TYPE_CHECKING:
 
 PATH = "/v1/credentials"
 RETRY_AFTER_SECONDS = 1
-"""Being asked costs nothing, and the first credentials come within a second."""
+"""Value of Retry-After. A request costs little, and the first credentials usually take less than a second."""
 _TOKEN_BYTES = 32
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _LOOPBACK_HOST = re.compile(rf"(?:localhost|127(?:\.{_OCTET}){{3}}|\[::1\])(?::[0-9]{{1,5}})?", re.IGNORECASE)
-_SIGNS_OF_A_PROXY = ("x-forwarded-", "x-real-ip", "forwarded", "via")
-"""How headers begin that proxies add."""
+_PROXY_HEADERS = ("x-forwarded-", "x-real-ip", "forwarded", "via")
+"""Prefixes of headers that proxies add."""
 
 
-def new_token() -> Secret:
-    """Return what clients are to send in `Authorization`: nobody can guess it, and a start's is no other's."""
+def generate_token() -> Secret:
+    """Return a new random bearer token, 256 bits, which clients send in `Authorization`."""
     return Secret(secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """A generation as it is served; `usable_until` by the node's clock."""
+class _Entry:
+    """The response body for one profile. It is served until `usable_until`, by the node's clock."""
 
     body: bytes = field(repr=False)
     usable_until: datetime
 
 
-class Shelf:
-    """The newest credentials of each profile, ready to be handed out, from the moment that STS gave them."""
+class ServedCredentials:
+    """The response bodies with the newest credentials of each profile, available as soon as STS has issued them."""
 
     def __init__(self) -> None:
-        self._held: dict[str, _Held] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def record(self, event: Event) -> None:
-        """Take in what happened. One thread calls it, any thread reads."""
+        """Take the credentials from the event if it has some. Only one thread may call this; any thread may read."""
         if isinstance(event, Exchanged):
             credentials = event.generation.credentials
             body = container_credentials_json(credentials)
-            self._held[event.generation.profile] = _Held(body=body, usable_until=credentials.usable_until)
+            self._entries[event.generation.profile] = _Entry(body=body, usable_until=credentials.usable_until)
 
     def body(self, profile: str, now: datetime) -> bytes | None:
-        """Return the profile's unexpired credentials as JSON; None where there are none."""
-        held = self._held.get(profile)
-        return held.body if held is not None and now < held.usable_until else None
+        """Return the unexpired credentials of the profile as JSON, or None if there are none."""
+        entry = self._entries.get(profile)
+        return entry.body if entry is not None and now < entry.usable_until else None
 
 
 class CredentialsApplication:
     """The application of the endpoint's listener.
 
-    `take` returns the present snapshot, which says why there is nothing to serve.
+    `take_snapshot` returns the current snapshot, which explains why a profile has no credentials.
     """
 
     def __init__(
-        self, *, configuration: Configuration, token: Secret, shelf: Shelf, take: Callable[[], Snapshot], clock: Clock
+        self,
+        *,
+        configuration: Configuration,
+        token: Secret,
+        served: ServedCredentials,
+        take_snapshot: Callable[[], Snapshot],
+        clock: Clock,
     ) -> None:
         self._token = authorization_token(token)
-        self._shelf = shelf
-        self._take = take
+        self._served = served
+        self._take_snapshot = take_snapshot
         self._clock = clock
         self._profiles = {f"{PATH}/{profile.name}": profile.name for profile in configuration.profiles}
         if configuration.default_profile:
@@ -95,38 +101,46 @@ class CredentialsApplication:
         """Answer one request."""
         headers = request.headers
         if _LOOPBACK_HOST.fullmatch(headers.get("host", "")) is None:
-            return _error(HTTPStatus.FORBIDDEN, "Ask by a loopback name: one Host header, such as 127.0.0.1.")
-        if any(name.startswith(_SIGNS_OF_A_PROXY) for name in headers):
-            return _error(HTTPStatus.FORBIDDEN, "Ask without a proxy: this request was forwarded.")
+            return _make_error(
+                HTTPStatus.FORBIDDEN, "The Host header is not a loopback name. Send one Host header, such as 127.0.0.1."
+            )
+        if any(name.startswith(_PROXY_HEADERS) for name in headers):
+            return _make_error(
+                HTTPStatus.FORBIDDEN,
+                "The request was forwarded by a proxy. Connect without a proxy: add 127.0.0.1 to NO_PROXY.",
+            )
         if request.method != "GET":
-            return _error(HTTPStatus.METHOD_NOT_ALLOWED, "GET is all there is.", ("Allow", "GET"))
+            return _make_error(HTTPStatus.METHOD_NOT_ALLOWED, "The method is not supported. Use GET.", ("Allow", "GET"))
         given = headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, self._token):
-            return _error(
+            return _make_error(
                 HTTPStatus.UNAUTHORIZED,
-                "Send what stands in the file endpoint-token of the publish directory as Authorization: set "
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to its path. Each start of the broker writes another.",
+                "The Authorization header does not hold the endpoint's token. Set "
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to the path of the file endpoint-token in the publish "
+                "directory. The token changes at each start of the broker.",
             )
-        # As it was sent: neither decoded nor tidied up, so that one spelling alone leads to credentials.
+        # The path as sent, neither decoded nor normalized, so that only one spelling of it returns credentials.
         profile = self._profiles.get(request.path)
-        return self._credentials(profile) if profile is not None else self._not_found()
+        return self._answer_with_credentials(profile) if profile is not None else self._answer_not_found()
 
-    def _credentials(self, profile: str) -> Response:
-        body = self._shelf.body(profile, self._clock.read().now)
+    def _answer_with_credentials(self, profile: str) -> Response:
+        body = self._served.body(profile, self._clock.read().now)
         if body is not None:
             return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
-        why = next(why_not_held(each) for each in self._take().profiles if each.profile == profile)
-        return _error(HTTPStatus.SERVICE_UNAVAILABLE, f"{profile}: {why}", ("Retry-After", str(RETRY_AFTER_SECONDS)))
+        cause = next(why_not_held(each) for each in self._take_snapshot().profiles if each.profile == profile)
+        return _make_error(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"{profile}: {cause}", ("Retry-After", str(RETRY_AFTER_SECONDS))
+        )
 
-    def _not_found(self) -> Response:
-        message = f"Nothing is here. Ask for one of: {', '.join(self._profiles)}."
+    def _answer_not_found(self) -> Response:
+        message = f"There is no such path. Use one of: {', '.join(self._profiles)}."
         if PATH not in self._profiles:
-            message += f" {PATH} alone leads nowhere, for there are several profiles and none is named default."
-        return _error(HTTPStatus.NOT_FOUND, message)
+            message += f" {PATH} works only with a single profile or with a profile named default."
+        return _make_error(HTTPStatus.NOT_FOUND, message)
 
 
-def _error(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
-    """Return a refusal in the shape that every SDK reads: Go and Rust one spelling, JavaScript the other."""
+def _make_error(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
+    """Return an error response that every SDK can read: Go and Rust read one spelling, JavaScript the other."""
     code = status.phrase.replace(" ", "")
     document = {"code": code, "message": message, "Code": code, "Message": message}
     return Response(status=status, body=json.dumps(document).encode() + b"\n", content_type=JSON, headers=headers)

@@ -1,6 +1,7 @@
-"""The health page: `/livez`, `/readyz`, `/metrics`, `/status`, answered from a snapshot, never by waiting for STS.
+"""The health page: `/livez`, `/readyz`, `/metrics` and `/status`.
 
-Nothing secret is served here, because the listener is open to the pod's network.
+Every response comes from a snapshot of the state; none waits for STS. The listener is reachable on the pod's network,
+so no response contains a secret.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.clock import Clock
-    from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.report_fields import ReportFields
+    from broker.core.status import Fault, ProfileStatus, Snapshot
     from broker.serving.http_messages import Request
 
 _UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
@@ -32,98 +34,109 @@ RenderMetrics = Callable[[str], tuple[str, bytes]]
 class HealthApplication:
     """The application of the health listener.
 
-    `take` returns the present snapshot, `render_metrics` a scrape's content type and body for an Accept header.
+    `take_snapshot` returns the current snapshot. `render_metrics` takes an Accept header, and returns content type and
+    body.
     """
 
-    take: Callable[[], Snapshot]
+    take_snapshot: Callable[[], Snapshot]
     render_metrics: RenderMetrics
     clock: Clock
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         if request.method not in {"GET", "HEAD"}:
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD\n", ("Allow", "GET, HEAD"))
-        return self._page(request)
+            return _make_text_response(
+                HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed. Use GET or HEAD.\n", ("Allow", "GET, HEAD")
+            )
+        return self._answer(request)
 
-    def _page(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response:
         match request.path:
             case "/livez":
-                is_turning = is_live(self.take(), self.clock.read().monotonic)
-                return _text(*((HTTPStatus.OK, "live\n") if is_turning else (_UNAVAILABLE, "the loop does not turn\n")))
+                live = is_live(self.take_snapshot(), self.clock.read().monotonic)
+                return _make_text_response(
+                    *((HTTPStatus.OK, "live\n") if live else (_UNAVAILABLE, "the main loop is not running\n"))
+                )
             case "/readyz":
-                unready = _unready_text(self.take(), self.clock.read().now)
-                return _text(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
+                unready = _list_unready(self.take_snapshot(), self.clock.read().now)
+                return _make_text_response(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
             case "/metrics":
                 content_type, body = self.render_metrics(request.headers.get("accept", ""))
                 return Response(status=HTTPStatus.OK, body=body, content_type=content_type)
             case "/status":
-                document = status_document(self.take(), self.clock.read().now)
+                document = build_status_document(self.take_snapshot(), self.clock.read().now)
                 body = json.dumps(document, indent=2).encode() + b"\n"
                 return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
             case "/":
-                return _text(HTTPStatus.OK, _INDEX)
+                return _make_text_response(HTTPStatus.OK, _INDEX)
             case _:
-                return _text(HTTPStatus.NOT_FOUND, _INDEX)
+                return _make_text_response(HTTPStatus.NOT_FOUND, _INDEX)
 
 
-def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
+def _make_text_response(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
     return Response(status=status, body=text.encode(errors="backslashreplace"), content_type=TEXT, headers=headers)
 
 
-def status_document(snapshot: Snapshot, now: datetime) -> dict[str, object]:
-    """Return the snapshot as JSON values; times as `YYYY-MM-DDTHH:MM:SSZ`, null where there is none."""
-    skew = snapshot.clock_skew
-    return {
-        "ready": is_ready(snapshot, now),
-        "clock_skew_seconds": None if skew is None else round(skew.total_seconds(), 1),
-        "profiles": [
-            _profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
-        ],
-    }
+def build_status_document(snapshot: Snapshot, now: datetime) -> ReportFields:
+    """Return the snapshot as JSON values. Fields without a value are left out."""
+    document: ReportFields = {"ready": is_ready(snapshot, now)}
+    if snapshot.clock_skew is not None:
+        document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
+    document["profiles"] = [
+        _build_profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
+    ]
+    return document
 
 
-def _unready_text(snapshot: Snapshot, now: datetime) -> str:
-    """Return a line for each profile that is not ready, saying why; "" when all are."""
+def _list_unready(snapshot: Snapshot, now: datetime) -> str:
+    """Return one line for each required profile that is not ready, with the cause, or "" if all are ready."""
     unready = unready_profiles(snapshot, now)
     return "".join(
         f"{profile.profile}: {why_unready(profile)}\n" for profile in snapshot.profiles if profile.profile in unready
     )
 
 
-def _profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, object]:
-    fault = profile.fault
-    return {
+def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, object]:
+    document: ReportFields = {
         "profile": profile.profile,
         "role_arn": profile.role_arn,
-        "source_profile": profile.source or None,
+        "source_profile": profile.source,
         "assumed_role_arn": profile.assumed_role_arn,
         "required": profile.required,
         "ready": ready,
         "phase": profile.phase.value,
         "generation": profile.generation,
         "published_generation": profile.published_generation,
-        "expires_at": _time(profile.expires_at),
-        "next_refresh_at": _time(profile.refresh_at),
-        "token": {
-            "fingerprint": profile.token_fingerprint,
-            "issued_at": _time(profile.token_issued_at),
-            "expires_at": _time(profile.token_expires_at),
-        },
-        "fault": None
-        if fault is None
-        else {
-            "reason": fault.error.reason,
-            "message": fault.error.message,
-            "remedy": fault.error.remedy,
-            "since": timestamp(fault.since),
-            "count": fault.count,
-        },
+        "expires_at": _format_instant(profile.expires_at),
+        "next_refresh_at": _format_instant(profile.refresh_at),
+        "token_fingerprint": profile.token_fingerprint,
+        "token_issued_at": _format_instant(profile.token_issued_at),
+        "token_expires_at": _format_instant(profile.token_expires_at),
         "refreshes": [
-            {"outcome": outcome, "reason": reason, "count": count}
-            for (outcome, reason), count in profile.refreshes.items()
+            _build_refresh_document(outcome, reason, count) for (outcome, reason), count in profile.refreshes.items()
         ],
     }
+    if profile.fault is not None:
+        document["fault"] = _build_fault_document(profile.fault)
+    return {name: value for name, value in document.items() if value != ""}
 
 
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else timestamp(instant)
+def _build_fault_document(fault: Fault) -> ReportFields:
+    document: ReportFields = {
+        "reason": fault.error.reason,
+        "message": fault.error.message,
+        "since": timestamp(fault.since),
+        "count": fault.count,
+    }
+    if fault.error.remedy:
+        document["remedy"] = fault.error.remedy
+    return document
+
+
+def _build_refresh_document(outcome: str, reason: str, count: int) -> ReportFields:
+    return {"outcome": outcome, "reason": reason, "count": count}
+
+
+def _format_instant(instant: datetime | None) -> str:
+    """Return the instant as `YYYY-MM-DDTHH:MM:SSZ`, "" for None."""
+    return "" if instant is None else timestamp(instant)

@@ -1,7 +1,8 @@
-"""The status as Prometheus metrics, and the only importer of prometheus_client.
+"""Prometheus metrics, rendered from a snapshot of the state.
 
-A scrape projects one snapshot; nothing is counted here. Labels come from closed sets and configured profile names.
-Imported at the first scrape, because a broker that is never scraped need not carry the library.
+Each scrape renders one snapshot; this module counts nothing itself. Label values come from closed sets and from the
+configured profile names. This is the only importer of prometheus_client, and is imported by the first scrape: a broker
+that is never scraped does not load the library.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileGauge:
-    """A gauge with one sample a profile that has a value: an instant, or a number."""
+    """A gauge with one sample for each profile that has a value, which is an instant or a number."""
 
     name: str
     help: str
@@ -38,61 +39,65 @@ class ProfileGauge:
 PROFILE_GAUGES = (
     ProfileGauge(
         name="sts_broker_credentials_issued_timestamp_seconds",
-        help="When the credentials that readers have came from STS.",
+        help="Time at which STS issued the published credentials.",
         value=lambda profile: profile.published_received_at,
     ),
     ProfileGauge(
         name="sts_broker_credentials_expiry_timestamp_seconds",
-        help="When the credentials that readers have stop being usable.",
+        help="Time until which readers can use the published credentials.",
         value=lambda profile: profile.published_usable_until,
     ),
     ProfileGauge(
         name="sts_broker_token_expiry_timestamp_seconds",
-        help="When the bound token expires.",
+        help="Time at which the bound token expires.",
         value=lambda profile: profile.token_expires_at,
     ),
     ProfileGauge(
         name="sts_broker_token_issued_timestamp_seconds",
-        help="When the bound token was issued.",
+        help="Time at which the bound token was issued.",
         value=lambda profile: profile.token_issued_at,
     ),
     ProfileGauge(
         name="sts_broker_next_refresh_timestamp_seconds",
-        help="When the next refresh is due.",
+        help="Time at which the next refresh is due.",
         value=lambda profile: profile.refresh_at,
     ),
     ProfileGauge(
         name="sts_broker_generation",
-        help="How many times credentials were published since the broker started; 0: never.",
+        help="Number of times that credentials were published since the broker started.",
         value=lambda profile: profile.published_generation,
     ),
 )
 
 
 class SnapshotCollector(Collector):
-    """Yields the metrics of the snapshot that `take` returns."""
+    """Collects the metrics of the snapshot that `take_snapshot` returns."""
 
-    def __init__(self, take: Callable[[], Snapshot], clock: Clock) -> None:
-        self._take = take
+    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
+        self._take_snapshot = take_snapshot
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics of this moment."""
-        snapshot = self._take()
-        yield _build_info()
+        """Yield the metrics of the current snapshot."""
+        snapshot = self._take_snapshot()
+        yield _collect_build_info()
         ready = is_ready(snapshot, self._clock.read().now)
         yield GaugeMetricFamily(
-            "sts_broker_ready", "1 while readers of every required profile have unexpired credentials.", value=ready
+            "sts_broker_ready",
+            "1 if readers of every required profile have unexpired credentials, otherwise 0.",
+            value=ready,
         )
         for gauge in PROFILE_GAUGES:
-            yield _profile_gauge(gauge, snapshot)
+            yield _collect_profile_gauge(gauge, snapshot)
         faults = GaugeMetricFamily(
-            "sts_broker_fault", "1 for the fault that a profile has now.", labels=["profile", "reason"]
+            "sts_broker_fault", "1 for the current fault of a profile.", labels=["profile", "reason"]
         )
         refreshes = CounterMetricFamily(
-            "sts_broker_refresh", "Refreshes by how they ended and why.", labels=["profile", "outcome", "reason"]
+            "sts_broker_refresh", "Number of refreshes, by outcome and reason.", labels=["profile", "outcome", "reason"]
         )
-        failures = CounterMetricFamily("sts_broker_publish_failures", "Publishes that failed.", labels=["profile"])
+        failures = CounterMetricFamily(
+            "sts_broker_publish_failures", "Number of failed attempts to publish.", labels=["profile"]
+        )
         for profile in snapshot.profiles:
             if profile.fault is not None:
                 faults.add_metric([profile.profile, profile.fault.error.reason], 1)
@@ -100,37 +105,43 @@ class SnapshotCollector(Collector):
                 refreshes.add_metric([profile.profile, outcome, reason], count)
             failures.add_metric([profile.profile], profile.publish_failures)
         yield from (faults, refreshes, failures)
-        yield _durations(snapshot)
-        skew = GaugeMetricFamily("sts_broker_clock_skew_seconds", "STS's clock less this node's, at the last exchange.")
+        yield _collect_durations(snapshot)
+        skew = GaugeMetricFamily(
+            "sts_broker_clock_skew_seconds", "Clock of STS minus clock of the node, at the last exchange."
+        )
         if snapshot.clock_skew is not None:
             skew.add_metric([], snapshot.clock_skew.total_seconds())
         yield skew
 
 
 class MetricsPage:
-    """Renders a scrape's answer."""
+    """Renders the metrics page."""
 
-    def __init__(self, take: Callable[[], Snapshot], clock: Clock) -> None:
+    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(SnapshotCollector(take, clock))
+        self._registry.register(SnapshotCollector(take_snapshot, clock))
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and body in the format that the scraper's Accept header asks for."""
+        """Return content type and body, in the format that `accept`, an Accept header, requests."""
         try:
             encoder, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it stumbles over some headers that nobody should send
+        except (TypeError, ValueError):  # prometheus_client raises these for some malformed headers
             encoder, content_type = choose_encoder("")
         return content_type, encoder(self._registry)
 
 
-def _build_info() -> Metric:
-    info = GaugeMetricFamily("sts_broker_build_info", "1, labelled with versions.", labels=["version", "python"])
+def _collect_build_info() -> Metric:
+    info = GaugeMetricFamily(
+        "sts_broker_build_info",
+        "Always 1; the labels hold the versions of the broker and of Python.",
+        labels=["version", "python"],
+    )
     info.add_metric([__version__, platform.python_version()], 1)
     return info
 
 
-def _profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
+def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(gauge.name, gauge.help, labels=["profile"])
     for profile in snapshot.profiles:
         value = gauge.value(profile)
@@ -139,14 +150,14 @@ def _profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
     return family
 
 
-def _durations(snapshot: Snapshot) -> Metric:
-    durations, so_far, buckets = snapshot.exchange_durations, 0, []
+def _collect_durations(snapshot: Snapshot) -> Metric:
+    durations, cumulative, buckets = snapshot.exchange_durations, 0, []
     for bound, count in zip((*map(str, DURATION_BUCKETS_SECONDS), "+Inf"), durations.counts, strict=True):
-        so_far += count
-        buckets.append((bound, so_far))
+        cumulative += count
+        buckets.append((bound, cumulative))
     return HistogramMetricFamily(
         "sts_broker_exchange_duration_seconds",
-        "How long exchanges took, failed ones included.",
+        "Duration of exchanges, including failed ones.",
         buckets=buckets,
         sum_value=durations.sum_seconds,
     )

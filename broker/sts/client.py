@@ -1,8 +1,8 @@
-"""botocore on a leash: clients for STS that listen to `StsSpec` alone.
+"""botocore clients for STS that are configured by `StsSpec` alone.
 
-Rules: nothing of the pod's AWS profiles, files or variables has a say in a client; timeouts are short; botocore's own
-retries are off, so that every attempt is counted in one place. AssumeRoleWithWebIdentity goes unsigned; AssumeRole is
-signed with a source's credentials, which a client never keeps: each call brings its own.
+A client ignores the AWS profiles, files and variables of the pod. Its timeouts are short. botocore's own retries are
+off, so that one place counts every attempt. AssumeRoleWithWebIdentity is not signed. AssumeRole is signed with the
+credentials of the source profile, which each call supplies anew; a client never keeps them.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ CONNECTIONS_KEPT = 10
 
 
 class Signer(Credentials):  # type: ignore[misc]  # botocore has no types
-    """What a signed client takes for its credentials: those that the calling thread has put in for this call."""
+    """The credentials object of a signed client: returns those that the calling thread has set for its call."""
 
     def __init__(self) -> None:
-        super().__init__("", "", "")  # these are never looked at: see get_frozen_credentials
-        self._here = threading.local()
+        super().__init__("", "", "")  # botocore never reads these, because get_frozen_credentials returns others
+        self._of_thread = threading.local()
 
     @contextmanager
     def using(self, credentials: TemporaryCredentials) -> Iterator[None]:
-        """Sign this thread's calls with these credentials until the end of the `with`."""
-        self._here.keys = Credentials(
+        """Sign calls of this thread with these credentials until the end of the `with` block."""
+        self._of_thread.keys = Credentials(
             credentials.access_key_id, credentials.secret_access_key.reveal(), credentials.session_token.reveal()
         ).get_frozen_credentials()
         try:
             yield
         finally:
-            del self._here.keys
+            del self._of_thread.keys
 
     def load_credentials(self) -> Signer:
-        """Return itself: it stands in for botocore's chain of providers as well."""
+        """Return itself. botocore calls this method on its chain of credential providers, which the signer replaces."""
         return self
 
     def get_frozen_credentials(self) -> Any:  # noqa: ANN401 - botocore has no types
-        """Return this thread's keys. Raises AttributeError outside of `using`."""
-        return self._here.keys
+        """Return the credentials of this thread. Raises AttributeError outside of `using`."""
+        return self._of_thread.keys
 
 
 def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return an STS client that listens to `spec` alone: not to the pod's config files or any AWS variable.
+    """Return an STS client for the Region. It ignores AWS config files and AWS variables.
 
-    Without a signer its calls go unsigned.
+    Without a signer, its calls are not signed.
     """
     nothing = os.devnull
-    unheard = {  # name: (key in config files, environment variable, default, conversion)
+    defaults_only = {  # name: (key in config files, environment variable, default, conversion)
         name: (None, None, default, conversion)
         for name, (_, _, default, conversion) in botocore.session.Session.SESSION_VARIABLES.items()
     }
-    unheard |= dict.fromkeys(("config_file", "credentials_file"), (None, None, nothing, None))
-    session = botocore.session.Session(session_vars=unheard)
+    defaults_only |= dict.fromkeys(("config_file", "credentials_file"), (None, None, nothing, None))
+    session = botocore.session.Session(session_vars=defaults_only)
     config = Config(
         signature_version=None if signer else UNSIGNED,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -86,21 +86,21 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
         "sts",
         region_name=region,
         endpoint_url=spec.endpoint_url or None,
-        verify=spec.ca_bundle or True,  # not None, which would listen to REQUESTS_CA_BUNDLE
+        verify=spec.ca_bundle or True,  # None would make botocore read REQUESTS_CA_BUNDLE
         config=config,
     )
 
 
 class StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
-    """botocore's own data and no other, such as in AWS_DATA_PATH or a home directory, which could redefine STS.
+    """A loader of botocore's own service models only. AWS_DATA_PATH or a home directory could redefine STS.
 
-    Listing the services would look into some 400 directories, twice, for the name of the one that is wanted.
+    It does not list the services: botocore would search about 400 directories, twice, to find `sts`.
     """
 
     def __init__(self) -> None:
         super().__init__(extra_search_paths=[self.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
     def list_available_services(self, type_name: str) -> list[str]:
-        """Return the one service there is to call."""
+        """Return `sts`, whatever the type."""
         del type_name
         return ["sts"]

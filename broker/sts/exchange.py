@@ -1,8 +1,8 @@
-"""The only door to STS: AssumeRoleWithWebIdentity with a bound token, AssumeRole with a source's credentials.
+"""Calls to STS: AssumeRoleWithWebIdentity with a bound token, AssumeRole with the credentials of a source profile.
 
-Rules: the call goes to the Region's own endpoint, by the clients of `sts_client`; what STS answers is checked before
-anybody relies on it; every fault leaves as an ExchangeError that says what to change. Foreign exceptions stay inside,
-because some of them quote the body of an answer, which holds the keys.
+Only this module calls STS. Calls go to the regional endpoint. Each response is checked before it is used. Every fault
+is raised as an ExchangeError that says what to change. Exceptions of libraries never leave this module, because some of
+them quote the body of a response, which contains credentials.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ if TYPE_CHECKING:
     from broker.core.clock import Clock, Instant
     from broker.core.model import ChainSpec, ProfileSpec, Proof, StsSpec
 
-_PROMPT = timedelta(seconds=5)
-"""What takes longer says nothing about the clocks."""
-_NAMELESS_SOURCE = "sts-broker"
+_MAXIMUM_DURATION_FOR_SKEW = timedelta(seconds=5)
+"""A call that takes longer gives no clock skew: its `Date` header may be that old."""
+_DEFAULT_SESSION_NAME = "sts-broker"
+_ENDPOINT_SETTING = "sts.endpoint_url (AWS_ENDPOINT_URL_STS)"
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
 class StsExchanger:
-    """Exchanges bound tokens, and sources' credentials for those of chained roles. Safe to call from any thread.
+    """Exchanges bound tokens, or the credentials of source profiles, for temporary credentials. Thread-safe.
 
-    `signer` lends the calling thread's credentials to signed clients.
+    `signer` supplies the calling thread's credentials to signed clients.
     """
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
@@ -53,133 +54,141 @@ class StsExchanger:
         self._lock = threading.Lock()
         self.signer = Signer()
         self._clients: dict[tuple[str, bool], Any] = {}
-        self._heard = threading.local()  # `status`: the HTTP status of the answer to this thread's call
+        self._response = threading.local()  # of this thread's call: `status`, the HTTP status, and `is_aws`
 
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Return the temporary credentials that STS gives for the token, or for the source's.
+        """Return the temporary credentials that STS issues for the proof.
 
         Raises ExchangeError and nothing else.
         """
-        session_name = profile.session_name or _session_name(proof)
-        self._heard.status, began = None, self._clock.read()
+        session_name = profile.session_name or _choose_session_name(proof)
+        self._response.status, began = None, self._clock.read()
         try:
-            answer = self._call(profile, proof, _parameters(profile, session_name))
+            response = self._call_sts(profile, proof, _build_parameters(profile, session_name))
         except ClientError as error:
             raise explain(error.response, profile, proof) from None
-        except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside
-            status = self._heard.status
-            fault = self._unreachable(error, profile) if status is None else self._unreadable(status, profile, proof)
-            raise fault from None
-        return self._checked(answer, profile, session_name, began)
+        except Exception as error:  # noqa: BLE001 - exceptions of libraries must not leave this module
+            status = self._response.status
+            if status is None:
+                raise self._explain_failure(error, profile) from None
+            raise self._explain_unreadable(status, profile, proof) from None
+        return self._check(response, profile, session_name, began)
 
-    def _call(self, profile: ProfileSpec, proof: Proof, parameters: dict[str, Any]) -> Mapping[str, Any]:
-        """Make the call that belongs to the proof. ProviderId is left out: it must not be set for OIDC."""
-        answer: Mapping[str, Any]
+    def _call_sts(self, profile: ProfileSpec, proof: Proof, parameters: dict[str, Any]) -> Mapping[str, Any]:
+        """Make the call for this kind of proof. ProviderId is not sent: it must not be set for OIDC."""
+        response: Mapping[str, Any]
         if isinstance(proof, BoundToken):
             client = self.client(profile.region, signed=False)
-            answer = client.assume_role_with_web_identity(WebIdentityToken=proof.raw.reveal(), **parameters)
-            return answer
+            response = client.assume_role_with_web_identity(WebIdentityToken=proof.raw.reveal(), **parameters)
+            return response
         client = self.client(profile.region, signed=True)
         with self.signer.using(proof.generation.credentials):
-            answer = client.assume_role(**parameters, **_chain_parameters(profile.chain))
-        return answer
+            response = client.assume_role(**parameters, **_build_chain_parameters(profile.chain))
+        return response
 
     def client(self, region: str, *, signed: bool) -> Any:  # noqa: ANN401 - botocore has no types
-        """Return the Region's client, made at its first use."""
-        with self._lock:  # botocore's clients may be shared between threads, their making may not
+        """Return the client for the Region, which is made at its first use."""
+        with self._lock:  # botocore's clients are thread-safe, but making them is not
             if (region, signed) not in self._clients:
                 client = new_client(self._spec, region, self.signer if signed else None)
-                client.meta.events.register("before-parse.sts", self._hear)
+                client.meta.events.register("before-parse.sts", self._keep_status)
                 self._clients[region, signed] = client
             return self._clients[region, signed]
 
-    def _hear(self, response_dict: Mapping[str, Any], **_: object) -> None:
-        """Keep the status of an answer that botocore may not be able to read: it would forget it."""
-        self._heard.status = int(response_dict["status_code"])
-        self._heard.is_aws = "x-amzn-requestid" in response_dict["headers"]
+    def _keep_status(self, response_dict: Mapping[str, Any], **_: object) -> None:
+        """Keep the HTTP status of a response before botocore parses it: its parser errors do not carry the status."""
+        self._response.status = int(response_dict["status_code"])
+        self._response.is_aws = "x-amzn-requestid" in response_dict["headers"]
 
-    def _address(self, profile: ProfileSpec) -> str:
+    def _find_address(self, profile: ProfileSpec) -> str:
+        """Return the URL of the endpoint that the profile's calls go to."""
         client = self._clients.get((profile.region, profile.chain is not None))
         return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
 
-    def _unreadable(self, status: int, profile: ProfileSpec, proof: Proof) -> ExchangeError:
-        """Return what an answer means of which the HTTP status is all that can be read (Ceph's refusals are JSON)."""
-        if status >= HTTPStatus.BAD_REQUEST and (self._heard.is_aws or self._spec.endpoint_url):
+    def _explain_unreadable(self, status: int, profile: ProfileSpec, proof: Proof) -> ExchangeError:
+        """Return the fault for a response that botocore cannot parse. Refusals of Ceph are JSON, for example."""
+        if status >= HTTPStatus.BAD_REQUEST and (self._response.is_aws or self._spec.endpoint_url):
             return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, proof)
         return ResponseInvalid(
-            f"What answered at {self._address(profile)} (HTTP status {status}) is not STS: its answer cannot be read.",
-            "Look at AWS_ENDPOINT_URL_STS and at what stands between the pod and STS: proxy, portal, mesh.",
+            f"{self._find_address(profile)} is not STS: its response (HTTP status {status}) cannot be parsed.",
+            f"Check {_ENDPOINT_SETTING}, and any proxy, captive portal or service mesh on the network path to STS.",
             http_status=status,
         )
 
-    def _unreachable(  # noqa: PLR0911 - a table in the form of code
+    def _explain_failure(  # noqa: PLR0911 - one return for each kind of error
         self, error: Exception, profile: ProfileSpec
     ) -> ExchangeError:
-        """Return what a failed call means. The exception's own text is not passed on."""
-        address = self._address(profile)
+        """Return the fault for a call without a response. It does not quote the text of the exception."""
+        address = self._find_address(profile)
         match error:
             case ConnectTimeoutError():
                 return ExchangeUnavailable(
-                    f"No connection to {address} within {CONNECT_TIMEOUT_SECONDS} s.",
-                    "Allow the pod to reach it on that port: NetworkPolicy, firewall, VPC endpoint, HTTPS_PROXY.",
+                    f"Cannot connect to {address}: no connection within {CONNECT_TIMEOUT_SECONDS} s.",
+                    "Allow the pod to reach that host and port: check NetworkPolicy, firewall, VPC endpoint and "
+                    "HTTPS_PROXY.",
                 )
             case ReadTimeoutError():
-                return ExchangeUnavailable(f"No answer from {address} within {READ_TIMEOUT_SECONDS} s.")
+                return ExchangeUnavailable(f"No response from {address} within {READ_TIMEOUT_SECONDS} s.")
             case SSLError():
                 return ExchangeUnavailable(
-                    f"TLS with {address} failed{_because(error)}.",
-                    "Where a proxy or private endpoint signs its own certificates, set AWS_CA_BUNDLE to its CA.",
+                    f"The TLS connection to {address} failed{_format_cause(error)}.",
+                    "If a proxy or a private endpoint has certificates of its own CA, set sts.ca_bundle "
+                    "(AWS_CA_BUNDLE) to a file with that CA.",
                 )
             case ProxyConnectionError():
                 return ExchangeUnavailable(
-                    f"The proxy on the way to {address} cannot be reached{_because(error)}.",
-                    "Look at HTTPS_PROXY; add the STS host to NO_PROXY where no proxy is needed.",
+                    f"Cannot reach the proxy for {address}{_format_cause(error)}.",
+                    "Check HTTPS_PROXY. If STS is reachable without the proxy, add its host to NO_PROXY.",
                 )
             case BotoConnectionError():
                 return ExchangeUnavailable(
-                    f"Cannot connect to {address}{_because(error)}.",
-                    "Look at DNS, NetworkPolicy and routes of the pod, at AWS_REGION and AWS_ENDPOINT_URL_STS.",
+                    f"Cannot connect to {address}{_format_cause(error)}.",
+                    f"Check DNS, NetworkPolicy and routes of the pod, region (AWS_REGION), and {_ENDPOINT_SETTING}.",
                 )
             case HTTPClientError():
-                return ExchangeUnavailable(f"The connection to {address} broke off before the answer was complete.")
+                return ExchangeUnavailable(f"The connection to {address} closed before the response was complete.")
             case ParamValidationError():
-                return RequestInvalid("botocore refuses the request as it is.", "Look at the profile's settings.")
+                return RequestInvalid(
+                    f"botocore rejected the request of profile {profile.name} as invalid.",
+                    f"Check the settings of profile {profile.name}.",
+                )
             case _:
                 return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
 
-    def _checked(
-        self, answer: Mapping[str, Any], profile: ProfileSpec, session_name: str, began: Instant
+    def _check(
+        self, response: Mapping[str, Any], profile: ProfileSpec, session_name: str, began: Instant
     ) -> TemporaryCredentials:
-        """Return the credentials in the answer. Raises ResponseInvalid where they cannot be relied upon.
+        """Return the credentials in the response. Raises ResponseInvalid if they are not usable.
 
-        They count as received when the call began: however long the answer took, the session was running meanwhile.
+        `received_at` is the start of the call, because the session may have started at any time since then.
         """
-        metadata = answer.get("ResponseMetadata", {})
+        metadata = response.get("ResponseMetadata", {})
         request_id = str(metadata.get("RequestId", ""))
         ended = self._clock.read()
         took = ended.monotonic - began.monotonic
 
-        def invalid(what: str) -> ResponseInvalid:
+        def reject(found: str) -> ResponseInvalid:
             return ResponseInvalid(
-                f"The answer of {self._address(profile)} cannot be used: {what}.",
+                f"The response of {self._find_address(profile)} is not usable: {found}.",
+                f"Check {_ENDPOINT_SETTING}, and any proxy on the network path to STS.",
                 http_status=metadata.get("HTTPStatusCode"),
                 request_id=request_id,
             )
 
-        keys = answer.get("Credentials") or {}
-        blank = [name for name in _KEYS if not _is_key(keys.get(name))]
-        expires_at = _in_utc(keys.get("Expiration"))
+        keys = response.get("Credentials") or {}
+        unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
+        expires_at = _convert_to_utc(keys.get("Expiration"))
         if expires_at is None:
-            blank.append("Expiration")
-        if blank or expires_at is None:
-            raise invalid(f"{', '.join(blank)} missing or blank, or no plain text")
+            unusable.append("Expiration")
+        if unusable or expires_at is None:
+            raise reject(f"missing, blank or malformed fields: {', '.join(unusable)}")
         date = server_time(metadata.get("HTTPHeaders", {}).get("date", ""))
-        lifetime = _lifetime(profile.duration, date, ended.now, expires_at)
+        lifetime = _compute_lifetime(profile.duration, date, ended.now, expires_at)
         if lifetime <= took:
-            raise invalid(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
-        assumed_role_arn = str((answer.get("AssumedRoleUser") or {}).get("Arn", ""))
-        if not self._is_role_asked_for(assumed_role_arn, profile.role_arn, session_name):
-            raise invalid(f"asked for {profile.role_arn}, got {assumed_role_arn or 'no role'}")
+            raise reject(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        assumed_role_arn = str((response.get("AssumedRoleUser") or {}).get("Arn", ""))
+        if not self._is_requested_role(assumed_role_arn, profile.role_arn, session_name):
+            raise reject(f"requested role {profile.role_arn}, received {assumed_role_arn or 'no role'}")
         return TemporaryCredentials(
             access_key_id=keys["AccessKeyId"],
             secret_access_key=Secret(keys["SecretAccessKey"]),
@@ -190,13 +199,13 @@ class StsExchanger:
             assumed_role_arn=assumed_role_arn,
             account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
             request_id=request_id,
-            clock_skew=date - ended.now if date is not None and took < _PROMPT else None,
+            clock_skew=date - ended.now if date is not None and took < _MAXIMUM_DURATION_FOR_SKEW else None,
         )
 
-    def _is_role_asked_for(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
-        """Return whether `…:sts::ACCOUNT:assumed-role/NAME/SESSION` is a session of the role.
+    def _is_requested_role(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
+        """Return whether `…:sts::ACCOUNT:assumed-role/NAME/SESSION` is the requested session of the requested role.
 
-        MinIO names no role in its answer (aws-semantics of AssumeRoleWithWebIdentity there); AWS always does.
+        AWS always returns this ARN. MinIO does not, so its absence is accepted from a custom endpoint.
         """
         if not assumed_role_arn:
             return bool(self._spec.endpoint_url)
@@ -204,15 +213,15 @@ class StsExchanger:
         return assumed_role_arn.split(":", 4)[-1] == f"{account}:assumed-role/{role_name}/{session_name}"
 
 
-def _session_name(proof: Proof) -> str:
-    """Return the session name: made from the token, and kept along a chain, so that CloudTrail names the pod."""
+def _choose_session_name(proof: Proof) -> str:
+    """Return the session name, so that CloudTrail shows the pod: made from the token, and kept along a chain."""
     if isinstance(proof, BoundToken):
         return session_name_for(proof.claims)
-    return proof.generation.credentials.assumed_role_arn.rpartition("/")[2] or _NAMELESS_SOURCE
+    return proof.generation.credentials.assumed_role_arn.rpartition("/")[2] or _DEFAULT_SESSION_NAME
 
 
-def _parameters(profile: ProfileSpec, session_name: str) -> dict[str, Any]:
-    """Return what both calls have in common."""
+def _build_parameters(profile: ProfileSpec, session_name: str) -> dict[str, Any]:
+    """Return the request parameters that both calls have."""
     parameters: dict[str, Any] = {
         "RoleArn": profile.role_arn,
         "RoleSessionName": session_name,
@@ -225,8 +234,8 @@ def _parameters(profile: ProfileSpec, session_name: str) -> dict[str, Any]:
     return parameters
 
 
-def _chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
-    """Return what AssumeRole takes beyond that; what is not set is left out."""
+def _build_chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
+    """Return the further request parameters of AssumeRole, without those that are not set."""
     assert chain is not None
     parameters = {
         "ExternalId": chain.external_id,
@@ -237,13 +246,13 @@ def _chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value}
 
 
-def _is_key(text: object) -> bool:
-    """Return whether this can stand in a file of keys: text without white space or control characters."""
+def _is_printable_word(text: object) -> bool:
+    """Return whether this is text without spaces and control characters, as every credentials file needs it."""
     return isinstance(text, str) and text != "" and text.isprintable() and " " not in text
 
 
-def _in_utc(instant: object) -> datetime | None:
-    """Return an aware instant in UTC, None where it is none."""
+def _convert_to_utc(instant: object) -> datetime | None:
+    """Return the instant in UTC, or None if it is not a datetime with a time zone."""
     if not isinstance(instant, datetime) or instant.tzinfo is None:
         return None
     try:
@@ -252,19 +261,20 @@ def _in_utc(instant: object) -> datetime | None:
         return None
 
 
-def _lifetime(asked: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
-    """Return how long the session was granted for; zero or less if it is over already.
+def _compute_lifetime(requested: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
+    """Return the lifetime of the session, zero or less if it has expired, and no more than `requested`.
 
-    Counted on STS's own clock where it told us its time, because this node's may be off (docs/adr/0005-lifetime.md).
+    It is computed on the clock of STS if the response has a `date`, because the node's clock `now` may be wrong
+    (docs/adr/0005-lifetime.md).
     """
-    by_their_clock = timedelta(0) if date is None else expires_at - date
-    return min(by_their_clock if by_their_clock > timedelta(0) else expires_at - now, asked)
+    by_sts_clock = timedelta(0) if date is None else expires_at - date
+    return min(by_sts_clock if by_sts_clock > timedelta(0) else expires_at - now, requested)
 
 
-def _because(error: BaseException) -> str:
-    """Return `: reason` where the system gave one for the failure underneath, else nothing."""
+def _format_cause(error: BaseException) -> str:
+    """Return `: ` and the operating system's message for the underlying failure, or "" if there is none."""
     seen: list[BaseException] = [error]
-    for cause in seen:  # grows while it is walked
+    for cause in seen:  # the loop appends to it
         if isinstance(cause, OSError) and cause.strerror:
             return f": {cause.strerror}"
         related = (cause.__cause__, cause.__context__, getattr(cause, "kwargs", {}).get("error"), *cause.args)

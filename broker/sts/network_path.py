@@ -1,6 +1,6 @@
-"""How botocore's calls reach STS, for the doctor: a start of `run` has no use for it.
+"""The network path of botocore's calls to STS, for the doctor.
 
-Rules: the words are botocore's own, so that what is told is what it does.
+Uses botocore's own functions, so that the result is what botocore does. `run` does not import this module.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How a client reaches STS: the endpoint, the proxy's URL or "", the file of the CAs it trusts, botocore's Regions.
+class NetworkPath:
+    """How a client reaches STS.
 
-    `proxy` may hold a password, and is not printed.
+    `url` is the endpoint, `proxy` the URL of the proxy or "", `ca_file` the file of trusted CAs, `regions` all Regions
+    that botocore knows. `proxy` may contain a password and is not printed.
     """
 
     url: str
@@ -30,13 +31,13 @@ class Way:
     regions: frozenset[str]
 
 
-def way_of(client: Any, spec: StsSpec) -> Way:  # noqa: ANN401 - botocore has no types
-    """Return how calls of this client go, in botocore's own words; `spec` is what it was made by."""
+def find_network_path(client: Any, spec: StsSpec) -> NetworkPath:  # noqa: ANN401 - botocore has no types
+    """Return the network path of this client's calls. `spec` is the one that the client was made with."""
     url = str(client.meta.endpoint_url)
     partitions = StsData().load_data("partitions")["partitions"]
-    return Way(
+    return NetworkPath(
         url=url,
         proxy=ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url) or "",
-        ca_file=spec.ca_bundle or str(get_cert_path(True)),  # noqa: FBT003 - botocore's way to say: its own
+        ca_file=spec.ca_bundle or str(get_cert_path(True)),  # noqa: FBT003 - True means botocore's own file
         regions=frozenset(name for partition in partitions for name in partition["regions"]),
     )

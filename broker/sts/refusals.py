@@ -1,9 +1,10 @@
-"""What STS means when it says no: its code, or else the HTTP status, told as the fault and the change that mends it.
+"""Refusals of STS: turns an error response into a fault with the change that fixes it.
 
-The table is read by the wire code, not by botocore's exception class: other implementations spell theirs differently
-(MinIO: `ExpiredToken`), and some answers carry none at all (Ceph). AWS's own sentence is kept, shortened and with the
-token taken out, for it is what people search for. What is refused to a token is the trust policy's matter; what is
-refused to a chained role's source may be its own policies' too, so the two have remedies of their own.
+The fault is chosen by the error code in the response, or by the HTTP status if there is no code. botocore's exception
+classes are not used: MinIO has other codes (`ExpiredToken`), and Ceph sends none. The message quotes the error message
+of AWS, because people search for it; the quote is shortened, and secrets are removed from it. Tokens and chained roles
+have separate remedies: a token is admitted by the trust policy alone, a chained role needs a policy of its source role
+as well.
 """
 
 from __future__ import annotations
@@ -66,22 +67,22 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 
 
 def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> ExchangeError:
-    """Return the fault that STS's answer stands for; `response` is that of botocore's ClientError."""
+    """Return the fault for an error response of STS. `response` is the one that botocore's ClientError holds."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, status = _quoted(str(error.get("Code") or ""), proof), int(metadata.get("HTTPStatusCode", 0))
-    quote = _quoted(str(error.get("Message") or ""), proof)
+    code, status = _quote(str(error.get("Code") or ""), proof), int(metadata.get("HTTPStatusCode", 0))
+    quote = _quote(str(error.get("Message") or ""), proof)
     by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
     kind = _BY_CODE.get(code, by_status)
     named = code if code and not code.isdigit() else f"HTTP status {status}"
     if isinstance(proof, BoundToken):
-        kind = TokenRejected if kind is SourceRejected else kind  # nothing was signed
-        asker, remedy = proof.claims.subject, _remedy(code, quote, kind, profile, proof)
+        kind = TokenRejected if kind is SourceRejected else kind  # the call was not signed
+        caller, remedy = proof.claims.subject, _choose_remedy(code, quote, kind, profile, proof)
     else:
         kind = SourceRejected if kind is TokenRejected else kind  # no token was sent
-        asker, remedy = _asker(proof), _chain_remedy(code, quote, kind, profile, proof)
+        caller, remedy = _name_caller(proof), _choose_chain_remedy(code, quote, kind, profile, proof)
+    found = f"STS returned {named}{f': {quote}' if quote else ''}".removesuffix(".")
     return kind(
-        f"STS answered {named} to {asker} for {profile.role_arn}{f': {quote}' if quote else ''}".removesuffix(".")
-        + ".",
+        f"Cannot assume role {profile.role_arn} as {caller}. {found}.",
         remedy,
         code=code,
         http_status=status,
@@ -89,9 +90,9 @@ def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> 
     )
 
 
-def _quoted(message: str, proof: Proof) -> str:
-    """Return AWS's word or sentence, safe to print: no secret or piece of it, no control characters, not too long."""
-    for raw in _secrets(proof):
+def _quote(message: str, proof: Proof) -> str:
+    """Return a text of the response, safe to print: without secrets or parts of them, printable, of limited length."""
+    for raw in _reveal_secrets(proof):
         message = message.replace(raw, "<redacted>")
         for piece in _TOKEN_PIECE.findall(message):
             message = message.replace(piece, "<redacted>") if piece in raw else message
@@ -99,52 +100,56 @@ def _quoted(message: str, proof: Proof) -> str:
     return "".join(each for each in message if each.isprintable())[:MAXIMUM_QUOTE_LENGTH]
 
 
-def _secrets(proof: Proof) -> tuple[str, ...]:
+def _reveal_secrets(proof: Proof) -> tuple[str, ...]:
+    """Return the secrets that were sent or signed with, which a response might quote."""
     if isinstance(proof, BoundToken):
         return (proof.raw.reveal(),)
     credentials = proof.generation.credentials
     return credentials.secret_access_key.reveal(), credentials.session_token.reveal()
 
 
-def _asker(source: SourceSession) -> str:
-    """Return who asked for a chained role; MinIO names nobody."""
+def _name_caller(source: SourceSession) -> str:
+    """Return the ARN of the source session, or the profile name: MinIO returns no ARN."""
     return source.generation.credentials.assumed_role_arn or f"profile {source.generation.profile}"
 
 
-def _remedy(code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, token: BoundToken) -> str:
-    """Return what to change."""
-    facts = _common_facts(profile) | _token_facts(profile, token)
-    return _looked_up((_BY_QUOTE, _BY_KIND), code, quote, kind).format(**facts)
+def _choose_remedy(code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, token: BoundToken) -> str:
+    """Return what to change so that STS accepts the token."""
+    facts = _collect_common_facts(profile) | _collect_token_facts(profile, token)
+    return _find_template((_BY_QUOTE, _BY_KIND), code, quote, kind).format(**facts)
 
 
-def _chain_remedy(code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, source: SourceSession) -> str:
-    """Return what to change so that the source may have the chained role."""
-    facts = _common_facts(profile) | _chain_facts(profile, source)
-    return _looked_up((_CHAIN_BY_QUOTE, _CHAIN_BY_KIND), code, quote, kind).format(**facts)
+def _choose_chain_remedy(
+    code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, source: SourceSession
+) -> str:
+    """Return what to change so that the source role can assume the chained role."""
+    facts = _collect_common_facts(profile) | _collect_chain_facts(profile, source)
+    return _find_template((_CHAIN_BY_QUOTE, _CHAIN_BY_KIND), code, quote, kind).format(**facts)
 
 
-def _looked_up(
+def _find_template(
     tables: tuple[Mapping[str, str], Mapping[type[ExchangeError], str]],
     code: str,
     quote: str,
     kind: type[ExchangeError],
 ) -> str:
-    """Return the remedy: by what STS said, else by its code, else by the kind of fault."""
+    """Return the template of the remedy: by a phrase in the message, else by the code, else by the kind of fault."""
     by_quote, by_kind = tables
     quoted = next((remedy for part, remedy in by_quote.items() if part in quote), None)
     return quoted or (_REMEDY_BY_CODE.get(code) if kind is not SourceRejected else None) or by_kind[kind]
 
 
-def _common_facts(profile: ProfileSpec) -> dict[str, str]:
+def _collect_common_facts(profile: ProfileSpec) -> dict[str, str]:
     return {
         "role": profile.role_arn,
         "account": profile.role_arn.split(":")[4] or "the role's",
+        "profile": profile.name,
         "region": profile.region,
         "duration": str(int(profile.duration.total_seconds())),
     }
 
 
-def _token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, str]:
+def _collect_token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, str]:
     claims = token.claims
     return {
         "issuer": claims.issuer,
@@ -155,91 +160,107 @@ def _token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, str]:
     }
 
 
-def _chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[str, str]:
-    """Return the facts of a chain: who asks, and what its trust policy has to let through."""
+def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[str, str]:
+    """Return the facts about a chained role: its source role, and the actions that its trust policy must allow."""
     chain, credentials = profile.chain, source.generation.credentials
     assert chain is not None
     account, name = credentials.account_id, credentials.assumed_role_arn.split("/")[1:2]
-    here = profile.role_arn.split(":")[4]
+    target_account = profile.role_arn.split(":")[4]
     actions = ["sts:AssumeRole"]
     actions += ["sts:TagSession"] if chain.tags else []
     actions += ["sts:SetSourceIdentity"] if chain.source_identity else []
     external = (
-        f", if it has a condition on sts:ExternalId with the value that external_id of profile {profile.name} has"
+        f"If that policy requires sts:ExternalId, its value must be the external_id of profile {profile.name}."
         if chain.external_id
-        else f"; if it demands sts:ExternalId, set external_id of profile {profile.name}"
+        else f"If that policy requires sts:ExternalId, set external_id of profile {profile.name}."
     )
+    accounts = f" The accounts differ ({account}, {target_account}), so both policies are needed."
     return {
         "source": source.generation.profile,
-        "source_role": f"role {name[0]} of account {account}" if name else f"the role of {source.generation.profile}",
+        "source_role": (
+            f"role {name[0]} of account {account}" if name else f"the role of profile {source.generation.profile}"
+        ),
         "actions": " and ".join(actions),
         "external": external,
-        "accounts": "" if here == account else f" The accounts differ ({account}, {here}): both must allow it.",
+        "accounts": "" if target_account == account else accounts,
         "expiry": f"{credentials.expires_at:%Y-%m-%dT%H:%M:%SZ}",
         "issuer": "",
-        "profile": profile.name,
     }
 
 
 _TRUST_REMEDY = (
-    "Either the role does not exist or its trust policy does not let this token in. It must allow "
-    "sts:AssumeRoleWithWebIdentity to the provider {provider} where {provider}:sub is {subject} and "
-    "{provider}:aud is {audience}. A change in IAM takes a few seconds to arrive."
+    "The role does not exist, or its trust policy does not allow this token. In the trust policy, allow "
+    "sts:AssumeRoleWithWebIdentity for the provider {provider} with the conditions {provider}:sub = {subject} and "
+    "{provider}:aud = {audience}. IAM changes take effect after a few seconds."
 )
-_SETTINGS_REMEDY = "Look at the profile's settings and at AWS_ENDPOINT_URL_STS."
-_QUOTA_REMEDY = "The quota is per account and Region: ask for longer sessions (duration_seconds), or raise the quota."
+_SETTINGS_REMEDY = "Check the settings of profile {profile}, and sts.endpoint_url (AWS_ENDPOINT_URL_STS)."
+_QUOTA_REMEDY = (
+    "STS has a quota for each account and Region. Raise duration_seconds (BROKER_DURATION_SECONDS), or have AWS raise "
+    "the quota."
+)
 _BY_KIND: Mapping[type[ExchangeError], str] = {
     RoleDenied: _TRUST_REMEDY,
-    TokenRejected: "Compare `sts-broker token` with the IAM OIDC provider of {issuer}.",
+    TokenRejected: "Compare the output of `sts-broker token` with the IAM OIDC provider for {issuer}.",
     ExchangeThrottled: _QUOTA_REMEDY,
     ExchangeUnavailable: "",
     RequestInvalid: _SETTINGS_REMEDY,
 }
 _CHAIN_BY_KIND: Mapping[type[ExchangeError], str] = {
     RoleDenied: (
-        "Either the role does not exist, or one side does not allow it: the trust policy of {role} must allow "
-        "{actions} to {source_role}{external}; and a policy of {source_role} must allow {actions} on {role}.{accounts} "
-        "A change in IAM takes a few seconds to arrive."
+        "The role does not exist, or a policy is missing. In the trust policy of {role}, allow {actions} for "
+        "{source_role}. {external} In a policy of {source_role}, allow {actions} on {role}.{accounts} IAM changes take "
+        "effect after a few seconds."
     ),
     SourceRejected: (
-        "The credentials of profile {source} run to {expiry}: if that is still to come, the node's clock is off, or "
-        "its sessions were revoked; SIGHUP asks for new ones."
+        "The credentials of profile {source} expire at {expiry}. If that is in the future, either the node's clock is "
+        "wrong or the role's sessions were revoked. Fix the node's clock (NTP), or send SIGHUP to request new "
+        "credentials."
     ),
     ExchangeThrottled: _QUOTA_REMEDY,
     ExchangeUnavailable: "",
     RequestInvalid: _SETTINGS_REMEDY,
 }
-_DURATION_REMEDY = "Lower duration_seconds from {duration}, or raise the maximum session duration of {role}."
+_DURATION_REMEDY = (
+    "Lower duration_seconds (BROKER_DURATION_SECONDS) from {duration}, or raise the maximum session duration of {role}."
+)
 _CHAIN_BY_QUOTE = {
     "sts:TagSession": (
-        "Session tags go along (tags of profile {profile}, or transitive ones of its sources): the trust policy of "
-        "{role}, best in a statement of its own, and a policy of {source_role} must allow sts:TagSession too."
+        "The request passes session tags: the tags of profile {profile}, or transitive tags of its sources. Allow "
+        "sts:TagSession in the trust policy of {role}, best in a separate statement, and in a policy of {source_role}."
     ),
     "sts:SetSourceIdentity": (
-        "A source identity goes along: the trust policy of {role} and a policy of {source_role} must allow "
-        "sts:SetSourceIdentity too."
+        "The request passes a source identity. Allow sts:SetSourceIdentity in the trust policy of {role} and in a "
+        "policy of {source_role}."
     ),
-    "role chaining": "Lower duration_seconds of profile {profile} to 3600: AWS gives chained roles no more.",
+    "role chaining": "Lower duration_seconds of profile {profile} to 3600, the most that AWS allows for chained roles.",
     "MaxSessionDuration": _DURATION_REMEDY,
 }
 _BY_QUOTE = {
     "No OpenIDConnect provider": (
-        "Create an IAM OIDC provider in account {account} whose URL is exactly {issuer}; "
-        "STS also says this where Region {region} is not enabled in the account."
+        "Create an IAM OIDC provider in account {account} whose URL is exactly {issuer}. STS returns the same error if "
+        "Region {region} is not enabled in the account."
     ),
-    "Incorrect token audience": "Add {audience} to the client ids of the IAM OIDC provider for {issuer}.",
+    "Incorrect token audience": "Add {audience} to the client IDs of the IAM OIDC provider for {issuer}.",
     "verification key": (
-        "STS could not fetch the keys of {issuer}: its discovery document and JWKS must be public and answer within "
-        "5 s. This often passes by itself; if not, `sts-broker issuer check {issuer}` says why."
+        "STS could not fetch the keys of {issuer}. Its discovery document and its JWKS must be public and respond "
+        "within 5 s. This error is often transient. If it persists, run `sts-broker issuer check {issuer}`."
     ),
     "MaxSessionDuration": _DURATION_REMEDY,
 }
+_EXPIRED_REMEDY = (
+    "The token expires at {expiry}. If that is in the future, the node's clock is behind STS: fix the node's clock "
+    "(NTP). Otherwise the broker waits for the kubelet to rotate the token."
+)
 _REMEDY_BY_CODE = {
-    "ExpiredToken": "The token runs to {expiry}: if that is still to come, the node's clock is behind STS.",
-    "ExpiredTokenException": "The token runs to {expiry}: if that is still to come, the node's clock is behind STS.",
-    "IDPCommunicationError": "STS could not reach {issuer}; it must be public and answer within 5 s.",
-    "IDPRejectedClaim": "The issuer {issuer} no longer vouches for the token.",
-    "MalformedPolicyDocument": "Mend session_policy or policy_arns of the profile.",
-    "PackedPolicyTooLarge": "Shorten session_policy, or name fewer policy_arns and tags.",
-    "RegionDisabledException": "Activate STS for Region {region} in account {account}, or set AWS_REGION to another.",
+    "ExpiredToken": _EXPIRED_REMEDY,
+    "ExpiredTokenException": _EXPIRED_REMEDY,
+    "IDPCommunicationError": "STS could not reach {issuer}. It must be public and respond within 5 s.",
+    "IDPRejectedClaim": "The issuer {issuer} rejected the token as invalid, expired or revoked. Check the token there.",
+    "MalformedPolicyDocument": "Fix session_policy (BROKER_SESSION_POLICY) or policy_arns (BROKER_POLICY_ARNS).",
+    "PackedPolicyTooLarge": (
+        "Shorten session_policy (BROKER_SESSION_POLICY), or list fewer policy_arns (BROKER_POLICY_ARNS) and tags."
+    ),
+    "RegionDisabledException": (
+        "Activate STS for Region {region} in account {account}, or set region (AWS_REGION) to another Region."
+    ),
 }

@@ -1,8 +1,8 @@
-"""Reads the bound token from its file, afresh each time, and says exactly what is wrong with it if it is unfit.
+"""Read the bound token from its file, and say exactly what is wrong with it if it is unfit.
 
-A token that is absent, empty, too large, no JWT, without `exp`, expired or for another audience is never handed on.
-The file is opened at each look, because the kubelet rotates by swapping a symlink: an open file would stay old for
-ever. Refuses to verify anything: that is for STS, and the claims' type says so.
+A token that is absent, empty, too large, not a JWT, without `exp`, expired or for another audience is never sent to
+STS. The file is opened for each read, because the kubelet rotates the token by swapping a symbolic link: an open file
+would keep the old one. Nothing is verified here, as the type UnverifiedClaims says; STS does that.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ ROTATION_SHARE = 0.8
 """The kubelet replaces a token that is older than this share of its life, or than 24 hours (k8s token_manager.go)."""
 ROTATION_AGE = timedelta(hours=24)
 _FINGERPRINT_LENGTH = 12
-FSGROUP_REMEDY = "Set fsGroup in the pod's securityContext, so that the kubelet lets the broker's group read it."
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far ahead of now a token's `nbf` may be: the clocks of nodes and API servers differ by seconds."""
+FSGROUP_REMEDY = "Set fsGroup in the pod's securityContext, so that the broker's group may read the file."
 _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
-    "AWS_WEB_IDENTITY_TOKEN_FILE to where it is."
+    "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to its path."
 )
+_WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
 
 
 class FileTokenSource:
-    """The token in one file. It is read at each look, and parsed again only when it has changed."""
+    """The token in one file. The file is read each time, and parsed again only if it has changed."""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = path
@@ -44,7 +47,7 @@ class FileTokenSource:
         self._parsed: BoundToken | None = None
 
     def read(self, audience: str) -> BoundToken:
-        """Return the token that stands in the file now, if it is fit to be sent for this audience.
+        """Return the token that is in the file now, if it can be sent for this audience.
 
         Raises TokenUnavailable, TokenMalformed, TokenExpired or TokenAudienceMismatch.
         """
@@ -58,13 +61,14 @@ class FileTokenSource:
 
 
 def read_token_text(path: str) -> str:
-    """Return the text of the file without surrounding white space, reading no more than STS would take.
+    """Return the text of the file without surrounding white space.
 
-    Raises TokenUnavailable where there is none, TokenMalformed where it is too long or no text.
+    Raises TokenUnavailable if it is absent, empty or cannot be read, TokenMalformed if it is longer than STS accepts.
+    Text that is not ASCII is returned as a replacement character, which is not a JWT.
     """
     try:
         content = read_content(path)
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have, such as YAML can spell
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL, which YAML can express
         number = error.errno if isinstance(error, OSError) else None
         found = os.strerror(number) if number else "it cannot be read"
         remedy = _PROJECTED_VOLUME_REMEDY
@@ -73,24 +77,25 @@ def read_token_text(path: str) -> str:
         raise TokenUnavailable(f"No token in {path}: {found}; expected a readable file.", remedy) from None
     if len(content) > MAXIMUM_TOKEN_LENGTH:
         raise TokenMalformed(
-            f"The token in {path} is over {MAXIMUM_TOKEN_LENGTH:,} characters; STS takes no more.",
-            "Point AWS_WEB_IDENTITY_TOKEN_FILE at the projected token; this file is something else.",
+            f"The token in {path} has over {MAXIMUM_TOKEN_LENGTH:,} characters, the most that STS accepts.",
+            _WRONG_FILE_REMEDY,
         )
     try:
         text = content.decode("ascii").strip()
     except UnicodeDecodeError:
         text = "\N{REPLACEMENT CHARACTER}"
     if not text:
-        remedy = "The kubelet writes it: look at its log, on the node, if this stays."
+        remedy = "The kubelet writes it. If it stays empty, check the kubelet's log on the node."
         raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
 
 
 def read_content(path: str) -> bytes:
-    """Return as much of a token's file as is worth reading. Raises OSError, or ValueError for a path that none has.
+    """Return the bytes of a token's file, at most one more than STS accepts.
 
-    A path that was resolved just before the kubelet's swap can end in the directory that it then deletes, so a file
-    that is absent is looked for once more.
+    Raises OSError, or ValueError for a path that cannot exist. The kubelet deletes the old directory after it has
+    swapped the link, so a path that was resolved just before that leads nowhere. An absent file is therefore looked for
+    twice.
     """
     try:
         return _read(path)
@@ -104,61 +109,70 @@ def _read(path: str) -> bytes:
 
 
 def parse_token(text: str, *, origin: str) -> BoundToken:
-    """Return the token that `text` is; `origin` (a file's name) is for the message.
+    """Return the token in `text`; `origin`, usually the file's name, is for the error message.
 
-    Raises TokenMalformed where it is no JWT or lacks `exp`.
+    Raises TokenMalformed if it is not a JWT, or has no `iss`, `sub` or `exp`.
     """
     try:
         decoded = jwt.decode_complete(text, options={"verify_signature": False})
-        claims = _claims(decoded["payload"], decoded["header"])
+        claims = _read_claims(decoded["payload"], decoded["header"])
     except (jwt.PyJWTError, ValueError, TypeError, OSError, OverflowError, AttributeError, KeyError, RecursionError):
-        # What the libraries say may quote the token: it is not passed on.
+        # The text of these errors may quote the token, so it is dropped.
         raise TokenMalformed(
-            f"The token in {origin} is no JWT with the claims of a bound token ({len(text):,} characters); "
+            f"The token in {origin} is not a JWT with the claims of a bound token ({len(text):,} characters); "
             "expected three base64url parts with at least iss, sub, aud and exp.",
-            "Point AWS_WEB_IDENTITY_TOKEN_FILE at the projected token.",
+            _WRONG_FILE_REMEDY,
         ) from None
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
     return BoundToken(raw=Secret(text), fingerprint=fingerprint, claims=claims)
 
 
 def find_unfitness(token: BoundToken, *, audience: str, now: datetime, origin: str) -> TokenError | None:
-    """Return why this token must not be sent for this audience now, or None where it may be."""
+    """Return why this token must not be sent for this audience now, or None if it can be."""
     claims = token.claims
     if audience not in claims.audiences:
         found = ", ".join(claims.audiences) or "none"
         return TokenAudienceMismatch(
             f"The token in {origin} has audience {found}; expected {audience}.",
             f"Set audience: {audience} in the projected serviceAccountToken source, "
-            "or BROKER_AUDIENCE to the audience that the IAM provider lists.",
+            "or audience (BROKER_AUDIENCE) to one that the IAM provider lists.",
         )
     if claims.expires_at <= now:
         ago = now - claims.expires_at
         return TokenExpired(
             f"The token in {origin} expired at {claims.expires_at:%Y-%m-%dT%H:%M:%SZ}, "
             f"{timedelta(seconds=int(ago.total_seconds()))} ago by this node's clock; expected one that is valid.",
-            "The kubelet should have rotated it: look at the kubelet's log and the node's clock; a subPath mount "
+            "The kubelet should have rotated it: check the kubelet's log and the node's clock. A subPath mount "
             "is never rotated.",
         )
     return None
 
 
+def is_not_yet_valid(token: BoundToken, now: datetime) -> bool:
+    """Return whether the token's `nbf` is later than now, by more than clocks usually differ.
+
+    `run` sends such a token all the same: the node's own clock may be wrong, and STS decides by its own.
+    """
+    not_before = token.claims.not_before
+    return not_before is not None and not_before > now + CLOCK_TOLERANCE
+
+
 def rotation_age(life: timedelta) -> timedelta:
-    """Return the age at which the kubelet replaces a token that lives so long, but for some seconds of chance."""
+    """Return the age at which the kubelet replaces a token of this lifetime, apart from a random 0 to 10 s."""
     return min(life * ROTATION_SHARE, ROTATION_AGE)
 
 
-def _claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> UnverifiedClaims:
-    """Return the claims of a decoded token. Raises KeyError, TypeError or ValueError where they are none."""
+def _read_claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> UnverifiedClaims:
+    """Return the claims of a decoded token. Raises KeyError, TypeError or ValueError if one is absent or malformed."""
     audience = payload.get("aud", [])
     kubernetes = payload.get("kubernetes.io") or {}
     return UnverifiedClaims(
         issuer=str(payload["iss"]),
         subject=str(payload["sub"]),
         audiences=(audience,) if isinstance(audience, str) else tuple(str(each) for each in audience),
-        issued_at=_instant(payload.get("iat")),
-        not_before=_instant(payload.get("nbf")),
-        expires_at=_required_instant(payload["exp"]),
+        issued_at=_read_optional_date(payload.get("iat")),
+        not_before=_read_optional_date(payload.get("nbf")),
+        expires_at=_read_date(payload["exp"]),
         namespace=str(kubernetes.get("namespace", "")),
         service_account=str(kubernetes.get("serviceaccount", {}).get("name", "")),
         pod=str(kubernetes.get("pod", {}).get("name", "")),
@@ -169,12 +183,12 @@ def _claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> Unverified
     )
 
 
-def _instant(seconds: object) -> datetime | None:
-    """Return a JWT NumericDate as an instant, None where the claim is absent."""
-    return None if seconds is None else _required_instant(seconds)
+def _read_optional_date(seconds: object) -> datetime | None:
+    return None if seconds is None else _read_date(seconds)
 
 
-def _required_instant(seconds: object) -> datetime:
+def _read_date(seconds: object) -> datetime:
+    """Return a JWT NumericDate as a datetime. Raises TypeError, ValueError, OSError or OverflowError."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError("a NumericDate is a number")
+        raise TypeError("a NumericDate must be a number")
     return datetime.fromtimestamp(seconds, UTC)

@@ -1,6 +1,6 @@
-"""Shows a token as a person wants to read it: who it speaks for, for whom it is meant, and its clocks.
+"""`sts-broker token`: shows a token's claims, its dates relative to now, and whether it can be sent to STS.
 
-Never prints the token or its signature. What it says is unverified, and it says so.
+The token and its signature are never printed. The claims are unverified, and the output says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from broker.core.errors import ConfigurationError, TokenUnavailable
 from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
 from broker.core.timestamps import timestamp
 from broker.settings.validators import api_address
-from broker.tokens.token_file import MAXIMUM_TOKEN_LENGTH, find_unfitness, parse_token, read_token_text, rotation_age
+from broker.tokens.token_file import (
+    MAXIMUM_TOKEN_LENGTH,
+    find_unfitness,
+    is_not_yet_valid,
+    parse_token,
+    read_token_text,
+    rotation_age,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,22 +32,22 @@ if TYPE_CHECKING:
 
 
 def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str], output: TextIO) -> int:
-    """Print the token's claims and clocks. Return 0, or 3 where it is not fit to be sent.
+    """Print the token's claims and dates. Return 0, or 3 if the token cannot be sent to STS.
 
-    Raises TokenError where there are no claims to print, ConfigurationError where the settings cannot be read.
+    Raises TokenError if there are no claims to print, ConfigurationError if the settings cannot be read.
     """
-    said = _said(environ)
-    audience = audience or said("BROKER_AUDIENCE", "audience") or DEFAULT_AUDIENCE
-    fault = None
-    if not path and said("BROKER_TOKEN_SOURCE", "token_source") == "token-request":
-        origin, token = "the Kubernetes API", _requested(environ, audience)  # which has looked at it
+    lookup = _setting_lookup(environ)
+    audience = audience or lookup("BROKER_AUDIENCE", "audience") or DEFAULT_AUDIENCE
+    fault: TokenError | None = None
+    if not path and lookup("BROKER_TOKEN_SOURCE", "token_source") == "token-request":
+        origin, token = "the Kubernetes API", _request_token(environ, audience)  # which checks the new token
         now = SystemClock().read().now
     else:
-        path = path or said("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file") or DEFAULT_TOKEN_FILE
+        path = path or lookup("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file") or DEFAULT_TOKEN_FILE
         origin = "standard input" if path == "-" else path
         token = read_token(path)
         now = SystemClock().read().now
-        fault = find_unfitness(token, audience=audience, now=now, origin=origin)
+        fault = find_fault(token, audience=audience, now=now, origin=origin)
     if as_json:
         output.write(json.dumps(document(token, fault, now), indent=2) + "\n")
     else:
@@ -48,15 +55,31 @@ def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str],
     return 0 if fault is None else fault.exit_code
 
 
+def find_fault(token: BoundToken, *, audience: str, now: datetime, origin: str) -> TokenError | None:
+    """Return why STS would refuse the token for this audience now, as far as its claims show; None if it would not."""
+    fault = find_unfitness(token, audience=audience, now=now, origin=origin)
+    not_before = token.claims.not_before
+    if fault is None and not_before is not None and is_not_yet_valid(token, now):
+        fault = TokenUnavailable(
+            f"The token in {origin} is not valid before {timestamp(not_before)} (nbf), "
+            f"{_format_span(not_before - now)} from now by this node's clock.",
+            "Check this node's clock and the API server's.",
+        )
+    return fault
+
+
 def read_token(path: str) -> BoundToken:
-    """Return the token in the file, "-" being standard input, fit or not. Raises TokenUnavailable or TokenMalformed."""
+    """Return the token in the file, whether it can be sent or not; "-" stands for standard input.
+
+    Raises TokenUnavailable or TokenMalformed.
+    """
     if path == "-":
-        return parse_token(_from_standard_input(), origin="standard input")
+        return parse_token(_read_standard_input(), origin="standard input")
     return parse_token(read_token_text(path), origin=path)
 
 
 def rotates_at(token: BoundToken) -> datetime | None:
-    """Return when the kubelet is to rotate the token (k8s token_manager.go); None where it does not say its age."""
+    """Return when the kubelet rotates the token (k8s token_manager.go); None if the token has no `iat`."""
     claims = token.claims
     if claims.issued_at is None:
         return None
@@ -64,7 +87,7 @@ def rotates_at(token: BoundToken) -> datetime | None:
 
 
 def document(token: BoundToken, fault: TokenError | None, now: datetime) -> dict[str, object]:
-    """Return the claims and clocks as JSON values; durations in seconds, negative where they are past."""
+    """Return the claims and dates as JSON values. Durations are in seconds, negative if they have passed."""
     claims, rotation = token.claims, rotates_at(token)
     return {
         "fit": fault is None,
@@ -89,7 +112,7 @@ def document(token: BoundToken, fault: TokenError | None, now: datetime) -> dict
 
 
 def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin: str) -> list[tuple[str, str]]:
-    """Return what is printed for people: a name and a value a line."""
+    """Return the lines of the output for people, each a name and a value."""
     claims, rotation = token.claims, rotates_at(token)
     shown = [
         ("token", f"{token.fingerprint} from {origin} (unverified)"),
@@ -103,28 +126,34 @@ def lines(token: BoundToken, fault: TokenError | None, now: datetime, *, origin:
     ]
     if claims.issued_at is not None:
         age = now - claims.issued_at
-        told = f"{_span(age)} ago" if age >= timedelta(0) else f"in {_span(-age)}: this node's clock is behind"
-        shown.append(("issued", f"{timestamp(claims.issued_at)}, {told}"))
+        relative = f"{_format_span(age)} ago"
+        if age < timedelta(0):
+            relative = f"in {_format_span(-age)}: this node's clock is behind"
+        shown.append(("issued", f"{timestamp(claims.issued_at)}, {relative}"))
     if rotation is not None:
-        shown.append(("rotation", f"{timestamp(rotation)}, {_relative(rotation - now, past='overdue by')}"))
-    shown.append(("expires", f"{timestamp(claims.expires_at)}, {_relative(claims.expires_at - now, past='ago:')}"))
-    shown.append(("verdict", "fit to be sent" if fault is None else f"{fault} [{fault.reason}]"))
+        shown.append(("rotation", f"{timestamp(rotation)}, {_format_relative(rotation - now, past='overdue by {}')}"))
+    expiry = _format_relative(claims.expires_at - now, past="expired {} ago")
+    shown.append(("expires", f"{timestamp(claims.expires_at)}, {expiry}"))
+    shown.append(("verdict", "can be sent to STS" if fault is None else f"{fault} [{fault.reason}]"))
     return [(name, printable(value)) for name, value in shown if value]
 
 
-def _said(environ: Mapping[str, str]) -> Callable[[str, str], str]:
-    """Return what says a setting, by its variable and its key at the top of the YAML file; "" where neither does."""
+def _setting_lookup(environ: Mapping[str, str]) -> Callable[[str, str], str]:
+    """Return a function that looks up a setting by its variable, then by its top-level key in the YAML file.
+
+    It returns "" if neither is set. The whole configuration is not loaded, so that the verb works without a role.
+    """
     document: dict[str, Any] = {}
     if path := environ.get("BROKER_CONFIG", ""):
-        from broker.settings.yaml_file import read_mapping  # noqa: PLC0415 - only where there is a file
+        from broker.settings.yaml_file import read_mapping  # noqa: PLC0415 - only if there is a file
 
         document = read_mapping(path)
     return lambda variable, key: environ.get(variable, "").strip() or str(document.get(key) or "")
 
 
-def _requested(environ: Mapping[str, str], audience: str) -> BoundToken:
-    """Return a token that the Kubernetes API gives. Raises TokenError, or ConfigurationError."""
-    from broker.tokens.token_request_api import ask  # noqa: PLC0415 - 25 ms of CPU that a file does not need
+def _request_token(environ: Mapping[str, str], audience: str) -> BoundToken:
+    """Return a new token from the Kubernetes API. Raises TokenError or ConfigurationError."""
+    from broker.tokens.token_request_api import ask  # noqa: PLC0415 - imports TLS, which reading a file does not need
 
     try:
         host, port = api_address(environ)
@@ -133,7 +162,7 @@ def _requested(environ: Mapping[str, str], audience: str) -> BoundToken:
     return ask(TokenRequestSpec(host=host, port=port), audience)
 
 
-def _from_standard_input() -> str:
+def _read_standard_input() -> str:
     try:
         text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
     except UnicodeDecodeError:
@@ -143,11 +172,12 @@ def _from_standard_input() -> str:
     return text
 
 
-def _relative(duration: timedelta, *, past: str) -> str:
-    return f"in {_span(duration)}" if duration >= timedelta(0) else f"{past} {_span(-duration)}"
+def _format_relative(duration: timedelta, *, past: str) -> str:
+    """Return a time from now; `past` is the phrase for one that has passed, with `{}` for the span."""
+    return f"in {_format_span(duration)}" if duration >= timedelta(0) else past.format(_format_span(-duration))
 
 
-def _span(duration: timedelta) -> str:
+def _format_span(duration: timedelta) -> str:
     """Return `1 d 2 h`, `48 min 3 s`: the two largest units that matter."""
     seconds, parts = _seconds(duration), []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

@@ -1,4 +1,4 @@
-"""`sts-broker trust`: lint, explain, render. Judges trust policies before deployment, and a token against one."""
+"""The commands `sts-broker trust lint`, `explain` and `render`: check options, read inputs, print results."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, TokenMalformed
 from broker.core.model import DEFAULT_TOKEN_FILE, printable, redacted, session_name_for
+from broker.core.spelling import suggest
 from broker.discovery.issuer_url import examine
 from broker.policy.document import PolicyMalformedError
 from broker.tokens.token_file import find_unfitness
 from broker.tokens.token_report import read_token
-from broker.trust.explain import Asker, explain
-from broker.trust.explanation import Answer, as_json, as_text
+from broker.trust.explain import WebIdentity, explain
+from broker.trust.explanation_report import ExplanationReport, as_json, as_text
 from broker.trust.linter.lint import Expected, lint
-from broker.trust.linter.report import Reported, write_report
+from broker.trust.linter.report import LocatedFinding, write_report
 from broker.trust.linter.rules import RULES
 from broker.trust.render import render
-from broker.trust.render_request import Wanted, trusted_for
+from broker.trust.render_request import RenderOptions, resolve_identities
 from broker.trust.sources import STANDARD_INPUT, find_sources
 
 if TYPE_CHECKING:
@@ -30,45 +31,66 @@ if TYPE_CHECKING:
     from broker.core.model import BoundToken
     from broker.trust.sources import Source
 
-_FOUND, _REFUSED, _UNREADABLE = 1, 1, 2
+_EXIT_FINDINGS, _EXIT_NOT_ALLOWED, _EXIT_UNREADABLE = 1, 1, 2
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/.+")
 
 
 def lint_files(files: Sequence[str], *, issuer: str, account: str, ignored: Collection[str], form: str) -> int:
-    """Print what is wrong with the policies in these files. Return 0 clean, 1 findings, 2 something is unreadable.
+    """Print the findings on the policies in these files.
 
-    `issuer` and `account` "" stand for any; ConfigurationError: one of the options can mean nothing.
+    Args:
+        files: Policies or Terraform plans; `-` is standard input.
+        issuer: The only issuer that the policies may trust, "" for any.
+        account: The roles' account, "" where it is unknown.
+        ignored: IDs of rules to skip.
+        form: The output format: text, json or sarif.
+
+    Returns:
+        The exit code: 0 without findings, 1 with findings, 2 where an input cannot be read.
+
+    Raises:
+        ConfigurationError: An option has a value that cannot match anything.
     """
-    options = [f"--ignore {name}: there is no such rule" for name in sorted(set(ignored) - RULES.keys())]
-    if account and not _ACCOUNT.fullmatch(account):
-        options.append(f"--account {account}: expected 12 digits")
-    if issuer:
-        options += [f"--issuer: {one.found} {one.remedy}" for one in examine(issuer)]
-    if options:
-        raise ConfigurationError(tuple(options))
+    _check_lint_options(issuer, account, ignored)
     sources = find_sources(files)
-    faults, reported = list(sources.faults), list[Reported]()
+    faults, findings = list(sources.faults), list[LocatedFinding]()
     for source in sources.policies:
         expected = Expected(issuer=issuer.removeprefix("https://"), account=account or source.account)
         try:
-            findings = lint(source.text, expected)
+            found = lint(source.text, expected)
         except PolicyMalformedError as error:
             faults.append(f"{source.place}: {error}")
         else:
-            reported += [Reported(source=source, finding=one) for one in findings if one.rule.id not in ignored]
-    write_report(reported, policies=len(sources.policies), form=form)
+            findings += [LocatedFinding(source=source, finding=one) for one in found if one.rule.id not in ignored]
+    write_report(findings, policies=len(sources.policies), form=form)
     for line in (*sources.notes, *faults):
-        _complain(line)
+        _print_error(line)
     if faults:
-        return _UNREADABLE
-    return _FOUND if reported else 0
+        return _EXIT_UNREADABLE
+    return _EXIT_FINDINGS if findings else 0
+
+
+def _check_lint_options(issuer: str, account: str, ignored: Collection[str]) -> None:
+    faults = [
+        f"--ignore {name}: unknown rule{suggest(name, RULES)}. docs/trust.md lists the rules."
+        for name in sorted(set(ignored) - RULES.keys())
+    ]
+    if account and not _ACCOUNT.fullmatch(account):
+        faults.append(f"--account is {account}; expected 12 digits.")
+    if issuer:
+        faults += [f"--issuer: {one.found} {one.remedy}" for one in examine(issuer)]
+    if faults:
+        raise ConfigurationError(tuple(faults))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What `explain` was asked; "" stands for what the environment says. `token` and `policy` are files, or -."""
+class ExplainOptions:
+    """The options of `explain`. `token` and `policy` are files, or -.
+
+    Where another value is empty, the environment has it.
+    """
 
     policy: str
     token: str = ""
@@ -77,23 +99,25 @@ class Question:
     as_json: bool = False
 
 
-def explain_token(question: Question, environ: Mapping[str, str]) -> int:
-    """Print what a policy says to a token. Return 0 let in, 1 not, 2 the policy is unreadable, 3 the token unusable.
+def explain_token(options: ExplainOptions, environ: Mapping[str, str]) -> int:
+    """Print how a policy treats a token.
 
-    Raises TokenError where there are no claims to ask with, ConfigurationError where the question makes no sense.
+    Returns:
+        The exit code: 0 allowed, 1 not allowed, 2 where the policy cannot be read, 3 where STS would reject the token.
+
+    Raises:
+        ConfigurationError: The options contradict each other or are invalid.
+        TokenError: The token's claims cannot be read.
     """
-    if question.policy == question.token == STANDARD_INPUT:
-        raise ConfigurationError(("--policy and --token are both -: standard input holds one of them",))
-    role = _role(question.role_arn or environ.get("AWS_ROLE_ARN", ""))
-    source = _only_policy(question.policy)
+    if options.policy == options.token == STANDARD_INPUT:
+        raise ConfigurationError(("--policy and --token are both -. Pass a file for one of them.",))
+    role = _parse_role(options.role_arn or environ.get("AWS_ROLE_ARN", ""))
+    source = _find_only_policy(options.policy)
     if source is None:
-        return _UNREADABLE
-    session_name = question.session_name or environ.get("AWS_ROLE_SESSION_NAME", "")
-    if session_name and not _SESSION_NAME.fullmatch(session_name):
-        told = f"--session-name, or AWS_ROLE_SESSION_NAME, {printable(session_name)}"
-        raise ConfigurationError((f"{told}: expected 2 to 64 letters, digits and any of +=,.@_-",))
-    bound, origin = token_in(question.token, environ)
-    asker = Asker(
+        return _EXIT_UNREADABLE
+    session_name = _choose_session_name(options, environ)
+    bound, origin = read_token_in(options.token, environ)
+    identity = WebIdentity(
         issuer=bound.claims.issuer,
         subject=bound.claims.subject,
         audiences=bound.claims.audiences,
@@ -101,62 +125,77 @@ def explain_token(question: Question, environ: Mapping[str, str]) -> int:
         role=role,
     )
     try:
-        explanation = explain(source.text, asker)
+        explanation = explain(source.text, identity)
     except PolicyMalformedError as error:
-        _complain(f"{source.place}: {error}")
-        return _UNREADABLE
+        _print_error(f"{source.place}: {error}")
+        return _EXIT_UNREADABLE
     now = SystemClock().read().now
-    unfit = find_unfitness(bound, audience=explanation.audience, now=now, origin=origin)
-    answer = Answer(source=source, token=bound, origin=origin, asker=asker, explanation=explanation, unfit=unfit)
-    sys.stdout.write(json.dumps(as_json(answer), indent=2) + "\n" if question.as_json else as_text(answer))
-    if unfit is not None:
-        return unfit.exit_code
-    return 0 if explanation.allowed else _REFUSED
+    token_fault = find_unfitness(bound, audience=explanation.audience, now=now, origin=origin)
+    report = ExplanationReport(
+        source=source, token=bound, origin=origin, identity=identity, explanation=explanation, token_fault=token_fault
+    )
+    sys.stdout.write(json.dumps(as_json(report), indent=2) + "\n" if options.as_json else as_text(report))
+    if token_fault is not None:
+        return token_fault.exit_code
+    return 0 if explanation.allowed else _EXIT_NOT_ALLOWED
 
 
-def render_policy(wanted: Wanted, environ: Mapping[str, str]) -> int:
-    """Print the trust policy for a token, or for what the options say of one. Return 0.
+def _choose_session_name(options: ExplainOptions, environ: Mapping[str, str]) -> str:
+    """Return the session name of the options or the environment, or "" where neither has one."""
+    session_name = options.session_name or environ.get("AWS_ROLE_SESSION_NAME", "")
+    if session_name and not _SESSION_NAME.fullmatch(session_name):
+        found = f"The session name (--session-name, AWS_ROLE_SESSION_NAME) is {printable(session_name)}"
+        raise ConfigurationError((f"{found}; expected 2 to 64 letters, digits and any of +=,.@_-.",))
+    return session_name
 
-    Raises ConfigurationError where no good policy comes of it, TokenError where the token is needed and unreadable.
+
+def render_policy(options: RenderOptions, environ: Mapping[str, str]) -> int:
+    """Print the trust policy for a token or for the identities in the options. Return 0.
+
+    Raises:
+        ConfigurationError: The input makes no policy that `trust lint` accepts.
+        TokenError: The token is needed and cannot be read.
     """
-    role = _role(environ.get("AWS_ROLE_ARN", "")) if not (wanted.account and wanted.partition) else None
-    trusted = trusted_for(wanted, role=role, claims_of=lambda path: token_in(path, environ)[0].claims)
+    role = _parse_role(environ.get("AWS_ROLE_ARN", "")) if not (options.account and options.partition) else None
+    trusted = resolve_identities(options, role=role, read_claims=lambda path: read_token_in(path, environ)[0].claims)
     sys.stdout.write(render(trusted))
     return 0
 
 
-def token_in(path: str, environ: Mapping[str, str]) -> tuple[BoundToken, str]:
-    """Return the token in a file, or where the broker looks for it; and where that is. Raises TokenError."""
+def read_token_in(path: str, environ: Mapping[str, str]) -> tuple[BoundToken, str]:
+    """Return the token in a file (`path` "": in the broker's token file), and its origin. Raises TokenError."""
     path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
     origin = "standard input" if path == STANDARD_INPUT else path
     token = read_token(path)
     if not token.claims.audiences:
-        raise TokenMalformed(f"The token in {origin} has no audience; expected one.", "STS refuses such a token.")
+        raise TokenMalformed(f"The token in {origin} has no audience; expected one.", "STS rejects such a token.")
     return token, origin
 
 
-def _role(arn: str) -> tuple[str, str] | None:
-    """Return partition and account of a role. Raises ConfigurationError."""
+def _parse_role(arn: str) -> tuple[str, str] | None:
+    """Return partition and account of a role's ARN, or None for "". Raises ConfigurationError."""
     if not arn:
         return None
     found = _ROLE.fullmatch(arn)
     if found is None:
-        raise ConfigurationError((f"--role-arn, or AWS_ROLE_ARN, {arn}: expected arn:aws:iam::ACCOUNT:role/NAME",))
+        raise ConfigurationError(
+            (f"The role ARN (--role-arn, AWS_ROLE_ARN) is {arn}; expected arn:aws:iam::ACCOUNT:role/NAME.",)
+        )
     return found[1], found[2]
 
 
-def _only_policy(path: str) -> Source | None:
-    """Return the one policy in a file; None, and why on standard error, where there is none or several."""
+def _find_only_policy(path: str) -> Source | None:
+    """Return the only policy in a file. Where it has none or several, print why and return None."""
     sources = find_sources([path])
     for fault in sources.faults:
-        _complain(fault)
+        _print_error(fault)
     if len(sources.policies) == 1:
         return sources.policies[0]
     if not sources.faults:
         found = ", ".join(source.address for source in sources.policies) or "none"
-        _complain(f"{path}: one trust policy was expected, found {found}")
+        _print_error(f"{path}: expected one trust policy, found {found}")
     return None
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(f"sts-broker: {redacted(printable(line))}\n")

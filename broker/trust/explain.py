@@ -1,7 +1,8 @@
-"""Explains what a trust policy says to one token: statement by statement, what is in its way and what would mend it.
+"""Explain how a trust policy treats one token: for each statement, what keeps it from applying and what would fix it.
 
-Rules: whether it is let in is the evaluator's word, and nobody else's. Knows the claims of a token, never the token; of
-what STS alone knows (addresses, times) it says so, and counts it as not matching. Pure.
+The evaluator in `broker.policy` alone decides whether the policy admits the token. This module knows the claims, but
+never the token. Condition keys that only STS knows (addresses, times) count as absent, and are reported. The code is
+pure.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker.core.model import DEFAULT_AUDIENCE
-from broker.policy.conditions import NotUnderstood, failures
+from broker.policy.conditions import NotUnderstood, find_failures
 from broker.policy.document import read_json
-from broker.policy.statements import action_mismatch
-from broker.policy.trust_policy import Caller, evaluate, principal_mismatch
-from broker.trust.linter.statement import WEB_IDENTITY, provider_of, read_statements
-from broker.trust.suggestions import Change, change_against, change_for
+from broker.policy.statements import explain_action_mismatch
+from broker.policy.trust_policy import Caller, evaluate, explain_principal_mismatch
+from broker.trust.linter.statement import WEB_IDENTITY, parse_provider_arn, read_statements
+from broker.trust.suggestions import Change, suggest_change, suggest_exception
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,11 @@ ONLY_STS_KNOWS = "only STS knows this key, so it counts as absent here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asks, as STS would see it. `role` is partition and account of the role, None where they are not known."""
+class WebIdentity:
+    """What STS sees of a token: its claims, the session name, and partition and account of the requested role.
+
+    `role` is None where the role is unknown.
+    """
 
     issuer: str
     subject: str
@@ -39,24 +43,25 @@ class Asker:
     role: tuple[str, str] | None = None
 
     @property
-    def prefix(self) -> str:
-        """What condition keys begin with, and provider ARNs end in."""
+    def issuer_path(self) -> str:
+        """The issuer without https://, as condition keys and provider ARNs contain it."""
         return self.issuer.removeprefix("https://")
 
-    def context(self, audience: str) -> Context:
-        """Return the condition keys that AWS gives for this token (reference_policies_iam-condition-keys)."""
+    def as_context(self, audience: str) -> Context:
+        """Return the condition keys that AWS provides for this token (reference_policies_iam-condition-keys)."""
         return {
-            f"{self.prefix}:aud": [audience],
-            f"{self.prefix}:sub": [self.subject],
+            f"{self.issuer_path}:aud": [audience],
+            f"{self.issuer_path}:sub": [self.subject],
             "sts:RoleSessionName": [self.session_name],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """One thing in the way. `part` is principal, action, condition or statement; the rest is for a condition.
+    """One reason why a statement does not admit the token.
 
-    `found` None: the key is absent. `change` None: it cannot be mended in this statement, or only STS can tell.
+    `part` is principal, action, condition or statement. `operator`, `key`, `expected` and `found` are for a condition;
+    `found` is None where the key is absent. `change` is None where no change of this statement is known.
     """
 
     part: str
@@ -69,8 +74,8 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
-    """One statement's say. `outcome` is allows, denies, or does not apply."""
+class StatementExplanation:
+    """How one statement treats the token. `outcome` is allows, denies, or does not apply."""
 
     name: str
     line: int
@@ -81,162 +86,167 @@ class Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The whole answer. `audience` is the one of the token that was asked with, `provider` whose token it would be."""
+    """How the policy treats the token. `audience` is the evaluated one; `provider` is the ARN of its OIDC provider."""
 
     allowed: bool
     reason: str
     provider: str
     audience: str
-    statements: tuple[Explained, ...]
+    statements: tuple[StatementExplanation, ...]
 
 
-def explain(policy: str, asker: Asker) -> Explanation:
-    """Say whether this policy lets the asker in, and why not. PolicyMalformedError: it cannot be read."""
-    read = read_statements(read_json(policy))
-    caller = Caller(kind="Federated", names=_providers(read, asker))
+def explain(policy: str, identity: WebIdentity) -> Explanation:
+    """Return whether a policy admits a web identity, and why or why not. Raises PolicyMalformedError."""
+    statements = read_statements(read_json(policy))
+    caller = Caller(kind="Federated", names=_find_providers(statements, identity))
     candidates = [
-        (evaluate(policy, caller=caller, action=WEB_IDENTITY, context=asker.context(audience)), audience)
-        for audience in sorted(asker.audiences, key=lambda one: one != DEFAULT_AUDIENCE)
+        (evaluate(policy, caller=caller, action=WEB_IDENTITY, context=identity.as_context(audience)), audience)
+        for audience in sorted(identity.audiences, key=lambda one: one != DEFAULT_AUDIENCE)
     ]
-    # STS takes the audience that the provider lists; where the token has several, any that is let in will do.
-    decision, audience = min(candidates, key=lambda one: (not one[0].allowed, _distance(one[0])))
-    context = asker.context(audience)
-    statements = tuple(
-        _explain(statement, result, caller, context)
-        for statement, result in zip(read, decision.statements, strict=True)
+    # STS uses the audience that the provider lists. The policy does not say which, so any admitted audience counts.
+    decision, audience = min(candidates, key=lambda one: (not one[0].allowed, _count_failures(one[0])))
+    context = identity.as_context(audience)
+    explanations = tuple(
+        _explain_statement(statement, result, caller, context)
+        for statement, result in zip(statements, decision.statements, strict=True)
     )
     return Explanation(
         allowed=decision.allowed,
-        reason=_reason(decision),
+        reason=_describe_decision(decision),
         provider=caller.names[0],
         audience=audience,
-        statements=statements,
+        statements=explanations,
     )
 
 
-def _distance(decision: Decision) -> int:
+def _count_failures(decision: Decision) -> int:
     return min((len(one.failures) for one in decision.statements if one.failures), default=0)
 
 
-def _reason(decision: Decision) -> str:
+def _describe_decision(decision: Decision) -> str:
     for result in decision.statements:
         if result.applies and result.effect != "Allow":
-            return f"{result.name} denies it"
+            return f"{result.name} denies this token"
     allowing = next((result.name for result in decision.statements if result.applies), "")
-    return f"{allowing} lets it in" if allowing else "no statement lets it in"
+    return f"{allowing} allows this token" if allowing else "no statement allows this token"
 
 
-def _providers(statements: Sequence[Statement], asker: Asker) -> tuple[str, ...]:
-    """Return the ARNs that mean the token's provider: in the role's account, or in whichever the policy names."""
-    if asker.role is not None:
-        partition, account = asker.role
-        return (f"arn:{partition}:iam::{account}:oidc-provider/{asker.prefix}",)
+def _find_providers(statements: Sequence[Statement], identity: WebIdentity) -> tuple[str, ...]:
+    """Return the ARNs of the token's provider: in the role's account, or as the policy names it."""
+    if identity.role is not None:
+        partition, account = identity.role
+        return (f"arn:{partition}:iam::{account}:oidc-provider/{identity.issuer_path}",)
     named = [name for one in statements for name in one.principals.get("Federated", ())]
-    known = [(name, provider) for name in named if (provider := provider_of(name))]
-    matching = tuple(dict.fromkeys(name for name, provider in known if provider[1] == asker.prefix))
+    known = [(name, provider) for name in named if (provider := parse_provider_arn(name))]
+    matching = tuple(dict.fromkeys(name for name, provider in known if provider[1] == identity.issuer_path))
     if matching:
         return matching
     start = known[0][0].partition("oidc-provider/")[0] if known else "arn:aws:iam::ACCOUNT:"
-    return (f"{start}oidc-provider/{asker.prefix}",)
+    return (f"{start}oidc-provider/{identity.issuer_path}",)
 
 
-def _explain(statement: Statement, result: StatementResult, caller: Caller, context: Context) -> Explained:
+def _explain_statement(
+    statement: Statement, result: StatementResult, caller: Caller, context: Context
+) -> StatementExplanation:
     if result.applies:
-        outcome = "allows" if statement.allows else "denies"
-        obstacles = () if statement.allows else _against(statement, result, context)
+        outcome = "allows" if statement.is_allow else "denies"
+        obstacles = () if statement.is_allow else _explain_deny(statement, result, context)
     else:
-        outcome, obstacles = "does not apply", tuple(_obstacles(statement, result, caller, context))
-        if statement.allows and _is_of_another_issuer(statement, caller):
-            obstacles = tuple(replace(obstacle, change=_change_elsewhere(obstacle)) for obstacle in obstacles)
-        if not statement.allows:  # a Deny that lets it pass needs no mending
+        outcome, obstacles = "does not apply", tuple(_find_obstacles(statement, result, caller, context))
+        if statement.is_allow and _is_for_another_issuer(statement, caller):
+            obstacles = tuple(replace(obstacle, change=_suggest_own_statement(obstacle)) for obstacle in obstacles)
+        if not statement.is_allow:  # a Deny that does not apply needs no change
             obstacles = tuple(replace(obstacle, change=None) for obstacle in obstacles)
-    return Explained(
+    return StatementExplanation(
         name=statement.name, line=statement.line, effect=result.effect, outcome=outcome, obstacles=obstacles
     )
 
 
-def _is_of_another_issuer(statement: Statement, caller: Caller) -> bool:
-    """Say whether neither principal nor keys speak of the token's issuer, however spelled: it is not meant for it."""
-    ours = _bare(caller.names[0].partition("oidc-provider/")[2])
+def _is_for_another_issuer(statement: Statement, caller: Caller) -> bool:
+    """Return whether neither the principals nor the keys name the token's issuer, in any common spelling."""
+    issuer = _normalize_issuer(caller.names[0].partition("oidc-provider/")[2])
     named = [name.partition("oidc-provider/")[2] for name in statement.principals.get("Federated", ())]
     keys = [condition.key.rpartition(":")[0] for condition in statement.conditions]
-    return "Federated" in statement.principals and ours not in map(_bare, (*named, *keys))
+    return "Federated" in statement.principals and issuer not in map(_normalize_issuer, (*named, *keys))
 
 
-def _bare(issuer: str) -> str:
-    """Return an issuer without what people leave in by mistake."""
+def _normalize_issuer(issuer: str) -> str:
+    """Return an issuer in lower case, without the parts that people leave in by mistake."""
     return re.sub(r"^https?://|:\d+(?=/|$)|/+$", "", issuer.lower())
 
 
-def _change_elsewhere(obstacle: Obstacle) -> Change | None:
+def _suggest_own_statement(obstacle: Obstacle) -> Change | None:
     if obstacle.part != "principal":
         return None
-    told = "it is for another issuer: leave it, and add a statement for this one (sts-broker trust render)"
-    return Change(action="add-statement", sentence=told)
+    sentence = "keep this statement, which is for another issuer, and add one for this issuer (sts-broker trust render)"
+    return Change(action="add-statement", sentence=sentence)
 
 
-def _against(statement: Statement, result: StatementResult, context: Context) -> tuple[Obstacle, ...]:
-    """Tell what would keep a Deny from applying: one of its conditions is enough."""
+def _explain_deny(statement: Statement, result: StatementResult, context: Context) -> tuple[Obstacle, ...]:
+    """Return the first condition of a Deny that can be changed so that the Deny no longer applies."""
     for condition in statement.conditions:
         try:
-            change = change_against(condition, context)
+            change = suggest_exception(condition, context)
         except NotUnderstood:
             continue
         if change is not None:
             return (
                 Obstacle(
                     part="condition",
-                    reason=f"{condition.operator} {condition.key} holds",
+                    reason=f"{condition.operator} {condition.key} matches",
                     operator=condition.operator,
                     key=condition.key,
                     expected=condition.values,
-                    found=_found(condition.key, context),
+                    found=_find_values(condition.key, context),
                     change=change,
                 ),
             )
-    absent = [one for one in statement.conditions if _found(one.key, context) is None]
-    told = [f"{one.key} is absent, for which {one.operator} holds" for one in absent if one.parsed.is_known]
-    return (Obstacle(part="statement", reason="; ".join((result.reason, *told))),)
+    absent = [one for one in statement.conditions if _find_values(one.key, context) is None]
+    notes = [f"{one.key} is absent, which {one.operator} matches" for one in absent if one.parsed.is_known]
+    return (Obstacle(part="statement", reason="; ".join((result.reason, *notes))),)
 
 
-def _found(key: str, context: Context) -> tuple[str, ...] | None:
-    """Return what the context has for a key, whatever its case; None where it is absent."""
+def _find_values(key: str, context: Context) -> tuple[str, ...] | None:
+    """Return the values of a key in the context, in any case, or None where it is absent."""
     found = {one.lower(): tuple(values) for one, values in context.items()}
     return found.get(key.lower())
 
 
-def _obstacles(statement: Statement, result: StatementResult, caller: Caller, context: Context) -> Sequence[Obstacle]:
-    """Tell all that is in the way of a statement that does not apply; of a Deny, why it does not."""
+def _find_obstacles(
+    statement: Statement, result: StatementResult, caller: Caller, context: Context
+) -> Sequence[Obstacle]:
+    """Return every reason why a statement does not apply."""
     found: list[Obstacle] = []
     try:
-        if reason := principal_mismatch(statement.raw, caller):
-            found.append(Obstacle(part="principal", reason=reason, change=_name_provider(statement, caller)))
-        if reason := action_mismatch(statement.raw, WEB_IDENTITY):
-            add = Change(action="add-value", new=WEB_IDENTITY, sentence=f"add {WEB_IDENTITY} to Action")
-            is_ours = "Federated" in statement.principals and "NotAction" not in statement.raw
-            found.append(Obstacle(part="action", reason=reason, change=add if is_ours else None))
+        if reason := explain_principal_mismatch(statement.raw, caller):
+            found.append(Obstacle(part="principal", reason=reason, change=_suggest_provider(statement, caller)))
+        if reason := explain_action_mismatch(statement.raw, WEB_IDENTITY):
+            change = Change(action="add-value", new=WEB_IDENTITY, sentence=f"add {WEB_IDENTITY} to Action")
+            is_for_tokens = "Federated" in statement.principals and "NotAction" not in statement.raw
+            found.append(Obstacle(part="action", reason=reason, change=change if is_for_tokens else None))
         if not found or "Federated" in statement.principals:
-            found += [_of(failure, context) for failure in failures(statement.raw.get("Condition", {}), context)]
+            failed = find_failures(statement.raw.get("Condition", {}), context)
+            found += [_describe_failure(failure, context) for failure in failed]
     except NotUnderstood as error:
         return [*found, Obstacle(part="statement", reason=str(error))]
     return found or [Obstacle(part="statement", reason=result.reason)]
 
 
-def _name_provider(statement: Statement, caller: Caller) -> Change | None:
-    """Return how to name the provider; None where the statement is about others than tokens."""
+def _suggest_provider(statement: Statement, caller: Caller) -> Change | None:
+    """Return the change that names the provider, or None where the statement is not about tokens."""
     if "Federated" not in statement.principals:
         return None
-    told = f"name {caller.names[0]} in Principal Federated"
+    sentence = f"name {caller.names[0]} in Principal Federated"
     old = statement.principals["Federated"]
-    return Change(action="replace-value", old=old[0] if len(old) == 1 else "", new=caller.names[0], sentence=told)
+    return Change(action="replace-value", old=old[0] if len(old) == 1 else "", new=caller.names[0], sentence=sentence)
 
 
-def _of(failure: Failure, context: Context) -> Obstacle:
-    change = change_for(failure, context)
+def _describe_failure(failure: Failure, context: Context) -> Obstacle:
+    change = suggest_change(failure, context)
     is_unknown = failure.found is None and change is None
     return Obstacle(
         part="condition",
-        reason=ONLY_STS_KNOWS if is_unknown else failure.sentence(),
+        reason=ONLY_STS_KNOWS if is_unknown else failure.describe(),
         operator=failure.operator,
         key=failure.key,
         expected=failure.expected,

@@ -1,159 +1,151 @@
-"""A role as IAM has it: one signed GetRole, for `sts-broker doctor --policy iam`.
+"""Read a role from IAM with boto3, for `sts-broker doctor --policy iam`.
 
-Rules: no service model is loaded, for memory beside a running broker is short (docs/adr/0014-doctor.md): the call is
-written out, signed and sent with botocore's own parts. Keys come from botocore's chain for the shell, without what asks
-the network for a machine's or a container's role, or exchanges the pod's token once more. What is wrong leaves as an
-OSError with a sentence; nothing of an answer is quoted but codes and ARNs. It refuses to judge policies.
+boto3 resolves profiles, endpoints, proxies and CA bundles as it does for any AWS tool. Two credential sources are
+excluded: the metadata services of machines and containers, which time out slowly where they are absent, and the
+exchange of the pod's own token, which the doctor makes itself. Every error leaves this module as an OSError with a
+sentence. Of answers, only error codes and ARNs are quoted, because a server may echo the signed request. This module
+does not judge policies.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlencode
-from xml.etree import ElementTree as ET  # what botocore parses answers with; DTDs are refused before
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.httpsession import URLLib3Session
-from botocore.session import Session
-from botocore.utils import get_environ_proxies
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    from broker.core.model import StsSpec
+    from broker.core.model import StsSpec, TemporaryCredentials
 
 _TIMEOUT_SECONDS: Final = 4
-"""For a connection, and for each part of an answer."""
-_MAXIMUM_BYTES: Final = 262_144
-_ENDPOINTS: Final = {  # signing Region; hosts: plain, FIPS, dual-stack, both (botocore, data/iam: endpoint-rule-set-1)
-    "aws": (
-        "us-east-1",
-        ("iam.amazonaws.com", "iam-fips.amazonaws.com", "iam.global.api.aws", "iam-fips.global.api.aws"),
-    ),
-    "aws-cn": (
-        "cn-north-1",
-        (
-            "iam.cn-north-1.amazonaws.com.cn",
-            "iam-fips.amazonaws.com.cn",
-            "iam.global.api.amazonwebservices.com.cn",
-            "iam-fips.api.amazonwebservices.com.cn",
-        ),
-    ),
-    "aws-us-gov": (
-        "us-gov-west-1",
-        ("iam.us-gov.amazonaws.com", "iam.us-gov.amazonaws.com", "iam.us-gov.api.aws", "iam.us-gov.api.aws"),
-    ),
-}
-_NOT_THE_SHELLS: Final = ("assume-role-with-web-identity", "container-role", "iam-role")
-_CODE: Final = re.compile(r"[A-Za-z.]{1,64}")
+"""For the connection and for each read of the answer."""
+_EXCLUDED_PROVIDERS: Final = ("assume-role-with-web-identity", "container-role", "iam-role")
+_CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 _ARN: Final = re.compile(r"arn:[a-z-]{1,20}:(?:iam|sts)::\d{12}:[\w+=,.@/-]{1,700}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a service is asked, and the Region that the call is signed for."""
-
-    service: str
-    url: str
-    region: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """What IAM has. `trust_policy` is its text."""
-
-    arn: str
-    trust_policy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """IAM's error code, and the ARN of who was refused where it tells."""
+class Refusal:
+    """An error that AWS answered: its code, and the ARN of the caller where the message has one."""
 
     code: str
     caller: str
 
 
-def shell_keys() -> Any:  # noqa: ANN401 - botocore has no types
-    """Return the keys of this shell, None where it has none. Raises OSError where they cannot be had."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAnswer:
+    """What IAM answered to GetRole: the role's ARN and the JSON text of its trust policy, or a refusal."""
+
+    arn: str = ""
+    trust_policy: str = ""
+    refusal: Refusal | None = None
+
+
+class AwsReader:
+    """Calls IAM and STS with one session's credentials, once each, in bounded time.
+
+    A call raises OSError where the service cannot be reached, or what answers is not AWS.
+    """
+
+    def __init__(self, session: boto3.Session, spec: StsSpec) -> None:
+        self._session = session
+        self._spec = spec
+
+    def get_role(self, role_arn: str, region: str) -> RoleAnswer:
+        """Return the role of this name in the account of the credentials."""
+        try:
+            with self._open_client("iam", region) as client:
+                role = client.get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
+                policy = role["AssumeRolePolicyDocument"]  # boto3 decodes it, unless it is not JSON
+                if not _ARN.fullmatch(role["Arn"]) or policy == "":
+                    raise ValueError
+        except ClientError as error:
+            return RoleAnswer(refusal=_read_refusal(error))
+        text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
+        return RoleAnswer(arn=role["Arn"], trust_policy=text)
+
+    def get_account(self, region: str) -> str:
+        """Return the account of the credentials, or "" where STS refuses them."""
+        try:
+            with self._open_client("sts", region, endpoint_url=self._spec.endpoint_url or None) as client:
+                return str(client.get_caller_identity()["Account"])
+        except ClientError:
+            return ""
+
+    @contextmanager
+    def _open_client(self, service: str, region: str, endpoint_url: str | None = None) -> Iterator[Any]:
+        """Yield a client. Raises ClientError for an error that AWS answered, and OSError for everything else."""
+        address = service.upper()
+        try:
+            client = self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=endpoint_url,
+                verify=self._spec.ca_bundle or None,
+                config=Config(
+                    connect_timeout=_TIMEOUT_SECONDS,
+                    read_timeout=_TIMEOUT_SECONDS,
+                    retries={"mode": "standard", "total_max_attempts": 1},
+                    use_fips_endpoint=self._spec.use_fips or None,
+                    use_dualstack_endpoint=self._spec.use_dualstack or None,
+                    user_agent_extra="sts-federation-broker",
+                ),
+            )
+            address = client.meta.endpoint_url
+            with closing(client):
+                yield client
+        except BotoCoreError as error:
+            reason = f"calling {address} failed ({type(error).__name__}); the network may allow STS only"
+            raise ConnectionError(reason) from None
+        except Exception as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code"):
+                raise
+            raise ConnectionError(f"the server at {address} isn't {service.upper()}") from None
+
+
+def open_as_shell(spec: StsSpec) -> AwsReader | None:
+    """Return a reader with this shell's credentials, or None where it has none.
+
+    Raises OSError where reading them fails. It names only the type of boto3's error, whose text may contain the output
+    of a credential_process.
+    """
     try:
-        chain = Session().get_component("credential_provider")
-        for name in _NOT_THE_SHELLS:
-            chain.remove(name)
-        credentials = chain.load_credentials()
-        return credentials and credentials.get_frozen_credentials()
-    except Exception as error:  # noqa: BLE001 - the seam; its text may quote what a credential_process printed
-        raise ConnectionError(f"the shell's credentials cannot be had ({type(error).__name__})") from None
+        core = botocore.session.Session()
+        providers = core.get_component("credential_provider")
+        for name in _EXCLUDED_PROVIDERS:
+            providers.remove(name)
+        session = boto3.Session(botocore_session=core)
+        credentials = session.get_credentials()
+        if credentials is None:
+            return None
+        credentials.get_frozen_credentials()
+    except Exception as error:  # noqa: BLE001 - providers run code of others, which may raise anything
+        raise ConnectionError(f"reading this shell's credentials failed ({type(error).__name__})") from None
+    return AwsReader(session, spec)
 
 
-def iam_of(role_arn: str, region: str, spec: StsSpec, environ: Mapping[str, str]) -> Endpoint:
-    """Return where IAM is for this role. Raises OSError where that is not known here."""
-    url = environ.get("AWS_ENDPOINT_URL_IAM") or environ.get("AWS_ENDPOINT_URL") or ""
-    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        url = ""
-    partition = role_arn.split(":")[1]
-    signed_for, hosts = _ENDPOINTS.get(partition, (region, ()))
-    if not url and not hosts:
-        raise ConnectionError(f"where IAM is in partition {partition} is not known here: set AWS_ENDPOINT_URL_IAM")
-    url = url or f"https://{hosts[spec.use_fips + 2 * spec.use_dualstack]}"
-    return Endpoint(service="iam", url=url, region=signed_for)
-
-
-def get_role(role_arn: str, keys: Any, iam: Endpoint, spec: StsSpec) -> Role | Refused:  # noqa: ANN401 - likewise
-    """Return the role of this name in the account of the keys. Raises OSError where IAM cannot be asked."""
-    name = role_arn.rpartition("/")[2]
-    root = _ask(iam, keys, spec, Action="GetRole", Version="2010-05-08", RoleName=name)
-    if isinstance(root, Refused):
-        return root
-    role = root.find("{*}GetRoleResult/{*}Role")
-    arn, document = (
-        (role.findtext(f"{{*}}{tag}") if role is not None else None) for tag in ("Arn", "AssumeRolePolicyDocument")
+def open_as_role(credentials: TemporaryCredentials, spec: StsSpec) -> AwsReader:
+    """Return a reader with these credentials, whatever profile the shell selects."""
+    core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    session = boto3.Session(
+        botocore_session=core,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key.reveal(),
+        aws_session_token=credentials.session_token.reveal(),
     )
-    if not _ARN.fullmatch(arn or "") or not document:
-        raise ConnectionError(f"what answers at {iam.url} is not IAM: it gives no role")
-    return Role(arn=str(arn), trust_policy=unquote(document))
+    return AwsReader(session, spec)
 
 
-def account_of(keys: Any, sts: Endpoint, spec: StsSpec) -> str:  # noqa: ANN401 - likewise
-    """Return the account of the keys, "" where STS does not tell. Raises OSError where it cannot be asked."""
-    root = _ask(sts, keys, spec, Action="GetCallerIdentity", Version="2011-06-15")
-    return "" if isinstance(root, Refused) else root.findtext("{*}GetCallerIdentityResult/{*}Account") or ""
-
-
-def _ask(at: Endpoint, keys: Any, spec: StsSpec, **form: str) -> ET.Element | Refused:  # noqa: ANN401
-    """Make a call of AWS's Query API. What botocore raises may quote the request, so only its kind is told."""
-    try:
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "sts-federation-broker"}
-        url = f"{at.url.rstrip('/')}/"
-        request = AWSRequest(method="POST", url=url, data=urlencode(form), headers=headers, stream_output=True)
-        SigV4Auth(keys, at.service, at.region).add_auth(request)
-        http = URLLib3Session(verify=spec.ca_bundle or True, proxies=get_environ_proxies(url), timeout=_TIMEOUT_SECONDS)
-        with closing(http):
-            response = http.send(request.prepare())
-            with closing(response.raw):
-                body = response.raw.read(_MAXIMUM_BYTES + 1)
-    except Exception as error:  # noqa: BLE001 - the seam: what is foreign stays inside
-        raise ConnectionError(
-            f"{at.url} cannot be asked ({type(error).__name__}); a NetworkPolicy may allow STS alone"
-        ) from None
-    root = _parsed(body)
-    if root is None:
-        raise ConnectionError(f"what answers at {at.url} (HTTP status {response.status_code}) is not AWS")
-    code = root.findtext("{*}Error/{*}Code")
-    if code is None:
-        return root
-    caller = _ARN.search(root.findtext("{*}Error/{*}Message") or "")
-    return Refused(code=code if _CODE.fullmatch(code) else "what is no code", caller=caller[0] if caller else "")
-
-
-def _parsed(body: bytes) -> ET.Element | None:
-    """Return what the XML has, None where it is none of AWS's, which has neither DTD nor comment."""
-    try:
-        text = body.decode()
-        return None if len(body) > _MAXIMUM_BYTES or "<!" in text else ET.fromstring(text)  # noqa: S314 - likewise
-    except (ValueError, ET.ParseError):
-        return None
+def _read_refusal(error: ClientError) -> Refusal:
+    details = error.response["Error"]
+    caller = _ARN.search(details.get("Message") or "")
+    code = details["Code"] if _CODE.fullmatch(details["Code"]) else "an invalid error code"
+    return Refusal(code=code, caller=caller[0] if caller else "")

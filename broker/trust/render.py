@@ -1,7 +1,7 @@
-"""Writes the trust policy for a token in hand, or for what was said of one.
+"""Write the trust policy for given service accounts of one issuer, from the template in `iam-policies/`.
 
-Rules: the text is that of `iam-policies/`; what is printed has no finding of `trust lint`, and lets in what it was made
-for. Whatever would not is refused, with the finding as the reason: so wildcards are never written.
+The policy has no findings in `trust lint` and admits exactly what it was written for. Where that is impossible, such as
+for a wildcard, the findings are raised as faults and nothing is written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from broker.core.errors import ConfigurationError
 from broker.core.model import printable
 from broker.discovery.issuer_url import examine
 from broker.trust.linter.lint import Expected, lint
-from broker.trust.policy_templates import TRUST_STATEMENT, fill
+from broker.trust.policy_templates import TRUST_STATEMENT, fill_template
 
 _SCHEME = "https://"
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
@@ -22,8 +22,11 @@ _PARTITION = re.compile(r"aws(-[a-z]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
-    """Who is to be let in: these subjects with one of these audiences, by tokens of this issuer (a URL)."""
+class TrustedIdentities:
+    """The identities that the role trusts: these subjects, with one of these audiences, of this issuer (a URL).
+
+    `account` and `partition` are those of the OIDC provider, and so of the role.
+    """
 
     issuer: str
     audiences: tuple[str, ...]
@@ -32,13 +35,13 @@ class Trusted:
     partition: str = "aws"
 
 
-def render(trusted: Trusted) -> str:
-    """Return the trust policy as JSON text. Raises ConfigurationError with all that keeps it from being a good one."""
-    faults = _faults(trusted)
+def render(trusted: TrustedIdentities) -> str:
+    """Return the trust policy as JSON text. Raises ConfigurationError with every fault of the input."""
+    faults = _find_faults(trusted)
     if faults:
         raise ConfigurationError(faults)
     issuer = trusted.issuer.removeprefix(_SCHEME)
-    statement = fill(
+    statement = fill_template(
         TRUST_STATEMENT,
         {
             "sid": "TrustCluster",
@@ -53,17 +56,18 @@ def render(trusted: Trusted) -> str:
     text = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
     findings = lint(text, Expected(issuer=issuer, account=trusted.account))
     if findings:
-        told = (printable(f"{one.rule.title}: {one.detail}. {one.rule.mend}") for one in findings)
-        raise ConfigurationError(tuple(told))
+        raise ConfigurationError(
+            tuple(printable(f"{one.rule.title}: {one.detail}. {one.rule.fix}") for one in findings)
+        )
     return text + "\n"
 
 
-def _faults(trusted: Trusted) -> tuple[str, ...]:
+def _find_faults(trusted: TrustedIdentities) -> tuple[str, ...]:
     faults = [f"{one.found} {one.remedy}" for one in examine(trusted.issuer)]
     if not trusted.account:
-        faults.append("no account: give --account, the 12 digits of the role's account, or set AWS_ROLE_ARN")
+        faults.append("The role's account is unknown. Pass --account with its 12 digits, or set AWS_ROLE_ARN.")
     elif not _ACCOUNT.fullmatch(trusted.account):
-        faults.append(f"--account {trusted.account}: expected 12 digits")
+        faults.append(f"--account is {trusted.account}; expected 12 digits.")
     if not _PARTITION.fullmatch(trusted.partition):
-        faults.append(f"--partition {trusted.partition}: expected aws, aws-cn, aws-us-gov, …")
+        faults.append(f"--partition is {trusted.partition}; expected aws, aws-cn, aws-us-gov or another AWS partition.")
     return tuple(faults)

@@ -1,6 +1,6 @@
-"""The request of `sts-broker trust render`: options first, then the token's claims, then the environment.
+"""The input of `sts-broker trust render`: options take precedence over the token's claims and the environment.
 
-Rules: the token is read only where the options leave something open; all that is wrong is told at once.
+The token is read only where the options leave a value open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import ConfigurationError
 from broker.core.model import DEFAULT_AUDIENCE
-from broker.trust.render import Trusted
+from broker.trust.render import TrustedIdentities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The options of `render`; what is empty was not given. `token` is a file, or -."""
+class RenderOptions:
+    """The options of `render`. An empty value means that the option was not given. `token` is a file, or -."""
 
     token: str = ""
     issuer: str = ""
@@ -32,36 +32,45 @@ class Wanted:
     account: str = ""
     partition: str = ""
 
-    def subjects_named(self) -> tuple[str, ...]:
-        """Return the subjects that the options name; ConfigurationError where namespaces and accounts do not pair."""
+    def list_subjects(self) -> tuple[str, ...]:
+        """Return the subjects that the options name.
+
+        Raises ConfigurationError where the numbers of namespaces and service accounts do not match.
+        """
         names, namespaces = self.service_accounts, self.namespaces
         if len(namespaces) != len(names) and not (len(namespaces) == 1 and names):
-            counts = f"{len(namespaces)} --namespace and {len(names)} --service-account"
-            raise ConfigurationError((f"{counts}: give a namespace for each service account, or one for all of them",))
+            found = f"{len(namespaces)} --namespace and {len(names)} --service-account options"
+            raise ConfigurationError(
+                (f"Found {found}. Pass one namespace for each service account, or one for all of them.",)
+            )
         paired = repeat(namespaces[0]) if len(namespaces) == 1 else namespaces
         pairs = zip(paired, names, strict=False)
         return (*self.subjects, *(f"system:serviceaccount:{namespace}:{name}" for namespace, name in pairs))
 
 
-def trusted_for(
-    wanted: Wanted, *, role: tuple[str, str] | None, claims_of: Callable[[str], UnverifiedClaims]
-) -> Trusted:
-    """Return who is to be let in. `role` is partition and account of the role in the environment, None without one.
+def resolve_identities(
+    options: RenderOptions, *, role: tuple[str, str] | None, read_claims: Callable[[str], UnverifiedClaims]
+) -> TrustedIdentities:
+    """Return the identities to trust.
 
-    `claims_of` reads the token in a file, "" being where the broker looks for it, and may raise TokenError.
+    Args:
+        options: The options of the command line.
+        role: Partition and account of the role in the environment, or None where it names no role.
+        read_claims: Returns the claims of the token in a file, "" being the broker's own token file. It may raise
+            TokenError.
     """
-    subjects = wanted.subjects_named()
+    subjects = options.list_subjects()
     partition, account = role or ("aws", "")
-    claims = None if wanted.issuer and subjects and not wanted.token else claims_of(wanted.token)
-    return Trusted(
-        issuer=wanted.issuer or (claims.issuer if claims else ""),
-        audiences=tuple(dict.fromkeys(wanted.audiences)) or _audiences(claims),
+    claims = None if options.issuer and subjects and not options.token else read_claims(options.token)
+    return TrustedIdentities(
+        issuer=options.issuer or (claims.issuer if claims else ""),
+        audiences=tuple(dict.fromkeys(options.audiences)) or _choose_audiences(claims),
         subjects=tuple(dict.fromkeys(subjects)) or ((claims.subject,) if claims else ()),
-        account=wanted.account or account,
-        partition=wanted.partition or partition,
+        account=options.account or account,
+        partition=options.partition or partition,
     )
 
 
-def _audiences(claims: UnverifiedClaims | None) -> tuple[str, ...]:
-    """Return the audience for AWS; of a token without it, those that it has."""
+def _choose_audiences(claims: UnverifiedClaims | None) -> tuple[str, ...]:
+    """Return the default audience, or the token's audiences where it lacks the default."""
     return (DEFAULT_AUDIENCE,) if claims is None or DEFAULT_AUDIENCE in claims.audiences else claims.audiences

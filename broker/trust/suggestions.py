@@ -1,7 +1,7 @@
-"""The smallest change to a statement that lets a token in: one for each condition that is in its way.
+"""Suggest the smallest change to a statement that admits a token: one for each condition that does not match.
 
-Rules: a change never lets in more than the token at hand (nothing becomes a wildcard); what others have is taken away
-only where nobody can have it. Pure.
+A suggested change never admits more than the token at hand: nothing becomes a wildcard. It removes a value or condition
+only where no token can match it. The code is pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.policy.conditions import Failure, failures, matches_wildcard, parse_operator
+from broker.policy.conditions import Failure, find_failures, matches_wildcard, parse_operator
 
 if TYPE_CHECKING:
     from broker.policy.conditions import Context
@@ -20,10 +20,16 @@ _CLAIMS = ("sub", "aud")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What to do to one condition. `action` is a stable word; `key`, `old` and `new` what it is done with, or "".
+    """A change to a statement.
 
-    add-value: `new` to the key's values; replace-value: `old` by `new`; remove-values: those that match what was found;
-    rename-key: to `key`, with the value `new` unless that is ""; remove-condition: operator and key.
+    `action` is a stable word. `key`, `old` and `new` are its parameters, "" where the action does not use them:
+
+    - add-value: add `new` to the values of the key
+    - replace-value: replace `old` with `new`
+    - remove-values: remove the values that match the token
+    - rename-key: rename the key to `key`, and replace its values with `new` unless that is ""
+    - remove-condition: remove the key from under its operator
+    - add-statement: add a statement to the policy
     """
 
     action: str
@@ -33,77 +39,79 @@ class Change:
     new: str = ""
 
 
-def change_for(failure: Failure, context: Context) -> Change | None:
-    """Return how to mend a condition of an Allow statement; None where only STS knows the key."""
+def suggest_change(failure: Failure, context: Context) -> Change | None:
+    """Return the change that makes an Allow statement's condition match; None where only STS knows the key."""
     if failure.found is None:
-        return _for_absent(failure, context)
+        return _suggest_for_absent_key(failure, context)
     parsed, (found, *_) = parse_operator(failure.operator), failure.found
     if parsed.bare == "Null":
-        return _remove(f"the token has {failure.key}")
+        return _remove_condition(f"the token has {failure.key}")
     if parsed.is_negated:
-        return _remove_matching(failure.operator, failure.expected, found)
+        return _remove_matching_values(failure.operator, failure.expected, found)
     for value in failure.expected:
         if parsed.bare.startswith("StringEquals") and value != found and matches_wildcard(value, found):
-            why = f"{failure.operator} compares * and ? literally"
-            return _replace(value, found, f"{why}; StringLike would let in all that {value} stands for")
+            reason = f"{failure.operator} compares * and ? literally"
+            return _replace_value(value, found, f"{reason}; StringLike would admit everything that matches {value}")
         if value.strip().lower() == found.lower():
-            return _replace(value, found, "case and spaces count")
+            return _replace_value(value, found, "values are compared with case and spaces")
     is_audience = failure.key.lower().endswith(":aud")
-    return _let_audience_in(failure.expected, found) if is_audience else _add(found)
+    return _add_audience(failure.expected, found) if is_audience else _add_value(found)
 
 
-def change_against(condition: Condition, context: Context) -> Change | None:
-    """Return how to keep a Deny statement's condition from holding; None where it is not what makes the Deny apply.
+def suggest_exception(condition: Condition, context: Context) -> Change | None:
+    """Return the change that keeps a Deny statement's condition from matching.
 
-    Raises NotUnderstood where that cannot be told.
+    None where the condition does not match, or no change of its values helps. Raises NotUnderstood.
     """
-    if failures({condition.operator: {condition.key: list(condition.values)}}, context):
+    if find_failures({condition.operator: {condition.key: list(condition.values)}}, context):
         return None
     values = {key.lower(): tuple(values) for key, values in context.items()}.get(condition.key.lower())
     if not values or condition.parsed.bare in ("Null", "Bool"):
         return None
     if condition.parsed.is_negated:
-        return _add(values[0])
-    return _remove_matching(condition.operator, condition.values, values[0])
+        return _add_value(values[0])
+    return _remove_matching_values(condition.operator, condition.values, values[0])
 
 
-def _for_absent(failure: Failure, context: Context) -> Change | None:
+def _suggest_for_absent_key(failure: Failure, context: Context) -> Change | None:
     prefix, _, claim = failure.key.lower().rpartition(":")
     if prefix == "aws" or failure.key.lower().startswith("aws:"):
         return None
-    right = next((key for key in context if key.rpartition(":")[2] == claim and claim in _CLAIMS), "")
-    if not right:
-        return _remove(f"AWS gives no {failure.key} of a cluster's token")
-    if not failures({failure.operator: {right: list(failure.expected)}}, context):
-        return Change(action="rename-key", key=right, sentence=f"write {right} in place of {failure.key}")
-    found = context[right][0]
-    told = f'write {right} in place of {failure.key}, with the value "{found}"'
-    return Change(action="rename-key", key=right, new=found, sentence=told)
+    key = next((key for key in context if key.rpartition(":")[2] == claim and claim in _CLAIMS), "")
+    if not key:
+        return _remove_condition(f"AWS doesn't provide {failure.key} of a cluster's token")
+    sentence = f"replace {failure.key} with {key}"
+    if not find_failures({failure.operator: {key: list(failure.expected)}}, context):
+        return Change(action="rename-key", key=key, sentence=sentence)
+    if parse_operator(failure.operator).is_negated:
+        return _remove_condition(f"with {key} it would exclude this token")
+    found = context[key][0]
+    return Change(action="rename-key", key=key, new=found, sentence=f'{sentence}, and its values with "{found}"')
 
 
-def _remove_matching(operator: str, expected: tuple[str, ...], found: str) -> Change:
+def _remove_matching_values(operator: str, expected: tuple[str, ...], found: str) -> Change:
     positive = operator.replace("Not", "", 1)
-    matching = [one for one in expected if not failures({positive: {"key": one}}, {"key": [found]})]
-    told = " and ".join(f'"{one}"' for one in matching)
+    matching = [one for one in expected if not find_failures({positive: {"key": one}}, {"key": [found]})]
     if len(matching) == len(expected):
-        return _remove(f"all of its values match {found}")
-    return Change(action="remove-values", sentence=f"take {told} out of its values")
+        return _remove_condition(f"all of its values match {found}")
+    listed = " and ".join(f'"{one}"' for one in matching)
+    return Change(action="remove-values", sentence=f"remove {listed} from its values")
 
 
-def _add(value: str) -> Change:
+def _add_value(value: str) -> Change:
     return Change(action="add-value", new=value, sentence=f'add "{value}" to its values')
 
 
-def _let_audience_in(expected: tuple[str, ...], found: str) -> Change:
-    """Add an audience, with the warning that whoever else such tokens are made for has them too."""
-    better = f"project a token for {' or '.join(expected)}; or, " if expected else ""
-    told = f'{better}where tokens made for {found} may have the role, add "{found}" to its values'
-    return Change(action="add-value", new=found, sentence=told)
+def _add_audience(expected: tuple[str, ...], found: str) -> Change:
+    """Return how to add an audience, with the warning that it admits all tokens for that audience."""
+    alternative = f"request a token for {' or '.join(expected)}; or, " if expected else ""
+    sentence = f'{alternative}if every token for {found} may use the role, add "{found}" to its values'
+    return Change(action="add-value", new=found, sentence=sentence)
 
 
-def _replace(old: str, new: str, why: str) -> Change:
-    return Change(action="replace-value", old=old, new=new, sentence=f'write "{new}" in place of "{old}": {why}')
+def _replace_value(old: str, new: str, reason: str) -> Change:
+    return Change(action="replace-value", old=old, new=new, sentence=f'replace "{old}" with "{new}": {reason}')
 
 
-def _remove(why: str) -> Change:
-    return Change(action="remove-condition", sentence=f"take the condition out: {why}")
+def _remove_condition(reason: str) -> Change:
+    return Change(action="remove-condition", sentence=f"remove the condition: {reason}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.policy.conditions import NotUnderstood, matches_wildcard
 from broker.policy.document import PolicyMalformedError
-from broker.policy.statements import Decision, decide, texts
+from broker.policy.statements import Decision, decide, read_strings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,10 +60,10 @@ def _decide(policies: Sequence[str], *, action: str, resource: str, context: Con
         if "Principal" in statement or "NotPrincipal" in statement:
             raise NotUnderstood("Principal has no place in a policy of a caller")
         if "NotResource" in statement:
-            excluded = texts(statement["NotResource"], "NotResource")
+            excluded = read_strings(statement["NotResource"], "NotResource")
             matched = not any(matches_wildcard(pattern, resource) for pattern in excluded)
         else:
-            included = texts(statement.get("Resource", []), "Resource")
+            included = read_strings(statement.get("Resource", []), "Resource")
             matched = any(matches_wildcard(pattern, resource) for pattern in included)
         return None if matched else f"Resource does not cover {resource}"
 

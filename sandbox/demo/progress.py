@@ -192,10 +192,10 @@ class Progress:
     def _add_generation(self, fields: dict[str, Any], at: datetime) -> None:
         generation = Lifespan(
             number=int(fields["generation"]),
-            name=_read_access_key_id(self._published, fields["expiry"]),
+            name=_read_access_key_id(self._published, fields["expires_at"]),
             began_at=at,
-            due_at=datetime.fromisoformat(fields["next_refresh"]),
-            expires_at=datetime.fromisoformat(fields["expiry"]),
+            due_at=datetime.fromisoformat(fields["next_refresh_at"]),
+            expires_at=datetime.fromisoformat(fields["expires_at"]),
         )
         self.generations.append(generation)
         remaining, due = _seconds(generation.expires_at - at), _seconds(generation.due_at - at)

@@ -86,11 +86,11 @@ def reasons_table() -> str:
 
 
 def trust_rules_table() -> str:
-    """Return a row for each rule of `sts-broker trust lint`: id, severity, what is wrong, why it matters, the mend."""
+    """Return a row for each rule of `sts-broker trust lint`: id, severity, what is wrong, why it matters, the fix."""
     rows = [
-        f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.mend} |" for rule in RULES.values()
+        f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.fix} |" for rule in RULES.values()
     ]
-    return _table("| rule | severity | what is wrong | why it matters | mend |", rows)
+    return _table("| rule | severity | what is wrong | why it matters | fix |", rows)
 
 
 def _table(head: str, rows: list[str]) -> str:

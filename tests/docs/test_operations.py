@@ -1,4 +1,4 @@
-"""docs/operations.md: what it claims has a test, what it links to is there, what it asks Prometheus exists."""
+"""docs/operations.md: every claim has a test, every link has a target, every query uses existing metrics."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 from broker.core.model import ENDPOINT_TOKEN_FILE, PublishSpec, Secret
 from broker.core.schedule import RefreshPolicy
 from broker.publish.file_sink import FileSink
+from broker.runtime.logs import EVENTS
 from broker.serving.metrics import MetricsPage
 from tests.deploy.queries import grouped, scraped, selected
 from tests.docs import tables
@@ -30,13 +31,13 @@ MIB = 2**20
 
 
 def chapter(title: str) -> str:
-    """Return what stands under a heading, up to the next of its own level."""
+    """Return the text under a heading, up to the next heading of its level."""
     level = "#" * (2 if f"\n## {title}\n" in TEXT else 3)
     return re.split(rf"\n{level[:3]} |\n## ", TEXT.split(f"\n{level} {title}\n")[1])[0]
 
 
 def rows(title: str) -> list[list[str]]:
-    """Return the cells of the table under a heading, without its head."""
+    """Return the cells of the table under a heading, without the header."""
     lines = [line for line in chapter(title).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -58,7 +59,7 @@ def test_every_row_names_a_test(title: str) -> None:
 
 @pytest.mark.parametrize("title", ["What a compromised app gets", "What a compromised broker gets", "The endpoint"])
 def test_every_claim_of_safety_names_a_test(title: str) -> None:
-    """A bullet that says what cannot be done, and each clause about the endpoint."""
+    """A bullet that denies something names a test, and so does each claim about the endpoint."""
     text = chapter(title)
     for bullet in re.findall(r"^- (.*?)(?=^- |\Z|\n\n)", text, re.DOTALL | re.MULTILINE):
         if re.search(r"\b(not|cannot|no)\b", bullet.split(".")[0]) and "hidden" not in bullet:
@@ -66,7 +67,7 @@ def test_every_claim_of_safety_names_a_test(title: str) -> None:
     assert text.count("`test_") >= 4
 
 
-def test_links_lead_somewhere_to_the_very_heading() -> None:
+def test_links_have_a_target_and_an_existing_heading() -> None:
     for target in re.findall(r"\]\((?!https:)([^)]+)\)", TEXT):
         path, _, anchor = target.partition("#")
         page = (PAGE.parent / path).resolve() if path else PAGE
@@ -75,20 +76,26 @@ def test_links_lead_somewhere_to_the_very_heading() -> None:
             assert anchor in anchors(page.read_text()), target
 
 
-def test_anchors_are_those_of_github() -> None:
+def test_anchors_match_those_of_github() -> None:
     assert anchors("# What a `reason` means\n```sh\n# no heading\n```\n### publish_failed\n") == {
         "what-a-reason-means",
         "publish_failed",
     }
 
 
-def test_every_reason_has_a_chapter_in_the_order_of_the_table() -> None:
+def test_every_reason_has_a_section_in_the_order_of_the_table() -> None:
     section = chapter("What a `reason` means")
     reasons = [row.split("`")[1] for row in tables.reasons_table().splitlines()[2:]]
     assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == reasons
 
 
-def test_queries_ask_for_what_a_broker_has() -> None:
+def test_every_log_event_is_explained_in_the_order_of_the_code() -> None:
+    assert [row[0] for row in rows("Log lines and their fields") if row[0].strip("`") in EVENTS] == [
+        f"`{event}`" for event in EVENTS
+    ]
+
+
+def test_queries_use_metrics_and_labels_of_a_broker() -> None:
     blocks = re.findall(r"```promql\n(.*?)```", TEXT, re.DOTALL)
     queries = [line for block in blocks for line in block.splitlines()]
     assert queries
@@ -97,25 +104,25 @@ def test_queries_ask_for_what_a_broker_has() -> None:
             assert {name for name, _ in each.matchers} | grouped(query) <= scraped()[each.metric]
 
 
-def test_memory_is_that_of_the_figures_and_of_the_manifests() -> None:
+def test_sizes_match_the_figures_and_the_manifests() -> None:
     figures = (ROOT / "docs/performance.md").read_text()
     scraped_row = re.search(r"into `run`, scraped \| ([\d.]+) MiB", figures)
     further_row = re.search(r"a further profile \| ([\d.]+) KiB", figures)
     assert scraped_row is not None
     assert further_row is not None
-    said = {row[0]: row[1] for row in rows("Sizing")}
-    assert f"{float(scraped_row[1]):.0f} MiB, and {float(further_row[1]):.0f} KiB for each" in said["memory"]
+    sizes = {row[0]: row[1] for row in rows("Sizing")}
+    assert f"{float(scraped_row[1]):.0f} MiB, and {float(further_row[1]):.0f} KiB for each" in sizes["memory"]
     pod = yaml.safe_load((ROOT / "deploy/component/pod-template.yaml").read_text())["spec"]["template"]["spec"]
     resources = pod["initContainers"][0]["resources"]
-    asked, limit = resources["requests"], resources["limits"]["memory"]
-    assert said["memory"].endswith(f"Request {asked['memory'][:-2]} MiB, limit {limit[:-2]} MiB.")
-    assert f"Request {asked['cpu']}, and no limit" in said["CPU"]
+    request, limit = resources["requests"], resources["limits"]["memory"]
+    assert sizes["memory"].endswith(f"Request {request['memory'][:-2]} MiB, limit {limit[:-2]} MiB.")
+    assert f"Request {request['cpu']}, and no limit" in sizes["CPU"]
     (volume,) = (each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each)
-    assert said["publish directory"].startswith(f"{volume[:-2]} MiB")
+    assert sizes["publish directory"].startswith(f"{volume[:-2]} MiB")
 
 
-def test_publish_directory_has_room_for_hundreds_of_profiles(tmp_path: Path) -> None:
-    """At the worst moment: each file twice, in whole pages."""
+def test_publish_directory_holds_hundreds_of_profiles(tmp_path: Path) -> None:
+    """At the worst moment, one file exists twice; files take whole pages."""
     profiles = [make_profile(f"profile-{number}") for number in range(200)]
     publish = PublishSpec(directory=str(tmp_path), mode=0o640, group=None, env=True)
     key = Secret("k" * 2048)
@@ -130,7 +137,7 @@ def test_publish_directory_has_room_for_hundreds_of_profiles(tmp_path: Path) -> 
     assert "200 profiles with keys of 2 KiB take less than 4 MiB" in TEXT
 
 
-def test_policy_that_revokes_is_about_older_sessions_alone() -> None:
+def test_revoking_policy_denies_older_sessions_only() -> None:
     (block,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     (statement,) = json.loads(block)["Statement"]
     assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Deny", "*", "*")
@@ -140,18 +147,20 @@ def test_policy_that_revokes_is_about_older_sessions_alone() -> None:
     assert {finding.issue for finding in analyze(block).findings} <= {"RESOURCE_STAR"}
 
 
-def test_calls_in_a_sessions_life_are_as_many_as_is_said() -> None:
+def test_number_of_calls_for_each_session_is_correct() -> None:
     policy = RefreshPolicy()
     hour = timedelta(hours=1)
     for lifetime, fewest, most in ((hour, 2, 2.5), (12 * hour, 2, 2.5), (1.5 * hour, 3.6, 6), (0.45 * hour, 3.8, 6.3)):
         calls = [lifetime / (lifetime - policy.lead(lifetime, jitter)) for jitter in (0.0, 1.0)]
         assert fewest <= calls[0] < calls[1] <= most
-    assert "two to two and a half in a session's life, up to six where half of it lies within the SDKs' windows" in TEXT
+    calls_row = next(row[1] for row in rows("Sizing") if row[0] == "calls to STS")
+    assert "two to two and a half for each session" in calls_row
+    assert calls_row.endswith("With sessions whose half lies within the SDKs' refresh windows, up to six.")
     assert round(1000 * 2.25 / 60, -1) == 40
     assert 3 < 1000 * 2.25 / (12 * 60) < 4
 
 
-def test_series_of_a_pod_are_as_many_as_is_said() -> None:
+def test_number_of_series_for_each_pod_is_correct() -> None:
     def series(profiles: int) -> int:
         world = World(profiles=tuple(make_profile(f"p{number}") for number in range(profiles)))
         world.live(timedelta(hours=3))
@@ -163,7 +172,7 @@ def test_series_of_a_pod_are_as_many_as_is_said() -> None:
     assert series(2) - series(1) == 9
 
 
-def test_short_session_is_paged_of_when_the_page_says() -> None:
+def test_short_session_leaves_the_reaction_time_of_the_page() -> None:
     session, left = timedelta(minutes=15), timedelta(minutes=15) / 4
     assert left < timedelta(minutes=4)
     assert not RefreshPolicy().keeps_out_of_sdk_windows(session)

@@ -1,4 +1,4 @@
-"""The README's examples of the other half are run as they stand, and name what there is."""
+"""The README's trust examples run unchanged, and use existing modules and variables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blocks_of(text: str, kind: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_modules_take_what_the_readme_gives_them() -> None:
+def test_readme_passes_existing_variables_to_the_modules() -> None:
     modules = blocks_of(MODULES, "module")
     assert set(modules) == {"cluster", "role"}
     for arguments in modules.values():
@@ -39,8 +39,8 @@ def test_modules_take_what_the_readme_gives_them() -> None:
         assert must_be_set <= given <= set(variables)
 
 
-def test_commands_work_as_they_stand(tmp_path: Path) -> None:
-    """But for the last one, which asks an issuer on the internet: that it is understood is all that is looked at."""
+def test_commands_run_unchanged(tmp_path: Path) -> None:
+    """The last command calls an issuer on the internet, so only its arguments are checked."""
     *here, outside = COMMANDS.replace("\\\n", "").strip().splitlines()
     assert outside.split("#")[0].split() == ["sts-broker", "issuer", "check", "https://oidc.example/cluster"]
     token = make_jwt(issued_at=datetime.now(UTC), sub="system:serviceaccount:payments:api")

@@ -1,4 +1,4 @@
-"""docs/trust.md: its table is the rules, its commands run as they stand, its output is what they print."""
+"""docs/trust.md: its table lists the rules, its commands run unchanged, and its output is what they print."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ RUNS = {
     "sts-broker trust render --token": (0, {}),
     "sts-broker trust render --account": (0, {}),
 }
-"""How each block begins, how it ends, and the policies that it finds."""
+"""The start of each block, its exit code, and the policy files that it needs."""
 
 
 def run(script: str, directory: Path, policies: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Run a script where these policies are, and a token, a plan with a role, and a role in AWS, are to be had."""
+    """Run a script in a directory with these policies, a token, a Terraform plan with a role, and a role in AWS."""
     for name, content in policies.items():
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(json.dumps(content, indent=2))
@@ -80,13 +80,13 @@ def run(script: str, directory: Path, policies: dict[str, Any]) -> subprocess.Co
     )
     (directory / "role").write_text(json.dumps(policy()))
     (directory / "token.jwt").write_text(make_jwt(issued_at=datetime.now(UTC)))
-    stand_ins = [
+    replacements = [
         f'sts-broker() {{ "{sys.executable}" -m broker "$@"; }}',
         "terraform() { cat plan; }",
         "aws() { cat role; }",
     ]
     return subprocess.run(
-        ["bash", "-c", "\n".join(["set -e", *stand_ins, script])],
+        ["bash", "-c", "\n".join(["set -e", *replacements, script])],
         cwd=directory,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -96,45 +96,45 @@ def run(script: str, directory: Path, policies: dict[str, Any]) -> subprocess.Co
     )
 
 
-def test_rules_table_is_the_rules() -> None:
+def test_table_lists_the_rules() -> None:
     assert tables.trust_rules_table() in GUIDE
 
 
-def test_every_block_is_run() -> None:
+def test_every_block_has_a_run() -> None:
     assert len(COMMANDS) == len(RUNS)
     for block, beginning in zip(COMMANDS, RUNS, strict=True):
         assert block.startswith(beginning)
 
 
 @pytest.mark.parametrize("block", COMMANDS, ids=list(RUNS))
-def test_commands_run_as_they_stand(tmp_path: Path, block: str) -> None:
+def test_commands_run_unchanged(tmp_path: Path, block: str) -> None:
     code, policies = next(outcome for beginning, outcome in RUNS.items() if block.startswith(beginning))
     done = run(block, tmp_path, policies)
     assert (done.returncode, done.stderr) == (code, "")
 
 
-def test_output_is_what_is_printed(tmp_path: Path) -> None:
+def test_output_equals_what_the_commands_print(tmp_path: Path) -> None:
     linted = run("sts-broker trust lint trust.json", tmp_path, {"trust.json": WEAK}).stdout
     explained = run(
         "sts-broker trust explain --policy trust.json --token token.jwt", tmp_path, {"trust.json": OTHER}
     ).stdout
     assert OUTPUTS[0] == linted
-    assert without_fingerprint(OUTPUTS[1]) == without_fingerprint(explained)
+    assert mask_fingerprint(OUTPUTS[1]) == mask_fingerprint(explained)
 
 
-def without_fingerprint(text: str) -> str:
+def mask_fingerprint(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{12}\b from", "from", text, count=1)
 
 
 @pytest.mark.parametrize(("content", "code"), [(policy(), 0), (WEAK, 1)])
-def test_hook_before_a_commit_looks_at_policies(tmp_path: Path, content: dict[str, Any], code: int) -> None:
+def test_pre_commit_hook_lints_policies(tmp_path: Path, content: dict[str, Any], code: int) -> None:
     (hook,) = HOOKS["repos"][0]["hooks"]
     assert re.search(hook["files"], "policies/app/trust.json")
     done = run(f"{hook['entry']} policies/trust.json", tmp_path, {"policies/trust.json": content})
     assert (done.returncode, done.stderr) == (code, "")
 
 
-def test_workflow_uploads_findings_that_it_has(tmp_path: Path) -> None:
+def test_workflow_uploads_findings_of_a_failed_lint(tmp_path: Path) -> None:
     _, lint, upload = WORKFLOW["jobs"]["trust"]["steps"]
     done = run(lint["run"], tmp_path, {"policies/trust.json": WEAK})
     assert (done.returncode, done.stderr) == (1, "")
@@ -143,6 +143,6 @@ def test_workflow_uploads_findings_that_it_has(tmp_path: Path) -> None:
     assert upload["if"] == "always()"
 
 
-def test_rules_that_are_named_exist() -> None:
+def test_named_rules_exist() -> None:
     for name in re.findall(r"--ignore ([a-z-]+)", GUIDE):
         assert name in RULES

@@ -1,4 +1,4 @@
-"""One sandbox behind TLS and a proxy for all of these tests (one in each worker), put in order before each."""
+"""The servers around the pod, started once for each test worker and reset before each test; and the pod itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Availability
-from tests.doctor.faulty_pod import HOST, STS_HOST, Hospital, Ward
+from tests.doctor.faulty_pod import HOST, STS_HOST, FaultyPod, Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,35 +19,35 @@ MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
-def shared_hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
-    hospital = Hospital.build(tmp_path_factory.mktemp("authority"))
-    yield hospital
-    hospital.close()
+def shared_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    network = Network.build(tmp_path_factory.mktemp("authority"))
+    yield network
+    network.close()
 
 
 @pytest.fixture
-def hospital(shared_hospital: Hospital) -> Hospital:
-    shared_hospital.box.sts.clear_faults()
-    shared_hospital.box.sts.clear_calls()
-    shared_hospital.box.issuer.set_availability(Availability.REACHABLE)
-    shared_hospital.house.pages.clear()
-    shared_hospital.proxy.refusal = ""
-    shared_hospital.proxy.asked.clear()
-    shared_hospital.proxy.routes = {
-        f"{HOST}:443": shared_hospital.issuer_front.port,
-        f"{STS_HOST}:443": shared_hospital.sts_front.port,
+def network(shared_network: Network) -> Network:
+    shared_network.sandbox.sts.clear_faults()
+    shared_network.sandbox.sts.clear_calls()
+    shared_network.sandbox.issuer.set_availability(Availability.REACHABLE)
+    shared_network.issuer_site.pages.clear()
+    shared_network.proxy.refusal = ""
+    shared_network.proxy.asked.clear()
+    shared_network.proxy.routes = {
+        f"{HOST}:443": shared_network.issuer_front.port,
+        f"{STS_HOST}:443": shared_network.sts_front.port,
     }
-    shared_hospital.issuer_front.context = shared_hospital.authority.server(HOST)
-    shared_hospital.sts_front.context = shared_hospital.authority.server(STS_HOST)
-    return shared_hospital
+    shared_network.issuer_front.context = shared_network.authority.server(HOST)
+    shared_network.sts_front.context = shared_network.authority.server(STS_HOST)
+    return shared_network
 
 
 @pytest.fixture
-def ward(hospital: Hospital, tmp_path: Path) -> Iterator[Ward]:
+def pod(network: Network, tmp_path: Path) -> Iterator[FaultyPod]:
     if not MEMORY.is_dir():
-        pytest.skip("no file system in memory at /dev/shm")
+        pytest.skip(f"there is no memory file system at {MEMORY}, which the publish directory needs")
     memory = Path(tempfile.mkdtemp(prefix="doctor-", dir=MEMORY))
     try:
-        yield Ward(hospital=hospital, memory=memory, disk=tmp_path)
+        yield FaultyPod(network=network, memory=memory, disk=tmp_path)
     finally:
         shutil.rmtree(memory)

@@ -1,4 +1,4 @@
-"""Whatever stands in files, and whatever servers say, ends in a report."""
+"""Any content of the token file and any answer of a server ends in a report, not in a traceback."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.doctor.checks import Outcome, Sheet
-from broker.doctor.examiners.bound_token import TokenPlace, examine_claims, examine_file
+from broker.doctor.checks import Outcome, Report
+from broker.doctor.examiners.bound_token import TokenLocation, examine_claims, examine_file
 from broker.doctor.report import as_text
 from tests.doctor.cases import ALL
 from tests.support.fakes import EPOCH
@@ -22,7 +22,7 @@ from tests.support.fronts import Sayer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -56,16 +56,16 @@ tokens = st.one_of(
 
 @settings(max_examples=300)
 @given(tokens)
-def test_whatever_stands_in_the_token_file_ends_in_lines(content: bytes) -> None:
+def test_any_content_of_the_token_file_ends_in_results(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        file, sheet = Path(folder, "token"), Sheet()
+        file, report = Path(folder, "token"), Report()
         file.write_bytes(content)
-        place = TokenPlace(path=str(file), audience="sts.amazonaws.com", publish_directory="/nowhere")
-        token = examine_file(place, sheet, proc="/nowhere")
+        location = TokenLocation(path=str(file), audience="sts.amazonaws.com", publish_directory="/nowhere")
+        token = examine_file(location, report, proc="/nowhere")
         if token is not None:
-            examine_claims(token, place, sheet, EPOCH)
-    assert sheet.lines
-    assert all(line.isprintable() for line in as_text(sheet.lines).splitlines())
+            examine_claims(token, location, report, EPOCH)
+    assert report.results
+    assert all(line.isprintable() for line in as_text(report.results).splitlines())
 
 
 @pytest.fixture
@@ -85,23 +85,29 @@ answers = st.one_of(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers)
-def test_whatever_answers_in_place_of_sts_ends_in_a_report(
-    ward: Ward, sayer: Sayer, monkeypatch: pytest.MonkeyPatch, said: bytes
+def test_any_answer_in_place_of_sts_ends_in_a_report(
+    pod: FaultyPod, sayer: Sayer, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    sayer.said = said
-    ward.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{sayer.port}"
-    report = ward.report(monkeypatch)
+    sayer.said = answer
+    pod.environ["AWS_ENDPOINT_URL_STS"] = f"http://127.0.0.1:{sayer.port}"
+    report = pod.diagnose(monkeypatch)
     failed = set(report.failed)
     assert failed & {"sts-tls", "exchange"} or "clock" in failed, report.text
     assert report.code == 1
 
 
-def test_two_independent_faults_are_two_causes(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every fault of the token, with a directory that cannot be used: neither hides the other."""
+def test_two_independent_failures_are_two_causes_in_full(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faulty token and an unusable directory are both reported."""
     cases = [case for case in ALL if case.check == "token-file"]
-    cases[0].do(ward)
-    ward.environ["BROKER_PUBLISH_DIRECTORY"] = "/nowhere/at/all"
-    report = ward.report(monkeypatch)
+    cases[0].change(pod)
+    pod.environ["BROKER_PUBLISH_DIRECTORY"] = "/nowhere/at/all"
+    report = pod.diagnose(monkeypatch)
     assert list(report.failed) == ["token-file", "publish-directory"]
-    assert report.text.endswith("The causes are token-file, publish-directory.\n")
-    assert Outcome.FOLLOWS not in {line.outcome for line in report.lines}
+    first, second = report.text.rstrip("\n").split("\n\n")[-2:]
+    assert first.startswith("Cause: The broker has no usable token (token_unavailable)\nFound: No token in ")
+    assert second == (
+        "Cause: The broker cannot publish files (publish_failed)\n"
+        "Found: /nowhere/at/all does not exist, and can't be created.\n"
+        "Fix: Mount an emptyDir volume (medium: Memory) at that path, in the broker's and the app's container."
+    )
+    assert Outcome.FOLLOWS not in {each.outcome for each in report.results}

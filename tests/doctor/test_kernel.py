@@ -1,158 +1,170 @@
-"""What only a kernel can do: mounts of single files, volumes that are full or read-only, and another user than root."""
+"""What only a kernel can show: mounts of single files, full or read-only volumes, and an unprivileged user."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.doctor.faulty_pod import Ward
+    from tests.doctor.faulty_pod import FaultyPod
     from tests.support.program import Ended
 
 pytestmark = pytest.mark.process
 
-_USER = "65533"
-Another: TypeAlias = "Callable[..., tuple[str, ...]]"
+_OTHER_USER = 65533
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnprivilegedUser:
+    """A user other than root, with the command that runs a program as this user. `group` is one of its groups."""
+
+    uid: int
+    group: int
+    wrapper: tuple[str, ...] = ()
 
 
 def mounting(script: str, *arguments: object) -> tuple[str, ...]:
-    """Return the command that runs a program with mounts of its own, made by the script; or skip."""
-    if os.geteuid() != 0:
-        pytest.skip("not root: nothing can be mounted, so the kernel's part is not tested")
+    """Return the command that runs a program with its own mounts, made by the script; or skip the test.
+
+    An ordinary user gets the right to mount from a user namespace.
+    """
+    namespaces = ("--mount",) if os.geteuid() == 0 else ("--user", "--map-root-user", "--mount")
     shell = ("sh", "-c", f'{script} && shift {len(arguments)} && exec "$@"', "sh")
-    wrapper = ("unshare", "--mount", *shell, *map(str, arguments))
+    wrapper = ("unshare", *namespaces, *shell, *map(str, arguments))
     try:
         probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip("no unshare(1) on this machine: the kernel's part is not tested")
+        pytest.skip("unshare(1) is not installed, so mounts are not tested")
     if probe.returncode != 0:
-        pytest.skip(f"root without the right to mount: the kernel's part is not tested ({probe.stderr.strip()})")
+        pytest.skip(f"this user may not mount here, so mounts are not tested: {probe.stderr.strip()}")
     return wrapper
 
 
 @pytest.fixture
-def as_another(monkeypatch: pytest.MonkeyPatch) -> Another:
-    """Return what gives the command that runs a program as another user, with these groups; or skip."""
+def user(monkeypatch: pytest.MonkeyPatch) -> UnprivilegedUser:
+    """Return the current user if it is not root, else another one; or skip the test."""
+    if os.geteuid() != 0:
+        return UnprivilegedUser(uid=os.geteuid(), group=os.getegid())
     for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        monkeypatch.delenv(name, raising=False)  # what is measured is written to a file of root's
+        monkeypatch.delenv(name, raising=False)  # the other user can't write to root's coverage files
+    group = 65532
+    wrapper = ("setpriv", f"--reuid={_OTHER_USER}", f"--regid={_OTHER_USER}", f"--groups={_OTHER_USER},{group}")
+    try:
+        probe = subprocess.run([*wrapper, sys.executable, "-c", ""], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("setpriv(1) is not installed, so an unprivileged user is not tested")
+    if probe.returncode != 0:
+        pytest.skip(f"an unprivileged user can't start Python here, so none is tested: {probe.stderr.strip()}")
+    return UnprivilegedUser(uid=_OTHER_USER, group=group, wrapper=wrapper)
 
-    def wrapper(*groups: str) -> tuple[str, ...]:
-        if os.geteuid() != 0:
-            pytest.skip("not root: nobody else can be, so what another user meets is not tested")
-        started = ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--groups", ",".join((_USER, *groups)))
-        try:
-            probe = subprocess.run([*started, sys.executable, "-c", ""], capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            pytest.skip("no setpriv(1) on this machine: what another user meets is not tested")
-        if probe.returncode != 0:
-            pytest.skip(f"another user cannot start Python here: what they meet is not tested ({probe.stderr.strip()})")
-        return started
 
-    return wrapper
+def results(ended: Ended, verdict: str) -> dict[str, str]:
+    """Return the results with this verdict: their checks, and `FOUND -> FIX`."""
+    assert ended.out, ended.err
+    checks = json.loads(ended.out)["checks"]
+    return {each["check"]: f"{each['found']} -> {each['fix']}" for each in checks if each["verdict"] == verdict}
 
 
 def causes(ended: Ended) -> dict[str, str]:
-    assert ended.out, ended.err
-    checks = json.loads(ended.out)["checks"]
-    return {each["id"]: f"{each['found']} -> {each['do']}" for each in checks if each["verdict"] == "failed"}
+    return results(ended, "failed")
 
 
 def warnings(ended: Ended) -> dict[str, str]:
-    assert ended.out, ended.err
-    checks = json.loads(ended.out)["checks"]
-    return {each["id"]: f"{each['found']} -> {each['do']}" for each in checks if each["verdict"] == "warning"}
+    return results(ended, "warning")
 
 
-def open_to_others(ward: Ward) -> None:
-    """Let another user reach the pod's directories, as the kubelet's modes do."""
-    for folder in (ward.disk, *ward.disk.parents):
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    ward.memory.chmod(0o755)
-    bundle = ward.hospital.authority.bundle
-    for folder in bundle.parents:
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+def open_to_others(pod: FaultyPod) -> None:
+    """Move the pod's files to a directory that another user can read, with the modes that the kubelet sets.
+
+    pytest keeps its own directories private, also against a change of their mode.
+    """
+    pod.memory.chmod(0o755)
+    bundle = Path(shutil.copyfile(pod.network.authority.bundle, pod.memory / "ca.pem"))
+    pod.volume = pod.sandbox.projected_token(pod.memory / "token-volume")
+    pod.environ |= {"AWS_CA_BUNDLE": str(bundle), "AWS_WEB_IDENTITY_TOKEN_FILE": str(pod.volume.path)}
 
 
-def test_file_that_is_mounted_by_itself_is_told(ward: Ward) -> None:
-    alone = ward.disk / "alone"
+def test_file_mounted_by_itself_is_the_cause(pod: FaultyPod) -> None:
+    alone = pod.disk / "alone"
     alone.write_text("")
-    wrapper = mounting('mount --bind "$(readlink -f "$1")" "$2"', ward.volume.path, alone)
-    ended = ward.run("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=str(alone))
+    wrapper = mounting('mount --bind "$(readlink -f "$1")" "$2"', pod.volume.path, alone)
+    ended = pod.run_doctor("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=str(alone))
     assert list(causes(ended)) == ["token-mount"]
     assert "(subPath)" in causes(ended)["token-mount"]
 
 
-def test_volume_of_the_webhook_is_a_warning(ward: Ward) -> None:
+def test_volume_of_the_eks_webhook_is_a_warning(pod: FaultyPod) -> None:
     where = "/run/secrets/eks.amazonaws.com/serviceaccount"
-    wrapper = mounting(f'mount -t tmpfs none /run && mkdir -p {where} && cp -a "$1/." {where}', ward.volume.directory)
-    ended = ward.run("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=f"/var{where}/token")
+    wrapper = mounting(f'mount -t tmpfs none /run && mkdir -p {where} && cp -a "$1/." {where}', pod.volume.directory)
+    ended = pod.run_doctor("--json", wrapper=wrapper, AWS_WEB_IDENTITY_TOKEN_FILE=f"/var{where}/token")
     assert (ended.code, causes(ended)) == (0, {})
     assert "which every container of the pod gets" in warnings(ended)["token-secrecy"]
     assert "skip-containers" in warnings(ended)["token-secrecy"]
-    assert "eks.amazonaws.com/skip-containers" in warnings(ended)["hidden"], "SDKs in the app would use it too"
+    assert "eks.amazonaws.com/skip-containers" in warnings(ended)["hidden"], "SDKs in the app would use the token too"
 
 
-def test_read_only_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o ro none "$1"', ward.published)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_read_only_volume_is_the_cause(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o ro none "$1"', pod.published)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "Read-only file system. -> Mount the volume without readOnly" in causes(ended)["publish-directory"]
 
 
-def test_full_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o size=8k none "$1"', ward.published)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_full_volume_is_the_cause(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o size=8k none "$1"', pod.published)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "No space left on device. -> Raise sizeLimit" in causes(ended)["publish-directory"]
 
 
-def test_read_only_root_without_a_volume_is_told(ward: Ward) -> None:
-    wrapper = mounting('mount -t tmpfs -o ro none "$1"', ward.memory)
-    ended = ward.run("--json", wrapper=wrapper)
+def test_read_only_root_without_a_volume_is_the_cause(pod: FaultyPod) -> None:
+    wrapper = mounting('mount -t tmpfs -o ro none "$1"', pod.memory)
+    ended = pod.run_doctor("--json", wrapper=wrapper)
     assert list(causes(ended)) == ["publish-directory"]
-    assert "is not there, and cannot be made. -> Mount an emptyDir" in causes(ended)["publish-directory"]
+    assert "does not exist, and can't be created. -> Mount an emptyDir" in causes(ended)["publish-directory"]
 
 
-def test_another_user_of_the_group_is_well(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    os.chown(ward.published, 0, 65532)
-    ward.published.chmod(0o2775)
-    ended = ward.run("--json", wrapper=as_another("65532"))
+def test_unprivileged_user_in_the_directory_group_passes(pod: FaultyPod, user: UnprivilegedUser) -> None:
+    open_to_others(pod)
+    os.chown(pod.published, -1, user.group)
+    pod.published.chmod(0o2775)
+    ended = pod.run_doctor("--json", wrapper=user.wrapper)
     assert (ended.code, causes(ended), warnings(ended)) == (0, {}, {})
-    assert f"user {_USER} and group 65532 can read, mode 0640" in ended.out
+    assert f"user {user.uid} and group {user.group} can read, mode 0640" in ended.out
 
 
-def test_token_that_another_user_cannot_read_names_fsgroup(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ward.published.chmod(0o777)
-    (ward.volume.directory / "..data/token").chmod(0o600)
-    ended = ward.run("--json", wrapper=as_another())
+def test_unreadable_token_names_fsgroup(pod: FaultyPod, user: UnprivilegedUser) -> None:
+    open_to_others(pod)
+    pod.published.chmod(0o777)
+    pod.canaries.add("the unreadable token", pod.volume.path.read_text())
+    (pod.volume.directory / "..data/token").chmod(0)
+    ended = pod.run_doctor("--json", wrapper=user.wrapper)
     assert list(causes(ended)) == ["token-file"]
     assert "Permission denied" in causes(ended)["token-file"]
     assert "-> Set fsGroup" in causes(ended)["token-file"]
 
 
-def test_directory_of_another_user_names_fsgroup(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ended = ward.run("--json", wrapper=as_another())
+def test_unwritable_directory_names_fsgroup(pod: FaultyPod, user: UnprivilegedUser) -> None:
+    open_to_others(pod)
+    pod.published.chmod(0o555)
+    ended = pod.run_doctor("--json", wrapper=user.wrapper)
     assert list(causes(ended)) == ["publish-directory"]
     assert "Permission denied. -> Set fsGroup" in causes(ended)["publish-directory"]
 
 
-def test_group_that_is_not_the_brokers_is_told(ward: Ward, as_another: Another) -> None:
-    open_to_others(ward)
-    ward.published.chmod(0o777)
-    ended = ward.run("--json", wrapper=as_another(), BROKER_PUBLISH_GROUP="12345")
+def test_foreign_group_names_supplemental_groups(pod: FaultyPod, user: UnprivilegedUser) -> None:
+    open_to_others(pod)
+    pod.published.chmod(0o777)
+    ended = pod.run_doctor("--json", wrapper=user.wrapper, BROKER_PUBLISH_GROUP="12345")
     assert list(causes(ended)) == ["publish-directory"]
-    assert "mode 0640 and group 12345 cannot be put" in causes(ended)["publish-directory"]
+    assert "can't write a file with mode 0640 and group 12345" in causes(ended)["publish-directory"]
     assert "list it in supplementalGroups" in causes(ended)["publish-directory"]
-    assert list(ward.published.iterdir()) == []
+    assert list(pod.published.iterdir()) == []

@@ -24,7 +24,7 @@ def start(pod: ContainerPod, *more: str) -> Program:
 def diagnose(tools: Containers) -> dict[str, dict[str, Any]]:
     """Run the doctor in the broker's container. Return its lines by check id."""
     document = json.loads(tools.podman("exec", "broker", "sts-broker", "doctor", "--json"))
-    return {each["id"]: each for each in document["checks"]}
+    return {each["check"]: each for each in document["checks"]}
 
 
 def test_doctor_and_broker_fit_into_the_memory_limit_of_the_manifests(pod: ContainerPod, tools: Containers) -> None:
@@ -33,7 +33,7 @@ def test_doctor_and_broker_fit_into_the_memory_limit_of_the_manifests(pod: Conta
         lines = diagnose(tools)
         problems = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
         assert set(problems) <= {"publish-volume"}, problems  # without /dev/shm, this test's volume is on a disk
-        assert lines["exchange"]["found"].startswith("STS gives arn:aws:sts::"), lines["memory"]
+        assert lines["exchange"]["found"].startswith("STS issued credentials for arn:aws:sts::"), lines["memory"]
         assert "is ready" in lines["broker"]["found"]
     assert program.is_running
     assert program.status()["generation"] == 1
@@ -43,7 +43,7 @@ def test_with_less_memory_the_doctor_skips_checks_and_the_broker_survives(pod: C
     program = start(pod, "--memory=54m", "--memory-swap=54m")
     lines = diagnose(tools)
     assert lines["memory"]["verdict"] == "warning"
-    assert lines["exchange"]["found"] == "The running broker has credentials, and no fault."
+    assert lines["exchange"]["found"] == "The running broker has credentials and reports no failure."
     assert lines["sts-tls"]["because"] == "memory"
     assert program.is_running
     assert program.status()["generation"] == 1

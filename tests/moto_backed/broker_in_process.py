@@ -1,6 +1,6 @@
-"""The broker's real pieces put together in this process: loop, token source, exchanger, sink, status; no threads.
+"""The broker in the test's process: its real main loop, token source, exchanger, sink and status, without threads.
 
-Exchanges happen in the loop's own thread, and the loop is run until something is so, not for a time.
+Exchanges run in the thread of the main loop. The loop runs until a condition holds, not for some time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from broker.core.events import Event
     from broker.core.model import ProfileSpec, PublishSpec, StsSpec
 
-TURNS_ENOUGH = 50
+MAXIMUM_TURNS = 50
 
 
 @dataclass(slots=True, kw_only=True)
 class InProcessBroker:
-    """Everything `sts-broker run` puts together but signals, listener and log."""
+    """All parts of `sts-broker run` except signals, listeners and the log."""
 
     profiles: Sequence[ProfileSpec]
     sts: StsSpec
@@ -42,7 +42,7 @@ class InProcessBroker:
     inbox: SimpleQueue[Message] = field(init=False, default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
-        """Put the pieces together as the daemon does."""
+        """Build the parts as `run` does."""
         self.status = Status(self.profiles)
         sources = {spec.token_file: FileTokenSource(spec.token_file, self.clock) for spec in self.profiles}
         policy = RefreshPolicy()
@@ -62,11 +62,11 @@ class InProcessBroker:
         )
 
     def profile(self, name: str = "default") -> ProfileStatus:
-        """Return a profile's present state."""
+        """Return the current state of a profile."""
         return next(each for each in self.status.snapshot().profiles if each.profile == name)
 
-    def run_until(self, condition: Callable[[], bool], *, turns: int = TURNS_ENOUGH) -> None:
-        """Turn until `condition` holds; AssertionError where it still does not after so many turns."""
+    def run_until(self, condition: Callable[[], bool], *, turns: int = MAXIMUM_TURNS) -> None:
+        """Run the loop until `condition` holds. AssertionError: it does not hold after `turns` turns."""
         left = turns
 
         def until() -> bool:
@@ -78,7 +78,7 @@ class InProcessBroker:
         assert condition(), self.status.snapshot()
 
     def publish_next(self) -> None:
-        """Ask for a refresh of every profile and run until all of them are published."""
+        """Request a refresh of every profile, and run the loop until all are published."""
         wanted = {each.profile: each.published_generation + 1 for each in self.status.snapshot().profiles}
         if any(number > 1 for number in wanted.values()):
             self.inbox.put(RefreshNow())

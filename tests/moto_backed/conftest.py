@@ -1,4 +1,4 @@
-"""One sandbox for all of these tests (one in each worker), put in order before each, and the broker's door to it."""
+"""One sandbox for all tests here (one in each worker), reset before each test, and an exchanger that calls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_box() -> Iterator[Sandbox]:
-    timeout = timedelta(seconds=2)  # a stall of a busy machine is shorter
+    timeout = timedelta(seconds=2)  # longer than a busy machine stalls
     with Sandbox(issuer="https://oidc.moto-backed.example/cluster", idp_timeout=timeout) as box:
         yield box
 
@@ -38,30 +38,30 @@ def box(shared_box: Sandbox) -> Sandbox:
 
 @pytest.fixture(scope="session")
 def role_arn(shared_box: Sandbox) -> str:
-    """Make a role that trusts demo/app; other sandboxes in this process share moto's account, but not this name."""
+    """Make a role that trusts demo/app. Sandboxes in one process share the moto account, so its name is unique."""
     return shared_box.create_role("moto-backed-app")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """The real exchanger at the sandbox's STS, and a profile to send through it."""
+class Scenario:
+    """The real exchanger, which calls the STS of the sandbox, and a profile for it."""
 
     box: Sandbox
     exchanger: StsExchanger
     profile: ProfileSpec
 
-    def token(self, text: str = "") -> BoundToken:
-        """Return a token as the token source hands it on; without a text, a good one."""
+    def make_token(self, text: str = "") -> BoundToken:
+        """Return a token as the token source returns it: from `text`, or a valid one by default."""
         return parse_token(text or self.box.issuer.mint(), origin="/token")
 
     def exchange(self, token: BoundToken | None = None, profile: ProfileSpec | None = None) -> TemporaryCredentials:
-        """Exchange a token, by default a good one for the profile's role."""
-        return self.exchanger.exchange(profile or self.profile, token or self.token())
+        """Exchange a token, by default a valid one, for a profile, by default that of the scenario."""
+        return self.exchanger.exchange(profile or self.profile, token or self.make_token())
 
-    def refusal(
+    def fail_exchange(
         self, kind: type[ExchangeError], token: BoundToken | None = None, profile: ProfileSpec | None = None
     ) -> ExchangeError:
-        """Return the fault of an exchange that has to fail in exactly this way."""
+        """Run an exchange that must fail with exactly this class of error. Return the error."""
         with pytest.raises(kind) as caught:
             self.exchange(token, profile)
         assert type(caught.value) is kind
@@ -74,6 +74,6 @@ def shared_exchanger(shared_box: Sandbox) -> StsExchanger:
 
 
 @pytest.fixture
-def door(box: Sandbox, role_arn: str, shared_exchanger: StsExchanger) -> Door:
+def scenario(box: Sandbox, role_arn: str, shared_exchanger: StsExchanger) -> Scenario:
     profile = ProfileSpec(name="default", role_arn=role_arn, region=box.region, token_file="/token")
-    return Door(box=box, exchanger=shared_exchanger, profile=profile)
+    return Scenario(box=box, exchanger=shared_exchanger, profile=profile)

@@ -1,4 +1,4 @@
-"""Every fault that the sandbox can script, by name: found by looking, so that a new one cannot be forgotten."""
+"""Every fault that the sandbox can script, by name. Constants are found by inspection, so none is forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A good exchange: what comes back works, was asked for as configured, and knows how far off the clocks are."""
+"""Successful exchanges: working credentials, requests as configured, and the measured clock skew."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Message
     from sandbox import Sandbox
-    from tests.moto_backed.conftest import Door
+    from tests.moto_backed.conftest import Scenario
 
 SLACK = timedelta(seconds=2)
 
 
 @dataclass(slots=True, kw_only=True)
 class NodeClock:
-    """The machine's clock, off by so much."""
+    """The machine's clock plus an offset."""
 
-    off_by: timedelta
+    offset: timedelta
     _real: SystemClock = field(default_factory=SystemClock)
 
     def read(self) -> Instant:
-        """Return the moment as this node has it."""
+        """Return the time of this node."""
         at = self._real.read()
-        return Instant(now=at.now + self.off_by, monotonic=at.monotonic)
+        return Instant(now=at.now + self.offset, monotonic=at.monotonic)
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Wait as the machine does."""
+        """Wait in real time."""
         return self._real.wait(inbox, duration)
 
 
-def test_exchange_gives_credentials_that_work(box: Sandbox, door: Door) -> None:
-    token = door.token()
-    credentials = door.exchange(token)
+def test_exchanged_credentials_work(box: Sandbox, scenario: Scenario) -> None:
+    token = scenario.make_token()
+    credentials = scenario.exchange(token)
     client = box.boto3_client(
         "sts",
         endpoint_url=box.sts.url,
@@ -59,68 +59,66 @@ def test_exchange_gives_credentials_that_work(box: Sandbox, door: Door) -> None:
     assert (exchange.token_fingerprint, exchange.request_id) == (token.fingerprint, credentials.request_id)
 
 
-def test_request_says_what_the_profile_says(box: Sandbox, door: Door) -> None:
+def test_request_has_the_settings_of_the_profile(box: Sandbox, scenario: Scenario) -> None:
     arn = box.create_role("moto-backed-long", max_session=timedelta(hours=12))
-    profile = replace(door.profile, role_arn=arn, session_name="chosen", duration=timedelta(hours=12))
-    credentials = door.exchange(profile=profile)
+    profile = replace(scenario.profile, role_arn=arn, session_name="chosen", duration=timedelta(hours=12))
+    credentials = scenario.exchange(profile=profile)
     (call,) = box.sts.calls
     assert (call.role_arn, call.session_name, call.duration_seconds) == (arn, "chosen", 43_200)
     assert credentials.assumed_role_arn == "arn:aws:sts::123456789012:assumed-role/moto-backed-long/chosen"
     assert timedelta(hours=12) - SLACK < credentials.lifetime <= timedelta(hours=12)
 
 
-def test_session_name_is_made_from_the_pod_unless_chosen(box: Sandbox, door: Door) -> None:
-    door.exchange()
+def test_default_session_name_is_made_from_the_pod(box: Sandbox, scenario: Scenario) -> None:
+    scenario.exchange()
     assert box.sts.calls[0].session_name == "demo.app-7d9c5b6f8-x2x7k"
 
 
-def test_role_with_a_path_is_recognised_in_the_answer(box: Sandbox, door: Door) -> None:
+def test_role_with_a_path_matches_the_response(box: Sandbox, scenario: Scenario) -> None:
     created = box.iam.create_role(
         RoleName="moto-backed-nested",
         Path="/team/a/",
         AssumeRolePolicyDocument=str(box.trust_policy()).replace("'", '"'),
     )
-    profile = replace(door.profile, role_arn=created["Role"]["Arn"])
+    profile = replace(scenario.profile, role_arn=created["Role"]["Arn"])
     assert profile.role_arn.endswith(":role/team/a/moto-backed-nested")
-    assert ":assumed-role/moto-backed-nested/" in door.exchange(profile=profile).assumed_role_arn
+    assert ":assumed-role/moto-backed-nested/" in scenario.exchange(profile=profile).assumed_role_arn
 
 
 @pytest.mark.parametrize("by", [timedelta(hours=2), timedelta(hours=-2), timedelta(seconds=90)])
-def test_clock_skew_is_measured_from_the_date_header(box: Sandbox, door: Door, by: timedelta) -> None:
+def test_clock_skew_is_measured_from_the_date_header(box: Sandbox, scenario: Scenario, by: timedelta) -> None:
     box.sts.script(faults.SkewedDate(by=by))
-    skew = door.exchange().clock_skew
+    skew = scenario.exchange().clock_skew
     assert skew is not None
     assert abs(skew - by) < SLACK
 
 
-def test_answer_without_a_date_leaves_the_skew_unknown(box: Sandbox, door: Door) -> None:
+def test_response_without_a_date_gives_no_clock_skew(box: Sandbox, scenario: Scenario) -> None:
     box.sts.script(faults.Spoiled.NO_DATE)
-    assert door.exchange().clock_skew is None
+    assert scenario.exchange().clock_skew is None
 
 
-@pytest.mark.parametrize("off_by", [timedelta(minutes=10), timedelta(minutes=-10), timedelta(hours=-3)])
-def test_node_whose_clock_is_off_counts_the_lifetime_on_the_clock_of_sts(
-    box: Sandbox, door: Door, off_by: timedelta
-) -> None:
-    exchanger = StsExchanger(StsSpec(endpoint_url=box.sts.url), NodeClock(off_by=off_by))
-    credentials = exchanger.exchange(door.profile, door.token())
+@pytest.mark.parametrize("offset", [timedelta(minutes=10), timedelta(minutes=-10), timedelta(hours=-3)])
+def test_wrong_node_clock_does_not_change_the_lifetime(box: Sandbox, scenario: Scenario, offset: timedelta) -> None:
+    exchanger = StsExchanger(StsSpec(endpoint_url=box.sts.url), NodeClock(offset=offset))
+    credentials = exchanger.exchange(scenario.profile, scenario.make_token())
     assert credentials.clock_skew is not None
-    assert abs(credentials.clock_skew + off_by) < SLACK
+    assert abs(credentials.clock_skew + offset) < SLACK
     assert abs(credentials.lifetime - timedelta(hours=1)) < SLACK
-    assert abs(credentials.lapses_at - (credentials.expires_at + off_by)) < SLACK
+    assert abs(credentials.lapses_at - (credentials.expires_at + offset)) < SLACK
 
 
-def test_threads_may_share_the_exchanger_and_do_not_mix_up_their_answers(box: Sandbox, door: Door) -> None:
+def test_threads_that_share_the_exchanger_get_their_own_responses(box: Sandbox, scenario: Scenario) -> None:
     roles = [box.create_role(f"moto-backed-{number}") for number in range(8)]
     box.sts.always(faults.CEPH_403, role_arn=roles[0])
 
     def exchange(role_arn: str) -> str:
         try:
-            return door.exchange(profile=replace(door.profile, role_arn=role_arn)).assumed_role_arn
-        except Exception as error:  # noqa: BLE001 - its class is what is looked at
+            return scenario.exchange(profile=replace(scenario.profile, role_arn=role_arn)).assumed_role_arn
+        except Exception as error:  # noqa: BLE001 - the test compares its class
             return type(error).__name__
 
     with ThreadPoolExecutor(max_workers=8) as threads:
-        answers = list(threads.map(exchange, roles * 5))
+        results = list(threads.map(exchange, roles * 5))
     expected = [f"arn:aws:sts::123456789012:assumed-role/moto-backed-{n}/demo.app-7d9c5b6f8-x2x7k" for n in range(8)]
-    assert answers == ["RoleDenied", *expected[1:]] * 5
+    assert results == ["RoleDenied", *expected[1:]] * 5

@@ -1,4 +1,4 @@
-"""Every scripted fault of the sandbox, as the broker tells it: class, what was found, what to change, and no secret."""
+"""Every scripted fault of the sandbox: class and message of the error, its remedy, and that it has no secret."""
 
 from __future__ import annotations
 
@@ -30,71 +30,73 @@ from tests.process.pod import sessions_of
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
-    from tests.moto_backed.conftest import Door
+    from tests.moto_backed.conftest import Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The class that a fault has to arrive as, and words that its text has to hold."""
+class Expected:
+    """The class of the error, and words that its text must contain."""
 
     kind: type[ExchangeError]
     words: tuple[str, ...] = ()
 
 
 GOOD = None
-UNREADABLE = Told(ResponseInvalid, ("is not STS", "AWS_ENDPOINT_URL_STS", "proxy"))
+UNREADABLE = Expected(ResponseInvalid, ("is not STS", "AWS_ENDPOINT_URL_STS", "proxy"))
 
 
-def blank(*fields: str) -> Told:
-    return Told(ResponseInvalid, (*fields, "missing or blank"))
+def expect_blank(*fields: str) -> Expected:
+    return Expected(ResponseInvalid, (*fields, "missing, blank or malformed"))
 
 
-EXPECTED: dict[str, Told | None] = {
-    "THROTTLING": Told(ExchangeThrottled, ("Rate exceeded", "quota", "duration_seconds")),
-    "THROTTLING_EXCEPTION": Told(ExchangeThrottled, ("ThrottlingException", "quota")),
-    "REQUEST_LIMIT_EXCEEDED": Told(ExchangeThrottled, ("RequestLimitExceeded", "quota")),
-    "TOO_MANY_REQUESTS": Told(ExchangeThrottled, ("TooManyRequestsException", "quota")),
-    "INTERNAL_FAILURE": Told(ExchangeUnavailable, ("InternalFailure", "internal error")),
-    "SERVICE_UNAVAILABLE": Told(ExchangeUnavailable, ("ServiceUnavailable",)),
-    "INVALID_IDENTITY_TOKEN": Told(TokenRejected, ("verification key", "JWKS must be public", "{issuer}")),
-    "IDP_COMMUNICATION_ERROR": Told(ExchangeUnavailable, ("could not reach {issuer}", "must be public")),
-    "IDP_REJECTED_CLAIM": Told(TokenRejected, ("no longer vouches", "{issuer}")),
-    "ACCESS_DENIED": Told(
+EXPECTED: dict[str, Expected | None] = {
+    "THROTTLING": Expected(ExchangeThrottled, ("Rate exceeded", "quota", "duration_seconds")),
+    "THROTTLING_EXCEPTION": Expected(ExchangeThrottled, ("ThrottlingException", "quota")),
+    "REQUEST_LIMIT_EXCEEDED": Expected(ExchangeThrottled, ("RequestLimitExceeded", "quota")),
+    "TOO_MANY_REQUESTS": Expected(ExchangeThrottled, ("TooManyRequestsException", "quota")),
+    "INTERNAL_FAILURE": Expected(ExchangeUnavailable, ("InternalFailure", "internal error")),
+    "SERVICE_UNAVAILABLE": Expected(ExchangeUnavailable, ("ServiceUnavailable",)),
+    "INVALID_IDENTITY_TOKEN": Expected(TokenRejected, ("verification key", "JWKS must be public", "{issuer}")),
+    "IDP_COMMUNICATION_ERROR": Expected(ExchangeUnavailable, ("could not reach {issuer}", "must be public")),
+    "IDP_REJECTED_CLAIM": Expected(TokenRejected, ("issuer {issuer} rejected the token",)),
+    "ACCESS_DENIED": Expected(
         RoleDenied,
-        ("does not exist or its trust policy", "{provider}:sub is {subject}", "{provider}:aud is sts.amazonaws.com"),
+        ("does not exist, or its trust policy", "{provider}:sub = {subject}", "{provider}:aud = sts.amazonaws.com"),
     ),
-    "REGION_DISABLED": Told(RequestInvalid, ("Activate STS for Region eu-west-1", "123456789012")),
-    "EXPIRED_TOKEN_EXCEPTION": Told(TokenRejected, ("Token expired", "clock is behind")),
-    "MINIO_EXPIRED_TOKEN": Told(TokenRejected, ("ExpiredToken", "clock is behind")),
-    "PACKED_POLICY_TOO_LARGE": Told(RequestInvalid, ("112%", "Shorten session_policy", "policy_arns")),
-    "MALFORMED_POLICY_DOCUMENT": Told(RequestInvalid, ("Mend session_policy",)),
-    "VALIDATION_ERROR": Told(RequestInvalid, ("Lower duration_seconds from 3600", "{role}")),
-    "HTML_503": Told(ExchangeUnavailable, ("503",)),
-    "EMPTY_502": Told(ExchangeUnavailable, ("502",)),
-    "CEPH_403": Told(RoleDenied, ("403", "trust policy")),
-    "CEPH_400": Told(RequestInvalid, ("400", "AWS_ENDPOINT_URL_STS")),
-    "Broken.EMPTY": Told(ExchangeUnavailable, ("500",)),
-    "Broken.HTML": Told(ExchangeUnavailable, ("500",)),
-    "Broken.CEPH": Told(ExchangeUnavailable, ("500",)),
+    "REGION_DISABLED": Expected(RequestInvalid, ("Activate STS for Region eu-west-1", "123456789012")),
+    "EXPIRED_TOKEN_EXCEPTION": Expected(TokenRejected, ("Token expired", "clock is behind")),
+    "MINIO_EXPIRED_TOKEN": Expected(TokenRejected, ("ExpiredToken", "clock is behind")),
+    "PACKED_POLICY_TOO_LARGE": Expected(RequestInvalid, ("112%", "Shorten session_policy", "policy_arns")),
+    "MALFORMED_POLICY_DOCUMENT": Expected(RequestInvalid, ("Fix session_policy", "BROKER_POLICY_ARNS")),
+    "VALIDATION_ERROR": Expected(
+        RequestInvalid, ("Lower duration_seconds (BROKER_DURATION_SECONDS) from 3600", "{role}")
+    ),
+    "HTML_503": Expected(ExchangeUnavailable, ("503",)),
+    "EMPTY_502": Expected(ExchangeUnavailable, ("502",)),
+    "CEPH_403": Expected(RoleDenied, ("403", "trust policy")),
+    "CEPH_400": Expected(RequestInvalid, ("400", "AWS_ENDPOINT_URL_STS")),
+    "Broken.EMPTY": Expected(ExchangeUnavailable, ("500",)),
+    "Broken.HTML": Expected(ExchangeUnavailable, ("500",)),
+    "Broken.CEPH": Expected(ExchangeUnavailable, ("500",)),
     "Spoiled.TRUNCATED_XML": UNREADABLE,
     "Spoiled.MALFORMED_XML": UNREADABLE,
     "Spoiled.ECHO": UNREADABLE,
-    "Spoiled.EXPIRED": Told(ResponseInvalid, ("expired at 20",)),
-    "Spoiled.WRONG_ROLE": Told(ResponseInvalid, ("asked for {role}, got arn:aws:sts::", "somebody-else")),
+    "Spoiled.EXPIRED": Expected(ResponseInvalid, ("expired at 20",)),
+    "Spoiled.WRONG_ROLE": Expected(ResponseInvalid, ("requested role {role}, received arn:aws:sts::", "somebody-else")),
     "Spoiled.NO_DATE": GOOD,
-    "Blank.ACCESS_KEY_ID": blank("AccessKeyId"),
-    "Blank.SECRET_ACCESS_KEY": blank("SecretAccessKey"),
-    "Blank.SESSION_TOKEN": blank("SessionToken"),
-    "Blank.EXPIRATION": UNREADABLE,  # botocore cannot parse an empty date, and its message quotes the answer
-    "Missing.ACCESS_KEY_ID": blank("AccessKeyId"),
-    "Missing.SECRET_ACCESS_KEY": blank("SecretAccessKey"),
-    "Missing.SESSION_TOKEN": blank("SessionToken"),
-    "Missing.EXPIRATION": blank("Expiration"),
+    "Blank.ACCESS_KEY_ID": expect_blank("AccessKeyId"),
+    "Blank.SECRET_ACCESS_KEY": expect_blank("SecretAccessKey"),
+    "Blank.SESSION_TOKEN": expect_blank("SessionToken"),
+    "Blank.EXPIRATION": UNREADABLE,  # botocore cannot parse an empty date, and its message quotes the response
+    "Missing.ACCESS_KEY_ID": expect_blank("AccessKeyId"),
+    "Missing.SECRET_ACCESS_KEY": expect_blank("SecretAccessKey"),
+    "Missing.SESSION_TOKEN": expect_blank("SessionToken"),
+    "Missing.EXPIRATION": expect_blank("Expiration"),
     "Latency": GOOD,
     "Drip": GOOD,
     "SkewedDate": GOOD,
-    "Reset": Told(ExchangeUnavailable, ("{address}",)),
-    "Hang": Told(ExchangeUnavailable, ("{address}",)),
+    "Reset": Expected(ExchangeUnavailable, ("{address}",)),
+    "Hang": Expected(ExchangeUnavailable, ("{address}",)),
 }
 
 
@@ -103,78 +105,82 @@ def test_every_fault_of_the_sandbox_has_an_expectation() -> None:
     assert {type(fault) for fault in SAMPLES.values()} == set(FAULT_TYPES)
 
 
-@pytest.mark.parametrize("name", [name for name, told in EXPECTED.items() if told is not GOOD and name != "Hang"])
-def test_fault_is_told_by_class_and_with_what_to_change(door: Door, name: str) -> None:
-    told, token = EXPECTED[name], door.token()
-    assert told is not None
-    door.box.sts.script(SAMPLES[name])
-    error = door.refusal(told.kind, token)
-    assert_told(door, error, told)
-    assert_no_secret(door.box.sts, error, token.raw.reveal())
-    assert door.exchange(), "the next exchange has to be as if nothing had been"
+@pytest.mark.parametrize(
+    "name", [name for name, expected in EXPECTED.items() if expected is not GOOD and name != "Hang"]
+)
+def test_fault_has_the_expected_class_and_remedy(scenario: Scenario, name: str) -> None:
+    expected, token = EXPECTED[name], scenario.make_token()
+    assert expected is not None
+    scenario.box.sts.script(SAMPLES[name])
+    error = scenario.fail_exchange(expected.kind, token)
+    assert_explained(scenario, error, expected)
+    assert_no_secret(scenario.box.sts, error, token.raw.reveal())
+    assert scenario.exchange(), "the next exchange must succeed"
 
 
-@pytest.mark.parametrize("name", [name for name, told in EXPECTED.items() if told is GOOD])
-def test_harmless_fault_still_gives_credentials(door: Door, name: str) -> None:
-    door.box.sts.script(SAMPLES[name])
-    credentials = door.exchange()
+@pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if expected is GOOD])
+def test_harmless_fault_still_gives_credentials(scenario: Scenario, name: str) -> None:
+    scenario.box.sts.script(SAMPLES[name])
+    credentials = scenario.exchange()
     assert credentials.lifetime > timedelta(minutes=59)
     assert credentials.secret_access_key.reveal()
 
 
-def test_exchange_that_sts_leaves_hanging_ends_as_unavailable_when_sts_goes(box: Sandbox, door: Door) -> None:
+def test_hanging_exchange_is_unavailable_when_sts_stops(box: Sandbox, scenario: Scenario) -> None:
     sts = StsServer(account=box.account, addresses=box.addresses)
-    hung = replace(door, exchanger=StsExchanger(StsSpec(endpoint_url=sts.url), SystemClock()))
+    hung = replace(scenario, exchanger=StsExchanger(StsSpec(endpoint_url=sts.url), SystemClock()))
     sts.script(SAMPLES["Hang"])
 
-    def go() -> None:
+    def stop() -> None:
         sts.wait_for_calls(1)
         sts.stop()
 
-    ending = threading.Thread(target=go)
-    ending.start()
-    token = hung.token()
-    error = hung.refusal(ExchangeUnavailable, token)
-    ending.join()
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    token = hung.make_token()
+    error = hung.fail_exchange(ExchangeUnavailable, token)
+    stopping.join()
     assert sts.url in str(error)
     assert_no_secret(sts, error, token.raw.reveal())
 
 
-def test_request_id_and_status_of_a_refusal_are_kept_for_the_log(door: Door) -> None:
-    door.box.sts.script(faults.ACCESS_DENIED)
-    error = door.refusal(RoleDenied)
-    (call,) = door.box.sts.calls
+def test_refusal_has_request_id_and_status_for_the_log(scenario: Scenario) -> None:
+    scenario.box.sts.script(faults.ACCESS_DENIED)
+    error = scenario.fail_exchange(RoleDenied)
+    (call,) = scenario.box.sts.calls
     assert (error.code, error.http_status, error.request_id) == ("AccessDenied", 403, call.request_id)
 
 
-def test_token_that_sts_quotes_is_cut_out_of_its_sentence(door: Door) -> None:
-    token = door.token()
-    door.box.sts.script(faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {token.raw.reveal()} at all"))
-    error = door.refusal(TokenRejected, token)
+def test_token_that_sts_quotes_is_removed_from_the_message(scenario: Scenario) -> None:
+    token = scenario.make_token()
+    scenario.box.sts.script(
+        faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {token.raw.reveal()} at all")
+    )
+    error = scenario.fail_exchange(TokenRejected, token)
     assert "Cannot read <redacted> at all" in str(error)
-    assert_no_secret(door.box.sts, error, token.raw.reveal())
+    assert_no_secret(scenario.box.sts, error, token.raw.reveal())
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "payload", "signature"])
-def test_piece_of_the_token_that_sts_quotes_is_cut_out_of_its_sentence(door: Door, part: int) -> None:
-    token = door.token()
+def test_part_of_the_token_that_sts_quotes_is_removed_from_the_message(scenario: Scenario, part: int) -> None:
+    token = scenario.make_token()
     piece = token.raw.reveal().split(".")[part][5:150]
-    door.box.sts.script(faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {piece}... at all"))
-    error = door.refusal(TokenRejected, token)
+    scenario.box.sts.script(faults.Refuse(code="InvalidIdentityToken", message=f"Cannot read {piece}... at all"))
+    error = scenario.fail_exchange(TokenRejected, token)
     assert "Cannot read <redacted>... at all" in str(error)
-    assert_no_secret(door.box.sts, error, token.raw.reveal())
+    assert_no_secret(scenario.box.sts, error, token.raw.reveal())
 
 
-def assert_told(door: Door, error: ExchangeError, told: Told) -> None:
-    issuer = door.box.issuer.issuer
+def assert_explained(scenario: Scenario, error: ExchangeError, expected: Expected) -> None:
+    issuer = scenario.box.issuer.issuer
     facts = {
         "issuer": issuer,
         "provider": issuer.removeprefix("https://"),
         "subject": "system:serviceaccount:demo:app",
-        "role": door.profile.role_arn,
-        "address": door.box.sts.url,
+        "role": scenario.profile.role_arn,
+        "address": scenario.box.sts.url,
     }
-    for words in told.words:
+    for words in expected.words:
         assert words.format(**facts) in str(error)
     assert error.message
     assert str(error) == f"{error.message} {error.remedy}".rstrip()
@@ -188,4 +194,4 @@ def assert_no_secret(sts: StsServer, error: Exception, token: str) -> None:
         canaries.add("session token", session.session_token)
     text = "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
     assert canaries.found_in(text) == set()
-    assert "<" not in text.replace("<redacted>", "").replace("<module>", ""), "no body of an answer"
+    assert "<" not in text.replace("<redacted>", "").replace("<module>", ""), "the body of a response"

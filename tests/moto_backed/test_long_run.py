@@ -1,4 +1,4 @@
-"""Days in the life of the broker, on one fake clock for node, kubelet and STS: the credentials never lapse."""
+"""Days of operation on one fake clock for node, kubelet and STS: the credentials never lapse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A sandbox whose every clock is `clock`."""
+    """A sandbox in which all clocks are `clock`."""
 
     clock: FakeClock
     box: Sandbox
@@ -50,8 +50,8 @@ def world(shared_world: World) -> World:
 
 
 @dataclass(slots=True, kw_only=True)
-class Life:
-    """A broker and its kubelet, looked at after every turn of the loop."""
+class Operation:
+    """A broker and its kubelet. After each turn of the loop the published credentials are checked."""
 
     world: World
     broker: InProcessBroker
@@ -60,12 +60,12 @@ class Life:
     lapses: int = 0
     shortest: timedelta = DAY
 
-    def live(self, duration: timedelta) -> None:
-        """Let so much time pass."""
+    def run(self, duration: timedelta) -> None:
+        """Run the broker for this time."""
         end = self.world.clock.now + duration
-        self.broker.run_until(lambda: self._look() >= end, turns=1_000_000)
+        self.broker.run_until(lambda: self._check_credentials() >= end, turns=1_000_000)
 
-    def _look(self) -> datetime:
+    def _check_credentials(self) -> datetime:
         self.volume.tick()
         now, file = self.world.clock.now, self.directory / "default.json"
         if not file.exists():
@@ -76,13 +76,13 @@ class Life:
         return now
 
 
-def life(
+def start_operation(
     world: World,
     directory: Path,
     *,
     token_lifetime: timedelta = timedelta(hours=1),
     duration: timedelta = timedelta(hours=1),
-) -> Life:
+) -> Operation:
     volume = world.box.projected_token(directory / "volume", lifetime=token_lifetime)
     broker = InProcessBroker(
         profiles=[
@@ -98,7 +98,7 @@ def life(
         publish=PublishSpec(directory=str(directory / "published")),
         clock=world.clock,
     )
-    return Life(world=world, broker=broker, volume=volume, directory=directory / "published")
+    return Operation(world=world, broker=broker, volume=volume, directory=directory / "published")
 
 
 @pytest.mark.parametrize(
@@ -113,50 +113,50 @@ def life(
 def test_day_of_rotations_never_leaves_readers_without_credentials(
     world: World, tmp_path: Path, token_lifetime: timedelta, duration: timedelta, calls: int
 ) -> None:
-    day = life(world, tmp_path, token_lifetime=token_lifetime, duration=duration)
-    day.live(DAY)
-    assert day.lapses == 0
-    assert day.shortest > duration * 0.3
+    operation = start_operation(world, tmp_path, token_lifetime=token_lifetime, duration=duration)
+    operation.run(DAY)
+    assert operation.lapses == 0
+    assert operation.shortest > duration * 0.3
     assert {call.outcome for call in world.box.sts.calls} == {"Success"}
     assert 2 < len(world.box.sts.calls) <= calls
 
 
-def test_outage_of_a_third_of_the_lifetime_passes_unnoticed_by_readers(world: World, tmp_path: Path) -> None:
-    day = life(world, tmp_path)
-    day.live(timedelta(hours=2))
+def test_outage_of_a_third_of_the_lifetime_does_not_affect_readers(world: World, tmp_path: Path) -> None:
+    operation = start_operation(world, tmp_path)
+    operation.run(timedelta(hours=2))
     world.box.sts.always(faults.SERVICE_UNAVAILABLE)
-    day.live(timedelta(minutes=25))
+    operation.run(timedelta(minutes=25))
     world.box.sts.always(None)
-    day.live(timedelta(hours=2))
-    assert day.lapses == 0
+    operation.run(timedelta(hours=2))
+    assert operation.lapses == 0
     assert any(call.outcome == "ServiceUnavailable" for call in world.box.sts.calls)
 
 
 @pytest.mark.parametrize("fault", [faults.ACCESS_DENIED, faults.THROTTLING, faults.INVALID_IDENTITY_TOKEN])
-def test_fault_that_lasts_costs_at_most_120_calls_an_hour(world: World, tmp_path: Path, fault: faults.Fault) -> None:
-    day = life(world, tmp_path)
-    day.live(timedelta(hours=1))
+def test_lasting_fault_causes_at_most_120_calls_an_hour(world: World, tmp_path: Path, fault: faults.Fault) -> None:
+    operation = start_operation(world, tmp_path)
+    operation.run(timedelta(hours=1))
     world.box.sts.always(fault)
     world.box.sts.clear_calls()
-    day.live(timedelta(hours=3))
+    operation.run(timedelta(hours=3))
     calls = [call.time for call in world.box.sts.calls]
     assert calls
     for begin in calls:
         assert sum(begin <= at < begin + timedelta(hours=1) for at in calls) <= 120
 
 
-def test_kubelet_that_stopped_rotating_ends_in_one_line_and_recovers(world: World, tmp_path: Path) -> None:
-    day = life(world, tmp_path)
-    day.live(timedelta(hours=1))
+def test_kubelet_that_stops_rotating_is_reported_until_it_recovers(world: World, tmp_path: Path) -> None:
+    operation = start_operation(world, tmp_path)
+    operation.run(timedelta(hours=1))
     stopped_at = world.clock.now
-    day.volume.misbehave(Misbehaviour.STUCK)
-    day.live(timedelta(hours=3))
-    fault = day.broker.profile().fault
+    operation.volume.misbehave(Misbehaviour.STUCK)
+    operation.run(timedelta(hours=3))
+    fault = operation.broker.profile().fault
     assert fault is not None
     assert fault.error.reason == "token_expired"
-    assert str(day.volume.path) in str(fault.error)
+    assert str(operation.volume.path) in str(fault.error)
     late = [call for call in world.box.sts.calls if call.time > stopped_at + timedelta(hours=1)]
     assert late == [], "an expired token is never sent"
-    day.volume.heal()
-    day.live(timedelta(minutes=1))
-    assert day.broker.profile().fault is None
+    operation.volume.heal()
+    operation.run(timedelta(minutes=1))
+    assert operation.broker.profile().fault is None

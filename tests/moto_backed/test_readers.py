@@ -1,4 +1,4 @@
-"""Unmodified boto3 reads what the broker publishes, in each of the ways that the contract offers."""
+"""Unmodified boto3 reads the published credentials, through each of the published files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
 
 SESSION_LIFETIME = timedelta(minutes=5)
-"""Within botocore's mandatory refresh window, so that it asks its provider at every call."""
-WHO_AM_I = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+"""Shorter than botocore's mandatory refresh window, so that botocore calls its provider for each request."""
+CALLER_SCRIPT = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
 @pytest.fixture
@@ -62,61 +62,65 @@ def make_broker(box: Sandbox, sts: StsServer, role_arn: str, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def reader(sts: StsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return what makes an STS client as an app does that knows these variables and nothing else."""
+def make_session(sts: StsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return a function that makes a boto3 session, as an app does that has only the given variables."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     fixed = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_STS": sts.url, "NO_PROXY": "127.0.0.1"}
 
-    def make(profile: str | None = None, **environment: str) -> Any:  # noqa: ANN401 - boto3's clients have no static type
+    def make(profile: str | None = None, **environment: str) -> Any:  # noqa: ANN401 - boto3 has no static types
         for name, value in {**nothing, **fixed, **environment}.items():
             monkeypatch.setenv(name, value.format(published=tmp_path / "published"))
-        return boto3.session.Session(profile_name=profile).client("sts")
+        return boto3.session.Session(profile_name=profile)
 
     return make
 
 
-def test_sdk_with_the_config_file_follows_from_one_generation_to_the_next(
-    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+def test_sdk_with_the_config_file_follows_each_generation(
+    make_broker: Callable[..., InProcessBroker], make_session: Callable[..., Any], sts: StsServer
 ) -> None:
     broker = make_broker()
     broker.publish_next()
-    client = reader(AWS_CONFIG_FILE="{published}/config")
+    session = make_session(AWS_CONFIG_FILE="{published}/config")
+    client = session.client("sts")
     assert client.meta.region_name == "eu-west-1"
     keys = []
     for _ in range(3):
         assert client.get_caller_identity()["Arn"].endswith("/moto-backed-app/session-of-default")
-        keys.append(client._request_signer._credentials.get_frozen_credentials().access_key)
+        keys.append(session.get_credentials().get_frozen_credentials().access_key)
         broker.publish_next()
     client.close()
     assert keys == list(sessions_of(sts))[:3]
 
 
 def test_sdk_finds_each_profile_by_its_name(
-    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any]
+    make_broker: Callable[..., InProcessBroker], make_session: Callable[..., Any]
 ) -> None:
     make_broker(names=("default", "audit", "backup.eu")).publish_next()
     for name in ("default", "audit", "backup.eu"):
-        for environment in (
+        for setting in (
             "AWS_CONFIG_FILE={published}/config",
             "AWS_SHARED_CREDENTIALS_FILE={published}/credentials",
         ):
-            variable, _, value = environment.partition("=")
-            client = reader(profile=name, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1", **{variable: value})
+            variable, _, value = setting.partition("=")
+            environment = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1", variable: value}
+            client = make_session(profile=name, **environment).client("sts")
             assert client.get_caller_identity()["Arn"].endswith(f"/session-of-{name}")
             client.close()
 
 
-def test_new_session_reads_the_shared_credentials_file_as_it_is_now(
-    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+def test_new_session_reads_the_current_shared_credentials_file(
+    make_broker: Callable[..., InProcessBroker], make_session: Callable[..., Any], sts: StsServer
 ) -> None:
     broker = make_broker()
     for number in range(2):
         broker.publish_next()
-        client = reader(AWS_SHARED_CREDENTIALS_FILE="{published}/credentials", AWS_DEFAULT_REGION="eu-west-1")
+        file = "{published}/credentials"
+        session = make_session(AWS_SHARED_CREDENTIALS_FILE=file, AWS_DEFAULT_REGION="eu-west-1")
+        client = session.client("sts")
         assert client.get_caller_identity()["Account"] == "123456789012"
-        assert client._request_signer._credentials.access_key == list(sessions_of(sts))[number]
+        assert session.get_credentials().access_key == list(sessions_of(sts))[number]
         client.close()
 
 
@@ -127,7 +131,7 @@ def test_env_file_sourced_by_sh_gives_a_program_its_credentials(
     file = tmp_path / "published" / "default.env"
     script = f'set -aeu; . {shlex.quote(str(file))}; set +a; exec {shlex.quote(sys.executable)} -c "$0"'
     done = subprocess.run(
-        ["sh", "-c", script, WHO_AM_I],
+        ["sh", "-c", script, CALLER_SCRIPT],
         env={
             "PATH": os.environ["PATH"],
             "AWS_ENDPOINT_URL_STS": sts.url,
@@ -143,12 +147,12 @@ def test_env_file_sourced_by_sh_gives_a_program_its_credentials(
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
-def test_reader_of_credentials_that_sts_ended_is_refused_and_served_again_by_the_next_generation(
-    make_broker: Callable[..., InProcessBroker], reader: Callable[..., Any], sts: StsServer
+def test_reader_of_revoked_credentials_works_again_with_the_next_generation(
+    make_broker: Callable[..., InProcessBroker], make_session: Callable[..., Any], sts: StsServer
 ) -> None:
     broker = make_broker()
     broker.publish_next()
-    client = reader(AWS_CONFIG_FILE="{published}/config")
+    client = make_session(AWS_CONFIG_FILE="{published}/config").client("sts")
     client.get_caller_identity()
     sts._authority._sessions.clear()
     with pytest.raises(botocore.exceptions.ClientError, match="InvalidClientTokenId"):

@@ -1,4 +1,4 @@
-"""Each refusal of the STS with teeth, as the broker tells it to whoever has to change something."""
+"""Refusals of an STS that verifies tokens and evaluates trust policies, and their remedies."""
 
 from __future__ import annotations
 
@@ -14,118 +14,121 @@ from sandbox import Availability, Issuer, StsServer
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
-    from tests.moto_backed.conftest import Door
+    from tests.moto_backed.conftest import Scenario
 
 
-def test_issuer_without_a_provider_names_issuer_account_and_region(door: Door) -> None:
+def test_issuer_without_a_provider_names_issuer_account_and_region(scenario: Scenario) -> None:
     with Issuer(issuer="https://oidc.unregistered.example/id/ABC") as stranger:
-        error = door.refusal(TokenRejected, door.token(stranger.mint()))
+        error = scenario.fail_exchange(TokenRejected, scenario.make_token(stranger.mint()))
     assert error.code == "InvalidIdentityToken"
     assert "No OpenIDConnect provider found in your account" in error.message
     assert "account 123456789012 whose URL is exactly https://oidc.unregistered.example/id/ABC" in error.remedy
     assert "Region eu-west-1 is not enabled" in error.remedy
 
 
-def test_role_of_an_account_without_the_provider_names_that_account(door: Door) -> None:
-    profile = replace(door.profile, role_arn="arn:aws:iam::999999999999:role/app")
-    error = door.refusal(TokenRejected, profile=profile)
+def test_role_of_an_account_without_the_provider_names_that_account(scenario: Scenario) -> None:
+    profile = replace(scenario.profile, role_arn="arn:aws:iam::999999999999:role/app")
+    error = scenario.fail_exchange(TokenRejected, profile=profile)
     assert "Create an IAM OIDC provider in account 999999999999" in error.remedy
 
 
-def test_audience_that_the_provider_does_not_list_is_to_be_added(box: Sandbox, door: Door) -> None:
+def test_audience_that_the_provider_does_not_list_has_the_remedy_to_add_it(box: Sandbox, scenario: Scenario) -> None:
     box.register_provider(box.issuer, audiences=["somebody-else"])
-    error = door.refusal(TokenRejected)
+    error = scenario.fail_exchange(TokenRejected)
     assert "Incorrect token audience" in error.message
     assert error.remedy == (
-        f"Add sts.amazonaws.com to the client ids of the IAM OIDC provider for {box.issuer.issuer}."
+        f"Add sts.amazonaws.com to the client IDs of the IAM OIDC provider for {box.issuer.issuer}."
     )
 
 
-def test_audience_that_only_the_trust_policy_refuses_is_denied(box: Sandbox, door: Door) -> None:
+def test_audience_that_only_the_trust_policy_refuses_is_denied(box: Sandbox, scenario: Scenario) -> None:
     arn = box.create_role("moto-backed-audience", audience="another")
-    error = door.refusal(RoleDenied, profile=replace(door.profile, role_arn=arn))
-    assert f"{box.issuer.issuer.removeprefix('https://')}:aud is sts.amazonaws.com" in error.remedy
+    error = scenario.fail_exchange(RoleDenied, profile=replace(scenario.profile, role_arn=arn))
+    assert f"{box.issuer.issuer.removeprefix('https://')}:aud = sts.amazonaws.com" in error.remedy
 
 
-def test_subject_that_the_role_does_not_trust_names_subject_and_role(box: Sandbox, door: Door) -> None:
-    error = door.refusal(RoleDenied, door.token(box.issuer.mint(namespace="evil")))
-    assert f"system:serviceaccount:evil:app for {door.profile.role_arn}" in error.message
-    assert f"{box.issuer.issuer.removeprefix('https://')}:sub is system:serviceaccount:evil:app" in error.remedy
+def test_subject_that_the_role_does_not_trust_names_subject_and_role(box: Sandbox, scenario: Scenario) -> None:
+    error = scenario.fail_exchange(RoleDenied, scenario.make_token(box.issuer.mint(namespace="evil")))
+    assert f"role {scenario.profile.role_arn} as system:serviceaccount:evil:app." in error.message
+    assert f"{box.issuer.issuer.removeprefix('https://')}:sub = system:serviceaccount:evil:app" in error.remedy
     assert error.disposition is Disposition.SLOW
 
 
-def test_role_that_does_not_exist_says_that_it_may_not(door: Door) -> None:
-    profile = replace(door.profile, role_arn="arn:aws:iam::123456789012:role/team/nobody")
-    error = door.refusal(RoleDenied, profile=profile)
+def test_role_that_does_not_exist_is_reported_as_possibly_missing(scenario: Scenario) -> None:
+    profile = replace(scenario.profile, role_arn="arn:aws:iam::123456789012:role/team/nobody")
+    error = scenario.fail_exchange(RoleDenied, profile=profile)
     assert "arn:aws:iam::123456789012:role/team/nobody" in error.message
-    assert error.remedy.startswith("Either the role does not exist or its trust policy")
+    assert error.remedy.startswith("The role does not exist, or its trust policy")
 
 
-def test_session_name_that_the_trust_policy_forbids_is_denied(box: Sandbox, door: Door) -> None:
+def test_session_name_that_the_trust_policy_forbids_is_denied(box: Sandbox, scenario: Scenario) -> None:
     policy = box.trust_policy()
     policy["Statement"][0]["Condition"]["StringLike"] = {"sts:RoleSessionName": "demo.*"}
-    profile = replace(door.profile, role_arn=box.create_role("moto-backed-named", trust_policy=policy))
-    assert door.exchange(profile=profile).assumed_role_arn.endswith("/demo.app-7d9c5b6f8-x2x7k")
-    assert door.refusal(RoleDenied, profile=replace(profile, session_name="other")).code == "AccessDenied"
+    profile = replace(scenario.profile, role_arn=box.create_role("moto-backed-named", trust_policy=policy))
+    assert scenario.exchange(profile=profile).assumed_role_arn.endswith("/demo.app-7d9c5b6f8-x2x7k")
+    assert scenario.fail_exchange(RoleDenied, profile=replace(profile, session_name="other")).code == "AccessDenied"
 
 
-def test_token_that_sts_finds_expired_points_at_the_clocks(box: Sandbox, door: Door) -> None:
+def test_token_that_is_expired_for_sts_names_the_clock(box: Sandbox, scenario: Scenario) -> None:
     ahead = StsServer(
         account=box.account, addresses=box.addresses, now=lambda: datetime.now(UTC) + timedelta(minutes=11)
     )
     with ahead:
         exchanger = StsExchanger(StsSpec(endpoint_url=ahead.url), SystemClock())
-        token = door.token(box.issuer.mint(lifetime=timedelta(minutes=10)))
-        error = replace(door, exchanger=exchanger).refusal(TokenRejected, token)
+        token = scenario.make_token(box.issuer.mint(lifetime=timedelta(minutes=10)))
+        error = replace(scenario, exchanger=exchanger).fail_exchange(TokenRejected, token)
     assert error.code == "ExpiredTokenException"
-    assert f"The token runs to {token.claims.expires_at:%Y-%m-%dT%H:%M:%SZ}" in error.remedy
+    assert f"The token expires at {token.claims.expires_at:%Y-%m-%dT%H:%M:%SZ}" in error.remedy
     assert "the node's clock is behind STS" in error.remedy
 
 
-def test_token_that_is_not_valid_yet_is_rejected_soon(box: Sandbox, door: Door) -> None:
-    token = door.token(box.issuer.mint(not_before=datetime.now(UTC) + timedelta(minutes=5)))
-    error = door.refusal(TokenRejected, token)
+def test_token_that_is_not_valid_yet_is_retried_soon(box: Sandbox, scenario: Scenario) -> None:
+    token = scenario.make_token(box.issuer.mint(not_before=datetime.now(UTC) + timedelta(minutes=5)))
+    error = scenario.fail_exchange(TokenRejected, token)
     assert "not valid yet" in error.message
     assert error.disposition is Disposition.SOON_THEN_SLOW
 
 
-def test_forged_signature_is_rejected(box: Sandbox, door: Door) -> None:
+def test_forged_signature_is_rejected(box: Sandbox, scenario: Scenario) -> None:
     header, _, signature = box.issuer.mint().split(".")
     payload = box.issuer.mint(pod="another").split(".")[1]
-    error = door.refusal(TokenRejected, door.token(f"{header}.{payload}.{signature}"))
+    error = scenario.fail_exchange(TokenRejected, scenario.make_token(f"{header}.{payload}.{signature}"))
     assert "signature is invalid" in error.message
-    assert f"the IAM OIDC provider of {box.issuer.issuer}" in error.remedy
+    assert f"the IAM OIDC provider for {box.issuer.issuer}" in error.remedy
 
 
-def test_unreachable_issuer_says_that_its_keys_must_be_public(box: Sandbox, door: Door) -> None:
+def test_unreachable_issuer_has_the_remedy_to_publish_its_keys(box: Sandbox, scenario: Scenario) -> None:
     box.issuer.set_availability(Availability.UNREACHABLE)
-    error = door.refusal(TokenRejected)
+    error = scenario.fail_exchange(TokenRejected)
     assert f"STS could not fetch the keys of {box.issuer.issuer}" in error.remedy
-    assert "often passes by itself" in error.remedy
+    assert "often transient" in error.remedy
     box.issuer.set_availability(Availability.REACHABLE)
-    assert door.exchange()
+    assert scenario.exchange()
 
 
-def test_session_longer_than_the_role_allows_names_both_ways_to_mend_it(door: Door) -> None:
-    error = door.refusal(RequestInvalid, profile=replace(door.profile, duration=timedelta(hours=2)))
+def test_session_longer_than_the_role_allows_names_both_remedies(scenario: Scenario) -> None:
+    error = scenario.fail_exchange(RequestInvalid, profile=replace(scenario.profile, duration=timedelta(hours=2)))
     assert "MaxSessionDuration" in error.message
     assert error.remedy == (
-        f"Lower duration_seconds from 7200, or raise the maximum session duration of {door.profile.role_arn}."
+        "Lower duration_seconds (BROKER_DURATION_SECONDS) from 7200, or raise the maximum session duration of "
+        f"{scenario.profile.role_arn}."
     )
 
 
-def test_session_policy_that_sts_refuses_names_the_settings(door: Door) -> None:
-    error = door.refusal(RequestInvalid, profile=replace(door.profile, session_policy="[]"))
+def test_session_policy_that_sts_refuses_names_the_settings(scenario: Scenario) -> None:
+    error = scenario.fail_exchange(RequestInvalid, profile=replace(scenario.profile, session_policy="[]"))
     assert error.code == "MalformedPolicyDocument"
-    assert error.remedy == "Mend session_policy or policy_arns of the profile."
+    assert error.remedy == "Fix session_policy (BROKER_SESSION_POLICY) or policy_arns (BROKER_POLICY_ARNS)."
 
 
-def test_policies_too_big_when_packed_name_the_settings(door: Door) -> None:
+def test_packed_policies_that_are_too_large_name_the_settings(scenario: Scenario) -> None:
     profile = replace(
-        door.profile,
+        scenario.profile,
         session_policy='{"Statement": []}' + " " * 2025,
         policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess",),
     )
-    error = door.refusal(RequestInvalid, profile=profile)
+    error = scenario.fail_exchange(RequestInvalid, profile=profile)
     assert error.code == "PackedPolicyTooLarge"
-    assert error.remedy == "Shorten session_policy, or name fewer policy_arns and tags."
+    assert error.remedy == (
+        "Shorten session_policy (BROKER_SESSION_POLICY), or list fewer policy_arns (BROKER_POLICY_ARNS) and tags."
+    )

@@ -1,4 +1,4 @@
-"""Reads the policy templates of iam-policies/ and puts values into them, by their rule: plain substitution of JSON."""
+"""Read the policy templates in iam-policies/ and fill their placeholders with JSON, as their README describes."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ EXAMPLE: dict[str, Any] = {
     "subjects": ["system:serviceaccount:payments:api"],
     "tag_keys": ["team"],
 }
-"""A value for each placeholder."""
+"""An example value for each placeholder."""
 
 
 def template(name: str) -> Path:
-    """Find a template by folder and name: `permissions/s3-prefix`."""
+    """Return the path of a template, such as `permissions/s3-prefix`."""
     return ROOT / f"iam-policies/{name}.json.tftpl"
 
 
 def rendered(path: Path, **values: object) -> str:
-    """Put values into a template; those of EXAMPLE where none is given."""
+    """Fill a template with these values, and with those of EXAMPLE."""
     return PLACEHOLDER.sub(lambda found: json.dumps({**EXAMPLE, **values}[found[1]]), path.read_text())
 
 
 def policy(path: Path, **values: object) -> dict[str, Any]:
-    """Return a template as a whole policy: a single statement is put into one."""
-    document: dict[str, Any] = json.loads(rendered(path, **values), object_pairs_hook=_without_doubles)
+    """Return a filled template as a complete policy. A single statement becomes a policy."""
+    document: dict[str, Any] = json.loads(rendered(path, **values), object_pairs_hook=_reject_duplicates)
     return document if "Statement" in document else {"Version": "2012-10-17", "Statement": [document]}
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    assert len({key for key, _ in pairs}) == len(pairs), f"a key is there twice: {pairs}"
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len({key for key, _ in pairs}) == len(pairs), f"duplicate key: {pairs}"
     return dict(pairs)

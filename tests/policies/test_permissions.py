@@ -1,4 +1,4 @@
-"""The policy texts of iam-policies/: written one way, explained, known to AWS, and meaning what they say."""
+"""The templates in iam-policies/ have one format, are explained, use existing actions, and grant what they describe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 from policy_sentry.querying.all import get_all_service_prefixes
 
-from broker.policy.conditions import failures
+from broker.policy.conditions import find_failures
 from sandbox.aws.permissions import Needed, Permissions
 from tests.policies.templates import (
     BUCKET,
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name.removesuffix(".json.tftpl"))
 each_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 IDENTITY = [path for path in TEMPLATES if path.parent.name in ("permissions", "boundaries")]
-MOST_CHARACTERS = {"boundaries": 6144, "guardrails": 5120, "issuer": 20_480, "permissions": 10_240, "trust": 2048}
+MAXIMUM_CHARACTERS = {"boundaries": 6144, "guardrails": 5120, "issuer": 20_480, "permissions": 10_240, "trust": 2048}
 
-BY_NATURE = {"RESOURCE_STAR"}
-"""A boundary grants nothing: it names services, and leaves resources to the roles' policies."""
+ACCEPTED_FINDINGS = {"RESOURCE_STAR"}
+"""A boundary grants nothing: it lists services, and leaves resources to the roles' policies."""
 
 
 def sids(path: Path) -> list[str]:
@@ -43,7 +43,7 @@ def sids(path: Path) -> list[str]:
 
 
 @each_template
-def test_template_is_plain_and_written_one_way(path: Path) -> None:
+def test_template_has_plain_placeholders_and_one_format(path: Path) -> None:
     text = path.read_text()
     assert "%{" not in text
     assert "$${" not in text
@@ -53,14 +53,14 @@ def test_template_is_plain_and_written_one_way(path: Path) -> None:
 
 
 @each_template
-def test_template_gives_a_policy_of_a_size_that_aws_takes(path: Path) -> None:
+def test_filled_template_fits_the_quota_of_aws(path: Path) -> None:
     document = policy(path)
     assert document["Version"] == "2012-10-17"
-    assert len(json.dumps(document, separators=(",", ":"))) <= MOST_CHARACTERS[path.parent.name]
+    assert len(json.dumps(document, separators=(",", ":"))) <= MAXIMUM_CHARACTERS[path.parent.name]
 
 
 @each_folder
-def test_readme_explains_each_statement_and_no_other(folder: Path) -> None:
+def test_readme_explains_exactly_the_existing_statements(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     sections = {part.split("\n", 1)[0].strip("`"): part for part in text.split("\n## ")[1:]}
     there = {sid.strip("`") for path in folder.glob("*.tftpl") for sid in sids(path)}
@@ -84,13 +84,13 @@ def test_readme_lists_each_file_with_its_placeholders(folder: Path) -> None:
 
 
 @each_folder
-def test_json_in_the_readme_is_json(folder: Path) -> None:
+def test_json_in_the_readme_is_valid(folder: Path) -> None:
     for text in re.findall(r"`([\[{][^`]*[\]}])`", (folder / "README.md").read_text()):
         json.loads(text)
 
 
 @each_template
-def test_every_action_exists(path: Path) -> None:
+def test_each_action_exists(path: Path) -> None:
     for statement in policy(path)["Statement"]:
         actions = statement["Action"]
         for action in [actions] if isinstance(actions, str) else actions:
@@ -101,33 +101,33 @@ def test_every_action_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", IDENTITY, ids=lambda path: path.name.removesuffix(".json.tftpl"))
-def test_parliament_finds_nothing_in_what_identities_get(path: Path) -> None:
+def test_parliament_has_no_findings_on_identity_policies(path: Path) -> None:
     findings = {finding.issue for finding in analyze(rendered(path)).findings}
-    assert findings <= (BY_NATURE if path.parent.name == "boundaries" else set())
+    assert findings <= (ACCEPTED_FINDINGS if path.parent.name == "boundaries" else set())
 
 
 def analyze(text: str) -> Any:  # noqa: ANN401 - parliament has no types
-    """Let parliament look at a policy."""
+    """Return the analysis of a policy by parliament."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it leaves files open, and imports what is going to go
-        import parliament  # noqa: PLC0415 - with warnings off
+        warnings.simplefilter("ignore")  # it leaves files open and imports deprecated modules
+        import parliament  # noqa: PLC0415 - import it with warnings off
 
         return parliament.analyze_policy_string(text, ignore_private_auditors=True)
 
 
-def test_parliament_would_have_found_something() -> None:
+def test_parliament_finds_a_misspelled_action() -> None:
     text = rendered(template("permissions/s3-prefix")).replace("s3:GetObject", "s3:GetObjekt")
     assert [finding.issue for finding in analyze(text).findings] == ["UNKNOWN_ACTION"]
 
 
-def may(name: str, action: str, resource: str, **context: str) -> bool:
-    """Say whether a role with this one policy may do it."""
+def is_allowed(name: str, action: str, resource: str, **context: str) -> bool:
+    """Return whether a role with only this policy is allowed the action."""
     held = Permissions(identity=(rendered(template(name)),))
     return held.refusal(Needed.ALLOW, action=action, resource=resource, context=keys(context)) is None
 
 
 def keys(context: dict[str, str]) -> dict[str, list[str]]:
-    """Make condition keys of keyword arguments: `s3__prefix` is `s3:prefix`."""
+    """Return condition keys from keyword arguments: `s3__prefix` becomes `s3:prefix`."""
     return {key.replace("__", ":"): [value] for key, value in context.items()}
 
 
@@ -158,10 +158,10 @@ def keys(context: dict[str, str]) -> dict[str, list[str]]:
         ("cross-account-assume", "sts:AssumeRole", f"{PARTNER}2", {}, False),
     ],
 )
-def test_permission_reaches_as_far_as_it_says(
+def test_permission_policy_allows_only_what_it_describes(
     name: str, action: str, resource: str, context: dict[str, str], allowed: bool
 ) -> None:
-    assert may(f"permissions/{name}", action, resource, **context) is allowed
+    assert is_allowed(f"permissions/{name}", action, resource, **context) is allowed
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_permission_reaches_as_far_as_it_says(
         ("sts:GetSessionToken", "*", False),
     ],
 )
-def test_boundary_bounds_a_role_that_may_do_everything(action: str, resource: str, allowed: bool) -> None:
+def test_boundary_limits_a_role_with_all_permissions(action: str, resource: str, allowed: bool) -> None:
     everything = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
     held = Permissions(identity=(everything,), boundary=(rendered(template("boundaries/broker-role")),))
     assert (held.refusal(Needed.ALLOW, action=action, resource=resource, context={}) is None) is allowed
 
 
-def test_boundary_holds_where_a_trust_policy_names_the_session_itself() -> None:
+def test_boundary_applies_where_a_trust_policy_names_the_session() -> None:
     held = Permissions(boundary=(rendered(template("boundaries/broker-role")),))
     elsewhere = "arn:aws:iam::123456789012:role/admin"
     refusal = held.refusal(Needed.NO_DENY, action="sts:AssumeRole", resource=elsewhere, context={})
@@ -189,15 +189,15 @@ def test_boundary_holds_where_a_trust_policy_names_the_session_itself() -> None:
     assert "DenyChainingElsewhere" in refusal
 
 
-def denied(name: str, action: str, resource: str, **context: str) -> bool:
-    """Say whether a guardrail denies what all else allows."""
+def is_denied(name: str, action: str, resource: str, **context: str) -> bool:
+    """Return whether a guardrail denies an action that everything else allows."""
     text = rendered(template(f"guardrails/{name}"))
     held = Permissions(identity=('{"Statement": []}',), session=(text,))
     refusal = held.refusal(Needed.NO_DENY, action=action, resource=resource, context=keys(context))
     return refusal is not None
 
 
-INFRA, SOMEBODY = "arn:aws:iam::123456789012:role/infra/deploy", "arn:aws:iam::123456789012:role/dev"
+INFRA, OTHER_ROLE = "arn:aws:iam::123456789012:role/infra/deploy", "arn:aws:iam::123456789012:role/dev"
 PROVIDERS = "arn:aws:iam::123456789012:oidc-provider"
 
 
@@ -205,20 +205,20 @@ PROVIDERS = "arn:aws:iam::123456789012:oidc-provider"
     ("action", "resource", "principal", "refused"),
     [
         ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", INFRA, False),
-        ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", SOMEBODY, True),
+        ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", OTHER_ROLE, True),
         ("iam:CreateOpenIDConnectProvider", f"{PROVIDERS}/oidc.example.evil/blue", INFRA, True),
-        ("iam:AddClientIDToOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", SOMEBODY, True),
+        ("iam:AddClientIDToOpenIDConnectProvider", f"{PROVIDERS}/oidc.example/blue", OTHER_ROLE, True),
         ("iam:UpdateAssumeRolePolicy", ROLE, INFRA, False),
-        ("iam:UpdateAssumeRolePolicy", ROLE, SOMEBODY, True),
+        ("iam:UpdateAssumeRolePolicy", ROLE, OTHER_ROLE, True),
         ("iam:UpdateAssumeRolePolicy", ROLE, "arn:aws:iam::123456789012:role/infra/deploy2", True),
-        ("iam:UpdateAssumeRolePolicy", "arn:aws:iam::123456789012:role/own", SOMEBODY, False),
-        ("iam:GetRole", ROLE, SOMEBODY, False),
+        ("iam:UpdateAssumeRolePolicy", "arn:aws:iam::123456789012:role/own", OTHER_ROLE, False),
+        ("iam:GetRole", ROLE, OTHER_ROLE, False),
     ],
 )
-def test_service_control_policy_leaves_trust_to_the_infra_role(
+def test_service_control_policy_allows_trust_changes_to_the_infra_role_only(
     action: str, resource: str, principal: str, refused: bool
 ) -> None:
-    assert denied("scp-trust", action, resource, aws__PrincipalArn=principal) is refused
+    assert is_denied("scp-trust", action, resource, aws__PrincipalArn=principal) is refused
 
 
 @pytest.mark.parametrize(
@@ -231,11 +231,11 @@ def test_service_control_policy_leaves_trust_to_the_infra_role(
         ({}, True),
     ],
 )
-def test_resource_control_policy_lets_in_tokens_of_own_issuers_only(
+def test_resource_control_policy_admits_tokens_of_own_issuers_only(
     context: dict[str, list[str]], refused: bool
 ) -> None:
     tokens, _ = policy(template("guardrails/rcp-issuers"))["Statement"]
-    assert (failures(tokens["Condition"], context) == ()) is refused
+    assert (find_failures(tokens["Condition"], context) == ()) is refused
 
 
 @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ def test_resource_control_policy_lets_in_tokens_of_own_issuers_only(
         ("", "999999999999", True),
     ],
 )
-def test_resource_control_policy_lets_in_organisation_and_partners_only(
+def test_resource_control_policy_admits_organization_and_partners_only(
     organization: str, account: str, refused: bool
 ) -> None:
     _, strangers = policy(template("guardrails/rcp-issuers"))["Statement"]
     context = {"aws:PrincipalOrgID": [organization] if organization else [], "aws:PrincipalAccount": [account]}
     operators = {name: block for name, block in strangers["Condition"].items() if name != "BoolIfExists"}
-    assert (failures(operators, context) == ()) is refused
+    assert (find_failures(operators, context) == ()) is refused
     assert strangers["Condition"]["BoolIfExists"] == {"aws:PrincipalIsAWSService": "false"}

@@ -1,4 +1,4 @@
-"""The trust statements of iam-policies/, judged by the evaluator: whom they let in, and who only looks alike."""
+"""The trust statements in iam-policies/ allow exactly their identities, and no similar ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FULL: dict[str, Any] = {"session_names": ["payments.api-1"]}
 WHOLE = {"operator": "StringLike", "subjects": ["system:serviceaccount:payments:*"]}
 
 
-def lets_in(document: dict[str, Any], provider: str = PROVIDER, **context: str | None) -> bool:
-    """Say whether a token gets the role; `context` replaces what the right one brings."""
-    brought = {"aud": AUDIENCE, "sub": SUBJECT, "name": "payments.api-1", **context}
+def is_allowed(document: dict[str, Any], provider: str = PROVIDER, **context: str | None) -> bool:
+    """Return whether a policy allows a token. `context` replaces values of the right token; None removes one."""
+    values = {"aud": AUDIENCE, "sub": SUBJECT, "name": "payments.api-1", **context}
     keys = {"aud": "oidc.example/blue:aud", "sub": "oidc.example/blue:sub", "name": "sts:RoleSessionName"}
-    found = {keys[short]: [value] for short, value in brought.items() if value is not None}
+    found = {keys[short]: [value] for short, value in values.items() if value is not None}
     return evaluate(document, caller=federated(provider), action="sts:AssumeRoleWithWebIdentity", context=found).allowed
 
 
@@ -43,26 +43,26 @@ def lets_in(document: dict[str, Any], provider: str = PROVIDER, **context: str |
         ({"provider": PROVIDER.replace("oidc.example", "oidc.example.evil")}, False),
     ],
 )
-def test_cluster_statement_pins_issuer_audience_and_subject(
+def test_cluster_statement_restricts_issuer_audience_and_subject(
     document: dict[str, Any], changes: dict[str, Any], *, allowed: bool
 ) -> None:
-    assert lets_in(document, **changes) is allowed
+    assert is_allowed(document, **changes) is allowed
 
 
-def test_service_account_is_one_unless_the_whole_namespace_is_meant() -> None:
+def test_other_service_account_is_allowed_only_with_a_namespace_wildcard() -> None:
     for name in ("api2", "ap", "default", "api:x", "*"):
         subject = f"system:serviceaccount:payments:{name}"
-        assert not lets_in(policy(EXACT), sub=subject)
-        assert not lets_in(policy(NAMED, **PATTERN), sub=subject)
-        assert lets_in(policy(EXACT, **WHOLE), sub=subject)
+        assert not is_allowed(policy(EXACT), sub=subject)
+        assert not is_allowed(policy(NAMED, **PATTERN), sub=subject)
+        assert is_allowed(policy(EXACT, **WHOLE), sub=subject)
 
 
-def test_session_name_must_match_where_a_pattern_is_set() -> None:
-    assert lets_in(policy(EXACT), name="anything")
+def test_session_name_must_match_a_configured_pattern() -> None:
+    assert is_allowed(policy(EXACT), name="anything")
     for named in (policy(NAMED, **PATTERN), policy(NAMED, **FULL)):
         for name in ("anything", "payments2.api-1", None):
-            assert not lets_in(named, name=name)
-    assert not lets_in(policy(NAMED, **FULL), name="payments.api-2")
+            assert not is_allowed(named, name=name)
+    assert not is_allowed(policy(NAMED, **FULL), name="payments.api-2")
 
 
 @pytest.mark.parametrize(

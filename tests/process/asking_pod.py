@@ -1,6 +1,6 @@
-"""A pod without a volume for STS's token: an API server, and the service account where Kubernetes mounts it.
+"""A pod without a projected token for STS: an API server, and the service account where Kubernetes mounts it.
 
-The place is the real one, in a mount namespace of the broker's own.
+The path is the real one, in a mount namespace that only the broker has.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ mkdir -p {SERVICE_ACCOUNT_DIRECTORY} && mount --bind "$0" {SERVICE_ACCOUNT_DIREC
 
 @dataclass(slots=True, kw_only=True)
 class AskingPod:
-    """Starts brokers in `pod` that ask `api`."""
+    """Starts brokers in `pod` that request their tokens from `api`."""
 
     pod: Pod
     api: ApiServer
     wrapper: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Mount the service account, and find out how to lay it over the real place."""
+        """Write the service account's files, and find out how to mount them at the real path."""
         self.mount()
         for ways in ((), ("--user", "--map-root-user")):
             self.wrapper = ("unshare", *ways, "--mount", "sh", "-c", _MOUNT, str(self.directory))
@@ -47,17 +47,17 @@ class AskingPod:
 
     @property
     def directory(self) -> Path:
-        """Where the service account's files really are."""
+        """The directory of the service account's files."""
         return self.pod.root / "serviceaccount"
 
     def mount(self, *, token: str | None = None, ca: ClusterCa | None = None) -> str:
-        """Put the service account's files in place, or other ones. Return its token."""
+        """Write the service account's files, or replace them. Return its token."""
         text = self.api.mount(self.directory, token=token, ca=ca)
         self.pod.tokens.append(text)
         return text
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """Return what makes a broker ask, over what a pod's broker is given."""
+        """Return the variables that make a broker request tokens, with changes to the pod's environment."""
         return {
             "AWS_WEB_IDENTITY_TOKEN_FILE": "",
             "BROKER_TOKEN_SOURCE": "token-request",
@@ -66,7 +66,7 @@ class AskingPod:
         }
 
     def start(self, *arguments: str, **changes: str) -> Program:
-        """Start `sts-broker run`, or what the arguments say."""
+        """Start `sts-broker run`, or another verb."""
         environment: dict[str, Any] = self.environment(**changes)
         return self.pod.start(*arguments, wrapper=self.wrapper, **environment)
 
@@ -75,10 +75,10 @@ class AskingPod:
         return self.pod.run(*arguments, wrapper=self.wrapper, **self.environment(**changes))
 
     def given(self) -> list[str]:
-        """Return the fingerprints of the tokens that the API gave, in order."""
+        """Return the fingerprints of the tokens that the API issued, in order."""
         return [call.issued for call in self.api.calls if call.issued]
 
     def close(self) -> None:
-        """End the API, and remember its tokens as what may not be told."""
+        """Stop the API, and add its tokens to those that must not be in any output."""
         self.api.stop()
         self.pod.tokens += self.api.issued_tokens

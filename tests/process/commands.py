@@ -1,4 +1,4 @@
-"""Commands that tests run under `sts-broker exec`: one that records its signals, one that sleeps."""
+"""Commands for tests of `sts-broker exec`: one that records its signals, one that sleeps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ while True:
     sender = " of the broker" if taken.si_pid == os.getppid() else ""
     os.write(file, (signal.Signals(taken.si_signo).name + sender + "\\n").encode())
 """
-"""A command that writes down each signal it gets, at once, and ends of none but SIGKILL."""
+"""A command that writes each signal it receives to a file. Only SIGKILL ends it."""
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIDOFOLD",
@@ -33,7 +33,7 @@ KEYS = {
     "AWS_SECURITY_TOKEN": "old",
     "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
 }
-HIDING = {
+RIVALS = {
     **KEYS,
     "AWS_PROFILE": "missing",
     "AWS_DEFAULT_PROFILE": "missing",
@@ -46,28 +46,28 @@ HIDING = {
 
 
 def run_exec(pod: Pod, *arguments: str, stdin: str = "", **changes: str) -> Ended:
-    """Run `sts-broker exec` to its end, in a pod whose publish directory is there, and see it empty again."""
+    """Run `sts-broker exec` to its end in a pod with a publish directory, which must be empty afterwards."""
     pod.published.mkdir(exist_ok=True)
     ended = pod.run("exec", *arguments, stdin=stdin, **changes)
     assert list(pod.published.iterdir()) == []
     return ended
 
 
-def heard(file: Path) -> list[str]:
-    """Return the signals that the command got so far, once it is ready."""
+def read_signals(file: Path) -> list[str]:
+    """Return the signals that the command has received so far. Waits until the command is ready."""
     eventually(lambda: file.exists() and file.read_text().startswith("ready\n"), what="the command's handlers")
     return file.read_text().splitlines()[1:]
 
 
-def settled(signals: Path, count: int) -> list[str]:
-    """Return what was heard, so many signals at least, and some time for one more."""
-    eventually(lambda: len(heard(signals)) >= count, what=f"{count} signals")
+def wait_for_signals(signals: Path, count: int) -> list[str]:
+    """Wait for `count` signals, and some time longer for one too many. Return all that were received."""
+    eventually(lambda: len(read_signals(signals)) >= count, what=f"{count} signals")
     time.sleep(0.3)
-    return heard(signals)
+    return read_signals(signals)
 
 
-def sleeping(program: Program) -> int:
-    """Return the id of the broker's command, `sleep`, once it is past its own exec; 0: not yet."""
+def find_sleep_process(program: Program) -> int:
+    """Return the process ID of the broker's command `sleep` once it has called exec, or 0 before that."""
     for child in program.children():
         file = Path(f"/proc/{child}/comm")
         if file.exists() and file.read_text() == "sleep\n":

@@ -1,4 +1,4 @@
-"""One sandbox for all of these tests (one in each worker), put in order before each; a pod for each test."""
+"""One sandbox for all tests here (one in each worker), reset before each test, and a pod for each test."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def box(shared_box: Sandbox) -> Sandbox:
 
 @pytest.fixture(scope="session")
 def role_arn(shared_box: Sandbox) -> str:
-    """Make a role that trusts the pod; other sandboxes in this process share moto's account, but not this name."""
+    """Make a role that trusts the pod. Sandboxes in one process share the moto account, so its name is unique."""
     return shared_box.create_role("process-app")
 
 
 @pytest.fixture
 def brief_sts(box: Sandbox) -> Iterator[Callable[[float], StsServer]]:
-    """Make another STS of the box, whose sessions last so many seconds."""
+    """Return a function that starts another STS of the sandbox, whose sessions last the given seconds."""
     started: list[StsServer] = []
 
     def start(seconds: float) -> StsServer:
@@ -51,7 +51,7 @@ def brief_sts(box: Sandbox) -> Iterator[Callable[[float], StsServer]]:
 
 @pytest.fixture
 def new_pod(box: Sandbox, role_arn: str, tmp_path: Path) -> Iterator[Callable[[StsServer], Pod]]:
-    """Make pods. Whatever a test does, no broker in them may have written a secret, a bug, or a stray file."""
+    """Return a function that makes pods. At the end, no broker may have written a secret, a bug or a stray file."""
     pods: list[Pod] = []
 
     def make(sts: StsServer) -> Pod:

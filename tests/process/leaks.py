@@ -1,4 +1,4 @@
-"""Finds secrets where they must not be: any 20 characters in a row of any secret count."""
+"""Search for secrets in texts. Any 20 consecutive characters of a secret count."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ WINDOW_CHARACTERS = 20
 
 
 class Canaries:
-    """Remembers secrets by name."""
+    """A collection of named secrets to search for."""
 
     def __init__(self) -> None:
         self._windows: dict[str, str] = {}
         self.names: set[str] = set()
 
     def add(self, name: str, secret: str) -> None:
-        """Remember a secret. ValueError: too short to be recognised."""
+        """Add a secret. Raises ValueError if it is too short to be recognized."""
         if len(secret) < WINDOW_CHARACTERS:
-            raise ValueError(f"{name} has {len(secret)} characters only")
+            raise ValueError(f"{name} has only {len(secret)} characters")
         self.names.add(name)
         for start in range(len(secret) - WINDOW_CHARACTERS + 1):
             self._windows[secret[start : start + WINDOW_CHARACTERS]] = name
 
     def found_in(self, text: str) -> set[str]:
-        """Return the names of the secrets of which a piece stands in the text, as it is or percent-encoded."""
+        """Return the names of the secrets of which the text contains a part, as it is or percent-encoded."""
         found = set()
         for each in {text, unquote(text)}:
             for start in range(len(each) - WINDOW_CHARACTERS + 1):
@@ -37,5 +37,5 @@ class Canaries:
         return found
 
     def found_in_any(self, texts: Mapping[str, str]) -> dict[str, set[str]]:
-        """Return the places (keys of `texts`) that hold secrets, each with their names."""
+        """Return the keys of `texts` whose text contains secrets, each with the names of those secrets."""
         return {place: found for place, text in texts.items() if (found := self.found_in(text))}

@@ -1,4 +1,4 @@
-"""A pod in a directory: a token volume, a place to publish, and the broker started in it as often as a test likes."""
+"""A simulated pod in a directory: a token volume, a publish directory, and the brokers that a test starts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from sandbox.aws.sessions import Session
 
 TEXT_FILES = ("config", "credentials", "default.json")
-"""What `once` publishes of the one profile."""
+"""Files that `once` publishes for a single profile."""
 RUN_FILES = (*TEXT_FILES, "endpoint-token")
-"""What `run` does."""
+"""Files that `run` publishes for a single profile."""
 
 
 def fingerprint(token: str) -> str:
-    """Name a token as STS's record of calls does."""
+    """Return the fingerprint of a token, as in the call record of the simulated STS."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
 @dataclass(slots=True, kw_only=True)
 class Pod:
-    """What the tests start brokers in. `sts` may be another STS of the same box."""
+    """A pod in which tests start brokers. `sts` may be another STS of the same sandbox."""
 
     box: Sandbox
     root: Path
@@ -44,7 +44,7 @@ class Pod:
     _sessions_before: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Project the first token and make the empty directories."""
+        """Write the first token and make the directories."""
         self.volume = self.box.projected_token(self.root / "volume")
         self.volume.on_rotation = lambda _: self._remember_token()
         self._remember_token()
@@ -54,11 +54,11 @@ class Pod:
 
     @property
     def published(self) -> Path:
-        """The publish directory, which the broker makes."""
+        """The publish directory. The broker creates it."""
         return self.root / "published"
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """Return what the broker is given; a change to "" takes the variable away."""
+        """Return the environment of the broker. A change to "" removes a variable."""
         given = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),
@@ -74,7 +74,7 @@ class Pod:
         return {name: value for name, value in given.items() if value}
 
     def start(self, *arguments: str, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
-        """Start `sts-broker run`, or what the arguments say; it is ended with the pod, if not before."""
+        """Start `sts-broker run`, or the verb in `arguments`. It is killed at the end of the test if it still runs."""
         self._remember_endpoint_token()
         program = Program(
             *(arguments or ("run",)),
@@ -94,7 +94,7 @@ class Pod:
         return program
 
     def run(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = (), **changes: str) -> Ended:
-        """Run another verb to its end."""
+        """Run a verb to its end."""
         ended = run_to_end(
             *arguments,
             environment=self.environment(**changes),
@@ -106,7 +106,7 @@ class Pod:
         return ended
 
     def misbehave(self, mode: Misbehaviour) -> None:
-        """Let the kubelet go wrong."""
+        """Make the kubelet misbehave."""
         self.volume.misbehave(mode)
         if self.volume.path.exists():
             self._remember_token()
@@ -116,11 +116,11 @@ class Pod:
         return {file.name: file.read_bytes() for file in sorted(self.published.iterdir())}
 
     def exchanges(self) -> list[str]:
-        """Return the fingerprints of the tokens that STS was sent, in order."""
+        """Return the fingerprints of the tokens that STS received, in order."""
         return [call.token_fingerprint for call in self.sts.calls]
 
     def canaries(self) -> Canaries:
-        """Return every secret of this pod's life: tokens put in place, the endpoint's, and all that STS issued."""
+        """Return every secret of this pod: bound tokens, endpoint tokens, and all credentials that STS issued."""
         canaries = Canaries()
         self._remember_endpoint_token()
         for number, token in enumerate(self.endpoint_tokens, start=1):
@@ -135,15 +135,15 @@ class Pod:
 
     @staticmethod
     def proc(program: Program) -> Path:
-        """Return the directory where the kernel tells about a program."""
+        """Return the directory of a program in /proc."""
         return Path(f"/proc/{program.pid}")
 
     def strays(self) -> list[Path]:
-        """Return what was written outside the publish directory."""
+        """Return the files that were written outside the publish directory."""
         return [path for name in ("cwd", "home", "tmp") for path in (self.root / name).rglob("*")]
 
     def close(self) -> None:
-        """End what still runs."""
+        """Kill the brokers that still run."""
         for program in self.programs:
             program.kill()
 
@@ -156,11 +156,11 @@ class Pod:
 
     def _remember_token(self) -> None:
         text = self.volume.path.read_bytes().decode("ascii", errors="ignore").strip()
-        if text.startswith("eyJ") and text not in self.tokens:  # an empty or garbled file holds no secret
+        if text.startswith("eyJ") and text not in self.tokens:  # an empty or malformed file has no secret
             self.tokens.append(text)
 
 
 def sessions_of(sts: StsServer) -> dict[str, Session]:
-    """Return everything that this STS has issued, by access key: it tells nobody else."""
+    """Return every session that this STS has issued, by access key ID."""
     sessions: dict[str, Any] = sts._authority._sessions
     return dict(sessions)

@@ -1,6 +1,6 @@
-"""A reader that hammers the published files: `python reading.py DIRECTORY` reads until its standard input closes.
+"""A reader that reads the published files in a loop: `python reading.py DIRECTORY` runs until its input closes.
 
-Prints one JSON object: how often it read, every fault it saw, and a hash of each triple of key, secret and token.
+It prints one JSON object: the number of reads, every fault, and a hash of each access key with its secret and token.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SECTION = re.compile(
 
 
 def hash_of(key: str, secret: str, token: str) -> str:
-    """Name three texts that belong together without showing them."""
+    """Return a hash of an access key, its secret and its session token."""
     return hashlib.sha256(f"{key}\n{secret}\n{token}".encode()).hexdigest()
 
 
 def from_json(content: str) -> str:
-    """Return the hash of what `default.json` says. ValueError, KeyError: it is not whole."""
+    """Return the hash of the credentials in `default.json`. ValueError, KeyError: they are incomplete."""
     document = json.loads(content)
     if document["Version"] != 1 or not all(document.values()):
         raise ValueError("a blank field")
@@ -32,7 +32,7 @@ def from_json(content: str) -> str:
 
 
 def from_ini(content: str) -> str:
-    """Return the hash of what `credentials` says. ValueError: it is not whole."""
+    """Return the hash of the credentials in `credentials`. ValueError: they are incomplete."""
     match = _SECTION.fullmatch(content)
     if match is None:
         raise ValueError(f"torn: {len(content)} characters")

@@ -1,4 +1,4 @@
-"""Readers in other processes never see half a generation, a blank, or nothing, however often credentials change."""
+"""Readers in other processes never see a partial, empty or missing file while credentials change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GENERATIONS = 200
 
 @pytest.fixture
 def readers(pod: Pod) -> Iterator[list[subprocess.Popen[str]]]:
-    """Give two readers, not started yet; the test appends them. All are ended."""
+    """Return a list to which the test adds its readers. They are killed at the end."""
     del pod
     started: list[subprocess.Popen[str]] = []
     yield started
@@ -38,8 +38,8 @@ def readers(pod: Pod) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 @contextmanager
-def changing(file: Path) -> Iterator[None]:
-    """Wait at the end until the file is another than at the beginning."""
+def wait_for_replacement(file: Path) -> Iterator[None]:
+    """Wait at the end of the block until the file has been replaced."""
     before = file.stat()
     yield
     eventually(lambda: (file.stat().st_ino, file.stat().st_mtime_ns) != (before.st_ino, before.st_mtime_ns))
@@ -54,14 +54,14 @@ def start_reader(directory: Path) -> subprocess.Popen[str]:
     return reader
 
 
-def test_readers_see_whole_generations_only_while_200_are_published(
+def test_readers_see_only_complete_generations_while_200_are_published(
     pod: Pod, readers: list[subprocess.Popen[str]]
 ) -> None:
     program = pod.start_and_publish()
     readers += [start_reader(pod.published) for _ in range(2)]
     file = pod.published / "credentials"  # the last that is renamed
     for _ in range(GENERATIONS - 1):
-        with changing(file):
+        with wait_for_replacement(file):
             program.refresh()
     reports = [json.loads(reader.communicate()[0]) for reader in readers]
     issued = {
@@ -71,18 +71,18 @@ def test_readers_see_whole_generations_only_while_200_are_published(
     assert len(pod.sts.calls) >= GENERATIONS
     for report in reports:
         assert report["faults"] == []
-        assert set(report["seen"]) <= issued, "key, secret and token are of one answer"
+        assert set(report["seen"]) <= issued, "key, secret and token come from one response"
         assert report["reads"] > GENERATIONS
-        assert len(report["seen"]) > GENERATIONS / 10, "it did read while they changed"
+        assert len(report["seen"]) > GENERATIONS / 10, "the reader ran while the credentials changed"
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"Version": 1}', '{"Version": 1, "AccessKeyId": ""}'])
-def test_reader_notices_json_that_is_not_whole(content: str) -> None:
+def test_reader_detects_incomplete_json(content: str) -> None:
     with pytest.raises((ValueError, KeyError)):
         from_json(content)
 
 
 @pytest.mark.parametrize("content", ["", "[default]\n", "[default]\n# expires x\naws_access_key_id = a\n"])
-def test_reader_notices_credentials_that_are_not_whole(content: str) -> None:
+def test_reader_detects_an_incomplete_credentials_file(content: str) -> None:
     with pytest.raises(ValueError, match="torn"):
         from_ini(content)

@@ -1,4 +1,4 @@
-"""`sts-broker credentials` as SDKs run it: in a container that knows nothing but where the files are."""
+"""The verb `credentials` as SDKs run it: in a container that has only the published files."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 
-def credentials(pod: Pod, *arguments: str, **environment: str) -> Ended:
-    """Run the verb in an environment that holds this and nothing else."""
+def run_credentials(pod: Pod, *arguments: str, **environment: str) -> Ended:
+    """Run the verb with these environment variables and no others."""
     return run_to_end("credentials", *arguments, environment=environment, directory=pod.root / "cwd")
 
 
-def test_verb_prints_what_is_published_and_calls_nobody(pod: Pod) -> None:
+def test_verb_prints_the_published_credentials_without_calling_sts(pod: Pod) -> None:
     pod.start_and_publish()
     calls = len(pod.sts.calls)
     for ended in (
-        credentials(pod, BROKER_PUBLISH_DIRECTORY=str(pod.published)),
-        credentials(pod, "--directory", str(pod.published), "--profile", "default"),
+        run_credentials(pod, BROKER_PUBLISH_DIRECTORY=str(pod.published)),
+        run_credentials(pod, "--directory", str(pod.published), "--profile", "default"),
     ):
         assert (ended.code, ended.out, ended.err) == (0, pod.contents()["default.json"].decode(), "")
     assert len(pod.sts.calls) == calls
 
 
-def test_nothing_published_ends_with_5_and_names_where_it_looked(pod: Pod) -> None:
-    ended = credentials(pod, "--directory", str(pod.published))
+def test_without_published_credentials_the_exit_code_is_5_with_the_path(pod: Pod) -> None:
+    ended = run_credentials(pod, "--directory", str(pod.published))
     assert (ended.code, ended.out) == (5, "")
     assert ended.err.startswith(f"sts-broker: Cannot read {pod.published}: No such file or directory.")
     assert ended.err.count("\n") == 1
 
 
-def test_expired_credentials_are_not_handed_on(
+def test_expired_credentials_are_not_printed(
     brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
 ) -> None:
     pod = new_pod(brief_sts(2))
     pod.start_and_publish()
     pod.sts.always(faults.SERVICE_UNAVAILABLE)
 
-    def ended() -> Ended | None:
-        ended = credentials(pod, "--directory", str(pod.published))
+    def find_refusal() -> Ended | None:
+        ended = run_credentials(pod, "--directory", str(pod.published))
         return ended if ended.code != 0 else None
 
-    refused = eventually(ended, what="expiry")
+    refused = eventually(find_refusal, what="expiry")
     assert refused is not None
     assert (refused.code, refused.out) == (5, "")
     assert "expired at 20" in refused.err
 
 
 def test_sdk_gets_credentials_through_the_verb_in_the_published_config(pod: Pod) -> None:
-    """The broker's own answer to images that have no `cat`."""
+    """For images without `cat`, the verb is the process of the published config file."""
     command = f"{sys.executable} -m broker credentials --directory {{directory}} --profile {{profile}}"
     pod.start_and_publish(BROKER_PUBLISH_PROCESS_COMMAND=command)
     done = subprocess.run(

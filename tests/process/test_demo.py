@@ -210,7 +210,7 @@ def test_refused_exchanges_fail_the_demo_with_the_brokers_message(host: Host) ->
     assert code == 1
     assert re.search(r"  STS      ! token \w+: refused: AccessDenied", output)
     conclusion = output[output.index("FAILED: ") :]
-    assert "The broker published 0 generations; 2 are needed. Last problem: STS answered AccessDenied" in conclusion
+    assert "The broker published 0 generations; 2 are needed. Last problem: Cannot assume role" in conclusion
     assert "Traceback" not in output
 
 

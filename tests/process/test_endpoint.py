@@ -1,4 +1,4 @@
-"""The credentials endpoint of `sts-broker run`, as an app beside it meets it."""
+"""The credentials endpoint of `sts-broker run`, from the point of view of an app in the same pod."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ ROOT = Path(__file__).parents[2]
 FILLED = 'mount -t tmpfs -o size=64k,mode=0755 tmpfs "$0" && head -c 65536 /dev/zero > "$0/filler"; exec "$@"'
 
 
-def address_of(program: Program) -> tuple[str, int]:
-    """Return where the endpoint listens."""
+def find_address(program: Program) -> tuple[str, int]:
+    """Return host and port of the endpoint."""
     line = program.wait_for("listening", listener="credentials")
     return line["host"], line["port"]
 
 
-def token_of(program: Program, pod: Pod) -> str:
-    """Return what stands in the token's file, as the broker's own container sees it."""
+def read_token(program: Program, pod: Pod) -> str:
+    """Return the endpoint token from its file, in the mount namespace of the broker."""
     return Path(f"/proc/{program.pid}/root{pod.published}/endpoint-token").read_text()
 
 
 def get(program: Program, pod: Pod, target: str = PATH, **parts: Any) -> RawAnswer:  # noqa: ANN401 - of a request
-    """Ask as an SDK does, with the token that is in the file now."""
-    return ask(address_of(program), target, **{"authorization": token_of(program, pod), **parts})
+    """Send a request as an SDK does, with the token that the file contains now."""
+    return ask(find_address(program), target, **{"authorization": read_token(program, pod), **parts})
 
 
-def document_of(pod: Pod, profile: str = "default") -> dict[str, Any]:
-    """Return what the profile's file says, in the endpoint's words."""
+def read_document(pod: Pod, profile: str = "default") -> dict[str, Any]:
+    """Return the content of the profile's file, with the field names of the endpoint."""
     document: dict[str, Any] = json.loads((pod.published / f"{profile}.json").read_bytes())
     document["Token"] = document.pop("SessionToken")
     del document["Version"]
@@ -67,18 +67,18 @@ def document_of(pod: Pod, profile: str = "default") -> dict[str, Any]:
 
 
 class TestCredentials:
-    """What readers get, and when."""
+    """Responses with credentials, and when there are none."""
 
     def test_endpoint_and_files_agree(self, pod: Pod) -> None:
         program = pod.start_and_publish()
         for count in (2, 3):
             answer = get(program, pod)
-            assert (answer.status, answer.json) == (200, document_of(pod))
+            assert (answer.status, answer.json) == (200, read_document(pod))
             assert get(program, pod, f"{PATH}/default").body == answer.body
             program.refresh()
             program.wait_for("refreshed", count=count)
 
-    def test_503_with_the_reason_until_the_first_credentials(self, pod: Pod) -> None:
+    def test_response_is_503_with_the_reason_until_the_first_credentials(self, pod: Pod) -> None:
         pod.misbehave(Misbehaviour.ABSENT)
         program = pod.start()
         program.wait_for("token_unfit")
@@ -90,7 +90,7 @@ class TestCredentials:
         program.wait_for("refreshed")
         assert get(program, pod).status == 200
 
-    def test_endpoint_answers_at_once_while_sts_hangs(self, pod: Pod) -> None:
+    def test_endpoint_responds_immediately_while_sts_hangs(self, pod: Pod) -> None:
         pod.sts.always(faults.Hang())
         program = pod.start()
         pod.sts.wait_for_calls(1)
@@ -98,7 +98,7 @@ class TestCredentials:
         assert {get(program, pod).status for _ in range(5)} == {503}
         assert time.monotonic() - began < 2.5
 
-    def test_expired_credentials_are_answered_with_503_and_their_files_stay(
+    def test_expired_credentials_give_503_and_their_files_stay(
         self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
     ) -> None:
         pod = new_pod(brief_sts(3))
@@ -119,7 +119,7 @@ class TestCredentials:
         program = pod.start(BROKER_CONFIG=str(file), AWS_ROLE_ARN="", AWS_REGION="")
         for name in ("reports.eu", "audit"):
             program.wait_for("refreshed", profile=name)
-            assert get(program, pod, f"{PATH}/{name}").json == document_of(pod, name)
+            assert get(program, pod, f"{PATH}/{name}").json == read_document(pod, name)
         answer = get(program, pod)
         assert answer.status == 404
         assert f"{PATH}/reports.eu, {PATH}/audit" in answer.json["message"]
@@ -127,11 +127,11 @@ class TestCredentials:
     @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
     def test_ipv6_loopback_serves_too(self, pod: Pod) -> None:
         program = pod.start_and_publish(BROKER_ENDPOINT_ADDRESS="[::1]:0")
-        host, port = address_of(program)
+        host, port = find_address(program)
         assert host == "::1"
         assert get(program, pod, host=f"[::1]:{port}").status == 200
 
-    def test_full_disk_keeps_no_new_credentials_from_the_endpoint(self, pod: Pod) -> None:
+    def test_endpoint_serves_new_credentials_while_the_disk_is_full(self, pod: Pod) -> None:
         program = pod.start(wrapper=tiny_volume(pod))
         program.wait_for("refreshed")
         volume = Path(f"/proc/{program.pid}/root{pod.published}")
@@ -149,9 +149,9 @@ class TestCredentials:
 
 
 class TestToken:
-    """The file that says who may ask."""
+    """The file with the endpoint's bearer token."""
 
-    def test_token_is_a_line_without_an_end_that_others_than_the_group_cannot_read(self, pod: Pod) -> None:
+    def test_token_file_has_no_newline_and_is_readable_for_the_group_only(self, pod: Pod) -> None:
         program = pod.start()
         program.wait_for("listening", listener="credentials")
         file = pod.published / "endpoint-token"
@@ -159,55 +159,58 @@ class TestToken:
         assert file.read_bytes().isascii()
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
-    def test_mode_is_that_of_the_other_files(self, pod: Pod) -> None:
+    def test_token_file_has_the_mode_of_the_other_files(self, pod: Pod) -> None:
         pod.start_and_publish(BROKER_PUBLISH_MODE="0444", umask=0o077)
         assert stat.S_IMODE((pod.published / "endpoint-token").stat().st_mode) == 0o444
 
     def test_token_of_the_previous_start_is_refused(self, pod: Pod) -> None:
         first = pod.start_and_publish()
-        before = token_of(first, pod)
+        before = read_token(first, pod)
         assert get(first, pod).status == 200
         first.signal(signal.SIGKILL)
         first.wait()
         second = pod.start_and_publish()
-        assert token_of(second, pod) != before
+        assert read_token(second, pod) != before
         assert get(second, pod, authorization=before).status == 401
         assert get(second, pod).status == 200
 
-    def test_removed_token_is_written_again_and_is_the_same(self, pod: Pod) -> None:
+    def test_deleted_token_file_is_written_again_with_the_same_token(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        before = token_of(program, pod)
+        before = read_token(program, pod)
         (pod.published / "endpoint-token").unlink()
-        program.refresh()  # wakes the loop, which would have looked within its nap of 30 s
-        eventually((pod.published / "endpoint-token").exists, what="the token's file")
-        assert token_of(program, pod) == before
+        program.refresh()  # wakes the main loop, which otherwise checks within 30 s
+        eventually((pod.published / "endpoint-token").exists, what="the token file")
+        assert read_token(program, pod) == before
 
-    def test_removed_directory_is_made_again_with_the_token(self, pod: Pod) -> None:
+    def test_deleted_directory_is_created_again_with_the_token(self, pod: Pod) -> None:
         program = pod.start_and_publish()
         shutil.rmtree(pod.published)
         program.refresh()
         eventually((pod.published / "default.json").exists, what="the files")
         assert get(program, pod).status == 200
 
-    def test_token_that_cannot_be_written_at_start_is_told_and_written_when_it_can(self, pod: Pod) -> None:
-        tiny_volume(pod)  # or skip
+    def test_token_that_cannot_be_written_at_the_start_is_reported_and_written_later(self, pod: Pod) -> None:
+        tiny_volume(pod)  # skips the test if it cannot mount
         wrapper = ("unshare", "--mount", "sh", "-c", FILLED, str(pod.published))
         program = pod.start(wrapper=wrapper)
         failed = program.wait_for("publish_failed")
         assert "No space left on device. Raise sizeLimit of the emptyDir" in failed["message"]
-        told = [line["event"] for line in program.lines() if line["event"] in {"publish_failed", "listening"}]
-        assert told[0] == "publish_failed", "the token comes before anybody can ask"
-        assert ask(address_of(program), authorization="x").status == 401
+        events = [line["event"] for line in program.lines() if line["event"] in {"publish_failed", "listening"}]
+        assert events[0] == "publish_failed", "the token is written before the endpoint listens"
+        assert ask(find_address(program), authorization="x").status == 401
         assert program.get("/livez").status == 200
         Path(f"/proc/{program.pid}/root{pod.published}/filler").unlink()
         program.wait_for("refreshed")
         assert get(program, pod).status == 200
 
-    def test_directory_that_is_none_is_told_and_run_goes_on(self, pod: Pod) -> None:
-        pod.published.write_text("in the way")
+    def test_publish_directory_that_is_a_file_is_reported_and_run_continues(self, pod: Pod) -> None:
+        pod.published.write_text("a file")
         program = pod.start()
-        assert "Set BROKER_PUBLISH_DIRECTORY to a directory." in program.wait_for("publish_failed")["message"]
-        address = address_of(program)
+        assert (
+            "Set publish.directory (BROKER_PUBLISH_DIRECTORY) to a directory."
+            in program.wait_for("publish_failed")["message"]
+        )
+        address = find_address(program)
         assert ask(address, authorization="x").status == 401
         pod.published.unlink()
         program.wait_for("refreshed")
@@ -215,11 +218,11 @@ class TestToken:
 
 
 class TestAbuse:
-    """Clients that are up to no good, or to too much."""
+    """Hostile clients, and too many of them."""
 
-    def test_strangers_are_refused_and_learn_nothing(self, pod: Pod) -> None:
+    def test_clients_without_the_token_are_refused_and_learn_nothing(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        address, token = address_of(program), token_of(program, pod)
+        address, token = find_address(program), read_token(program, pod)
         answers = [
             sent(address, content, finish=True)
             for content in (
@@ -240,7 +243,7 @@ class TestAbuse:
                 request("/v1/credentials/default/", authorization=token),
                 request(authorization="x" * 9000)[:8192],  # what is left unread makes the kernel reset the connection
                 b"GET /v1/credentials\r\n\r\n",
-                b"\x16\x03\x01 no TLS here\r\n\r\n",
+                b"\x16\x03\x01 not TLS\r\n\r\n",
             )
         ]
         statuses = [int(answer.split(b" ", 2)[1]) for answer in answers]
@@ -248,9 +251,9 @@ class TestAbuse:
         assert pod.canaries().found_in(b"".join(answers).decode("latin-1")) == set()
         assert get(program, pod).status == 200
 
-    def test_no_bytes_get_a_secret_or_end_the_service(self, pod: Pod) -> None:
+    def test_arbitrary_bytes_neither_get_a_secret_nor_end_the_service(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        address, canaries = address_of(program), pod.canaries()
+        address, canaries = find_address(program), pod.canaries()
         texts = st.text(st.characters(max_codepoint=255), max_size=30)
 
         @settings(deadline=None, max_examples=300, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -266,18 +269,18 @@ class TestAbuse:
             ),
             cut=st.integers(min_value=0, max_value=300),
         )
-        def besiege(content: bytes, cut: int) -> None:
+        def send_anything(content: bytes, cut: int) -> None:
             answer = sent(address, content[: len(content) - cut], finish=True)
             assert not answer or re.match(rb"HTTP/1\.[01] (400|401|403|405|413|431|501) ", answer)
             assert canaries.found_in(answer.decode("latin-1")) == set()
 
-        besiege()
+        send_anything()
         assert get(program, pod).status == 200
         assert program.lines("library") == []
 
-    def test_good_client_is_served_at_once_while_200_slow_ones_are_connected(self, pod: Pod) -> None:
+    def test_client_is_served_immediately_while_200_slow_ones_are_connected(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        address = address_of(program)
+        address = find_address(program)
         with contextlib.ExitStack() as stack:
             for number in range(200):
                 client = stack.enter_context(socket.create_connection(address, timeout=10))
@@ -290,18 +293,18 @@ class TestAbuse:
             assert sorted(took)[5] < 0.1
             assert program.get("/livez").status == 200
 
-    def test_more_connections_than_are_held_lock_nobody_out(self, pod: Pod) -> None:
+    def test_more_connections_than_the_limit_lock_no_client_out(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        address = address_of(program)
+        address = find_address(program)
         with contextlib.ExitStack() as stack:
             for _ in range(600):
                 stack.enter_context(socket.create_connection(address, timeout=10))
             assert get(program, pod).status == 200
             assert len(list((pod.proc(program) / "fd").iterdir())) < 600
 
-    def test_thousands_of_requests_leave_nothing_behind(self, pod: Pod) -> None:
+    def test_thousands_of_requests_leak_no_resources(self, pod: Pod) -> None:
         program = pod.start_and_publish()
-        address, token = address_of(program), token_of(program, pod)
+        address, token = find_address(program), read_token(program, pod)
         chance = random.Random(0)
         contents = [
             request(authorization=token),
@@ -311,8 +314,8 @@ class TestAbuse:
             b"nonsense\r\n\r\n",
         ]
 
-        def storm() -> tuple[int, int, int]:
-            """Return how many descriptors and threads the broker has after it, and how many KiB are resident."""
+        def send_many() -> tuple[int, int, int]:
+            """Send many requests. Return the broker's descriptors, threads and resident KiB afterwards."""
             for _ in range(1500):
                 assert sent(address, chance.choice(contents), finish=True).startswith(b"HTTP/1.")
             rollup = (pod.proc(program) / "smaps_rollup").read_text()
@@ -320,20 +323,25 @@ class TestAbuse:
             descriptors, threads = (len(list((pod.proc(program) / name).iterdir())) for name in ("fd", "task"))
             return descriptors, threads, resident
 
-        descriptors, threads, resident = storm()
+        descriptors, threads, resident = send_many()
         for _ in range(2):
-            again = storm()
+            again = send_many()
         assert again[0] <= descriptors + 2
         assert again[1] <= threads + 1
         assert again[2] - resident < 1024, "KiB"
         assert "library" not in {line["event"] for line in program.lines()}, "and nothing in the log"
 
-    def test_generations_change_under_readers_and_no_answer_is_lost_or_torn(
+    def test_every_response_is_complete_while_generations_change(
         self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
     ) -> None:
         pod = new_pod(brief_sts(4))
         program = pod.start_and_publish()
-        address, token, answers, enough = address_of(program), token_of(program, pod), list[bytes](), threading.Event()
+        address, token, answers, enough = (
+            find_address(program),
+            read_token(program, pod),
+            list[bytes](),
+            threading.Event(),
+        )
 
         def read() -> None:
             while not enough.is_set():
@@ -351,23 +359,23 @@ class TestAbuse:
         assert len(seen) >= 4
         assert {parsed(answer).body for answer in answers} == set(seen.values()), "one body for each key"
 
-    def test_port_in_use_ends_run_with_2_and_says_what_to_set(self, pod: Pod) -> None:
+    def test_port_in_use_ends_run_with_exit_code_2_and_names_the_setting(self, pod: Pod) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             ended = pod.run("run", BROKER_ENDPOINT_ADDRESS=address)
         assert ended.code == 2
-        told = f"BROKER_ENDPOINT_ADDRESS: cannot listen on {address}: Address already in use; something else in the pod"
-        assert told in ended.err
-        assert not pod.published.exists(), "the one who has the port keeps its token"
+        fault = f"endpoint.address (BROKER_ENDPOINT_ADDRESS): cannot listen on {address}: Address already in use."
+        assert fault in ended.err
+        assert not pod.published.exists(), "the broker that has the port keeps its token file"
 
 
-def test_sdk_follows_the_endpoint_from_generation_to_generation(
+def test_sdk_with_the_endpoint_follows_each_generation(
     brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
 ) -> None:
-    """A boto3 session, made once, that knows the two variables of the container credentials protocol."""
+    """A single boto3 session with the two variables of the container credentials protocol."""
     pod = new_pod(brief_sts(4))
     program = pod.start_and_publish()
-    host, port = address_of(program)
+    host, port = find_address(program)
     app = subprocess.Popen(
         [sys.executable, "-m", "sandbox.demo.caller"],
         cwd=ROOT,

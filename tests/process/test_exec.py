@@ -1,4 +1,4 @@
-"""`sts-broker exec`: the command gets credentials that last, its own exit code counts, and nothing is left behind."""
+"""The verb `exec`: exit codes, the environment of the command, its files and its streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from sandbox import Misbehaviour
 from sandbox.aws import faults
-from tests.process.commands import HIDING, KEYS, run_exec, sleeping
+from tests.process.commands import KEYS, RIVALS, find_sleep_process, run_exec
 from tests.support.program import command, eventually
 
 if TYPE_CHECKING:
@@ -25,44 +25,44 @@ pytestmark = pytest.mark.process
 
 
 def start_exec(pod: Pod, *arguments: str) -> tuple[Program, int]:
-    """Start `sts-broker exec -- sleep 60`, with these arguments before. Return it, and the id of its command."""
+    """Start `sts-broker exec ARGUMENTS -- sleep 60`. Return the broker and the process ID of its command."""
     pod.published.mkdir()
     program = pod.start("exec", *arguments, "--", "sleep", "60")
     program.wait_for("refreshed")
-    return program, eventually(lambda: sleeping(program), what="the command")
+    return program, eventually(lambda: find_sleep_process(program), what="the command")
 
 
-def end(program: Program) -> None:
-    """End a broker and its command."""
+def terminate(program: Program) -> None:
+    """Terminate a broker and its command."""
     program.signal(signal.SIGTERM)
     assert program.wait() == 128 + signal.SIGTERM
 
 
-def environment_seen(pod: Pod, *arguments: str, **changes: str) -> dict[str, str]:
-    """Return the environment as the command finds it."""
+def get_environment(pod: Pod, *arguments: str, **changes: str) -> dict[str, str]:
+    """Return the environment of the command."""
     ended = run_exec(pod, *arguments, "--", "env", "-0", **changes)
     assert ended.code == 0, ended.err
-    pod.outputs.remove(ended.out + ended.err)  # with --env it has secrets
+    pod.outputs.remove(ended.out + ended.err)  # with --env it contains secrets
     entries = [entry.split("=", 1) for entry in ended.out.split("\0") if entry]
     return {name: value for name, value in entries if not name.startswith("COVERAGE_PROCESS")}
 
 
-def test_port_of_its_endpoint_is_any_free_one(pod: Pod) -> None:
-    """The one that is set is that of a sidecar, which may be there too."""
+def test_endpoint_uses_any_free_port(pod: Pod) -> None:
+    """The configured port is that of a sidecar, which may run in the same pod."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert run_exec(pod, "--", "true", BROKER_ENDPOINT_ADDRESS=address).code == 0
 
 
 class TestExitCode:
-    """It is the command's, or says why there was no command."""
+    """The exit code of the command, or the cause why it was not started."""
 
     @pytest.mark.parametrize("code", [0, 3, 255])
-    def test_status_of_the_command(self, pod: Pod, code: int) -> None:
+    def test_exit_code_is_that_of_the_command(self, pod: Pod, code: int) -> None:
         assert run_exec(pod, "--", "sh", "-c", f"exit {code}").code == code
 
     @pytest.mark.parametrize("number", [9, 15, 11])
-    def test_signal_that_ended_the_command_is_128_and_its_number(self, pod: Pod, number: int) -> None:
+    def test_command_ended_by_a_signal_is_128_plus_its_number(self, pod: Pod, number: int) -> None:
         assert run_exec(pod, "--", "sh", "-c", f"kill -{number} $$").code == 128 + number
 
     def test_command_that_is_not_found_is_127(self, pod: Pod) -> None:
@@ -96,25 +96,27 @@ class TestExitCode:
         assert ended.code == 3
         assert ended.lines[-1]["message"].startswith("Gave up: No token in ")
 
-    def test_unknown_profile_is_2_and_the_names_are_told(self, pod: Pod) -> None:
+    def test_unknown_profile_is_2_and_lists_the_profiles(self, pod: Pod) -> None:
         ended = run_exec(pod, "--profile", "reports", "--", "true")
         assert ended.code == 2
-        assert "--profile: no profile is named reports; there are default" in ended.err
+        assert "--profile: no profile is named reports. Set --profile to one of: default." in ended.err
 
-    def test_choice_that_nobody_made_is_2(self, pod: Pod) -> None:
+    def test_missing_profile_without_a_default_is_2(self, pod: Pod) -> None:
         ended = run_exec(pod, "--", "true", **two_profiles(pod))
         assert ended.code == 2
-        assert "--profile: say which, for none is named default; there are good, bad" in ended.err
+        assert "--profile is not set, and no profile is named default. Set --profile to one of: good, bad." in ended.err
 
     def test_no_command_is_a_usage_error(self, pod: Pod) -> None:
         ended = run_exec(pod, "--")
         assert ended.code == 2
         assert "usage: sts-broker exec" in ended.err
 
-    def test_place_where_nothing_can_be_written_is_5(self, pod: Pod) -> None:
-        """The endpoint's token has to be a file."""
+    def test_directory_that_is_not_writable_is_5(self, pod: Pod) -> None:
+        """The endpoint token must be written to a file."""
         pod.published.mkdir()
-        no_coverage = "unset $(env | grep -o '^COVERAGE_PROCESS[A-Z_]*')"  # whose file could not be written either
+        no_coverage = (
+            "unset $(env | grep -o '^COVERAGE_PROCESS[A-Z_]*')"  # because its file could not be written either
+        )
         limited = ("sh", "-c", f'{no_coverage}; ulimit -f 0; exec "$@"', "-")
         ended = pod.run("exec", "--", "true", wrapper=limited)
         assert ended.code == 5
@@ -123,7 +125,7 @@ class TestExitCode:
 
 
 def two_profiles(pod: Pod) -> dict[str, str]:
-    """Return settings with a profile that STS lets in and one that it does not."""
+    """Return settings with one profile whose role trusts the pod and one whose role does not."""
     pod.box.create_role("process-untrusting", subjects=["system:serviceaccount:demo:other"])
     file = pod.root / "broker.yaml"
     file.write_text(
@@ -135,22 +137,22 @@ def two_profiles(pod: Pod) -> dict[str, str]:
 
 
 def test_only_the_chosen_profile_is_waited_for(pod: Pod) -> None:
-    seen = environment_seen(pod, "--profile", "good", **two_profiles(pod))
+    seen = get_environment(pod, "--profile", "good", **two_profiles(pod))
     assert seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"].endswith("/v1/credentials/good")
     assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "us-west-2"
 
 
 class TestEnvironment:
-    """What the command finds, and what it does not."""
+    """The environment of the command."""
 
-    def test_it_is_the_inherited_one_with_the_endpoint_and_without_what_hides_it(self, pod: Pod) -> None:
+    def test_environment_is_inherited_with_the_endpoint_and_without_rivals(self, pod: Pod) -> None:
         given = {
             "MINE": "kept",
             "AWS_MAX_ATTEMPTS": "2",
             "BROKER_SERVICE_HOST": "10.0.0.1",
             "BROKER_LOG_LEVEL": "debug",
         }
-        seen = environment_seen(pod, **HIDING, **given)
+        seen = get_environment(pod, **RIVALS, **given)
         directory = seen["BROKER_PUBLISH_DIRECTORY"]
         port = seen["AWS_CONTAINER_CREDENTIALS_FULL_URI"].split(":")[2].split("/")[0]
         assert directory.startswith(f"{pod.published}/broker-exec-")
@@ -170,49 +172,52 @@ class TestEnvironment:
         }
 
     def test_variable_without_a_name_is_dropped(self, pod: Pod) -> None:
-        """No program can be given one on purpose; `env` can."""
+        """A shell cannot pass on a variable without a name, but `env` can."""
         ended = pod.run("exec", "--", "sh", "-c", "exit 3", wrapper=("env", "=nameless"))
         assert ended.code == 3, ended.err
 
-    def test_keys_are_in_it_only_where_that_was_asked_for(self, pod: Pod) -> None:
-        seen = environment_seen(pod, "--env", **KEYS)
+    def test_environment_has_access_keys_only_with_env(self, pod: Pod) -> None:
+        seen = get_environment(pod, "--env", **KEYS)
         assert {name for name in KEYS if name in seen} == set(KEYS) - {"AWS_SECURITY_TOKEN"}
         assert {name for name, value in KEYS.items() if seen.get(name) == value} == set()
         assert len(pod.canaries().found_in(json.dumps(seen))) == 2, "secret access key and session token"
 
-    def test_no_process_shows_a_secret_in_environment_or_arguments(self, pod: Pod) -> None:
+    def test_no_process_has_a_secret_in_its_environment_or_arguments(self, pod: Pod) -> None:
         program, child = start_exec(pod)
         for pid in (program.pid, child):
             for name in ("environ", "cmdline"):
-                assert pod.canaries().found_in(text_of(pid, name)) == set()
-        end(program)
+                assert pod.canaries().found_in(read_proc_file(pid, name)) == set()
+        terminate(program)
 
-    def test_keys_that_were_asked_for_are_in_the_commands_environment_alone(self, pod: Pod) -> None:
+    def test_access_keys_are_in_the_environment_of_the_command_only(self, pod: Pod) -> None:
         program, child = start_exec(pod, "--env")
-        assert len(pod.canaries().found_in(text_of(child, "environ"))) == 2
+        assert len(pod.canaries().found_in(read_proc_file(child, "environ"))) == 2
         for pid, name in ((program.pid, "environ"), (program.pid, "cmdline"), (child, "cmdline")):
-            assert pod.canaries().found_in(text_of(pid, name)) == set()
-        end(program)
+            assert pod.canaries().found_in(read_proc_file(pid, name)) == set()
+        terminate(program)
 
-    def test_file_that_hides_the_endpoint_is_hidden_and_a_harmless_one_is_not(self, pod: Pod) -> None:
-        home = pod.root / "home-of-old"
+    def test_rival_file_is_replaced_and_a_harmless_file_is_kept(self, pod: Pod) -> None:
+        home = pod.root / "old-home"
         (home / ".aws").mkdir(parents=True)
         (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
         (home / ".aws" / "config").write_text("[default]\nretry_mode = standard\n")
-        seen = environment_seen(pod, HOME=str(home))
+        seen = get_environment(pod, HOME=str(home))
         assert seen["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
         assert "AWS_CONFIG_FILE" not in seen
         (warned,) = [line for line in run_exec(pod, "--", "true", HOME=str(home)).lines if line["event"] == "warning"]
-        assert warned["name"] == "AWS_SHARED_CREDENTIALS_FILE"
-        assert f"{home}/.aws/credentials has aws_access_key_id" in warned["message"]
+        assert warned["credential_source"] == "AWS_SHARED_CREDENTIALS_FILE"
+        assert (
+            f"{home}/.aws/credentials configures credentials (aws_access_key_id in section [default])"
+            in warned["message"]
+        )
 
 
-def text_of(pid: int, name: str) -> str:
-    """Return what the kernel shows of a process."""
+def read_proc_file(pid: int, name: str) -> str:
+    """Return a file of a process in /proc as text."""
     return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode()
 
 
-def test_files_are_there_while_the_command_runs_for_its_user_alone(pod: Pod) -> None:
+def test_files_exist_while_the_command_runs_and_are_private_to_its_user(pod: Pod) -> None:
     script = "cd $BROKER_PUBLISH_DIRECTORY; stat -c '%a %n' . *; $0 -m broker credentials >/dev/null || echo none"
     ended = run_exec(pod, "--", "sh", "-c", script, sys.executable, PYTHONPATH=str(Path.cwd()))
     assert ended.out.splitlines() == ["700 .", *(f"600 {name}" for name in FILES)]
@@ -222,9 +227,9 @@ FILES = ("config", "credentials", "default.json", "endpoint-token")
 
 
 class TestStreams:
-    """They are the command's; the broker has but a few lines on standard error."""
+    """Standard input, output and error belong to the command. The broker writes log lines to standard error only."""
 
-    def test_standard_input_is_piped_through(self, pod: Pod) -> None:
+    def test_standard_input_reaches_the_command(self, pod: Pod) -> None:
         assert run_exec(pod, "--", "tr", "a-z", "A-Z", stdin="through and through\n").out == "THROUGH AND THROUGH\n"
 
     def test_binary_output_is_untouched(self, pod: Pod) -> None:
@@ -240,10 +245,10 @@ class TestStreams:
         assert (done.returncode, done.stdout) == (0, content)
 
     @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-    def test_closed_ones_keep_nothing_from_running(self, pod: Pod, closed: str) -> None:
+    def test_command_runs_with_closed_streams(self, pod: Pod, closed: str) -> None:
         ended = pod.run("exec", "--", "sh", "-c", "exit 3", wrapper=("sh", "-c", f'exec "$@" {closed}', "sh"))
         assert ended.code == 3, ended.err
 
-    def test_the_brokers_own_lines_are_on_standard_error(self, pod: Pod) -> None:
-        ended = run_exec(pod, "--", "sh", "-c", "echo told; echo complained >&2", BROKER_LOG_LEVEL="warning")
-        assert (ended.out, ended.err) == ("told\n", "complained\n")
+    def test_standard_output_has_only_the_output_of_the_command(self, pod: Pod) -> None:
+        ended = run_exec(pod, "--", "sh", "-c", "echo output; echo error >&2", BROKER_LOG_LEVEL="warning")
+        assert (ended.out, ended.err) == ("output\n", "error\n")

@@ -1,4 +1,4 @@
-"""An unmodified SDK as the command of `sts-broker exec`: it finds the endpoint, and follows it."""
+"""An unmodified SDK as the command of `sts-broker exec` uses the endpoint and follows its generations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.process.commands import HIDING, run_exec
+from tests.process.commands import RIVALS, run_exec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ print(credentials.method, *seen)
 
 
 class TestBoto3:
-    """botocore asks the container endpoint nearly last."""
+    """The SDK boto3, which tries the container endpoint nearly last."""
 
     def test_boto3_follows_three_generations(
         self, brief_sts: Callable[[float], StsServer], new_pod: Callable[[StsServer], Pod]
@@ -50,17 +50,17 @@ class TestBoto3:
         assert len([line for line in ended.lines if line["event"] == "refreshed"]) >= 3
         assert {call.outcome for call in sts.calls} == {"Success"}
 
-    def test_boto3_is_not_led_astray_by_what_hides_the_endpoint(self, pod: Pod, tmp_path: Path) -> None:
-        home = tmp_path / "home-of-old"
+    def test_boto3_uses_the_endpoint_despite_rival_sources(self, pod: Pod, tmp_path: Path) -> None:
+        home = tmp_path / "old-home"
         (home / ".aws").mkdir(parents=True)
         (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
         (home / ".aws" / "config").write_text("[default]\ncredential_process = false\n")
         (home / ".boto").write_text("[Credentials]\naws_access_key_id = AKIDOFOLD\n")
-        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "1", HOME=str(home), **HIDING)
+        ended = run_exec(pod, "--", sys.executable, "-c", CALLER, "1", HOME=str(home), **RIVALS)
         assert ended.code == 0, ended.err
         assert ended.out.startswith("container-role ")
 
-    def test_boto3_takes_the_config_file_too(self, pod: Pod) -> None:
+    def test_boto3_can_use_the_config_file(self, pod: Pod) -> None:
         script = f"AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec $0 -c '{CALLER}' 1"
         ended = run_exec(pod, "--", "sh", "-c", script, sys.executable)
         assert ended.code == 0, ended.err

@@ -1,4 +1,4 @@
-"""`sts-broker exec` on a terminal: its keys, its end and its job control are the command's, each once."""
+"""The verb `exec` on a terminal: keys, hangup and job control reach the command, each once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.process.commands import LISTENER, heard, settled
+from tests.process.commands import LISTENER, read_signals, wait_for_signals
 from tests.support.program import children_of, command, eventually
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ ON_A_TERMINAL = (
 
 @pytest.fixture
 def signals(tmp_path: Path) -> Path:
-    """Return the file in which a LISTENER writes."""
+    """Return the file to which a LISTENER writes."""
     return tmp_path / "signals"
 
 
 class Terminal:
-    """A program on a pseudo terminal of its own, in a session that it leads."""
+    """A program on its own pseudo terminal, as the leader of its session."""
 
     def __init__(self, pod: Pod, *program: str) -> None:
         self.master, slave = pty.openpty()
@@ -58,7 +58,7 @@ class Terminal:
         os.close(slave)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the terminal."""
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
@@ -66,8 +66,8 @@ class Terminal:
 
 @contextmanager
 def terminal(pod: Pod, *program: str) -> Iterator[Terminal]:
-    """Run a program on a terminal, and end it with its children and theirs."""
-    pod.published.mkdir()  # what is killed leaves its directory there, and not in the machine's memory
+    """Run a program on a terminal. Kill it at the end, with its children and grandchildren."""
+    pod.published.mkdir()  # a killed broker leaves its directory here, not in /dev/shm
     ours = Terminal(pod, *program)
     try:
         yield ours
@@ -81,54 +81,54 @@ def terminal(pod: Pod, *program: str) -> Iterator[Terminal]:
 
 
 def test_keys_of_a_terminal_reach_the_command_once(pod: Pod, signals: Path) -> None:
-    """The kernel sends them to the whole group: the command has them before the broker could pass them on."""
+    """The kernel signals the whole process group, so the command receives the signal without the broker."""
     with terminal(pod, *command("exec", "--", sys.executable, "-c", LISTENER, str(signals))) as ours:
-        heard(signals)
-        for count in range(1, 6):  # the same signal again, too soon to be told apart, would be lost now and then
+        read_signals(signals)
+        for count in range(1, 6):  # a second signal is lost if the first is still pending
             os.write(ours.master, b"\x03")
-            settled(signals, count)
+            wait_for_signals(signals, count)
         os.write(ours.master, b"\x1c")
-        settled(signals, 6)
+        wait_for_signals(signals, 6)
         fcntl.ioctl(ours.master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 132, 0, 0))
-        assert settled(signals, 7) == [*["SIGINT"] * 5, "SIGQUIT", "SIGWINCH"]
+        assert wait_for_signals(signals, 7) == [*["SIGINT"] * 5, "SIGQUIT", "SIGWINCH"]
         os.kill(ours.process.pid, signal.SIGINT)
-        assert settled(signals, 8)[7:] == ["SIGINT of the broker"], "one that a process sends is passed on"
+        assert wait_for_signals(signals, 8)[7:] == ["SIGINT of the broker"], "a signal from a process is forwarded"
 
 
-def test_keys_of_a_terminal_are_passed_on_to_a_command_in_a_group_of_its_own(pod: Pod, signals: Path) -> None:
-    apart = f"import os; os.setpgid(0, 0)\n{LISTENER}"
-    with terminal(pod, *command("exec", "--", sys.executable, "-c", apart, str(signals))) as ours:
-        heard(signals)
+def test_keys_of_a_terminal_are_forwarded_to_a_command_in_its_own_process_group(pod: Pod, signals: Path) -> None:
+    own_group = f"import os; os.setpgid(0, 0)\n{LISTENER}"
+    with terminal(pod, *command("exec", "--", sys.executable, "-c", own_group, str(signals))) as ours:
+        read_signals(signals)
         os.write(ours.master, b"\x03")
-        assert settled(signals, 1) == ["SIGINT of the broker"]
+        assert wait_for_signals(signals, 1) == ["SIGINT of the broker"]
 
 
-def test_terminal_that_hangs_up_is_told_to_the_command_once(pod: Pod, signals: Path) -> None:
-    """The kernel tells the leader of the session alone."""
+def test_hangup_of_the_terminal_is_forwarded_to_the_command_once(pod: Pod, signals: Path) -> None:
+    """The kernel signals only the leader of the session."""
     with terminal(pod, *command("exec", "--", sys.executable, "-c", LISTENER, str(signals))) as ours:
-        heard(signals)
+        read_signals(signals)
         ours.close()
-        assert settled(signals, 1) == ["SIGHUP of the broker"]
+        assert wait_for_signals(signals, 1) == ["SIGHUP of the broker"]
 
 
 def test_job_control_stops_and_continues_broker_and_command(pod: Pod, signals: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("no bash on this machine: job control is not tested")
+        pytest.skip("this machine has no bash: job control is not tested")
     with terminal(pod, bash, "--norc", "--noprofile", "-i") as ours:
         job = shlex.join(command("exec", "--", sys.executable, "-c", LISTENER, str(signals)))
         os.write(ours.master, f"{job}\n".encode())
-        heard(signals)
+        read_signals(signals)
         (broker,) = children_of(ours.process.pid)
         both = [broker, *children_of(broker)]
         os.write(ours.master, b"\x1a")
-        eventually(lambda: {state(pid) for pid in both} == {"T"}, what="both stopped")
+        eventually(lambda: {read_state(pid) for pid in both} == {"T"}, what="both processes to stop")
         os.write(ours.master, b"fg\n")
-        eventually(lambda: "T" not in {state(pid) for pid in both}, what="both going on")
+        eventually(lambda: "T" not in {read_state(pid) for pid in both}, what="both processes to continue")
         os.write(ours.master, b"\x03")
-        assert settled(signals, 1) == ["SIGINT"]
+        assert wait_for_signals(signals, 1) == ["SIGINT"]
 
 
-def state(pid: int) -> str:
-    """Return a process's state: T for stopped."""
+def read_state(pid: int) -> str:
+    """Return the state of a process, T for stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -1,4 +1,4 @@
-"""`sts-broker once` and the starts that fail: exit codes, and what is said."""
+"""The verb `once`, and failing starts: exit codes and messages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_once_publishes_a_generation_and_ends_with_0(pod: Pod) -> None:
     assert len(pod.sts.calls) == 1
 
 
-def test_once_tries_again_what_passes_by_itself(pod: Pod) -> None:
+def test_once_retries_transient_faults(pod: Pod) -> None:
     pod.sts.script(faults.THROTTLING, faults.INTERNAL_FAILURE)
     ended = pod.run("once")
     assert ended.code == 0
@@ -50,7 +50,7 @@ def test_once_tries_again_what_passes_by_itself(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("verb", ["once", "run"])
-def test_configuration_faults_are_all_listed_by_name_with_exit_2(pod: Pod, verb: str) -> None:
+def test_all_configuration_faults_are_listed_by_name_with_exit_code_2(pod: Pod, verb: str) -> None:
     ended = pod.run(verb, **FAULTY)
     assert (ended.code, ended.out) == (2, "")
     (line,) = ended.lines
@@ -74,7 +74,7 @@ def test_port_in_use_ends_run_with_2_and_names_the_setting(pod: Pod) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = pod.run("run", BROKER_HEALTH_ADDRESS=address)
     assert ended.code == 2
-    assert f"BROKER_HEALTH_ADDRESS: cannot listen on {address}: Address already in use" in ended.err
+    assert f"health.address (BROKER_HEALTH_ADDRESS): cannot listen on {address}: Address already in use." in ended.err
 
 
 def test_absent_token_ends_once_with_3_at_the_timeout(pod: Pod) -> None:
@@ -86,7 +86,7 @@ def test_absent_token_ends_once_with_3_at_the_timeout(pod: Pod) -> None:
     assert pod.exchanges() == []
 
 
-def test_token_that_comes_within_the_timeout_is_used(pod: Pod) -> None:
+def test_token_that_appears_within_the_timeout_is_used(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.EMPTY)
     program = pod.start("once", "--timeout", "30")
     program.wait_for("token_unfit")
@@ -114,13 +114,13 @@ def test_hanging_sts_ends_once_with_4_at_the_timeout(pod: Pod) -> None:
 
 
 def test_publish_directory_that_is_a_file_ends_once_with_5(pod: Pod) -> None:
-    pod.published.write_text("in the way")
+    pod.published.write_text("a file")
     ended = pod.run("once", "--timeout", "4")
     assert ended.code == 5
     assert ended.lines[-1]["reason"] == "publish_failed"
     assert f"Cannot publish in {pod.published}: Not a directory." in ended.lines[-1]["message"]
-    assert "Set BROKER_PUBLISH_DIRECTORY to a directory." in ended.lines[-1]["message"]
-    assert len(pod.sts.calls) == 1, "a sink that fails costs no further exchange"
+    assert "Set publish.directory (BROKER_PUBLISH_DIRECTORY) to a directory." in ended.lines[-1]["message"]
+    assert len(pod.sts.calls) == 1, "a failing sink causes no further exchange"
 
 
 def test_read_only_publish_directory_ends_once_with_5_at_once(pod: Pod) -> None:
@@ -131,18 +131,18 @@ def test_read_only_publish_directory_ends_once_with_5_at_once(pod: Pod) -> None:
         wrapper = ("unshare", "--mount", "sh", "-c", READ_ONLY, str(pod.published))
         probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
         if probe.returncode != 0:
-            pytest.skip(f"root without the right to mount: no read-only volume here ({probe.stderr.strip()})")
+            pytest.skip(f"root without permission to mount: no read-only volume here ({probe.stderr.strip()})")
         expected = "Read-only file system. Mount the volume without readOnly"
     else:
         pod.published.chmod(0o500)
-    ended = pod.run("once", "--timeout", "300", wrapper=wrapper)  # far longer than the test has: it ends at once
+    ended = pod.run("once", "--timeout", "300", wrapper=wrapper)  # it ends long before that
     assert ended.code == 5
     assert expected in ended.lines[-1]["message"]
     assert len(pod.sts.calls) == 1
 
 
 def test_once_with_one_required_profile_denied_publishes_the_other_and_ends_with_4(pod: Pod) -> None:
-    """However much later the good one's answer comes."""
+    """Even if the response for the good profile arrives much later."""
     pod.sts.always(faults.Latency(seconds=1), role_arn=pod.role_arn)
     pod.box.create_role("process-untrusting", subjects=["system:serviceaccount:demo:other"])
     file = pod.root / "broker.yaml"
@@ -158,7 +158,7 @@ def test_once_with_one_required_profile_denied_publishes_the_other_and_ends_with
     assert not (pod.published / "bad.json").exists()
 
 
-def test_once_with_no_profile_required_publishes_them_all(pod: Pod) -> None:
+def test_once_without_required_profiles_publishes_all(pod: Pod) -> None:
     file = pod.root / "broker.yaml"
     file.write_text(f"required: false\nprofiles:\n  - {{name: only, role_arn: '{pod.role_arn}'}}\n")
     ended = pod.run("once", AWS_ROLE_ARN="", BROKER_CONFIG=str(file))
@@ -166,7 +166,7 @@ def test_once_with_no_profile_required_publishes_them_all(pod: Pod) -> None:
     assert (pod.published / "only.json").exists()
 
 
-def test_sigterm_ends_once_soon_and_not_as_a_success(pod: Pod) -> None:
+def test_sigterm_ends_once_promptly_with_exit_code_4(pod: Pod) -> None:
     pod.sts.always(faults.Hang())
     program = pod.start("once", "--timeout", "60")
     pod.sts.wait_for_calls(1)

@@ -1,4 +1,4 @@
-"""Several profiles from a YAML file: each on its own, whatever befalls the others."""
+"""Several profiles from a YAML file: the faults of one do not affect the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 
 
 def start(pod: Pod, *, bad_is_required: bool) -> Program:
-    """Start a broker for the profiles default, bad and audit; returns it with the role of `bad` in `pod.root`."""
+    """Start a broker with the profiles default, bad and audit. The role of `bad` does not trust the pod."""
     bad = pod.box.create_role("process-bad", subjects=["system:serviceaccount:demo:other"])
     audit = pod.box.create_role("process-audit")
     file = pod.root / "broker.yaml"
@@ -41,7 +41,7 @@ profiles:
     return pod.start(BROKER_CONFIG=str(file), AWS_ROLE_ARN="", AWS_REGION="")
 
 
-def test_denied_profile_delays_no_other_and_holds_back_readiness_when_required(pod: Pod) -> None:
+def test_denied_profile_delays_no_other_and_prevents_readiness_if_required(pod: Pod) -> None:
     program = start(pod, bad_is_required=True)
     program.wait_for("refreshed", profile="default")
     program.wait_for("refreshed", profile="audit")
@@ -55,7 +55,7 @@ def test_denied_profile_delays_no_other_and_holds_back_readiness_when_required(p
     assert program.status("audit")["assumed_role_arn"].endswith("/process-audit/from-yaml")
 
 
-def test_profile_that_is_not_required_does_not_hold_back_readiness(pod: Pod) -> None:
+def test_denied_profile_that_is_not_required_does_not_prevent_readiness(pod: Pod) -> None:
     program = start(pod, bad_is_required=False)
     program.wait_for("refreshed", profile="audit")
     program.wait_for("refreshed", profile="default")
@@ -64,7 +64,7 @@ def test_profile_that_is_not_required_does_not_hold_back_readiness(pod: Pod) -> 
     assert 'sts_broker_fault{profile="bad",reason="role_denied"} 1.0' in program.get("/metrics").body
 
 
-def test_profile_whose_exchange_hangs_delays_no_other(pod: Pod) -> None:
+def test_hanging_profile_delays_no_other(pod: Pod) -> None:
     bad = "arn:aws:iam::123456789012:role/process-bad"
     pod.sts.always(faults.Hang(), role_arn=bad)
     program = start(pod, bad_is_required=True)
@@ -75,7 +75,7 @@ def test_profile_whose_exchange_hangs_delays_no_other(pod: Pod) -> None:
     assert [call.outcome for call in pod.sts.calls if call.role_arn == bad] == ["Hang"]
 
 
-def test_profile_whose_trust_is_mended_joins_the_others(pod: Pod) -> None:
+def test_profile_recovers_when_its_trust_policy_is_fixed(pod: Pod) -> None:
     program = start(pod, bad_is_required=True)
     program.wait_for("exchange_failed", profile="bad")
     program.wait_for("refreshed", profile="default")
@@ -94,7 +94,7 @@ def test_profile_whose_trust_is_mended_joins_the_others(pod: Pod) -> None:
         assert parser[name]["aws_access_key_id"] == document["AccessKeyId"]
 
 
-def test_restart_keeps_the_sections_of_profiles_that_cannot_be_had_now(pod: Pod) -> None:
+def test_restart_keeps_the_sections_of_profiles_that_cannot_be_refreshed(pod: Pod) -> None:
     first = start(pod, bad_is_required=False)
     first.wait_for("refreshed", profile="default")
     first.wait_for("refreshed", profile="audit")

@@ -1,4 +1,4 @@
-"""`sts-broker run` warns of what in its own container hides it from SDKs: the app's container probably has it too."""
+"""The verb `run` warns about rival credential sources in its container, because the app's may have them too."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-SEEN = "In this container, and so probably in the app's, where it hides the broker from SDKs: "
+WARNING = "The broker's container has another source of AWS credentials. "
 
 
 def warnings(program: Program) -> list[str]:
-    """Return the names that it warned of."""
-    return [line["name"] for line in program.lines("warning") if line["message"].startswith(SEEN)]
+    """Return the credential sources in the warnings, in order."""
+    return [line["credential_source"] for line in program.lines("warning") if line["message"].startswith(WARNING)]
 
 
-def test_each_is_one_line_and_the_broker_works_all_the_same(pod: Pod) -> None:
-    home = pod.root / "home-of-old"
+def test_each_rival_source_is_one_warning_and_the_broker_works(pod: Pod) -> None:
+    home = pod.root / "old-home"
     (home / ".aws").mkdir(parents=True)
     (home / ".aws" / "credentials").write_text("[default]\naws_access_key_id = AKIDOFOLD\n")
     program = pod.start_and_publish(
@@ -44,19 +44,19 @@ def test_each_is_one_line_and_the_broker_works_all_the_same(pod: Pod) -> None:
     assert "of-old" not in program.output().replace(str(home), "")
 
 
-def test_webhooks_token_is_told_of_with_the_annotation_that_spares_the_app(pod: Pod) -> None:
+def test_token_of_the_eks_webhook_is_a_warning_with_the_annotation_to_set(pod: Pod) -> None:
     path = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"
     program = pod.start(AWS_WEB_IDENTITY_TOKEN_FILE=path)
-    line = program.wait_for("warning", name="AWS_WEB_IDENTITY_TOKEN_FILE")
+    line = program.wait_for("warning", credential_source="AWS_WEB_IDENTITY_TOKEN_FILE")
     assert "eks.amazonaws.com/skip-containers" in line["message"]
     assert program.get("/livez").status == 200
 
 
-def test_pod_as_it_should_be_is_not_warned_of(pod: Pod) -> None:
+def test_pod_without_rival_sources_has_no_warning(pod: Pod) -> None:
     assert warnings(pod.start_and_publish()) == []
 
 
-def test_own_endpoint_in_an_environment_that_all_containers_share_is_not_warned_of(pod: Pod) -> None:
+def test_endpoint_of_the_broker_in_a_shared_environment_has_no_warning(pod: Pod) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     uri = f"http://{address}/v1/credentials"

@@ -1,4 +1,4 @@
-"""`sts-broker run` as a user starts it: first credentials, probes, rotation, refresh on demand, crash and restart."""
+"""The verb `run`: first credentials, probes, token rotation, SIGHUP, crash and restart."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 
-def mode_of(path: Path) -> str:
+def read_mode(path: Path) -> str:
     return f"{stat.S_IMODE(path.stat().st_mode):04o}"
 
 
-def test_started_broker_publishes_credentials_and_says_so(pod: Pod) -> None:
+def test_started_broker_publishes_credentials_and_logs_it(pod: Pod) -> None:
     program = pod.start_and_publish()
     assert [line["event"] for line in program.lines()] == [
         "starting",
@@ -43,9 +43,9 @@ def test_started_broker_publishes_credentials_and_says_so(pod: Pod) -> None:
     (call,) = pod.sts.calls
     refreshed = program.wait_for("refreshed")
     assert document["Version"] == 1
-    assert document["Expiration"] == refreshed["expiry"]
+    assert document["Expiration"] == refreshed["expires_at"]
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["Expiration"])
-    assert refreshed["token"] == call.token_fingerprint == fingerprint(pod.tokens[0])
+    assert refreshed["token_fingerprint"] == call.token_fingerprint == fingerprint(pod.tokens[0])
     assert refreshed["request_id"] == call.request_id
     assert f"credential_process = cat {pod.published}/default.json\n" in pod.contents()["config"].decode()
 
@@ -53,15 +53,15 @@ def test_started_broker_publishes_credentials_and_says_so(pod: Pod) -> None:
 @pytest.mark.parametrize(
     ("umask", "setting", "mode"), [(0o000, "", "0640"), (0o077, "0444", "0444"), (0o000, "0600", "0600")]
 )
-def test_modes_are_the_configured_ones_whatever_the_umask(pod: Pod, umask: int, setting: str, mode: str) -> None:
+def test_modes_are_the_configured_ones_with_every_umask(pod: Pod, umask: int, setting: str, mode: str) -> None:
     program = pod.start_and_publish(umask=umask, BROKER_PUBLISH_MODE=setting)
-    assert {file.name: mode_of(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
+    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
     program.refresh()
     program.wait_for("refreshed", count=2)
-    assert {file.name: mode_of(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
+    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
 
 
-def test_readyz_says_no_and_why_until_the_first_credentials(pod: Pod) -> None:
+def test_readyz_is_503_with_the_reason_until_the_first_credentials(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.ABSENT)
     program = pod.start()
     program.wait_for("token_unfit")
@@ -82,13 +82,15 @@ def test_rotated_token_is_used_for_the_next_exchange(
     program = pod.start_and_publish()
     pod.volume.rotate()
     eventually(lambda: fingerprint(pod.tokens[1]) in pod.exchanges(), what="an exchange of the rotated token")
-    program.wait_for("refreshed", token=fingerprint(pod.tokens[1]))
+    program.wait_for("refreshed", token_fingerprint=fingerprint(pod.tokens[1]))
     sent = pod.exchanges()
-    assert sent == sorted(sent, key=[fingerprint(token) for token in pod.tokens].index), "never the old one again"
+    assert sent == sorted(sent, key=[fingerprint(token) for token in pod.tokens].index), (
+        "the old token is not sent again"
+    )
     assert all(line["reason"] == "refresh_due" for line in program.lines("refreshed")[1:])
 
 
-def test_sighup_refreshes_at_once_though_nothing_is_due(pod: Pod) -> None:
+def test_sighup_refreshes_immediately_before_a_refresh_is_due(pod: Pod) -> None:
     program = pod.start_and_publish(BROKER_MINIMUM_INTERVAL_SECONDS="3600")
     before = pod.contents()
     program.refresh()
@@ -97,7 +99,7 @@ def test_sighup_refreshes_at_once_though_nothing_is_due(pod: Pod) -> None:
     assert len(pod.sts.calls) == 2
 
 
-def test_sighup_refreshes_at_once_even_in_a_long_backoff(pod: Pod) -> None:
+def test_sighup_refreshes_immediately_during_a_long_backoff(pod: Pod) -> None:
     pod.sts.always(faults.ACCESS_DENIED)
     program = pod.start()
     failed = program.wait_for("exchange_failed")
@@ -109,7 +111,7 @@ def test_sighup_refreshes_at_once_even_in_a_long_backoff(pod: Pod) -> None:
     assert [call.outcome for call in pod.sts.calls] == ["AccessDenied", "Success"]
 
 
-def test_health_listener_answers_at_once_while_sts_hangs(pod: Pod) -> None:
+def test_health_listener_responds_immediately_while_sts_hangs(pod: Pod) -> None:
     pod.sts.always(faults.Hang())
     program = pod.start()
     pod.sts.wait_for_calls(1)
@@ -120,7 +122,7 @@ def test_health_listener_answers_at_once_while_sts_hangs(pod: Pod) -> None:
     assert len(pod.sts.calls) == 1
 
 
-def test_metrics_and_status_tell_what_was_published(pod: Pod) -> None:
+def test_metrics_and_status_describe_the_published_credentials(pod: Pod) -> None:
     program = pod.start_and_publish()
     metrics = program.get("/metrics").body
     for line in (
@@ -132,8 +134,9 @@ def test_metrics_and_status_tell_what_was_published(pod: Pod) -> None:
     status = program.status()
     document = json.loads(pod.contents()["default.json"])
     assert status["expires_at"] == document["Expiration"]
-    assert status["token"]["fingerprint"] == fingerprint(pod.tokens[0])
-    assert (status["ready"], status["fault"], status["published_generation"]) == (True, None, 1)
+    assert status["token_fingerprint"] == fingerprint(pod.tokens[0])
+    assert (status["ready"], status["published_generation"]) == (True, 1)
+    assert "fault" not in status
 
 
 def test_killed_broker_leaves_its_files_and_its_successor_replaces_them(pod: Pod) -> None:
@@ -141,7 +144,7 @@ def test_killed_broker_leaves_its_files_and_its_successor_replaces_them(pod: Pod
     first.signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
     left = pod.contents()
-    del left["endpoint-token"]  # every start has its own
+    del left["endpoint-token"]  # each start has a new one
     pod.sts.always(faults.SERVICE_UNAVAILABLE)
     second = pod.start()
     second.wait_for("exchange_failed")
@@ -154,13 +157,13 @@ def test_killed_broker_leaves_its_files_and_its_successor_replaces_them(pod: Pod
     }
 
 
-def test_broker_killed_while_publishing_leaves_whole_files_and_no_rubbish_after_the_next_start(pod: Pod) -> None:
+def test_broker_killed_while_publishing_leaves_complete_files_and_the_next_start_cleans_up(pod: Pod) -> None:
     for _ in range(3):
         program = pod.start_and_publish()
         for count in range(2, 6):
             program.refresh()
             pod.sts.wait_for_calls(count)
-        program.kill()  # somewhere between an answer of STS and the last rename
+        program.kill()  # between a response of STS and the last rename
         pod.sts.clear_calls()
         document = json.loads(pod.contents()["default.json"])
         assert all(document.values())
@@ -170,7 +173,7 @@ def test_broker_killed_while_publishing_leaves_whole_files_and_no_rubbish_after_
     assert sorted(pod.contents()) == sorted(RUN_FILES)
 
 
-def test_broker_keeps_its_threads_and_descriptors_to_a_few(pod: Pod) -> None:
+def test_refreshes_leak_no_threads_or_descriptors(pod: Pod) -> None:
     program = pod.start_and_publish()
     counts: Counter[str] = Counter()
     for number in range(2, 12):

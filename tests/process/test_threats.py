@@ -1,4 +1,4 @@
-"""What docs/operations.md claims of thieves, and the commands that it gives to who is paged."""
+"""The threat model of docs/operations.md, and the commands that the page gives to the on-call engineer."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ ONLY_S3 = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": 
 
 @pytest.fixture
 def partner(pod: Pod) -> str:
-    """Let the pod into a role that may chain to another, which leaves that to the account."""
+    """Give the pod a role that may assume another role, whose trust policy allows the whole account."""
     arn = pod.box.create_role("threatened-partner", trust_policy=pod.box.chain_trust("123456789012"))
     pod.role_arn = pod.box.create_role(ROLE, may_assume=[arn])
     return arn
 
 
 @pytest.fixture
-def thief(pod: Pod) -> Iterator[Exchanger]:
-    """Somebody who has a token, and an SDK."""
+def attacker(pod: Pod) -> Iterator[Exchanger]:
+    """Return an SDK client, with which an attacker uses a stolen token."""
     client = unsigned_client(pod.box)
     yield Exchanger(pod.box, client)
     client.close()
 
 
 def published_keys(pod: Pod) -> dict[str, str]:
-    """Return what the app reads, as an SDK takes it."""
+    """Return the published credentials as arguments of an SDK client."""
     document = json.loads((pod.published / "default.json").read_bytes())
     return {
         "aws_access_key_id": document["AccessKeyId"],
@@ -54,7 +54,7 @@ def published_keys(pod: Pod) -> dict[str, str]:
     }
 
 
-def may_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
+def can_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
     try:
         assume(pod.box, keys, role_arn)
     except botocore.exceptions.ClientError as error:
@@ -64,31 +64,31 @@ def may_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
     return True
 
 
-def test_session_policy_bounds_what_readers_get_and_not_who_has_the_token(
-    pod: Pod, partner: str, thief: Exchanger
+def test_session_policy_limits_readers_but_not_holders_of_the_token(
+    pod: Pod, partner: str, attacker: Exchanger
 ) -> None:
     pod.start_and_publish(BROKER_SESSION_POLICY=json.dumps(ONLY_S3))
-    assert not may_chain(pod, published_keys(pod), partner)
-    stolen = thief.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
-    assert may_chain(pod, stolen, partner)
+    assert not can_chain(pod, published_keys(pod), partner)
+    stolen = attacker.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
+    assert can_chain(pod, stolen, partner)
 
 
-def test_reader_of_a_source_goes_down_the_chain_without_its_session_policy(pod: Pod, partner: str) -> None:
+def test_reader_of_a_source_assumes_the_chained_role_without_its_session_policy(pod: Pod, partner: str) -> None:
     pod.start_and_publish()
-    assert may_chain(pod, published_keys(pod), partner)
+    assert can_chain(pod, published_keys(pod), partner)
 
 
-def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, thief: Exchanger) -> None:
-    """The broker has ended, the volume is gone; STS does not ask the cluster."""
+def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, attacker: Exchanger) -> None:
+    """The broker has ended and its volume is deleted, but STS does not ask the cluster."""
     del partner
     program = pod.start_and_publish()
     program.kill()
     shutil.rmtree(pod.root / "volume")
-    assert thief.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
+    assert attacker.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
 
 
-def test_line_that_asks_for_a_refresh_is_a_program_of_the_image_and_does_so(pod: Pod) -> None:
-    """The process is another number than 1 here; nothing else of the line is changed."""
+def test_command_of_the_page_requests_a_refresh(pod: Pod) -> None:
+    """Only the process number differs from the page: the broker is not process 1 in this test."""
     program = pod.start_and_publish()
     (code,) = re.findall(r"kubectl exec POD -c sts-broker -- python3 -c '([^']+)'", PAGE)
     assert "os.kill(1, 1)" in code
@@ -98,7 +98,7 @@ def test_line_that_asks_for_a_refresh_is_a_program_of_the_image_and_does_so(pod:
     program.wait_for("refreshed", count=2)
 
 
-def test_pages_of_the_first_look_are_there(pod: Pod) -> None:
+def test_status_pages_of_the_triage_exist(pod: Pod) -> None:
     program = pod.start_and_publish()
     pages = re.findall(r"curl -s localhost:9910(/\w+)", PAGE)
     assert pages == ["/readyz", "/status"]

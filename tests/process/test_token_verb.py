@@ -1,4 +1,4 @@
-"""`sts-broker token`: what it shows, its exit code, and what it never shows."""
+"""`sts-broker token`: its output, its exit code, and that no part of the token is in the output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 
 
 def show(pod: Pod, *arguments: str, token: str = "", stdin: str = "", **changes: str) -> Ended:
-    """Run the verb, on another token if one is given; whatever it says, no part of a token may be in it."""
+    """Run the verb, with another token if one is given. The fixture checks that no output has a part of a token."""
     given = token or stdin
     if given.startswith("eyJ"):
         pod.tokens.append(given.strip())
@@ -39,7 +39,7 @@ def test_good_token_is_shown_to_people(pod: Pod) -> None:
     assert shown["subject"] == "system:serviceaccount:demo:app"
     assert shown["audience"] == "sts.amazonaws.com"
     assert shown["session"] == "demo.app-7d9c5b6f8-x2x7k"
-    assert shown["verdict"] == "fit to be sent"
+    assert shown["verdict"] == "can be sent to STS"
 
 
 def test_good_token_is_shown_to_programs(pod: Pod) -> None:
@@ -53,12 +53,12 @@ def test_good_token_is_shown_to_programs(pod: Pod) -> None:
     assert 2780 < document["rotation_in_seconds"] <= 2880
 
 
-def test_needs_no_settings_but_the_file(pod: Pod) -> None:
+def test_no_settings_are_needed_with_a_file(pod: Pod) -> None:
     ended = show(pod, str(pod.volume.path), AWS_ROLE_ARN="", AWS_REGION="", AWS_WEB_IDENTITY_TOKEN_FILE="")
     assert ended.code == 0
 
 
-def test_token_on_standard_input_is_taken(pod: Pod) -> None:
+def test_token_is_read_from_standard_input(pod: Pod) -> None:
     token = pod.box.issuer.mint(pod="from-a-pipe")
     ended = show(pod, "--json", "-", stdin=token + "\n")
     assert ended.code == 0
@@ -76,7 +76,16 @@ def test_expired_token_ends_with_3(pod: Pod, *, as_json: bool) -> None:
         assert "[token_expired]" in ended.out
 
 
-def test_audience_that_is_not_the_expected_one_ends_with_3_and_says_what_to_change(pod: Pod) -> None:
+def test_token_that_is_not_yet_valid_ends_with_3(pod: Pod) -> None:
+    token = pod.box.issuer.mint(not_before=datetime.now(UTC) + timedelta(minutes=30))
+    ended = show(pod, "--json", token=token)
+    assert ended.code == 3
+    fault = json.loads(ended.out)["fault"]
+    assert "is not valid before" in fault["message"]
+    assert "Check this node's clock" in fault["remedy"]
+
+
+def test_wrong_audience_ends_with_3_and_names_what_to_change(pod: Pod) -> None:
     ended = show(pod, "--json", "--audience", "vault")
     fault = json.loads(ended.out)["fault"]
     assert ended.code == 3

@@ -1,4 +1,4 @@
-"""A token that is not fit is never sent, is told about in one line, and the broker recovers when it is mended."""
+"""Unusable tokens are never sent and are logged once. The broker recovers with a usable token."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.process
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the one log line has to say: reason, what was found, what was expected, what to change."""
+class Expected:
+    """Parts of the log line: reason, what was found, what was expected, what to change."""
 
     reason: str
     found: str
@@ -26,22 +26,24 @@ class Told:
     change: str
 
 
-MALFORMED = Told("token_malformed", "no JWT", "three base64url parts", "Point AWS_WEB_IDENTITY_TOKEN_FILE at")
-EXPECTED: dict[Misbehaviour, Told | None] = {
-    Misbehaviour.ABSENT: Told(
+MALFORMED = Expected(
+    "token_malformed", "not a JWT", "three base64url parts", "(AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token"
+)
+EXPECTED: dict[Misbehaviour, Expected | None] = {
+    Misbehaviour.ABSENT: Expected(
         "token_unavailable", "No such file or directory", "expected a readable file", "AWS_WEB_IDENTITY_TOKEN_FILE"
     ),
-    Misbehaviour.EMPTY: Told("token_unavailable", "is empty", "expected a JWT", "kubelet writes it"),
+    Misbehaviour.EMPTY: Expected("token_unavailable", "is empty", "expected a JWT", "kubelet writes it"),
     Misbehaviour.TRUNCATED: MALFORMED,
     Misbehaviour.GARBLED: MALFORMED,
-    Misbehaviour.WRONG_AUDIENCE: Told(
+    Misbehaviour.WRONG_AUDIENCE: Expected(
         "token_audience_mismatch",
         "has audience https://kubernetes.default.svc",
         "expected sts.amazonaws.com",
         "Set audience: sts.amazonaws.com in the projected serviceAccountToken source",
     ),
-    Misbehaviour.FUTURE_NBF: None,  # sent: only STS's clock can tell
-    Misbehaviour.STUCK: None,  # the old token stays, and is good for as long as it lives
+    Misbehaviour.FUTURE_NBF: None,  # sent: the clock of STS decides
+    Misbehaviour.STUCK: None,  # the old token stays valid until its expiry
 }
 
 
@@ -49,17 +51,17 @@ def test_every_misbehaviour_of_the_kubelet_has_an_expectation() -> None:
     assert EXPECTED.keys() == set(Misbehaviour)
 
 
-@pytest.mark.parametrize("mode", [mode for mode, told in EXPECTED.items() if told])
-def test_unfit_token_is_told_once_and_never_sent_and_healing_recovers(pod: Pod, mode: Misbehaviour) -> None:
-    told = EXPECTED[mode]
-    assert told is not None
+@pytest.mark.parametrize("mode", [mode for mode, expected in EXPECTED.items() if expected])
+def test_unfit_token_is_logged_once_and_never_sent_until_a_fit_one_replaces_it(pod: Pod, mode: Misbehaviour) -> None:
+    expected = EXPECTED[mode]
+    assert expected is not None
     pod.misbehave(mode)
     program = pod.start()
     line = program.wait_for("token_unfit")
-    assert line["reason"] == told.reason
-    for words in (str(pod.volume.path), told.found, told.expected, told.change):
+    assert line["reason"] == expected.reason
+    for words in (str(pod.volume.path), expected.found, expected.expected, expected.change):
         assert words in line["message"]
-    program.refresh()  # looks again, and finds the same
+    program.refresh()  # reads the token again, with the same result
     program.wait_for("refresh_requested")
     assert program.get("/readyz").status == 503
     assert pod.exchanges() == []
@@ -70,7 +72,7 @@ def test_unfit_token_is_told_once_and_never_sent_and_healing_recovers(pod: Pod, 
     assert program.get("/readyz").status == 200
 
 
-def test_expired_token_is_told_once_and_never_sent(pod: Pod) -> None:
+def test_expired_token_is_logged_once_and_never_sent(pod: Pod) -> None:
     file = pod.root / "token"
     token = pod.box.issuer.mint(issued_at=datetime.now(UTC) - timedelta(hours=2))
     pod.tokens.append(token)
@@ -86,21 +88,21 @@ def test_expired_token_is_told_once_and_never_sent(pod: Pod) -> None:
     assert pod.exchanges() == []
 
 
-def test_token_that_goes_bad_later_leaves_what_is_published(pod: Pod) -> None:
+def test_token_that_becomes_unfit_does_not_change_published_credentials(pod: Pod) -> None:
     program = pod.start_and_publish()
     before = pod.contents()
     for mode in (Misbehaviour.ABSENT, Misbehaviour.GARBLED, Misbehaviour.WRONG_AUDIENCE):
         pod.misbehave(mode)
         program.refresh()
-        told = EXPECTED[mode]
-        assert told is not None
-        program.wait_for("token_unfit", reason=told.reason)
+        expected = EXPECTED[mode]
+        assert expected is not None
+        program.wait_for("token_unfit", reason=expected.reason)
     assert pod.contents() == before
     assert program.get("/readyz").status == 200
     assert len(pod.exchanges()) == 1
 
 
-def test_token_that_sts_finds_not_valid_yet_is_rejected_and_healing_recovers(pod: Pod) -> None:
+def test_token_that_is_not_valid_yet_is_rejected_until_a_valid_one_replaces_it(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.FUTURE_NBF)
     program = pod.start()
     line = program.wait_for("exchange_failed")
@@ -110,7 +112,7 @@ def test_token_that_sts_finds_not_valid_yet_is_rejected_and_healing_recovers(pod
     program.wait_for("refreshed", within=10)
 
 
-def test_token_that_is_stuck_is_used_while_it_lives(pod: Pod) -> None:
+def test_token_that_is_not_rotated_is_used_until_its_expiry(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.STUCK)
     program = pod.start_and_publish()
     program.refresh()
@@ -118,7 +120,7 @@ def test_token_that_is_stuck_is_used_while_it_lives(pod: Pod) -> None:
     assert len(set(pod.exchanges())) == 1
 
 
-def test_absent_token_that_appears_is_found_without_being_asked(pod: Pod) -> None:
+def test_token_that_appears_later_is_found_without_a_request(pod: Pod) -> None:
     pod.misbehave(Misbehaviour.ABSENT)
     program = pod.start()
     program.wait_for("token_unfit")

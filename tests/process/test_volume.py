@@ -1,4 +1,4 @@
-"""The volume fails: a full disk, a directory that goes away. Credentials in hand are published when it is back."""
+"""Volume failures: a full disk, a deleted directory. The broker publishes its credentials once it can."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ TINY = 'mount -t tmpfs -o size=64k,mode=0755 tmpfs "$0" && exec "$@"'
 
 
 def tiny_volume(pod: Pod) -> tuple[str, ...]:
-    """Return the command that gives a program a volume of 64 KiB to publish on, which nobody else sees; or skip."""
+    """Return a command that gives a program a private volume of 64 KiB. Skip the test if it cannot mount."""
     if os.geteuid() != 0:
-        pytest.skip("not root: no tiny tmpfs can be mounted, the full disk is not tested")
+        pytest.skip("only root can mount a small tmpfs: the full disk is not tested")
     pod.published.mkdir()
     wrapper = ("unshare", "--mount", "sh", "-c", TINY, str(pod.published))
     try:
         probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip("no unshare(1) on this machine: the full disk is not tested")
+        pytest.skip("this machine has no unshare(1): the full disk is not tested")
     if probe.returncode != 0:
-        pytest.skip(f"root without the right to mount: the full disk is not tested ({probe.stderr.strip()})")
+        pytest.skip(f"root without permission to mount: the full disk is not tested ({probe.stderr.strip()})")
     return wrapper
 
 
 def fill(file: Path) -> None:
-    """Write until there is no room."""
+    """Write until the volume is full."""
     with file.open("wb", buffering=0) as stream:
         try:
             while True:
@@ -45,10 +45,10 @@ def fill(file: Path) -> None:
             return
 
 
-def test_full_disk_keeps_the_old_files_and_publishes_without_another_exchange_when_there_is_room(pod: Pod) -> None:
+def test_full_disk_keeps_the_old_files_and_needs_no_further_exchange_once_there_is_space(pod: Pod) -> None:
     program = pod.start(wrapper=tiny_volume(pod))
     program.wait_for("refreshed")
-    volume = Path(f"/proc/{program.pid}/root{pod.published}")  # as the broker sees it
+    volume = Path(f"/proc/{program.pid}/root{pod.published}")  # in the mount namespace of the broker
     before = {name: (volume / name).read_bytes() for name in RUN_FILES}
     filler = volume / "filler"
     fill(filler)
@@ -61,25 +61,25 @@ def test_full_disk_keeps_the_old_files_and_publishes_without_another_exchange_wh
     assert program.status()["published_generation"] == 1
     filler.unlink()
     program.wait_for("refreshed", count=2)
-    assert len(pod.sts.calls) == 2, "the refresh that was asked for, and no more"
+    assert len(pod.sts.calls) == 2, "only the requested refresh"
     assert (volume / "default.json").read_bytes() != before["default.json"]
     assert sorted(file.name for file in volume.iterdir()) == sorted(RUN_FILES)
-    assert program.status()["fault"] is None
+    assert "fault" not in program.status()
 
 
-def test_publish_directory_that_was_removed_is_made_again_with_every_file(pod: Pod) -> None:
+def test_deleted_publish_directory_is_created_again_with_every_file(pod: Pod) -> None:
     program = pod.start_and_publish(BROKER_PUBLISH_ENV="true")
     expected = sorted(pod.contents())
     shutil.rmtree(pod.published)
     program.refresh()
-    program.wait_for("refreshed", count=3)  # what was there, as it was missed; then what was asked for
+    program.wait_for("refreshed", count=3)  # the missing files, then the requested refresh
     assert sorted(pod.contents()) == expected
 
 
-def test_publish_directory_that_cannot_be_made_for_a_while_is_published_to_when_it_can(pod: Pod) -> None:
+def test_publish_directory_that_cannot_be_created_is_used_once_it_can(pod: Pod) -> None:
     program = pod.start_and_publish()
     shutil.rmtree(pod.published)
-    pod.published.write_text("in the way")
+    pod.published.write_text("a file")
     program.refresh()
     failed = program.wait_for("publish_failed")
     assert "Not a directory" in failed["message"]
@@ -89,7 +89,7 @@ def test_publish_directory_that_cannot_be_made_for_a_while_is_published_to_when_
     assert len(pod.sts.calls) == 2
 
 
-def test_files_that_were_planted_are_replaced_and_not_followed(pod: Pod) -> None:
+def test_symbolic_links_are_replaced_and_not_followed(pod: Pod) -> None:
     pod.published.mkdir()
     outside = pod.root / "outside"
     outside.write_text("untouched")

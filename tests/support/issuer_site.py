@@ -1,6 +1,7 @@
-"""A self-hosted issuer's web server as STS meets it: TLS on loopback, certificates of a CA made here, any misbehaviour.
+"""A self-hosted issuer's web server: TLS on loopback, certificates from a CA made here, and any misbehavior.
 
-Rules: a reply is a list of steps, bytes to send and seconds to wait; `stop` returns when nobody waits any more.
+A reply is a list of steps: bytes to send, or seconds to wait. Leaving the server's context ends all waits. As a
+Kubernetes API server does, it answers 406 to a request for keys whose Accept header does not allow a key document.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def reply(
     content_type: str = "application/json",
     headers: Sequence[str] = (),
 ) -> Steps:
-    """Return the steps of a whole answer; a mapping is sent as JSON."""
+    """Return the steps of a complete answer. A mapping is sent as JSON."""
     body = content if isinstance(content, bytes) else content.encode() if isinstance(content, str) else _json(content)
     named = [f"Content-Type: {content_type}"] if content_type else []
     lines = [f"HTTP/1.1 {status}", *named, *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
@@ -53,7 +54,7 @@ def reply(
 
 
 def endless(head: bytes, piece: bytes, *, pause: float = 0.0, count: int = 100_000) -> Steps:
-    """Return the steps of an answer that does not end by itself."""
+    """Return the steps of an answer that does not end until the client gives up."""
     return [head, *(step for _ in range(count) for step in ((piece, pause) if pause else (piece,)))]
 
 
@@ -63,7 +64,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 @dataclass(slots=True)
 class Authority:
-    """A CA with one intermediate, and what it signs. `folder` keeps PEM files, as ssl wants them."""
+    """A root CA with one intermediate CA. Its certificates are kept as PEM files in `folder`."""
 
     folder: Path
     _root: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] = field(init=False)
@@ -76,15 +77,15 @@ class Authority:
 
     @property
     def bundle(self) -> Path:
-        """The file of the root."""
+        """The PEM file of the root certificate."""
         return self.folder / "ca.pem"
 
     @property
     def intermediate_der(self) -> bytes:
-        """The certificate whose thumbprint IAM takes."""
+        """The certificate whose thumbprint IAM keeps."""
         return self._intermediate[0].public_bytes(serialization.Encoding.DER)
 
-    def server(  # noqa: PLR0913 - what can be wrong with a certificate, all by keyword
+    def server(  # noqa: PLR0913 - everything that can be wrong with a certificate, by keyword
         self,
         host: str = HOST,
         *,
@@ -94,7 +95,7 @@ class Authority:
         sends_intermediate: bool = True,
         is_modern: bool = False,
     ) -> ssl.SSLContext:
-        """Return the context of a server that has a certificate for `host`."""
+        """Return the TLS context of a server with a certificate for `host`. `is_modern`: it accepts only TLS 1.3."""
         signer = None if is_self_signed else self._intermediate
         certificate, key = self._make(host, signer, is_ca=False, starts=starts, ends=ends)
         chain = [certificate] if is_self_signed or not sends_intermediate else [certificate, self._intermediate[0]]
@@ -144,7 +145,10 @@ class Authority:
 
 
 class Site:
-    """Serves steps by path until it is left; 404 elsewhere. `requests` has what was asked; `replies` may be changed."""
+    """Serves replies by path, 404 for other paths, until its context is left.
+
+    `requests` has the path and the head of each request. `replies` may be changed at any time.
+    """
 
     def __init__(self, context: ssl.SSLContext, replies: Mapping[str, Steps]) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -166,7 +170,7 @@ class Site:
 
     @property
     def arguments(self) -> list[str]:
-        """How the check is led here, whatever the host."""
+        """The options that make `issuer check` connect here for any host."""
         return ["--connect-to", f"::127.0.0.1:{self.port}"]
 
 
@@ -189,7 +193,9 @@ class _Connection(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        with contextlib.suppress(OSError):  # ssl's errors are OSErrors: the client distrusts us, or is gone
+        with contextlib.suppress(
+            OSError
+        ):  # TLS errors are OSErrors: the client does not trust the certificate, or has gone
             self.request.settimeout(10)
             self._serve(self.server.context.wrap_socket(self.request, server_side=True))
 
@@ -203,7 +209,10 @@ class _Connection(socketserver.BaseRequestHandler):
                 head += piece
             path = head.split(b" ", 2)[1].decode()
             self.server.asked.append((path, head.decode("latin-1")))
-            self._send(connection, self.server.replies.get(path, reply("not here", status="404 Not Found")))
+            steps = self.server.replies.get(path, reply("not here", status="404 Not Found"))
+            if path == KEYS and not _accepts_key_document(head.decode("latin-1")):
+                steps = reply("only application/jwk-set+json is available", status="406 Not Acceptable")
+            self._send(connection, steps)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
 
@@ -217,8 +226,15 @@ class _Connection(socketserver.BaseRequestHandler):
                 return
 
 
+def _accepts_key_document(head: str) -> bool:
+    """Return whether a request's Accept header allows a key document, as kube-apiserver 1.36 judges it."""
+    values = [line.partition(":")[2] for line in head.splitlines() if line.lower().startswith("accept:")]
+    types = {each.partition(";")[0].strip() for value in values for each in value.split(",")}
+    return not values or bool(types & {"application/jwk-set+json", "application/*", "*/*"})
+
+
 class Proxy:
-    """An HTTP proxy that leads every CONNECT to one port; `asked` has the targets and their credentials."""
+    """An HTTP proxy that connects every CONNECT to one port. `asked` has the targets and their credentials."""
 
     def __init__(self, port: int) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -240,9 +256,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                self._lead(connection)
+                self._forward(connection)
 
-    def _lead(self, connection: socket.socket) -> None:
+    def _forward(self, connection: socket.socket) -> None:
         with connection:
             head = connection.recv(4096).decode()
             credentials = [line.split(": ")[1] for line in head.splitlines() if line.startswith("Proxy-Authorization")]

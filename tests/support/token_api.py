@@ -1,4 +1,4 @@
-"""A fake Kubernetes API whose calls return when a test says so, and the token source that calls it."""
+"""A fake Kubernetes API whose calls return when the test lets them, with the token source that calls it."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ if TYPE_CHECKING:
 
 
 class TokenApi:
-    """A fake API. `answer` completes a call with a token issued at that time, or with `fault`."""
+    """Answers each call when the test calls `answer`, with a token issued now or with a fault."""
 
     def __init__(self, *, chance: float = 0.0) -> None:
         self.clock = FakeClock()
         self.fault: BaseException | None = None
         self.lifetime = timedelta(hours=1)
         self.skew = timedelta(0)
-        """The API's clock minus the node's clock."""
+        """The API's clock minus the node's."""
         self.asked: list[timedelta] = []
         """The monotonic time of each call."""
         self.asked_at: dict[str, timedelta] = {}
-        """The monotonic time of the call for each token, by its fingerprint."""
-        self.told: list[TokenError] = []
+        """The monotonic time of the call that returned each token, by the token's fingerprint."""
+        self.reported: list[TokenError] = []
         self.woken = 0
         self.no_thread = False
-        self.under_way: list[Callable[[], None]] = []
+        self.in_progress: list[Callable[[], None]] = []
         self.source = RequestedTokenSource(
             ask=self._ask,
             clock=self.clock,
             spawn=self._spawn,
             wake=self._wake,
-            tell=self.told.append,
+            report=self.reported.append,
             chance=lambda: chance,
             policy=RefreshPolicy(),
         )
 
     def answer(self, *, oldest: bool = True) -> None:
-        """Complete a pending call."""
-        self.under_way.pop(0 if oldest else -1)()
+        """Let the oldest call return, or the newest."""
+        self.in_progress.pop(0 if oldest else -1)()
 
     def read(self, audience: str = AUDIENCE) -> BoundToken | TokenError:
-        """Read the token as the main loop does."""
+        """Read as the loop does."""
         try:
             return self.source.read(audience)
         except TokenError as error:
             return error
 
     def read_after_answer(self) -> BoundToken | TokenError:
-        """Read the token, complete the call that this started, and read again."""
+        """Read, let the call that this started return, and read again."""
         self.read()
         self.answer()
         return self.read()
@@ -74,11 +74,11 @@ class TokenApi:
         began = self.clock.monotonic
         self.asked.append(began)
 
-        def complete() -> None:
+        def make_call() -> None:
             self._began = began
             task()
 
-        self.under_way.append(complete)
+        self.in_progress.append(make_call)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -1,6 +1,6 @@
-"""Serves one bucket of moto at the root of a port, as S3 does under the bucket's own name.
+"""Serve one moto bucket at the root of a port, as S3 does at the bucket's own host name.
 
-It reads with keys: without them, moto takes `…/.well-known/openid-configuration` for a call of Cognito.
+The server reads the bucket with credentials: without them, moto routes `…/.well-known/openid-configuration` to Cognito.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class BucketSite:
-    """Runs from construction until left; `url` is where. `s3` is a boto3 client."""
+    """A server that runs from its construction until the end of the `with`, at `url`. `s3` is a boto3 client."""
 
     def __init__(self, s3: Any, bucket: str) -> None:  # noqa: ANN401 - boto3's clients have no static type
         class Handler(BaseHTTPRequestHandler):
@@ -23,7 +23,7 @@ class BucketSite:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -31,11 +31,11 @@ class BucketSite:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        """Return itself: it runs already."""
+        """Return the running server."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop serving."""
+        """Stop the server."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""One copy of the tree for all of these tests (one in each worker)."""
+"""One copy of the Terraform folders for all tests here (one for each pytest worker)."""
 
 from __future__ import annotations
 

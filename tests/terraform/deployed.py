@@ -1,4 +1,4 @@
-"""An example, applied by its README's own commands to the sandbox's AWS account, and the broker that uses it."""
+"""An example that its README's commands applied to the sandbox's AWS account, and the broker that uses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.aws.account import act_in
 from tests.support.program import Ended, run_to_end
 from tests.terraform import on_moto
 from tests.terraform.readme_shell import Shell
-from tests.terraform.workspace import Ran, Workspace
+from tests.terraform.workspace import Result, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ PARTNER_ACCOUNT = "210987654321"
 
 @dataclass(slots=True, kw_only=True)
 class Deployed:
-    """The sandbox, and the root module in which the example was applied."""
+    """The sandbox, and the root module of the applied example."""
 
     box: Sandbox
     workspace: Workspace
@@ -35,7 +35,7 @@ class Deployed:
     def once(
         self, environment: Mapping[str, str], token: str | None = None, *, service_account: str = "payments:api"
     ) -> Ended:
-        """Let the real broker exchange a token of this service account, or this token, in a new pod."""
+        """Run `sts-broker once` in a new pod, with this token or a token of this service account."""
         self._pods += 1
         pod = self.workspace.directory / f"pod-{self._pods}"
         namespace, name = service_account.split(":", 1)
@@ -54,15 +54,15 @@ class Deployed:
         return run_to_end("once", "--timeout", "3", environment=given, directory=pod)
 
     def second_plan(self) -> None:
-        """Plan again what is applied: nothing may be left to do."""
+        """Plan again, and assert that no changes are left."""
         self.workspace.must("plan", "-detailed-exitcode", "-input=false", "-no-color", *self._arguments)
 
-    def apply(self) -> Ran:
-        """Apply again, as at first."""
+    def apply(self) -> Result:
+        """Apply again with the arguments of the first apply."""
         return self.workspace.must("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments)
 
     def destroy(self) -> None:
-        """Destroy everything: nothing may be left."""
+        """Destroy everything, and assert that the state is empty."""
         self.workspace.must("destroy", "-auto-approve", "-refresh=false", "-input=false", "-no-color", *self._arguments)
         assert self.workspace.must("state", "list").out == ""
 
@@ -72,21 +72,21 @@ class Deployed:
 
     @property
     def published(self) -> Path:
-        """Where the last broker published."""
+        """The publish directory of the last broker."""
         return self.workspace.directory / f"pod-{self._pods}" / "published"
 
 
 def deploy(
     tree: Path, example: str, box: Sandbox, programs: Mapping[str, str] | None = None, *, account: str = ACCOUNT
 ) -> Deployed:
-    """Run the commands of an example's README against an account of the box."""
+    """Run the commands of an example's README in an account of the sandbox."""
     workspace = Workspace(directory=tree / "terraform/examples" / example)
     has_partner = "partner" in (workspace.directory / "versions.tf").read_text()
     partner = act_in(PARTNER_ACCOUNT) if has_partner else None
     on_moto.point(workspace, box.moto_url, act_in(account), partner=partner)
     commands = Shell(workspace=workspace)
     commands.files()
-    # The box registers its issuer by itself; here it is the example that does.
+    # The sandbox registers its issuer itself; here the example must do that.
     with contextlib.suppress(box.iam.exceptions.NoSuchEntityException):
         box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=box.provider_arn)
     return Deployed(box=box, workspace=workspace, printed=commands.run(programs))

@@ -1,4 +1,4 @@
-"""Points a root module of the copy at the sandbox's AWS account, by an override file."""
+"""Point a copied root module at the sandbox's AWS account, with an override file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _KEYS = {"aws_access_key_id": "sandbox", "aws_secret_access_key": "sandbox"}
 def point(
     workspace: Workspace, url: str, keys: Mapping[str, str] = _KEYS, *, partner: Mapping[str, str] | None = None
 ) -> None:
-    """Write the override; `keys` say whose account. `partner` are those of `aws.partner`, where there is one."""
+    """Write the override file.
+
+    `keys` select the account. `partner` has the keys of the provider `aws.partner`, where the module has one.
+    """
     blocks = [_provider(url, keys)]
     if partner is not None:
         blocks.append(_provider(url, partner, alias="partner"))

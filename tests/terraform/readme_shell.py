@@ -1,6 +1,7 @@
-"""Runs a README's commands as they stand, in a copy of its folder.
+"""Run a README's commands unchanged, in a copy of its folder.
 
-`terraform` is the real one: it takes the provider from this machine, and needs no yes. `aws` and `oc` are a test's.
+`terraform` is a wrapper of the real program: it uses the provider on this machine, and does not ask for approval. Tests
+supply `aws` and `oc`.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class Shell:
     workspace: Workspace
 
     def files(self) -> None:
-        """Write the files that the README shows."""
+        """Write the files whose content the README shows."""
         text = (self._source / "README.md").read_text()
         for name, content in re.findall(r"`([\w.]+)`:\n\n```hcl\n(.*?)```", text, re.DOTALL):
             (self.workspace.directory / name).write_text(content)
 
     def run(self, programs: Mapping[str, str] | None = None, **environment: str) -> str:
-        """Run the one block of commands and return what it prints. `programs` are shell scripts by name."""
+        """Run the only block of commands and return its output. `programs` are shell scripts by name."""
         (block,) = re.findall(r"```sh\n(.*?)```", (self._source / "README.md").read_text(), re.DOTALL)
         folder = self.workspace.directory / "bin"
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the modules say in their own files: variables, validations, outputs."""
+"""Read variables, validations and outputs from the files of a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A variable; `default` is HCL text, None where it must be given."""
+    """A variable. `default` is HCL text, or None where the variable must be set."""
 
     name: str
     type: str
@@ -24,7 +24,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """An output."""
+    """An output of a module."""
 
     name: str
     description: str
@@ -32,27 +32,27 @@ class Output:
 
 
 def blocks(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """Return all blocks of a kind in a folder's files."""
+    """Return all blocks of a kind in the files of a folder."""
     return [block for file in sorted(directory.glob("*.tf")) for block in hcl2.loads(file.read_text()).get(kind, [])]
 
 
 def variables(directory: Path) -> list[Variable]:
-    """Read the variables of a module, as they stand in the file."""
+    """Return the variables of a module, in the order of the files."""
     return [
         Variable(
             name=plain(name),
-            type=_expression(body.get("type", "")),
+            type=_format_expression(body.get("type", "")),
             description=plain(body.get("description", "")),
-            default=_value(body["default"]) if "default" in body else None,
+            default=_format_value(body["default"]) if "default" in body else None,
             messages=tuple(plain(one["error_message"]) for one in body.get("validation", [])),
         )
         for block in blocks(directory, "variable")
-        for name, body in _named(block)
+        for name, body in _list_named(block)
     ]
 
 
 def outputs(directory: Path) -> list[Output]:
-    """Read the outputs of a module, as they stand in the file."""
+    """Return the outputs of a module, in the order of the files."""
     return [
         Output(
             name=plain(name),
@@ -60,26 +60,26 @@ def outputs(directory: Path) -> list[Output]:
             is_sensitive=body.get("sensitive", False) is True,
         )
         for block in blocks(directory, "output")
-        for name, body in _named(block)
+        for name, body in _list_named(block)
     ]
 
 
-def _named(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _list_named(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, body) for name, body in block.items() if isinstance(body, dict)]
 
 
 def plain(text: str) -> str:
-    """Take the quotes off a text that was written in HCL."""
+    """Remove the quotes of an HCL string."""
     return text.removeprefix('"').removesuffix('"').replace('\\"', '"')
 
 
-def _expression(text: str) -> str:
+def _format_expression(text: str) -> str:
     return " ".join(text.removeprefix("${").removesuffix("}").split())
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(_format_value, value))}]"
     if isinstance(value, dict):
         return "{}"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The tables of the modules' READMEs: `python -m tests.terraform.tables` writes them, a test compares."""
+"""Generate the tables in the modules' READMEs: `python -m tests.terraform.tables` writes them; a test compares."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MARKED = re.compile(r"(<!-- (inputs|outputs) -->\n).*?(<!-- /\2 -->)", re.DOTAL
 
 
 def with_tables(module: Path) -> str:
-    """Return a module's README with its tables as they must be."""
-    made = {"inputs": _inputs(module), "outputs": _outputs(module)}
+    """Return a module's README with up-to-date tables."""
+    tables = {"inputs": _write_inputs(module), "outputs": _write_outputs(module)}
     text = (module / "README.md").read_text()
-    return _MARKED.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", text)
+    return _MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
 
 
-def _inputs(module: Path) -> str:
+def _write_inputs(module: Path) -> str:
     rows = [
         f"| `{one.name}` | `{one.type}` | {'must be set' if one.default is None else f'`{one.default}`'} "
         f"| {one.description} |"
@@ -30,7 +30,7 @@ def _inputs(module: Path) -> str:
     return "\n".join(["| input | type | default | meaning |", "| --- | --- | --- | --- |", *rows])
 
 
-def _outputs(module: Path) -> str:
+def _write_outputs(module: Path) -> str:
     rows = [f"| `{one.name}` | {one.description} |" for one in sources.outputs(module)]
     return "\n".join(["| output | meaning |", "| --- | --- |", *rows])
 

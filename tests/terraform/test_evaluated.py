@@ -1,7 +1,7 @@
-"""What modules and examples come to, evaluated by tfparse: with terraform on the machine, and without.
+"""Modules and examples evaluated by tfparse, which needs no terraform program.
 
-It renders no template from outside of a module, so the texts of policies are looked at elsewhere (tests/policies; the
-plans, where there is a terraform).
+tfparse renders no template from outside a module, so policies are tested elsewhere: in tests/policies and, with
+terraform, in plans.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ROLES = {
 }
 
 
-def evaluated(tree: Path, directory: Path, variables: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def evaluate_root(tree: Path, directory: Path, variables: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return the blocks of a root module by type, with these variables."""
     copy = tree / directory.relative_to(ROOT)
     (copy / "given.tfvars.json").write_text(json.dumps(variables))
@@ -61,24 +61,24 @@ def evaluated(tree: Path, directory: Path, variables: dict[str, Any]) -> dict[st
     return found
 
 
-def module(tree: Path, name: str, /, **variables: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401 - HCL values
+def evaluate_module(tree: Path, name: str, /, **variables: Any) -> dict[str, list[dict[str, Any]]]:  # noqa: ANN401 - HCL values
     (directory,) = (one for one in MODULES if one.name == name)
-    return evaluated(tree, directory, variables)
+    return evaluate_root(tree, directory, variables)
 
 
-def local(blocks: dict[str, list[dict[str, Any]]], name: str) -> Any:  # noqa: ANN401 - an HCL value
+def find_local(blocks: dict[str, list[dict[str, Any]]], name: str) -> Any:  # noqa: ANN401 - an HCL value
     (value,) = (block[name] for block in blocks["locals"] if name in block)
     return value
 
 
-def output(blocks: dict[str, list[dict[str, Any]]], name: str) -> Any:  # noqa: ANN401 - an HCL value
+def find_output(blocks: dict[str, list[dict[str, Any]]], name: str) -> Any:  # noqa: ANN401 - an HCL value
     (value,) = (one["value"] for one in blocks["output"] if one["__tfmeta"]["path"] == f"output.{name}")
     return value
 
 
 @pytest.mark.parametrize("root", EXAMPLES, ids=lambda path: path.name)
-def test_roles_of_an_example_have_the_modules_trust_and_the_guarded_path(tree: Path, root: Path) -> None:
-    roles = evaluated(tree, root, GIVEN[root.name])["aws_iam_role"]
+def test_example_role_has_the_modules_trust_policy_and_the_guarded_path(tree: Path, root: Path) -> None:
+    roles = evaluate_root(tree, root, GIVEN[root.name])["aws_iam_role"]
     assert {one["__tfmeta"]["path"].removesuffix(".aws_iam_role.this"): one["name"] for one in roles} == ROLES[
         root.name
     ]
@@ -98,24 +98,25 @@ def test_roles_of_an_example_have_the_modules_trust_and_the_guarded_path(tree: P
         ),
     ],
 )
-def test_subjects_are_the_service_accounts_that_were_named(
+def test_subjects_are_the_named_service_accounts(
     tree: Path, changes: dict[str, Any], subjects: dict[str, list[str]]
 ) -> None:
-    blocks = module(tree, "workload-role", **{**ROLE, **changes})
+    blocks = evaluate_module(tree, "workload-role", **{**ROLE, **changes})
     prefix = "system:serviceaccount:"
-    assert local(blocks, "subjects") == {name: [prefix + one for one in found] for name, found in subjects.items()}
+    assert find_local(blocks, "subjects") == {name: [prefix + one for one in found] for name, found in subjects.items()}
 
 
-def test_broker_is_told_what_is_not_its_default(tree: Path) -> None:
-    plain = module(tree, "workload-role", **ROLE)
+def test_broker_settings_contain_what_differs_from_the_defaults(tree: Path) -> None:
+    plain = evaluate_module(tree, "workload-role", **ROLE)
     (arn,) = (one["id"] for one in plain["aws_iam_role"])
-    assert output(plain, "broker_environment") == {"AWS_ROLE_ARN": arn, "AWS_REGION": "eu-west-1"}
-    pasted = yaml.safe_load(output(plain, "broker_container_env"))
+    assert find_output(plain, "broker_environment") == {"AWS_ROLE_ARN": arn, "AWS_REGION": "eu-west-1"}
+    pasted = yaml.safe_load(find_output(plain, "broker_container_env"))
     assert pasted == [{"name": "AWS_REGION", "value": "eu-west-1"}, {"name": "AWS_ROLE_ARN", "value": arn}]
-    changed = module(tree, "workload-role", **ROLE, audience="openshift", session_seconds=1800, profile_name="default")
-    told = output(changed, "broker_environment")
-    assert (told["BROKER_AUDIENCE"], told["BROKER_DURATION_SECONDS"]) == ("openshift", "1800")
-    (profile,) = yaml.safe_load(output(changed, "broker_profile"))
+    changes = {"audience": "openshift", "session_seconds": 1800, "profile_name": "default"}
+    changed = evaluate_module(tree, "workload-role", **ROLE, **changes)
+    environment = find_output(changed, "broker_environment")
+    assert (environment["BROKER_AUDIENCE"], environment["BROKER_DURATION_SECONDS"]) == ("openshift", "1800")
+    (profile,) = yaml.safe_load(find_output(changed, "broker_profile"))
     assert {**profile, "role_arn": ""} == {
         "name": "default",
         "role_arn": "",
@@ -125,14 +126,14 @@ def test_broker_is_told_what_is_not_its_default(tree: Path) -> None:
     }
 
 
-def test_chained_role_demands_external_id_and_tags_and_tells_the_broker(tree: Path) -> None:
-    blocks = module(tree, "workload-role", **CHAINED)
-    assert local(blocks, "chain_conditions") == [{"sts:ExternalId": "example-7f3d", "aws:RequestTag/team": "blue"}]
-    assert output(blocks, "broker_environment") == {}
-    assert output(blocks, "broker_container_env") == ""
-    (profile,) = yaml.safe_load(output(blocks, "broker_profile"))
-    told = {name: profile[name] for name in ("source_profile", "external_id", "tags", "source_identity")}
-    assert told == {
+def test_chained_role_requires_external_id_and_tags_and_its_profile_has_them(tree: Path) -> None:
+    blocks = evaluate_module(tree, "workload-role", **CHAINED)
+    assert find_local(blocks, "chain_conditions") == [{"sts:ExternalId": "example-7f3d", "aws:RequestTag/team": "blue"}]
+    assert find_output(blocks, "broker_environment") == {}
+    assert find_output(blocks, "broker_container_env") == ""
+    (profile,) = yaml.safe_load(find_output(blocks, "broker_profile"))
+    settings = {name: profile[name] for name in ("source_profile", "external_id", "tags", "source_identity")}
+    assert settings == {
         "source_profile": "default",
         "external_id": "example-7f3d",
         "tags": {"team": "blue"},
@@ -140,8 +141,8 @@ def test_chained_role_demands_external_id_and_tags_and_tells_the_broker(tree: Pa
     }
 
 
-def test_provider_has_the_one_audience_and_no_thumbprint_unless_told(tree: Path) -> None:
-    (provider,) = module(tree, "oidc-provider", issuer_url=ISSUER)["aws_iam_openid_connect_provider"]
+def test_provider_has_one_audience_and_no_thumbprint_by_default(tree: Path) -> None:
+    (provider,) = evaluate_module(tree, "oidc-provider", issuer_url=ISSUER)["aws_iam_openid_connect_provider"]
     assert (provider["url"], provider["client_id_list"], provider["thumbprint_list"]) == (
         ISSUER,
         ["sts.amazonaws.com"],
@@ -150,12 +151,12 @@ def test_provider_has_the_one_audience_and_no_thumbprint_unless_told(tree: Path)
 
 
 @pytest.mark.parametrize(("access", "is_private"), [("public", False), ("cloudfront", True)])
-def test_bucket_is_open_only_where_it_was_asked_for(tree: Path, access: str, *, is_private: bool) -> None:
+def test_bucket_is_public_only_with_public_access(tree: Path, access: str, *, is_private: bool) -> None:
     key = {"kty": "RSA", "kid": "a", "alg": "RS256", "n": "x" * 342, "e": "AQAB", "x5t": "not for publication"}
-    blocks = module(tree, "self-hosted-issuer", bucket_name="issuer-blue", access=access, signing_keys=[key])
+    blocks = evaluate_module(tree, "self-hosted-issuer", bucket_name="issuer-blue", access=access, signing_keys=[key])
     (block,) = blocks["aws_s3_bucket_public_access_block"]
     assert (block["block_public_policy"], block["restrict_public_buckets"]) == (is_private, is_private)
     assert (block["block_public_acls"], block["ignore_public_acls"]) == (True, True)
     assert len(blocks.get("aws_cloudfront_distribution", [])) == is_private
-    published = json.loads(local(blocks, "keys_document"))["keys"]
+    published = json.loads(find_local(blocks, "keys_document"))["keys"]
     assert published == [{name: value for name, value in {**key, "use": "sig"}.items() if name != "x5t"}]

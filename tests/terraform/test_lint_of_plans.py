@@ -1,4 +1,4 @@
-"""`sts-broker trust lint` on what the real terraform prints: plans of all kinds, and states."""
+"""`sts-broker trust lint` on plans and states of the real terraform."""
 
 from __future__ import annotations
 
@@ -134,24 +134,24 @@ WEAK = [
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """Apply two roles of which one is to go and one to change."""
+    """Apply two roles, of which later plans destroy one and change the other."""
     directory = tmp_path_factory.mktemp("plans")
     (directory / "many").mkdir()
     (directory / "many/main.tf").write_text(MODULE)
     (directory / "main.tf").write_text(COMMON + BEFORE)
-    made = Workspace(directory=directory)
+    workspace = Workspace(directory=directory)
     account = MotoAccount()
     try:
-        on_moto.point(made, account.url, act_in("123456789012"))
-        made.init()
-        made.must("apply", "-auto-approve", "-input=false", "-no-color")
-        yield made
+        on_moto.point(workspace, account.url, act_in("123456789012"))
+        workspace.init()
+        workspace.must("apply", "-auto-approve", "-input=false", "-no-color")
+        yield workspace
     finally:
         account.stop()
 
 
 def lint(file: Path, text: str) -> tuple[int, list[tuple[str, str, str]], str]:
-    """Return the exit code, the findings and what is complained of."""
+    """Return the exit code, the findings and the messages on standard error."""
     file.write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "broker", "trust", "lint", "--format", "json", file.name],
@@ -165,7 +165,7 @@ def lint(file: Path, text: str) -> tuple[int, list[tuple[str, str, str]], str]:
     return done.returncode, [(one["address"], one["statement"], one["rule"]) for one in found], done.stderr
 
 
-def test_plan_is_judged_by_what_there_will_be(workspace: Workspace) -> None:
+def test_plan_is_checked_by_its_future_values(workspace: Workspace) -> None:
     (workspace.directory / "main.tf").write_text(COMMON + AFTER)
     workspace.init()
     workspace.must("plan", "-input=false", "-no-color", "-out=plan.out")
@@ -173,16 +173,17 @@ def test_plan_is_judged_by_what_there_will_be(workspace: Workspace) -> None:
     assert {"aws_iam_role.goes", "aws_iam_role.changes"} <= {
         one["address"] for one in json.loads(plan)["prior_state"]["values"]["root_module"]["resources"]
     }
-    code, found, told = lint(workspace.directory / "plan.json", plan)
+    code, found, messages = lint(workspace.directory / "plan.json", plan)
     assert (code, found) == (1, WEAK)
-    assert told == "sts-broker: plan.json: the trust policy of aws_iam_role.changes is not known before it is applied\n"
+    note = "plan.json: the trust policy of aws_iam_role.changes is unknown until the plan is applied"
+    assert messages == f"sts-broker: {note}\n"
 
     workspace.must("apply", "-input=false", "-no-color", "plan.out")
-    code, found, told = lint(workspace.directory / "state.json", workspace.must("show", "-json").out)
-    assert (code, sorted(found), told) == (1, [("aws_iam_role.changes", "statement 1", "no-condition"), *WEAK], "")
+    code, found, messages = lint(workspace.directory / "state.json", workspace.must("show", "-json").out)
+    assert (code, sorted(found), messages) == (1, [("aws_iam_role.changes", "statement 1", "no-condition"), *WEAK], "")
 
 
-def test_plan_that_failed_is_no_clean_one(workspace: Workspace) -> None:
+def test_failed_plan_exits_2(workspace: Workspace) -> None:
     (workspace.directory / "main.tf").write_text(COMMON + BROKEN)
     failed = workspace.run("plan", "-input=false", "-no-color", "-out=failed.out")
     assert (failed.code, "Never." in failed.text) == (1, True), failed.text
@@ -190,5 +191,5 @@ def test_plan_that_failed_is_no_clean_one(workspace: Workspace) -> None:
     assert lint(workspace.directory / "failed.json", plan) == (
         2,
         [],
-        "sts-broker: failed.json: the plan has failed, and does not tell everything\n",
+        "sts-broker: failed.json: the Terraform plan failed, so it is incomplete; plan again without errors\n",
     )

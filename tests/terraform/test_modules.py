@@ -1,4 +1,4 @@
-"""Every module and example: formatted, valid, its own tests pass, and its files and README say the same."""
+"""Each module and example is formatted and valid, its own tests pass, and its README agrees with its files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RANGE = ">= 5.81, < 7.0"
 
 
 @needs_terraform
-def test_everything_is_formatted(tree: Path) -> None:
+def test_all_files_are_formatted(tree: Path) -> None:
     Workspace(directory=tree).must("fmt", "-check", "-diff", "-recursive", "terraform")
 
 
@@ -53,14 +53,14 @@ def test_own_tests_pass_with_the_real_provider(tree: Path, root: Path) -> None:
 
 
 @each_root
-def test_files_are_those_of_a_module(root: Path) -> None:
+def test_module_has_the_standard_files(root: Path) -> None:
     there = {path.name for path in root.iterdir()}
     assert there >= {"README.md", "main.tf", "outputs.tf", "tests", "variables.tf", "versions.tf"}
     assert list((root / "tests").glob("*.tftest.hcl"))
 
 
 @each_root
-def test_tables_of_the_readme_are_the_code(root: Path) -> None:
+def test_tables_of_the_readme_agree_with_the_code(root: Path) -> None:
     assert (root / "README.md").read_text() == with_tables(root), "run python -m tests.terraform.tables"
     assert "<!-- inputs -->" in with_tables(root)
     assert "<!-- outputs -->" in with_tables(root)
@@ -78,7 +78,7 @@ def test_no_other_provider_is_needed(root: Path) -> None:
 
 
 @each_root
-def test_every_variable_is_typed_and_described_and_every_output_described(root: Path) -> None:
+def test_each_variable_has_type_and_description_and_each_output_a_description(root: Path) -> None:
     for variable in sources.variables(root):
         assert variable.type, variable.name
         assert variable.description.endswith((".", "`")), variable.name
@@ -87,7 +87,7 @@ def test_every_variable_is_typed_and_described_and_every_output_described(root: 
 
 
 @each_module
-def test_every_variable_of_a_module_is_validated_and_told_what_to_write(root: Path) -> None:
+def test_each_variable_of_a_module_has_validations_with_advice(root: Path) -> None:
     for variable in sources.variables(root):
         assert variable.messages, variable.name
         for message in variable.messages:
@@ -96,18 +96,18 @@ def test_every_variable_of_a_module_is_validated_and_told_what_to_write(root: Pa
 
 
 @each_root
-def test_nothing_of_a_run_is_left_in_the_tree(root: Path) -> None:
+def test_tree_has_no_leftovers_of_a_run(root: Path) -> None:
     assert not [path for path in root.rglob("*") if path.name.startswith(".terraform") or ".tfstate" in path.name]
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for document in [*(ROOT / "terraform").rglob("*.md"), *(ROOT / "iam-policies").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document}: {target}"
 
 
 @needs_provider
-def test_modules_readmes_work_together_as_they_stand(tree: Path) -> None:
+def test_snippets_of_the_module_readmes_work_together(tree: Path) -> None:
     """The snippets of the three READMEs, in one root module."""
     directory = tree / "terraform/examples/readmes"
     directory.mkdir()
@@ -132,7 +132,7 @@ def test_modules_readmes_work_together_as_they_stand(tree: Path) -> None:
 
 
 def create_provider(account: MotoAccount) -> None:
-    """Make the provider of the snippets, as somebody else may have done before."""
+    """Create the provider of the snippets in advance, as another tool may have done."""
     keys = act_in(ACCOUNT)
     with contextlib.closing(boto3.client("iam", endpoint_url=account.url, region_name="eu-west-1", **keys)) as iam:
         iam.create_open_id_connect_provider(Url="https://oidc.example/blue", ClientIDList=["sts.amazonaws.com"])
@@ -142,12 +142,12 @@ def hcl_blocks(module: Path) -> list[str]:
     return re.findall(r"```hcl\n(.*?)```", (module / "README.md").read_text(), re.DOTALL)
 
 
-def test_git_knows_no_lock_and_no_state() -> None:
+def test_git_has_no_lock_file_and_no_state() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     assert not [name for name in listed if ".terraform" in name or ".tfstate" in name]
 
 
-def test_readme_says_how_many_clusters_fit_a_trust_policy() -> None:
+def test_readme_has_the_number_of_clusters_that_fit_a_trust_policy() -> None:
     text = (ROOT / "terraform/modules/workload-role/README.md").read_text()
     issuer = f"oidc.eks.eu-west-1.amazonaws.com/id/{'0' * 32}"
     provider = f"arn:aws:iam::123456789012:oidc-provider/{issuer}"
@@ -167,7 +167,7 @@ def test_readme_says_how_many_clusters_fit_a_trust_policy() -> None:
     assert f"({count} EKS clusters with one service account each)" in " ".join(text.split())
 
 
-def test_modules_in_the_documents_are_given_what_they_take() -> None:
+def test_module_calls_in_documents_pass_existing_variables() -> None:
     documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "terraform").rglob("README.md")]
     blocks = [block for one in documents for block in re.findall(r"```hcl\n(.*?)```", one.read_text(), re.DOTALL)]
     calls = [body for block in blocks for call in hcl2.loads(block).get("module", []) for body in call.values()]

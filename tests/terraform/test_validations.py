@@ -1,4 +1,4 @@
-"""What the modules refuse, and what they say: each validation has a case, run by terraform without any provider."""
+"""Each validation of the modules rejects its cases with its message; terraform runs them without a provider."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def chain(**changes: object) -> dict[str, Any]:
     return {"clusters": {}, "chained_from": {**CHAIN, **changes}}
 
 
-MEANT = {"namespace-subject", "cross-account", "too-long"}
-"""What the linter may find in a policy of the module, because somebody has asked for just that."""
+ACCEPTED_RULES = {"namespace-subject", "cross-account", "too-long"}
+"""Rules that a policy of the module can break, because its variables ask for exactly that."""
 WIDE = "namespaces_whose_every_service_account_is_trusted"
 BAD: list[tuple[str, str, int, dict[str, Any]]] = [
     ("oidc-provider", "issuer_url", 0, {"issuer_url": "http://oidc.example/blue"}),
@@ -140,8 +140,8 @@ BAD: list[tuple[str, str, int, dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="session")
-def variables_alone(tree: Path) -> dict[str, Workspace]:
-    """Make, of each module, one of its variables only, and for a role its trust policy: that needs no provider."""
+def variables_only(tree: Path) -> dict[str, Workspace]:
+    """Copy each module's variables and, of the role, its trust policy: that part needs no provider."""
     found = {}
     for module in MODULES:
         directory = tree / "terraform/modules" / f"{module.name}-variables"
@@ -157,11 +157,11 @@ def variables_alone(tree: Path) -> dict[str, Workspace]:
 
 @needs_terraform
 @pytest.mark.parametrize(("module", "variable", "place", "changes"), BAD)
-def test_bad_value_is_refused_with_what_to_write(
-    variables_alone: dict[str, Workspace], module: str, variable: str, place: int, changes: dict[str, Any]
+def test_invalid_value_is_rejected_with_its_message(
+    variables_only: dict[str, Workspace], module: str, variable: str, place: int, changes: dict[str, Any]
 ) -> None:
-    workspace = variables_alone[module]
-    workspace.give({**GOOD[module], **changes})
+    workspace = variables_only[module]
+    workspace.set_variables({**GOOD[module], **changes})
     ran = workspace.run("plan", "-no-color", "-input=false", "-lock=false")
     assert ran.code == 1
     (found,) = (one for one in sources.variables(ROOT / "terraform/modules" / module) if one.name == variable)
@@ -170,38 +170,38 @@ def test_bad_value_is_refused_with_what_to_write(
 
 @needs_terraform
 @pytest.mark.parametrize("module", sorted(GOOD))
-def test_good_values_are_taken(variables_alone: dict[str, Workspace], module: str) -> None:
-    variables_alone[module].give(GOOD[module])
-    variables_alone[module].must("plan", "-no-color", "-input=false", "-lock=false")
+def test_valid_values_are_accepted(variables_only: dict[str, Workspace], module: str) -> None:
+    variables_only[module].set_variables(GOOD[module])
+    variables_only[module].must("plan", "-no-color", "-input=false", "-lock=false")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_every_validation_has_a_case(module: Path) -> None:
-    tried = {(variable, place) for name, variable, place, _ in BAD if name == module.name}
-    there = {(one.name, place) for one in sources.variables(module) for place in range(len(one.messages))}
-    assert tried == there
+def test_each_validation_has_a_case(module: Path) -> None:
+    tested = {(variable, place) for name, variable, place, _ in BAD if name == module.name}
+    existing = {(one.name, place) for one in sources.variables(module) for place in range(len(one.messages))}
+    assert tested == existing
 
 
-def trust(workspace: Workspace, **changes: object) -> Any:  # noqa: ANN401 - a policy
-    """Return the trust policy that a role gets."""
-    workspace.give({**GOOD["workload-role"], **changes})
+def apply_role(workspace: Workspace, **changes: object) -> Any:  # noqa: ANN401 - a policy
+    """Apply the role's variables and return its trust policy."""
+    workspace.set_variables({**GOOD["workload-role"], **changes})
     workspace.must("apply", "-auto-approve", "-input=false", "-lock=false", "-no-color")
     text = workspace.outputs()["trust_policy"]
-    assert {one.rule.id for one in lint(text, Expected())} <= MEANT
+    assert {one.rule.id for one in lint(text, Expected())} <= ACCEPTED_RULES
     return json.loads(text)
 
 
 @needs_terraform
-def test_subjects_are_exact_unless_whole_namespaces_are_named(variables_alone: dict[str, Workspace]) -> None:
-    workspace = variables_alone["workload-role"]
-    (exact,) = trust(workspace)["Statement"]
+def test_subjects_are_exact_unless_whole_namespaces_are_named(variables_only: dict[str, Workspace]) -> None:
+    workspace = variables_only["workload-role"]
+    (exact,) = apply_role(workspace)["Statement"]
     assert exact["Condition"] == {
         "StringEquals": {
             "oidc.example/blue:aud": ["sts.amazonaws.com"],
             "oidc.example/blue:sub": ["system:serviceaccount:payments:api"],
         }
     }
-    (wide,) = trust(workspace, **{WIDE: ["batch"]})["Statement"]
+    (wide,) = apply_role(workspace, **{WIDE: ["batch"]})["Statement"]
     assert wide["Condition"] == {
         "StringLike": {
             "oidc.example/blue:aud": ["sts.amazonaws.com"],
@@ -212,10 +212,10 @@ def test_subjects_are_exact_unless_whole_namespaces_are_named(variables_alone: d
 
 @needs_terraform
 @pytest.mark.parametrize(("name", "operator"), [("payments.api-*", "StringLike"), ("payments.api", "StringEquals")])
-def test_session_name_is_bound_beside_audience_and_subject(
-    variables_alone: dict[str, Workspace], name: str, operator: str
+def test_session_name_is_restricted_along_with_audience_and_subject(
+    variables_only: dict[str, Workspace], name: str, operator: str
 ) -> None:
-    policy = trust(variables_alone["workload-role"], session_name_patterns=[name])
+    policy = apply_role(variables_only["workload-role"], session_name_patterns=[name])
     assert policy["Statement"][0]["Condition"] == {
         operator: {
             "oidc.example/blue:aud": ["sts.amazonaws.com"],
@@ -226,13 +226,13 @@ def test_session_name_is_bound_beside_audience_and_subject(
 
 
 @needs_terraform
-def test_each_cluster_has_a_statement_and_may_have_its_own_subjects(variables_alone: dict[str, Workspace]) -> None:
+def test_each_cluster_has_a_statement_and_can_have_its_own_subjects(variables_only: dict[str, Workspace]) -> None:
     green = {
         "issuer_url": "https://oidc.example/green",
         "provider_arn": "arn:aws-cn:iam::123456789012:oidc-provider/oidc.example/green",
         "service_accounts": [{"namespace": "pay", "name": "api"}],
     }
-    statements = trust(variables_alone["workload-role"], clusters={"blue": BLUE, "green": green})["Statement"]
+    statements = apply_role(variables_only["workload-role"], clusters={"blue": BLUE, "green": green})["Statement"]
     assert [one["Sid"] for one in statements] == ["TrustClusterBlue", "TrustClusterGreen"]
     assert statements[1]["Principal"] == {"Federated": green["provider_arn"]}
     assert statements[1]["Condition"] == {
@@ -244,10 +244,10 @@ def test_each_cluster_has_a_statement_and_may_have_its_own_subjects(variables_al
 
 
 @needs_terraform
-def test_chained_role_without_demands_has_one_statement_without_condition(
-    variables_alone: dict[str, Workspace],
+def test_chained_role_without_requirements_has_one_statement_without_condition(
+    variables_only: dict[str, Workspace],
 ) -> None:
-    (statement,) = trust(variables_alone["workload-role"], **chain())["Statement"]
+    (statement,) = apply_role(variables_only["workload-role"], **chain())["Statement"]
     assert statement == {
         "Sid": "TrustChain",
         "Effect": "Allow",
@@ -258,14 +258,14 @@ def test_chained_role_without_demands_has_one_statement_without_condition(
 
 
 @needs_terraform
-def test_chained_role_conditions_each_action_by_its_own_keys(variables_alone: dict[str, Workspace]) -> None:
-    demands = chain(
+def test_chained_role_restricts_each_action_with_its_own_keys(variables_only: dict[str, Workspace]) -> None:
+    requirements = chain(
         external_id="example-7f3d",
         required_tags={"team": "blue"},
         optional_tag_keys=["stage"],
         source_identities=["a1"],
     )
-    policy = trust(variables_alone["workload-role"], **demands, session_name_patterns=["payments.*"])
+    policy = apply_role(variables_only["workload-role"], **requirements, session_name_patterns=["payments.*"])
     assert {one["Action"]: one["Condition"] for one in policy["Statement"]} == {
         "sts:AssumeRole": {
             "StringEquals": {"sts:ExternalId": "example-7f3d", "aws:RequestTag/team": "blue"},

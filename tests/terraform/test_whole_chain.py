@@ -1,6 +1,6 @@
-"""The whole way, by the examples' own commands: terraform applies, a pod's token is exchanged, and no other is.
+"""End to end, with the commands of the examples: terraform applies, and STS accepts the pod's token and no other.
 
-The account is moto's, the STS the sandbox's, which evaluates what was applied; terraform and broker are real.
+The AWS account is moto. The sandbox's STS evaluates the applied policies. terraform and the broker are real.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALONE = {"AWS_ROLE_ARN": APP, "AWS_REGION": "eu-west-1"}
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the tree again: here overrides lead to moto."""
+    """Make a separate copy of the tree, whose overrides point at moto."""
     return copy_tree(tmp_path_factory.mktemp("applied"))
 
 
@@ -48,7 +48,7 @@ def chain(tree: Path) -> Iterator[Deployed]:
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Let `sts-broker trust lint` look."""
+    """Run `sts-broker trust lint`."""
     return subprocess.run(
         [sys.executable, "-m", "broker", "trust", "lint", *map(str, files)],
         env={"PATH": os.environ["PATH"]},
@@ -58,12 +58,12 @@ def lint(*files: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def assert_lint_is_content(told: Deployed) -> None:
-    """Look at what was applied: the policies by themselves, and the state that has them."""
-    files = [told.workspace.directory / "state.json"]
-    files[0].write_text(told.workspace.must("show", "-json").out)
-    for role, text in told.workspace.outputs()["trust_policies"].items():
-        files.append(told.workspace.directory / f"{role}.trust.json")
+def assert_lint_has_no_findings(deployed: Deployed) -> None:
+    """Lint what was applied: each policy, and the state that contains them all."""
+    files = [deployed.workspace.directory / "state.json"]
+    files[0].write_text(deployed.workspace.must("show", "-json").out)
+    for role, text in deployed.workspace.outputs()["trust_policies"].items():
+        files.append(deployed.workspace.directory / f"{role}.trust.json")
         files[-1].write_text(text)
     linted = lint(*files)
     assert linted.returncode == 0, linted.stdout + linted.stderr
@@ -71,7 +71,7 @@ def assert_lint_is_content(told: Deployed) -> None:
 
 
 def settings(chain: Deployed, **changes: Any) -> dict[str, str]:  # noqa: ANN401 - values of the profile
-    """Give the README's `broker.yaml` to the broker; `changes` are for the chained profile."""
+    """Return the environment for the README's `broker.yaml`, with these changes of the chained profile."""
     document = yaml.safe_load((chain.workspace.directory / "broker.yaml").read_text())
     default, partner = document["profiles"]
     changed = {name: value for name, value in {**partner, **changes}.items() if value is not None}
@@ -84,7 +84,7 @@ def reasons(ended: Ended) -> set[str]:
     return {line["reason"] for line in ended.lines if "reason" in line}
 
 
-def test_pod_gets_both_roles_by_what_the_readme_says(chain: Deployed) -> None:
+def test_pod_gets_both_roles_with_the_readmes_commands(chain: Deployed) -> None:
     ended = chain.once({"BROKER_CONFIG": str(chain.workspace.directory / "broker.yaml")})
     assert ended.code == 0, ended.err
     accounts = {file.stem: json.loads(file.read_text())["AccountId"] for file in sorted(chain.published.glob("*.json"))}
@@ -94,36 +94,36 @@ def test_pod_gets_both_roles_by_what_the_readme_says(chain: Deployed) -> None:
 
 @pytest.fixture(scope="module")
 def sts(chain: Deployed) -> Iterator[Exchanger]:
-    """Ask STS for the role without a broker: that is quicker, for the many."""
+    """Return a client that calls STS without a broker, which is faster for many cases."""
     with contextlib.closing(unsigned_client(chain.box)) as client:
         yield Exchanger(chain.box, client)
 
 
 @pytest.mark.parametrize("service_account", ["demo:api", "payments:default"])
-def test_other_namespace_or_service_account_is_refused(chain: Deployed, service_account: str) -> None:
+def test_other_namespace_or_service_account_is_denied(chain: Deployed, service_account: str) -> None:
     ended = chain.once(ALONE, service_account=service_account)
     assert ended.code == 4
     assert "role_denied" in reasons(ended)
 
 
 @pytest.mark.parametrize("namespace", ["payments2", "payment", "Payments", "payments-api", "*", "payments:api", ""])
-def test_namespace_that_looks_alike_is_refused(chain: Deployed, sts: Exchanger, namespace: str) -> None:
+def test_similar_namespace_is_denied(chain: Deployed, sts: Exchanger, namespace: str) -> None:
     token = chain.box.issuer.mint(namespace=namespace, service_account="api")
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "AccessDenied"
 
 
 @pytest.mark.parametrize("name", ["api2", "ap", "API", "api:x", "*", "default", "", "api "])
-def test_service_account_that_looks_alike_is_refused(chain: Deployed, sts: Exchanger, name: str) -> None:
+def test_similar_service_account_is_denied(chain: Deployed, sts: Exchanger, name: str) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account=name)
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "AccessDenied"
 
 
-def test_subject_itself_is_let_in_without_a_broker_too(chain: Deployed, sts: Exchanger) -> None:
+def test_named_subject_is_accepted_without_a_broker(chain: Deployed, sts: Exchanger) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account="api")
     assert sts.exchange(RoleArn=APP, WebIdentityToken=token)["AssumedRoleUser"]
 
 
-def test_other_audience_is_refused(chain: Deployed) -> None:
+def test_other_audience_is_rejected(chain: Deployed) -> None:
     audience = "sts.amazonaws.com.cn"
     token = chain.box.issuer.mint(namespace="payments", service_account="api", audience=audience)
     ended = chain.once({**ALONE, "BROKER_AUDIENCE": audience}, token)
@@ -142,7 +142,7 @@ def test_other_audience_is_refused_though_the_provider_has_it(chain: Deployed, s
         chain.box.register_provider(chain.box.issuer)
 
 
-def test_other_issuer_is_refused(chain: Deployed) -> None:
+def test_other_issuer_is_denied(chain: Deployed) -> None:
     with Issuer(issuer="https://oidc.example/green") as other:
         arn = chain.box.register_provider(other)
         ended = chain.once(ALONE, other.mint(namespace="payments", service_account="api"))
@@ -155,9 +155,7 @@ def test_other_issuer_is_refused(chain: Deployed) -> None:
     "issuer",
     [f"{ISSUER}2", "https://oidc.example/blu", f"{ISSUER}/api", "https://oidc.example.evil.example/blue"],
 )
-def test_issuer_that_looks_alike_is_refused_though_it_has_a_provider(
-    chain: Deployed, sts: Exchanger, issuer: str
-) -> None:
+def test_similar_issuer_is_denied_even_if_it_has_a_provider(chain: Deployed, sts: Exchanger, issuer: str) -> None:
     with Issuer(issuer=issuer) as other:
         token = other.mint(namespace="payments", service_account="api")
         assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "InvalidIdentityToken"
@@ -168,7 +166,7 @@ def test_issuer_that_looks_alike_is_refused_though_it_has_a_provider(
             chain.box.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
 
 
-def test_issuer_of_the_same_name_with_other_keys_is_refused(chain: Deployed) -> None:
+def test_issuer_with_the_same_name_and_other_keys_is_rejected(chain: Deployed) -> None:
     with Issuer(issuer=ISSUER) as impostor:
         token = impostor.mint(namespace="payments", service_account="api")
         ended = chain.once(ALONE, token)
@@ -188,7 +186,7 @@ def test_issuer_of_the_same_name_with_other_keys_is_refused(chain: Deployed) -> 
         {"role_arn": f"arn:aws:iam::{PARTNER_ACCOUNT}:role/workload/payments-partner2"},
     ],
 )
-def test_chain_that_gives_anything_else_is_refused_and_leaves_its_source_alone(
+def test_chain_with_other_parameters_is_denied_and_its_source_is_published(
     chain: Deployed, changes: dict[str, Any]
 ) -> None:
     ended = chain.once(settings(chain, **changes))
@@ -199,7 +197,7 @@ def test_chain_that_gives_anything_else_is_refused_and_leaves_its_source_alone(
 
 
 @pytest.mark.parametrize("changes", [{}, {"tags": {"team": "blue", "stage": "test"}}, {"source_identity": None}])
-def test_chain_that_gives_what_is_demanded_and_allowed_is_let_in(chain: Deployed, changes: dict[str, Any]) -> None:
+def test_chain_with_required_and_optional_parameters_is_accepted(chain: Deployed, changes: dict[str, Any]) -> None:
     ended = chain.once(settings(chain, **changes))
     assert ended.code == 0, ended.err
 
@@ -215,9 +213,9 @@ def test_other_role_of_the_account_cannot_chain(chain: Deployed) -> None:
     assert "role_denied" in reasons(ended)
 
 
-def test_second_plan_is_empty_lint_is_content_and_destroy_leaves_nothing(chain: Deployed) -> None:
+def test_second_plan_is_empty_lint_has_no_findings_and_destroy_leaves_nothing(chain: Deployed) -> None:
     chain.second_plan()
-    assert_lint_is_content(chain)
+    assert_lint_has_no_findings(chain)
     chain.destroy()
     with chain.box.iam_client(PARTNER_ACCOUNT) as partner:
         for iam in (chain.box.iam, partner):
@@ -226,7 +224,7 @@ def test_second_plan_is_empty_lint_is_content_and_destroy_leaves_nothing(chain: 
     assert not [one for one in providers if one["Arn"].endswith("oidc.example/blue")]
 
 
-def test_lint_would_have_found_a_wildcard(tmp_path: Path) -> None:
+def test_lint_finds_a_wildcard(tmp_path: Path) -> None:
     wide = {"StringLike": {"oidc.example/blue:sub": "system:serviceaccount:*:api"}}
     statement = {
         "Effect": "Allow",
@@ -246,27 +244,27 @@ def test_lint_would_have_found_a_wildcard(tmp_path: Path) -> None:
     ],
     ids=["eks", "multi-cluster"],
 )
-def test_readmes_commands_of_the_other_examples_do_what_they_say(
+def test_commands_of_the_other_readmes_work(
     tree: Path, example: str, account: str, issuer: str, service_account: str
 ) -> None:
-    """Each in an account of its own, which ends with the process: destroying takes long, and is tried above."""
+    """Each example has its own account, which ends with the process. The test above covers the slow destroy."""
     with Sandbox(issuer=issuer) as box:
-        told = deploy(tree, example, box, {"aws": f"#!/bin/sh\necho {issuer}\n"}, account=account)
-        outputs = told.workspace.outputs()
+        deployed = deploy(tree, example, box, {"aws": f"#!/bin/sh\necho {issuer}\n"}, account=account)
+        outputs = deployed.workspace.outputs()
         environment, text = outputs["broker_environment"], outputs["broker_container_env"]
-        assert told.printed.endswith(text)
+        assert deployed.printed.endswith(text)
         assert {one["name"]: one["value"] for one in yaml.safe_load(text)} == environment
-        assert told.once(environment, service_account=service_account).code == 0
-        assert told.once(environment, service_account=f"{service_account}2").code == 4
-        assert_lint_is_content(told)
+        assert deployed.once(environment, service_account=service_account).code == 0
+        assert deployed.once(environment, service_account=f"{service_account}2").code == 4
+        assert_lint_has_no_findings(deployed)
 
 
-def test_self_hosted_issuer_carries_a_key_rotation(tree: Path) -> None:
+def test_self_hosted_issuer_supports_a_key_rotation(tree: Path) -> None:
     bucket = "issuer-blue-123456789012"
     issuer = f"https://{bucket}.s3.eu-west-1.amazonaws.com"
     account = "444444444444"
-    # moto takes a Deny for one without its conditions, and would refuse everybody; the plan's tests have the real text.
-    _leave_only_allow(tree / "iam-policies/issuer/bucket-public.json.tftpl")
+    # moto ignores the conditions of a Deny, and would deny everybody; the tests of plans use the unchanged policy.
+    _keep_only_allow(tree / "iam-policies/issuer/bucket-public.json.tftpl")
     (tree / "terraform/examples/openshift/terraform.tfvars.json").write_text('{"access": "public"}')
     with (
         Sandbox(issuer=issuer) as box,
@@ -275,54 +273,54 @@ def test_self_hosted_issuer_carries_a_key_rotation(tree: Path) -> None:
     ):
         old, before = box.issuer.key_ids[0], box.issuer.mint(namespace="payments", service_account="api")
         box.issuer.add_key()
-        cluster = _oc(box, tree)
-        told = deploy(tree, "openshift", box, {"oc": cluster}, account=account)
+        cluster = _make_oc(box, tree)
+        deployed = deploy(tree, "openshift", box, {"oc": cluster}, account=account)
         box.addresses[issuer] = site.url
-        patch = json.loads((told.workspace.directory / "patched").read_text())
+        patch = json.loads((deployed.workspace.directory / "patched").read_text())
         assert patch == {"spec": {"serviceAccountIssuer": issuer}}
-        environment = told.workspace.outputs()["broker_environment"]
-        assert told.once(environment, before).code == 0
-        assert told.once(environment).code == 0
+        environment = deployed.workspace.outputs()["broker_environment"]
+        assert deployed.once(environment, before).code == 0
+        assert deployed.once(environment).code == 0
         operators = box.issuer.mint(namespace="payments", service_account="api", audience="openshift")
-        assert "role_denied" in reasons(told.once({**environment, "BROKER_AUDIENCE": "openshift"}, operators))
-        assert_lint_is_content(told)
-        assert documents(s3, bucket) == rendered_by_broker(told, issuer)
+        assert "role_denied" in reasons(deployed.once({**environment, "BROKER_AUDIENCE": "openshift"}, operators))
+        assert_lint_has_no_findings(deployed)
+        assert documents(s3, bucket) == rendered_by_broker(deployed, issuer)
         box.issuer.retire_key(old)
-        _oc(box, tree)
-        assert "0 added, 1 changed, 0 destroyed" in told.apply().text
-        assert documents(s3, bucket) == rendered_by_broker(told, issuer)
-        assert "token_rejected" in reasons(told.once(environment, before))
-        assert told.once(environment).code == 0
+        _make_oc(box, tree)
+        assert "0 added, 1 changed, 0 destroyed" in deployed.apply().text
+        assert documents(s3, bucket) == rendered_by_broker(deployed, issuer)
+        assert "token_rejected" in reasons(deployed.once(environment, before))
+        assert deployed.once(environment).code == 0
 
 
 def documents(s3: Any, bucket: str) -> dict[str, Any]:  # noqa: ANN401 - a boto3 client
-    """Return what is published."""
+    """Return the published documents by path."""
     listed = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]]
-    return {key: in_order(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())) for key in listed}
+    return {key: sort_keys(json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())) for key in listed}
 
 
-def rendered_by_broker(told: Deployed, issuer: str) -> dict[str, Any]:
-    """Return what `sts-broker issuer render` would have published."""
-    directory = told.workspace.directory / "site"
+def rendered_by_broker(deployed: Deployed, issuer: str) -> dict[str, Any]:
+    """Return the documents that `sts-broker issuer render` writes."""
+    directory = deployed.workspace.directory / "site"
     arguments = ["--issuer", issuer, "--output", str(directory), "--jwks", "jwks.json"]
     subprocess.run(
         [sys.executable, "-m", "broker", "issuer", "render", *arguments],
-        cwd=told.workspace.directory,
+        cwd=deployed.workspace.directory,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         check=True,
     )
     files = [path for path in directory.rglob("*") if path.is_file()]
-    return {str(path.relative_to(directory)): in_order(json.loads(path.read_text())) for path in files}
+    return {str(path.relative_to(directory)): sort_keys(json.loads(path.read_text())) for path in files}
 
 
-def in_order(document: dict[str, Any]) -> dict[str, Any]:
-    """Put keys in one order."""
+def sort_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with its keys sorted by ID."""
     return {**document, "keys": sorted(document.get("keys", []), key=lambda key: str(key["kid"]))}
 
 
-def _oc(box: Sandbox, tree: Path) -> str:
-    """Write a cluster's key document, and return a program that prints it, and takes a patch."""
+def _make_oc(box: Sandbox, tree: Path) -> str:
+    """Write a cluster's key document; return a script for `oc` that prints it and saves a patch."""
     keys = {"keys": [key.public_document() for key in box.issuer._keys]}
     example = tree / "terraform/examples/openshift"
     (example / "cluster.json").write_text(json.dumps(keys))
@@ -331,7 +329,7 @@ def _oc(box: Sandbox, tree: Path) -> str:
     return '#!/bin/sh\ncase $1 in get) cat cluster.json ;; patch) shift 5; echo "$1" > patched ;; esac\n'
 
 
-def _leave_only_allow(path: Path) -> None:
+def _keep_only_allow(path: Path) -> None:
     document, separator = path.read_text(), ',\n    {\n      "Sid": "DenyPlainHttp"'
     allowed, _, _ = document.partition(separator)
     path.write_text(f"{allowed}\n  ]\n}}\n")

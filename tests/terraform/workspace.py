@@ -1,7 +1,7 @@
-"""Runs the real terraform, with a provider that is already on the machine, in a copy of the tree.
+"""Run the real terraform, with a provider that is already on the machine, in a copy of the tree.
 
-Rules: the copy keeps `.terraform`, locks and states out of the checkout; nothing is downloaded; no AWS is asked.
-Where terraform or the provider is not there, tests are skipped and say so.
+The copy keeps `.terraform`, lock files and states out of the checkout. Nothing is downloaded, and AWS is not called.
+Tests are skipped with a message where terraform or the provider is missing.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _SECONDS = 120
 PROGRAM = shutil.which("terraform") or ""
 PLUGINS = next((str(path) for level in ("", "*/", "*/*/") for path in Path("/").glob(f"{level}tf-plugins")), "")
 SETTINGS = {"CHECKPOINT_DISABLE": "1", "AWS_EC2_METADATA_DISABLED": "true", "GOGC": "400"}
-"""Calls nobody, and collects less garbage, which takes a quarter of the provider's time."""
+"""Makes no network calls, and collects less garbage, which takes a quarter of the provider's time."""
 
-needs_terraform = pytest.mark.skipif(not PROGRAM, reason="SKIPPED: there is no terraform on this machine")
+needs_terraform = pytest.mark.skipif(not PROGRAM, reason="SKIPPED: terraform is not installed")
 needs_provider = pytest.mark.skipif(
     not (PROGRAM and PLUGINS),
-    reason="SKIPPED: no terraform, or no folder tf-plugins with hashicorp/aws, on this machine",
+    reason="SKIPPED: terraform, or a folder tf-plugins with hashicorp/aws, is missing",
 )
 one_at_a_time = pytest.mark.xdist_group("terraform")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """A terraform command that has ended; `text` is all that it wrote, on one line: wrapping does not matter."""
+class Result:
+    """A finished terraform command. `text` is all of its output on one line, so that line wrapping does not matter."""
 
     code: int
     out: str
@@ -45,12 +45,12 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A root module in the copy."""
+    """A root module in the copied tree."""
 
     directory: Path
 
-    def run(self, *arguments: str) -> Ran:
-        """Run terraform to its end."""
+    def run(self, *arguments: str) -> Result:
+        """Run a terraform command and return its result."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_"))}
         done = subprocess.run(
             [PROGRAM, *arguments],
@@ -67,29 +67,29 @@ class Workspace:
             check=False,
         )
         words = f"{done.stdout}\n{done.stderr}".replace("│", " ").split()
-        return Ran(code=done.returncode, out=done.stdout, text=" ".join(words))
+        return Result(code=done.returncode, out=done.stdout, text=" ".join(words))
 
-    def must(self, *arguments: str) -> Ran:
-        """Run terraform to its end, which must be a good one."""
+    def must(self, *arguments: str) -> Result:
+        """Run a terraform command and assert that it succeeds."""
         ran = self.run(*arguments)
         assert ran.code == 0, f"terraform {' '.join(arguments)}: {ran.text}"
         return ran
 
     def init(self) -> None:
-        """Install the provider and the modules, from this machine."""
+        """Install the provider and the modules from this machine."""
         self.must("init", "-input=false", "-no-color", f"-plugin-dir={PLUGINS}")
 
-    def give(self, variables: dict[str, Any]) -> None:
-        """Set variables, in place of what was set before."""
+    def set_variables(self, variables: dict[str, Any]) -> None:
+        """Replace the values of the variables."""
         (self.directory / "terraform.tfvars.json").write_text(json.dumps(variables))
 
     def outputs(self) -> dict[str, Any]:
-        """Return the outputs of what was applied."""
+        """Return the outputs of the last apply."""
         return {name: one["value"] for name, one in json.loads(self.must("output", "-json").out).items()}
 
 
 def copy_tree(to: Path) -> Path:
-    """Copy what terraform reads."""
+    """Copy the folders that terraform reads."""
     for name in _COPIED:
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
     return to

@@ -1,7 +1,7 @@
-"""Steps of a way through a network, each bounded in time: a name is resolved, a connection made.
+"""Single steps of a network path, each bounded in time: resolve a name, open a connection.
 
-Rules: a step that takes longer is left behind on its thread, for the system's own patience is longer than a person's.
-Whatever goes wrong is an OSError.
+A step that takes too long is left to its thread, because the C library cannot be interrupted while it resolves a name.
+Every failure is an OSError.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Found = TypeVar("Found")
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host. Raises OSError."""
+    """Return the IP addresses of a host. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def connect(addresses: list[str], port: int) -> None:
-    """Connect to one of the addresses, and hang up. Raises the last one's OSError."""
-    fault: OSError = OSError("no address")
+    """Open a connection to one of the first addresses, and close it. Raises the OSError of the last one."""
+    fault: OSError = OSError("the name has no address")
     for address in addresses[:_ADDRESSES_TRIED]:
         try:
             share = STEP_SECONDS / min(len(addresses), _ADDRESSES_TRIED)
@@ -40,8 +40,8 @@ def connect(addresses: list[str], port: int) -> None:
     raise fault
 
 
-def within(step: Callable[[], Found]) -> Found:
-    """Do a step on a thread that is left behind after `STEP_SECONDS`. Raises its OSError, or TimeoutError."""
+def run_bounded(step: Callable[[], Found]) -> Found:
+    """Run a step for at most `STEP_SECONDS`. Raises its OSError, or TimeoutError."""
     outcome: list[Found | OSError] = []
 
     def run() -> None:
@@ -49,8 +49,8 @@ def within(step: Callable[[], Found]) -> Found:
             outcome.append(step())
         except OSError as error:
             outcome.append(error)
-        except UnicodeError:  # of a name that no host can have
-            outcome.append(socket.gaierror(socket.EAI_NONAME, "that is no name of a host"))
+        except UnicodeError:  # a label of the name is empty or too long
+            outcome.append(socket.gaierror(socket.EAI_NONAME, "not a valid host name"))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -62,6 +62,6 @@ def within(step: Callable[[], Found]) -> Found:
     return outcome[0]
 
 
-def told(error: OSError) -> str:
-    """Return what went wrong, in the system's words."""
+def describe_error(error: OSError) -> str:
+    """Return the system's description of an error."""
     return quoted(error.strerror or str(error) or type(error).__name__)

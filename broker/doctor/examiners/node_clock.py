@@ -1,4 +1,4 @@
-"""`sts-broker doctor` on this node's clock, against STS's. Pure."""
+"""`sts-broker doctor` on this node's clock, compared with STS's. Pure."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from broker.net.http_dates import server_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
 
 SKEW_WARNING: Final = timedelta(seconds=60)
 SKEW_MAXIMUM: Final = timedelta(minutes=5)
 """What AWS allows between a signed request's time and its own (IAM User Guide, "Troubleshooting signed requests")."""
-_TOLD: Final = timedelta(seconds=1)
+_NEGLIGIBLE: Final = timedelta(seconds=1)
 _CENTURY_SECONDS: Final = 100 * 365.25 * 86400
-"""A node that lost its clock is in 1970."""
+"""The longest plausible difference: a node that has lost its clock starts in 1970."""
 
 
 def skew_of(date: str, now: datetime) -> timedelta | None:
-    """Return how far the clock behind a Date header is ahead of `now`; None where the header tells no time."""
+    """Return by how much the clock of a Date header is ahead of `now`; None if the header has no valid time."""
     theirs = server_time(date)
-    return None if theirs is None else believed((theirs - now).total_seconds())
+    return None if theirs is None else plausible_skew((theirs - now).total_seconds())
 
 
-def believed(seconds: object) -> timedelta | None:
-    """Return what a server says of the clocks; None where no two clocks can be so far apart, or it is no number."""
+def plausible_skew(seconds: object) -> timedelta | None:
+    """Return a difference that a server reported, in seconds; None if it is not a number, or over a century."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) <= _CENTURY_SECONDS:
         return None
     return timedelta(seconds=seconds)
 
 
-def examine_clock(skew: timedelta | None, sheet: Sheet) -> None:
-    """Say how far this node's clock is off; `skew` is STS's clock less ours, None where nobody told it."""
+def examine_clock(skew: timedelta | None, report: Report) -> None:
+    """Add the result for this node's clock. `skew` is STS's clock minus this node's; None if STS's is unknown."""
     if skew is None:
-        sheet.not_checked(("clock",), "No STS told its time.")
+        report.not_checked(("clock",), "STS's time is not known.")
         return
     side = "behind" if skew > timedelta(0) else "ahead of"
-    told = f"This node's clock is {abs(skew).total_seconds():.0f} s {side} STS's"
-    remedy = "Look at the node's time service (chrony, ntpd, or the hypervisor's)."
+    found = f"This node's clock is {abs(skew).total_seconds():.0f} s {side} STS's"
+    remedy = "Check the node's time service (chrony, ntpd, or the hypervisor's)."
     if abs(skew) > SKEW_MAXIMUM:
-        said = f"{told}: signed requests are refused, and tokens and credentials seem older or younger than they are."
-        sheet.failed("clock", said, remedy)
+        found = f"{found}: STS refuses signed requests, and tokens and credentials appear older or newer than they are."
+        report.failed("clock", found, remedy)
     elif abs(skew) > SKEW_WARNING:
-        sheet.warning("clock", f"{told}.", remedy)
+        report.warning("clock", f"{found}.", remedy)
     else:
-        sheet.ok("clock", f"{told}." if abs(skew) > _TOLD else "This node's clock is STS's.")
+        report.ok("clock", f"{found}." if abs(skew) > _NEGLIGIBLE else "This node's clock agrees with STS's.")

@@ -1,7 +1,7 @@
-"""Examine the publish directory: whether files can be written there, who can read them, and what holds them.
+"""Examine the publish directory: whether files can be written there, who can read them, and what volume holds them.
 
-Rules: it writes one file, with a dot before its name and nothing in it that a reader could take for credentials, as
-`publish` writes files, and takes it away again. It makes no directory.
+The check writes one file as the file sink does, and deletes it. The file's name begins with a dot, and it contains only
+spaces, so that no reader mistakes it for credentials. The check never creates a directory.
 """
 
 from __future__ import annotations
@@ -13,53 +13,59 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from broker.doctor.examiners.mounts import mount_of
+from broker.doctor.examiners.mounts import find_mount
 from broker.publish.file_sink import REMEDIES, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from broker.core.model import PublishSpec
-    from broker.doctor.checks import Sheet
+    from broker.doctor.checks import Report
 
-OF_DIRECTORY: Final = ("publish-directory", "publish-volume", "publish-neighbours")
-_BYTES_EACH: Final = 16_384
-"""What a profile's files may take while one is replaced; AWS tells no limit of a session token."""
+DIRECTORY_CHECKS: Final = ("publish-directory", "publish-volume", "publish-neighbours")
+_BYTES_PER_PROFILE: Final = 16_384
+"""What a profile's files may take while one is replaced. AWS documents no maximum size of a session token."""
 _MAXIMUM_LENGTH_READ: Final = 65_536
-_MOUNT_REMEDY: Final = "Mount an emptyDir (medium: Memory) there, into the app's container too."
+_MOUNT_REMEDY: Final = (
+    "Mount an emptyDir volume (medium: Memory) at that path, in the broker's and the app's container."
+)
 
 
-def examine_directory(spec: PublishSpec, profiles: Collection[str], sheet: Sheet, *, proc: str, now: datetime) -> None:
-    """Look at the directory as the broker would use it."""
+def examine_directory(
+    spec: PublishSpec, profiles: Collection[str], report: Report, *, proc: str, now: datetime
+) -> None:
+    """Examine the directory as the broker would use it for these profiles."""
     if not os.path.isdir(spec.directory):  # noqa: PTH112 - paths are text here
-        _examine_absent(spec.directory, sheet)
+        _examine_missing(spec.directory, report)
         return
-    fault = _try_to_write(spec, len(profiles) * _BYTES_EACH)
-    if fault is not None:
-        number = fault.errno or 0
-        remedy = REMEDIES.get(number, "Look at the volume behind BROKER_PUBLISH_DIRECTORY.")
-        said = f"A file of mode {spec.mode:04o}{_of_group(spec)} cannot be put in {spec.directory}"
-        sheet.failed("publish-directory", f"{said}: {os.strerror(number)}.", remedy)
-        sheet.not_checked(OF_DIRECTORY[1:], "", because="publish-directory")
+    error = _try_to_write(spec, len(profiles) * _BYTES_PER_PROFILE)
+    if error is not None:
+        number = error.errno or 0
+        remedy = REMEDIES.get(number, "Check the volume behind BROKER_PUBLISH_DIRECTORY.")
+        group = "" if spec.group is None else f" and group {spec.group}"
+        found = f"The broker can't write a file with mode {spec.mode:04o}{group} in {spec.directory}"
+        report.failed("publish-directory", f"{found}: {os.strerror(number)}.", remedy)
+        report.not_checked(DIRECTORY_CHECKS[1:], "", because="publish-directory")
         return
-    _examine_modes(spec, sheet)
-    _examine_volume(spec, sheet, proc)
-    _examine_neighbours(spec, profiles, sheet, now)
+    _examine_modes(spec, report)
+    _examine_volume(spec, report, proc)
+    _examine_neighbours(spec, profiles, report, now)
 
 
-def _examine_absent(directory: str, sheet: Sheet) -> None:
+def _examine_missing(directory: str, report: Report) -> None:
     if os.path.lexists(directory):
-        sheet.failed("publish-directory", f"{directory} is no directory.", "Set BROKER_PUBLISH_DIRECTORY to one.")
+        found, remedy = f"{directory} is not a directory.", "Set BROKER_PUBLISH_DIRECTORY to a directory."
+        report.failed("publish-directory", found, remedy)
     elif os.access(os.path.dirname(directory) or "/", os.W_OK | os.X_OK):  # noqa: PTH120 - likewise
-        said = f"{directory} is not there: the broker makes it, where the app does not see it."
-        sheet.warning("publish-directory", said, _MOUNT_REMEDY)
+        found = f"{directory} does not exist. The broker will create it, but other containers will not see it."
+        report.warning("publish-directory", found, _MOUNT_REMEDY)
     else:
-        sheet.failed("publish-directory", f"{directory} is not there, and cannot be made.", _MOUNT_REMEDY)
-    sheet.not_checked(OF_DIRECTORY[1:], "", because="publish-directory")
+        report.failed("publish-directory", f"{directory} does not exist, and can't be created.", _MOUNT_REMEDY)
+    report.not_checked(DIRECTORY_CHECKS[1:], "", because="publish-directory")
 
 
 def _try_to_write(spec: PublishSpec, length: int) -> OSError | None:
-    """Put a file of spaces there as `publish` would, and take it away. Return what was in the way."""
+    """Write a file of spaces as the file sink does, and delete it. Return the error that prevented it."""
     name = f".doctor-{os.getpid()}"
     try:
         directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,12 +82,8 @@ def _try_to_write(spec: PublishSpec, length: int) -> OSError | None:
     return None
 
 
-def _of_group(spec: PublishSpec) -> str:
-    return "" if spec.group is None else f" and group {spec.group}"
-
-
-def _examine_modes(spec: PublishSpec, sheet: Sheet) -> None:
-    """Say who can read the files, and whether the directory lets them in."""
+def _examine_modes(spec: PublishSpec, report: Report) -> None:
+    """Report who can read the files, and warn if the directory's mode keeps one of them out."""
     status = os.stat(spec.directory)  # noqa: PTH116 - likewise
     group = spec.group
     if group is None:
@@ -89,55 +91,60 @@ def _examine_modes(spec: PublishSpec, sheet: Sheet) -> None:
     kept_out = [
         who
         for who, reads, enters in (
-            ("group", stat.S_IRGRP, stat.S_IXGRP),
+            ("the group", stat.S_IRGRP, stat.S_IXGRP),
             ("others", stat.S_IROTH, stat.S_IXOTH),
         )
-        if spec.mode & reads and not status.st_mode & enters and not (who == "group" and status.st_mode & stat.S_IXOTH)
+        if spec.mode & reads and not status.st_mode & enters and not (who != "others" and status.st_mode & stat.S_IXOTH)
     ]
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
     if kept_out:
-        said = f"Files are to be read by {' and '.join(kept_out)}, whom {spec.directory} (mode {mode}) keeps out."
-        sheet.warning("publish-directory", said, "Set fsGroup in the pod's securityContext, or chmod the directory.")
+        found = f"{spec.directory} (mode {mode}) keeps out {' and '.join(kept_out)}, who should read the files in it."
+        remedy = "Set fsGroup in the pod's securityContext, or change the directory's mode."
+        report.warning("publish-directory", found, remedy)
         return
     readers = f"user {os.geteuid()}" + (f" and group {group}" if spec.mode & stat.S_IRGRP else "")
     readers = "everybody in the pod" if spec.mode & stat.S_IROTH else readers
-    sheet.ok("publish-directory", f"{spec.directory} can be written; {readers} can read, mode {spec.mode:04o}.")
+    report.ok("publish-directory", f"{spec.directory} is writable; {readers} can read, mode {spec.mode:04o}.")
 
 
-def _examine_volume(spec: PublishSpec, sheet: Sheet, proc: str) -> None:
-    mount = mount_of(spec.directory, proc)
+def _examine_volume(spec: PublishSpec, report: Report, proc: str) -> None:
+    mount = find_mount(spec.directory, proc)
     space = os.statvfs(spec.directory)
     free = f"{space.f_bavail * space.f_frsize:,} bytes free"
     if mount is None:
-        sheet.not_checked(("publish-volume",), "The kernel does not tell of mounts here.")
+        report.not_checked(("publish-volume",), "The kernel's mount table can't be read.")
     elif mount.is_in_memory:
-        sheet.ok("publish-volume", f"{mount.point} is in memory ({mount.kind}), {free}.")
-    elif mount.is_containers_own:
-        said = f"{spec.directory} is in no volume ({mount.kind} at {mount.point}): other containers do not see it."
-        sheet.warning("publish-volume", said, _MOUNT_REMEDY)
+        report.ok("publish-volume", f"{mount.point} is in memory ({mount.kind}), {free}.")
+    elif mount.is_container_root:
+        found = f"{spec.directory} is not on a volume ({mount.kind} at {mount.point}): other containers don't see it."
+        report.warning("publish-volume", found, _MOUNT_REMEDY)
     else:
-        said = f"{mount.point} is on a disk ({mount.kind}): credentials outlive the pod there."
-        sheet.warning("publish-volume", said, "Set medium: Memory on the emptyDir.")
+        found = f"{mount.point} is on a disk ({mount.kind}): credentials may stay there when the pod is gone."
+        report.warning("publish-volume", found, "Set medium: Memory on the emptyDir volume.")
 
 
-def _examine_neighbours(spec: PublishSpec, profiles: Collection[str], sheet: Sheet, now: datetime) -> None:
-    """Look for profiles of somebody else: two brokers in one directory take each other's `credentials` away."""
-    strangers = []
+def _examine_neighbours(spec: PublishSpec, profiles: Collection[str], report: Report, now: datetime) -> None:
+    """Warn about credentials of unknown profiles: two brokers in one directory overwrite each other's `credentials`."""
+    unknown = []
     with os.scandir(spec.directory) as entries:
         for entry in entries:
             name = entry.name.removesuffix(".json")
-            if name != entry.name and name not in profiles and _is_unexpired(entry.path, now):
-                strangers.append(name)
-    if strangers:
-        said = f"Profiles of no setting here have credentials in {spec.directory}: {', '.join(sorted(strangers))}."
-        remedy = "Another broker's? Give each a directory of its own. Left over from other settings? Remove the files."
-        sheet.warning("publish-neighbours", said, remedy)
+            if name != entry.name and name not in profiles and _holds_credentials(entry.path, now):
+                unknown.append(name)
+    if unknown:
+        found = (
+            f"{spec.directory} has credentials of profiles that are not in the settings: {', '.join(sorted(unknown))}."
+        )
+        remedy = (
+            "If another broker publishes there, give each a directory of its own. If they are left over, delete them."
+        )
+        report.warning("publish-neighbours", found, remedy)
     else:
-        sheet.ok("publish-neighbours", "No other broker publishes there.")
+        report.ok("publish-neighbours", "No other broker publishes there.")
 
 
-def _is_unexpired(path: str, now: datetime) -> bool:
-    """Say whether the file holds unexpired credentials; neither a link nor a pipe is looked into."""
+def _holds_credentials(path: str, now: datetime) -> bool:
+    """Return whether the file holds unexpired credentials. Symbolic links and pipes are not read."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

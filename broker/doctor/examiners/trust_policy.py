@@ -1,153 +1,159 @@
-"""`sts-broker doctor` on the role's trust policy: one that was handed in, or the one that IAM has.
+"""Check the role's trust policy for `sts-broker doctor`: from a file, or from IAM.
 
-Rules: what a policy says is the evaluator's word. IAM is asked with the shell's credentials, else with those that STS
-gave for the role just now; that it does not answer, or not to these, is no fault of the pod. A role that IAM does not
-have is one, if it was asked in the role's own account. Knows nothing of what STS said; `doctor_causes` does.
+The policy evaluator decides whether a policy admits the token. IAM is called with the shell's credentials or, where
+there are none, with those that STS just issued for the role. An IAM that cannot be read is not a fault of the pod. A
+role that IAM does not have is a fault, if the credentials belong to the role's account. This module does not use the
+result of the exchange; `doctor.causes` combines the two.
+
+`broker.trust` is an operator tool, which the sidecar image does not contain. It is imported here only, and only when a
+policy is checked; the command line refuses `--policy` where it is missing.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from broker.core.model import session_name_for
 from broker.doctor.checks import Outcome
-from broker.doctor.examiners.connection_steps import told, within
+from broker.doctor.examiners.connection_steps import describe_error, run_bounded
 from broker.policy.document import PolicyMalformedError
-from broker.trust.explain import Asker, explain
-from broker.trust.sources import find_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from broker.core.model import BoundToken, ProfileSpec, SourceSession, StsSpec
-    from broker.doctor.checks import Sheet
-    from broker.sts.exchange import StsExchanger
-    from broker.trust.explain import Explained, Explanation, Obstacle
-    from broker.trust.iam_role import Refused
+    from broker.doctor.checks import Report
+    from broker.trust.explain import Explanation, Obstacle, StatementExplanation
+    from broker.trust.iam_role import AwsReader, Refusal, RoleAnswer
 
 _CHECK: Final = "trust-policy"
 _FORBIDDEN: Final = ("AccessDenied", "AccessDeniedException")
 _ABSENT: Final = "NoSuchEntity"
-_SHELLS: Final = "the shell's credentials"
-_ROLES: Final = "the role's own credentials"
+_SHELL: Final = "The shell's credentials"
+_ROLE: Final = "The role's own credentials"
 
 
-def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, *, of: str) -> None:
-    """Ask the policy in this file, or on standard input for "-", whether it lets the token in."""
+def examine_trust(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, *, of: str) -> None:
+    """Check whether the policy in a file admits the token. `policy` is the file's name, or - for standard input."""
+    from broker.trust.sources import find_sources  # noqa: PLC0415 - see the module's docstring
+
     sources = find_sources([policy])
     if sources.faults or len(sources.policies) != 1:
-        said = " ".join(sources.faults) or f"{policy} holds {len(sources.policies)} policies; expected one."
+        found = " ".join(sources.faults) or f"{policy} has {len(sources.policies)} trust policies; expected one."
         remedy = "aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument > FILE"
-        sheet.warning(_CHECK, said, remedy, of=of)
+        sheet.warning(_CHECK, found, remedy, of=of)
         return
-    _judge(sources.policies[0].text, token, profile, sheet, of)
+    _check_policy(sources.policies[0].text, token, profile, sheet, of)
 
 
 class RolesInIam:
-    """Asks IAM for roles; an IAM that did not answer once is not asked again."""
+    """Checks the trust policies of roles as IAM has them.
 
-    def __init__(self, exchanger: StsExchanger, spec: StsSpec, environ: Mapping[str, str], sheet: Sheet) -> None:
-        self._exchanger = exchanger
+    An IAM that could not be called once is not called again: every role of its partition gets the same report.
+    """
+
+    def __init__(self, spec: StsSpec, sheet: Report) -> None:
         self._spec = spec
-        self._environ = environ
         self._sheet = sheet
-        self._silences: dict[str, str] = {}
+        self._unreachable: dict[str, str] = {}
 
     def examine(self, token: BoundToken, profile: ProfileSpec, session: SourceSession | None, *, of: str) -> None:
-        """Ask the policy that IAM has whether it lets the token in; `session` is what STS gave, if it did."""
-        from broker.trust.iam_role import Refused, get_role, iam_of  # noqa: PLC0415 - botocore, not to be had everywhere
-
-        role_arn, sheet = profile.role_arn, self._sheet
-        keys, whose = self._keys(session)
-        if keys is None:
-            self._not_read(f"There are no credentials to ask IAM with: {whose}.", profile, of)
+        """Check whether the policy in IAM admits the token. `session` is what STS issued for the role, or None."""
+        role_arn, partition = profile.role_arn, profile.role_arn.split(":")[1]
+        reader, owner = self._open_reader(session)
+        if reader is None:
+            self._report_unread(f"No credentials to call IAM with: {owner}.", profile, of)
             return
-        sheet.tell(f"the trust policy of {role_arn} in IAM")
-        partition = role_arn.split(":")[1]
+        self._sheet.announce(f"the trust policy of {role_arn} in IAM")
         try:
-            if partition in self._silences:
-                raise ConnectionError(self._silences[partition])
-            iam = iam_of(role_arn, profile.region, self._spec, self._environ)
-            role = within(lambda: get_role(role_arn, keys, iam, self._spec))
-            owner = self._account(role, role_arn, keys, profile.region) if whose == _SHELLS else _account(role_arn)
+            if partition in self._unreachable:
+                raise ConnectionError(self._unreachable[partition])
+            role = run_bounded(lambda: reader.get_role(role_arn, profile.region))
+            account = _find_account(role, profile, reader) if owner == _SHELL else _account_in(role_arn)
         except OSError as error:
-            self._silences[partition] = told(error)
-            self._not_read(f"IAM does not tell: {told(error)}.", profile, of)
+            self._unreachable[partition] = describe_error(error)
+            self._report_unread(f"IAM can't be read: {describe_error(error)}.", profile, of)
             return
-        if owner != _account(role_arn):
-            other = f"account {owner}" if owner else "an account that STS does not tell"
-            self._not_read(f"{whose.capitalize()} are of {other}, not of the role's.", profile, of)
-        elif isinstance(role, Refused):
-            self._refused(role, whose, profile, of)
+        if account != _account_in(role_arn):
+            found = f"account {account}" if account else "an account that STS doesn't report"
+            self._report_unread(f"{owner} are of {found}, not of the role's account.", profile, of)
+        elif role.refusal is not None:
+            self._report_refusal(role.refusal, owner, profile, of)
         elif role.arn != role_arn:
-            remedy = "Write role_arn (AWS_ROLE_ARN) as IAM has it, with its path."
-            sheet.failed(_CHECK, f"IAM has this role as {role.arn}; asked for is {role_arn}.", remedy, of=of)
+            remedy = "Set role_arn (AWS_ROLE_ARN) to the ARN in IAM, including its path."
+            self._sheet.failed(_CHECK, f"IAM has this role as {role.arn}; role_arn is {role_arn}.", remedy, of=of)
         else:
-            _judge(role.trust_policy, token, profile, sheet, of)
+            _check_policy(role.trust_policy, token, profile, self._sheet, of)
 
     @cached_property
-    def _shell(self) -> tuple[Any, str]:
-        """The shell's keys, or None and why there are none."""
-        from broker.trust.iam_role import shell_keys  # noqa: PLC0415 - likewise
+    def _shell(self) -> tuple[AwsReader | None, str]:
+        """A reader with the shell's credentials, or None and why there are none."""
+        from broker.trust.iam_role import open_as_shell  # noqa: PLC0415 - see the module's docstring
 
-        self._sheet.tell("the shell's credentials")
+        self._sheet.announce("the shell's credentials")
         try:
-            return within(shell_keys), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
+            return run_bounded(
+                lambda: open_as_shell(self._spec)
+            ), "this shell has none (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
         except OSError as error:
-            return None, told(error)
+            return None, describe_error(error)
 
-    def _keys(self, session: SourceSession | None) -> tuple[Any, str]:
-        """Return keys and whose they are; without any, None and why."""
-        keys, fault = self._shell
-        if keys is not None:
-            return keys, _SHELLS
+    def _open_reader(self, session: SourceSession | None) -> tuple[AwsReader | None, str]:
+        """Return a reader and whose credentials it uses, or None and why there are no credentials."""
+        from broker.trust.iam_role import open_as_role  # noqa: PLC0415 - see the module's docstring
+
+        shell, missing = self._shell
+        if shell is not None:
+            return shell, _SHELL
         if session is None:
-            return None, f"{fault}, and STS gave none"
-        with self._exchanger.signer.using(session.generation.credentials):
-            return self._exchanger.signer.get_frozen_credentials(), _ROLES
+            return None, f"{missing}, and STS issued none"
+        return open_as_role(session.generation.credentials, self._spec), _ROLE
 
-    def _account(self, role: Any, role_arn: str, keys: Any, region: str) -> str:  # noqa: ANN401 - keys are botocore's
-        """Return the account that IAM was asked in: a role's name is looked up in that of the keys."""
-        from broker.trust.iam_role import Endpoint, Refused, account_of  # noqa: PLC0415 - likewise
-
-        if not isinstance(role, Refused):
-            return _account(role.arn)
-        if role.code != _ABSENT:
-            return _account(role_arn)  # it makes no difference
-        url = str(self._exchanger.client(region, signed=True).meta.endpoint_url)
-        return within(lambda: account_of(keys, Endpoint(service="sts", url=url, region=region), self._spec))
-
-    def _refused(self, refused: Refused, whose: str, profile: ProfileSpec, of: str) -> None:
+    def _report_refusal(self, refusal: Refusal, owner: str, profile: ProfileSpec, of: str) -> None:
         role_arn, sheet = profile.role_arn, self._sheet
         clock = sheet.find("clock", "", Outcome.FAILED)
-        if refused.code == _ABSENT:
-            said = f"IAM has no role {role_arn.rpartition('/')[2]} in account {_account(role_arn)}."
-            sheet.failed(_CHECK, said, "Create it, or mend role_arn (AWS_ROLE_ARN).", of=of)
-        elif refused.code in _FORBIDDEN:
-            said = f"IAM does not let {refused.caller or whose} read the role: allow iam:GetRole on {role_arn}."
-            self._not_read(said, profile, of)
+        if refusal.code == _ABSENT:
+            found = f"IAM has no role {role_arn.rpartition('/')[2]} in account {_account_in(role_arn)}."
+            sheet.failed(_CHECK, found, "Create the role, or fix role_arn (AWS_ROLE_ARN).", of=of)
+        elif refusal.code in _FORBIDDEN:
+            caller = refusal.caller or f"{owner[0].lower()}{owner[1:]}"
+            self._report_unread(
+                f"IAM denies {caller} access to the role: allow iam:GetRole on {role_arn}.", profile, of
+            )
         elif clock is not None:
-            sheet.not_checked((_CHECK,), f"IAM answers {refused.code}.", because=clock.label, of=of)
+            sheet.not_checked((_CHECK,), f"IAM returned {refusal.code}.", because=clock.label, of=of)
         else:
-            self._not_read(f"IAM answers {refused.code} to {whose}.", profile, of)
+            self._report_unread(f"IAM returned {refusal.code}. {owner} were used.", profile, of)
 
-    def _not_read(self, found: str, profile: ProfileSpec, of: str) -> None:
+    def _report_unread(self, found: str, profile: ProfileSpec, of: str) -> None:
         name = profile.role_arn.rpartition("/")[2]
-        how = (
+        command = (
             f"aws iam get-role --role-name {name} --query Role.AssumeRolePolicyDocument | sts-broker doctor --policy -"
         )
-        self._sheet.not_checked((_CHECK,), f"{found} By hand: {how}", of=of)
+        self._sheet.not_checked((_CHECK,), f"{found} To check it yourself: {command}", of=of)
 
 
-def _account(arn: str) -> str:
+def _find_account(role: RoleAnswer, profile: ProfileSpec, reader: AwsReader) -> str:
+    """Return the account that IAM looked in, which is that of the credentials, or "" where it is unknown.
+
+    STS is called only where IAM does not have the role: GetRole takes a name without an account.
+    """
+    if role.refusal is None:
+        return _account_in(role.arn)
+    if role.refusal.code != _ABSENT:
+        return _account_in(profile.role_arn)  # the account makes no difference
+    return run_bounded(lambda: reader.get_account(profile.region))
+
+
+def _account_in(arn: str) -> str:
     return arn.split(":")[4]
 
 
-def _judge(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, of: str) -> None:
-    """Say what this policy says to the token."""
+def _check_policy(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, of: str) -> None:
+    """Report whether this policy admits the token."""
+    from broker.trust.explain import WebIdentity, explain  # noqa: PLC0415 - see the module's docstring
+
     _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
-    asker = Asker(
+    identity = WebIdentity(
         issuer=token.claims.issuer,
         subject=token.claims.subject,
         audiences=(profile.audience,),
@@ -155,31 +161,32 @@ def _judge(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Sheet, o
         role=(partition, account),
     )
     try:
-        explanation = explain(policy, asker)
+        explanation = explain(policy, identity)
     except PolicyMalformedError as error:
-        sheet.warning(_CHECK, f"The policy cannot be read: {error}.", "IAM would refuse it too.", of=of)
+        sheet.warning(_CHECK, f"The policy can't be read: {error}.", "IAM would reject it too.", of=of)
         return
+    verdict = f"{explanation.reason[0].upper()}{explanation.reason[1:]}"
     if explanation.allowed:
-        sheet.ok(_CHECK, f"{explanation.reason}.", of=of)
+        sheet.ok(_CHECK, f"{verdict}.", of=of)
         return
-    nearest = _nearest(explanation)
+    nearest = _find_nearest(explanation)
     if nearest is None:
         remedy = "Add a statement for this token: sts-broker trust render."
-        sheet.failed(_CHECK, f"{explanation.reason}.", remedy, of=of)
+        sheet.failed(_CHECK, f"{verdict}.", remedy, of=of)
         return
     reasons = "; ".join(obstacle.reason for obstacle in nearest.obstacles)
-    changes = "; ".join(_change(obstacle) for obstacle in nearest.obstacles if obstacle.change)
-    remedy = f"In {nearest.name} (line {nearest.line}): {changes or 'take it away, or narrow it'}."
-    sheet.failed(_CHECK, f"{explanation.reason}: {reasons}.", remedy, of=of)
+    changes = "; ".join(_describe_change(obstacle) for obstacle in nearest.obstacles if obstacle.change)
+    remedy = f"In {nearest.name} (line {nearest.line}): {changes or 'remove the statement, or narrow it'}."
+    sheet.failed(_CHECK, f"{verdict}: {reasons}.", remedy, of=of)
 
 
-def _nearest(explanation: Explanation) -> Explained | None:
-    """Return the statement that denies, else the one that needs the fewest changes to let the token in."""
+def _find_nearest(explanation: Explanation) -> StatementExplanation | None:
+    """Return the statement that denies, or the one that needs the fewest changes to admit the token."""
     denying = [one for one in explanation.statements if one.outcome == "denies"]
-    mendable = [one for one in explanation.statements if any(obstacle.change for obstacle in one.obstacles)]
-    return min(denying or mendable, key=lambda one: len(one.obstacles), default=None)
+    fixable = [one for one in explanation.statements if any(obstacle.change for obstacle in one.obstacles)]
+    return min(denying or fixable, key=lambda one: len(one.obstacles), default=None)
 
 
-def _change(obstacle: Obstacle) -> str:
+def _describe_change(obstacle: Obstacle) -> str:
     sentence = obstacle.change.sentence if obstacle.change else ""
     return f"{obstacle.operator} {obstacle.key}: {sentence}" if obstacle.key else sentence

@@ -1,7 +1,7 @@
-"""What can be wrong with a condition by itself, whatever the statement is about.
+"""Check a single condition, regardless of the statement's subject.
 
-Rules: only conditions of Allow statements are held to what an absent key would let in; slips that keep a condition from
-ever matching are looked for in Deny statements too, where they deny nobody.
+Conditions that match where a key is absent are reported in Allow statements only. Mistakes that keep a condition from
+ever matching are reported in Deny statements too, since such a Deny denies nobody.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from broker.trust.linter.statement import Condition
 
 MULTIVALUED_KEYS = frozenset({"aws:tagkeys", "sts:transitivetagkeys"})
-"""Absent means that there are no tags, so ForAllValues, which then holds, is right for them."""
-_MORE_MULTIVALUED_KEYS = frozenset({"aws:principalorgpaths", "aws:calledvia", "aws:principalservicenameslist"})
+"""Keys that are absent where there are no tags. ForAllValues, which matches then, is correct for them."""
+_OTHER_MULTIVALUED_KEYS = frozenset({"aws:principalorgpaths", "aws:calledvia", "aws:principalservicenameslist"})
 _OTHER_OPERATORS = frozenset(
     f"{kind}{comparison}"
     for kind in ("Numeric", "Date")
@@ -28,17 +28,17 @@ _OTHER_OPERATORS = frozenset(
         "GreaterThanEquals",
     )
 ) | {"IpAddress", "NotIpAddress", "BinaryEquals"}
-"""What IAM knows, and no text is compared with."""
+"""IAM operators that do not compare strings."""
 _LITERAL = ("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase")
 
 
 def has_wildcard(text: str) -> bool:
-    """Say whether a text has a character that is a wildcard under some operators."""
+    """Return whether a text has a character that is a wildcard under some operators."""
     return "*" in text or "?" in text
 
 
-def find_slips(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield what keeps this condition from ever matching as it was meant."""
+def find_mistakes(condition: Condition) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the detail of each mistake that keeps a condition from matching as intended."""
     place = f"{condition.operator} {condition.key}"
     parsed = condition.parsed
     if not parsed.is_known and parsed.bare not in _OTHER_OPERATORS:
@@ -47,20 +47,20 @@ def find_slips(condition: Condition) -> Iterator[tuple[str, str]]:
         for value in filter(has_wildcard, condition.values):
             yield "literal-wildcard", f"{place}: {value}"
     if parsed.bare in ("Bool", "Null") and not {value.lower() for value in condition.values} <= {"true", "false"}:
-        yield "malformed", f"{place}: {' | '.join(condition.values)} is neither true nor false"
+        yield "malformed", f"{place}: expected true or false, found {' | '.join(condition.values)}"
 
 
-def find_doubles(conditions: Sequence[Condition]) -> Iterator[tuple[str, str]]:
-    """Yield the keys that an operator has a second time, in other letters."""
+def find_duplicate_keys(conditions: Sequence[Condition]) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the detail of each key that an operator has twice with different case."""
     first: dict[tuple[str, str], str] = {}
     for one in conditions:
         before = first.setdefault((one.operator, one.key.lower()), one.key)
         if before != one.key:
-            yield "duplicate-key", f"{one.operator} has {before} and {one.key}: the case of keys does not count"
+            yield "duplicate-key", f"{one.operator} has {before} and {one.key}: condition keys ignore case"
 
 
-def find_openings(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield what this condition of an Allow statement lets in without naming it."""
+def find_loopholes(condition: Condition) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the detail where a condition of an Allow statement admits what it does not name."""
     place = f"{condition.operator} {condition.key}"
     parsed, key = condition.parsed, condition.key.lower()
     if parsed.if_exists:
@@ -69,12 +69,15 @@ def find_openings(condition: Condition) -> Iterator[tuple[str, str]]:
         yield "negated-operator", place
     if parsed.set_prefix == "ForAllValues:" and key not in MULTIVALUED_KEYS:
         yield "for-all-values", place
-    if parsed.set_prefix == "ForAnyValue:" and key not in MULTIVALUED_KEYS | _MORE_MULTIVALUED_KEYS:
+    if parsed.set_prefix == "ForAnyValue:" and key not in MULTIVALUED_KEYS | _OTHER_MULTIVALUED_KEYS:
         yield "for-any-value", place
 
 
 def find_needless_like(conditions: Sequence[Condition]) -> Iterator[tuple[str, str]]:
-    """Yield StringLike operators of which no value has a wildcard; keys may share one operator with one that has."""
+    """Yield each StringLike operator without a wildcard in any value.
+
+    Keys may share an operator: one wildcard value justifies StringLike for all keys.
+    """
     for operator in dict.fromkeys(one.operator for one in conditions if one.parsed.bare == "StringLike"):
         values = [value for one in conditions if one.operator == operator for value in one.values]
         if values and not any(map(has_wildcard, values)):

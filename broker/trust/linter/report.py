@@ -1,7 +1,7 @@
-"""Says what `sts-broker trust lint` found: for people, as JSON, and as SARIF 2.1.0 for CI systems.
+"""Write the findings of `sts-broker trust lint`: as text, as JSON, and as SARIF 2.1.0 for CI systems.
 
-Rules: what stands in a policy is anybody's text, and is made printable; a finding in a plan has the resource's address
-and the line of the plan. It refuses to know how policies are judged.
+Policies are untrusted, so control characters are escaped and tokens redacted. A finding in a Terraform plan has the
+address of the resource and the line of the plan. This module does not judge policies.
 """
 
 from __future__ import annotations
@@ -19,58 +19,57 @@ from broker.trust.linter.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.trust.linter.rules import Finding, Rule
+    from broker.trust.linter.rules import LintFinding, Rule
     from broker.trust.sources import Source
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-FORMATS = ("text", "json", "sarif")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
-    """A finding, and the policy that it is about."""
+class LocatedFinding:
+    """A finding and the source of its policy."""
 
     source: Source
-    finding: Finding
+    finding: LintFinding
 
     @property
     def line(self) -> int:
-        """The line in the file. A policy in a plan is one text on one line, whatever lines it has itself."""
+        """The line in the file. In a plan, a policy is a string on one line, so its own line numbers do not apply."""
         return self.source.line if self.source.address else self.finding.line
 
     @property
-    def sentence(self) -> str:
-        """What was found, in one line."""
+    def message(self) -> str:
+        """The finding in one line."""
         return redacted(printable(f"{self.finding.rule.title}: {self.finding.detail}"))
 
 
-def write_report(reported: Sequence[Reported], *, policies: int, form: str) -> None:
-    """Print what was found in so many policies."""
+def write_report(findings: Sequence[LocatedFinding], *, policies: int, form: str) -> None:
+    """Print the findings as `form` (text, json or sarif). `policies` is the number of policies that were checked."""
     if form == "text":
-        sys.stdout.write(as_text(reported, policies))
+        sys.stdout.write(as_text(findings, policies))
     else:
-        document = as_json(reported, policies) if form == "json" else as_sarif(reported)
+        document = as_json(findings, policies) if form == "json" else as_sarif(findings)
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def as_text(reported: Sequence[Reported], policies: int) -> str:
-    """Return the findings as compilers tell theirs, each with why it matters and the mend, and how many there are."""
+def as_text(findings: Sequence[LocatedFinding], policies: int) -> str:
+    """Return the findings in the format of compilers, each with reason and fix, and a summary line."""
     lines = []
-    for one in reported:
+    for one in findings:
         rule = one.finding.rule
         place = " ".join(filter(None, (one.source.address, one.finding.statement))) or "policy"
         lines += [
             redacted(
-                printable(f"{one.source.file}:{one.line}: {rule.severity.value}: {place}: {one.sentence} [{rule.id}]")
+                printable(f"{one.source.file}:{one.line}: {rule.severity.value}: {place}: {one.message} [{rule.id}]")
             ),
-            f"    why:  {rule.why}",
-            f"    mend: {rule.mend}",
+            f"    why: {rule.why}",
+            f"    fix: {rule.fix}",
         ]
-    lines.append(f"{_count(len(reported), 'finding')} in {_count(policies, 'trust policy', 'trust policies')}")
+    lines.append(f"{_count(len(findings), 'finding')} in {_count(policies, 'trust policy', 'trust policies')}")
     return "\n".join(lines) + "\n"
 
 
-def as_json(reported: Sequence[Reported], policies: int) -> dict[str, object]:
+def as_json(findings: Sequence[LocatedFinding], policies: int) -> dict[str, object]:
     """Return the findings as JSON values."""
     return {
         "policies": policies,
@@ -82,44 +81,44 @@ def as_json(reported: Sequence[Reported], policies: int) -> dict[str, object]:
                 "line": one.line,
                 "address": one.source.address,
                 "statement": one.finding.statement,
-                "message": one.sentence,
+                "message": one.message,
                 "why": one.finding.rule.why,
-                "mend": one.finding.rule.mend,
+                "fix": one.finding.rule.fix,
             }
-            for one in reported
+            for one in findings
         ],
     }
 
 
-def as_sarif(reported: Sequence[Reported]) -> dict[str, object]:
+def as_sarif(findings: Sequence[LocatedFinding]) -> dict[str, object]:
     """Return the findings as a SARIF log with one run."""
-    places = {name: index for index, name in enumerate(RULES)}
+    rule_indexes = {name: index for index, name in enumerate(RULES)}
     driver = {
         "name": "sts-broker trust lint",
         "version": __version__,
-        "rules": [_sarif_rule(rule) for rule in RULES.values()],
+        "rules": [_describe_rule(rule) for rule in RULES.values()],
     }
-    results = [_sarif_result(one, places) for one in reported]
+    results = [_describe_result(one, rule_indexes) for one in findings]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _sarif_rule(rule: Rule) -> dict[str, object]:
+def _describe_rule(rule: Rule) -> dict[str, object]:
     return {
         "id": rule.id,
         "name": "".join(word.capitalize() for word in rule.id.split("-")),
         "shortDescription": {"text": f"{rule.title}."},
         "fullDescription": {"text": rule.why},
-        "help": {"text": f"{rule.why} {rule.mend}", "markdown": f"{rule.why}\n\n**Mend:** {rule.mend}"},
+        "help": {"text": f"{rule.why} {rule.fix}", "markdown": f"{rule.why}\n\n**Fix:** {rule.fix}"},
         "defaultConfiguration": {"level": rule.severity.value},
     }
 
 
-def _sarif_result(one: Reported, places: Mapping[str, int]) -> dict[str, object]:
+def _describe_result(one: LocatedFinding, rule_indexes: Mapping[str, int]) -> dict[str, object]:
     rule = one.finding.rule
     location: dict[str, Any] = {
         "physicalLocation": {
-            "artifactLocation": {"uri": _uri(one.source.file)},
+            "artifactLocation": {"uri": _as_uri(one.source.file)},
             "region": {"startLine": one.line},
         }
     }
@@ -128,15 +127,15 @@ def _sarif_result(one: Reported, places: Mapping[str, int]) -> dict[str, object]
         location["logicalLocations"] = [{"fullyQualifiedName": logical}]
     return {
         "ruleId": rule.id,
-        "ruleIndex": places[rule.id],
+        "ruleIndex": rule_indexes[rule.id],
         "level": rule.severity.value,
-        "message": {"text": f"{one.sentence}. {rule.mend}"},
+        "message": {"text": f"{one.message}. {rule.fix}"},
         "locations": [location],
     }
 
 
-def _uri(file: str) -> str:
-    """Return a file as a URI: relative where it was named so, which CI systems look up in the checkout."""
+def _as_uri(file: str) -> str:
+    """Return a file as a URI. A relative path stays relative: CI systems resolve it in the checkout."""
     path = quote(file.removeprefix("./"))
     return f"file://{path}" if path.startswith("/") else path
 

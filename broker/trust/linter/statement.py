@@ -1,7 +1,6 @@
-"""A statement of a trust policy as the linter looks at it: principals, actions and conditions, read with their kinds.
+"""A statement of a trust policy as the linter reads it: principals, actions and conditions with their types.
 
-Rules: what has the wrong kind is told in `faults`, and read as absent; nothing is guessed at.
-It refuses to know what is good or bad about a statement.
+A value of the wrong type is listed in `faults` and treated as absent. This module does not judge statements.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.policy.conditions import NotUnderstood, OperatorName, parse_operator
-from broker.policy.statements import action_mismatch, name_of, statements_of, texts
+from broker.policy.statements import explain_action_mismatch, list_statements, name_statement, read_strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +21,16 @@ if TYPE_CHECKING:
 WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 ASSUME_ROLE = "sts:AssumeRole"
 _PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):oidc-provider/(.*)", re.DOTALL)
-_KINDS = ("AWS", "CanonicalUser", "Federated", "Service")
+_SAML_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:saml-provider/.+")
+_PRINCIPAL_TYPES = ("AWS", "CanonicalUser", "Federated", "Service")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One key under one operator, with its values as texts. `key` is as written; keys are compared in lower case."""
+    """One key under one operator, with its values as strings.
+
+    `key` has the case of the policy. Keys are not case-sensitive: compare them in lower case.
+    """
 
     operator: str
     parsed: OperatorName
@@ -35,15 +38,18 @@ class Condition:
     values: tuple[str, ...]
 
     @property
-    def is_kept(self) -> bool:
-        """Whether it keeps out everybody whose key is absent or has none of the values."""
+    def is_strict(self) -> bool:
+        """Whether the condition fails where the key is absent or has none of the values."""
         plain = not self.parsed.is_negated and not self.parsed.if_exists
         return plain and self.parsed.set_prefix != "ForAllValues:" and self.parsed.bare not in ("Null", "Bool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """`principals` maps each kind (AWS, Federated, Service) to its names; `faults` says what cannot be read."""
+    """One statement.
+
+    `principals` maps each principal type (AWS, Federated, Service) to its names. `faults` describes what is malformed.
+    """
 
     name: str
     line: int
@@ -54,59 +60,69 @@ class Statement:
     faults: tuple[str, ...]
 
     @property
-    def allows(self) -> bool:
-        """Whether its effect is Allow."""
+    def is_allow(self) -> bool:
+        """Whether the effect is Allow."""
         return bool(self.raw.get("Effect") == "Allow")
 
     @property
     def is_for_web_identities(self) -> bool:
-        """Whether it is about tokens: it names federated principals, or an action for them (but for a service)."""
+        """Whether the statement is about tokens: it names a federated principal, or the action for web identities.
+
+        A statement for AWS services only is never about tokens.
+        """
         if "Federated" in self.principals:
             return True
         named = [action for action in self.actions if action.lower() == WEB_IDENTITY.lower()]
         return bool(named) and set(self.principals) != {"Service"}
 
     @property
+    def is_for_saml(self) -> bool:
+        """Whether the statement is about SAML assertions: it names only SAML providers, and no action for tokens."""
+        names = self.principals.get("Federated", ())
+        is_saml = bool(names) and all(map(_SAML_PROVIDER.fullmatch, names))
+        return is_saml and set(self.principals) == {"Federated"} and not self.has_action(WEB_IDENTITY)
+
+    @property
     def issuers(self) -> tuple[str, ...]:
-        """The issuers of the OIDC providers that it names, without https://, in lower case."""
-        found = (provider_of(name) for name in self.principals.get("Federated", ()))
+        """The issuers of the named OIDC providers, in lower case and without https://."""
+        found = (parse_provider_arn(name) for name in self.principals.get("Federated", ()))
         return tuple(dict.fromkeys(provider[1].lower() for provider in found if provider))
 
-    def covers(self, action: str) -> bool:
-        """Say whether it is about this action, wildcards included."""
+    def has_action(self, action: str) -> bool:
+        """Return whether the statement covers this action, by name or by wildcard."""
         try:
-            return action_mismatch(self.raw, action) is None
+            return explain_action_mismatch(self.raw, action) is None
         except NotUnderstood:
             return False
 
 
-def provider_of(arn: str) -> tuple[str, str] | None:
-    """Take the ARN of an OIDC provider apart: account and issuer. None: it is the ARN of something else."""
+def parse_provider_arn(arn: str) -> tuple[str, str] | None:
+    """Return account and issuer of an OIDC provider's ARN, or None where it is not such an ARN."""
     found = _PROVIDER.fullmatch(arn)
     return (found[1], found[2]) if found else None
 
 
 def read_statements(document: Document) -> tuple[Statement, ...]:
-    """Read all statements of a policy. PolicyMalformedError: it has none that could be read."""
-    statements_of(document.root.value)
+    """Return all statements of a policy. Raises PolicyMalformedError where it has none that can be read."""
+    list_statements(document.root.value)
     node = document.root.members["Statement"]
     nodes = node.items if isinstance(node.value, list) else (node,)
-    return tuple(_read(node, place) for place, node in enumerate(nodes, start=1))
+    return tuple(_read_statement(node, place) for place, node in enumerate(nodes, start=1))
 
 
-def _read(node: Node, place: int) -> Statement:
+def _read_statement(node: Node, place: int) -> Statement:
     raw, faults = node.value, list[str]()
     if raw.get("Effect") not in ("Allow", "Deny"):
-        faults.append(f"Effect is {raw.get('Effect')!r}" if "Effect" in raw else "there is no Effect")
+        faults.append(f"Effect is {raw.get('Effect')!r}" if "Effect" in raw else "Effect is missing")
     if not isinstance(raw.get("Sid", ""), str):
-        faults.append("Sid is no text")
+        faults.append("Sid isn't a string")
     if "Action" not in raw and "NotAction" not in raw:
-        faults.append("there is no Action")
-    principals = dict(_principals(raw, faults))
-    actions = _texts(raw.get("Action", []), "Action", faults)
-    conditions = tuple(_conditions(raw.get("Condition", {}), faults))
+        faults.append("Action is missing")
+    principals = dict(_read_principals(raw, faults))
+    actions = _read_values(raw.get("Action", []), "Action", faults)
+    conditions = tuple(_read_conditions(raw.get("Condition", {}), faults))
     return Statement(
-        name=name_of(raw, place),
+        name=name_statement(raw, place),
         line=node.line,
         raw=raw,
         principals=principals,
@@ -116,43 +132,47 @@ def _read(node: Node, place: int) -> Statement:
     )
 
 
-def _principals(raw: Mapping[str, Any], faults: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _read_principals(raw: Mapping[str, Any], faults: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     found = raw.get("Principal")
     if found is None and "NotPrincipal" in raw:
         return
-    if found == "*":  # IAM reads a bare star so
+    if found == "*":  # IAM treats it as {"AWS": "*"}
         yield "AWS", ("*",)
     elif not isinstance(found, Mapping) or not found:
-        faults.append("Principal is no object that names somebody" if "Principal" in raw else "there is no Principal")
+        faults.append(
+            "Principal isn't an object with a principal type" if "Principal" in raw else "Principal is missing"
+        )
     else:
         for kind, names in found.items():
-            if kind not in _KINDS:
-                faults.append(f"{kind} is no kind of principal")
-            yield kind, _texts(names, f"Principal {kind}", faults)
+            if kind not in _PRINCIPAL_TYPES:
+                faults.append(f"{kind} isn't a principal type")
+            yield kind, _read_values(names, f"Principal {kind}", faults)
 
 
-def _conditions(found: object, faults: list[str]) -> Iterator[Condition]:
+def _read_conditions(found: object, faults: list[str]) -> Iterator[Condition]:
     if not isinstance(found, Mapping):
-        faults.append("Condition is no object")
+        faults.append("Condition isn't an object")
         return
     for operator, block in found.items():
         if not isinstance(block, Mapping):
-            faults.append(f"{operator} is no object of keys")
+            faults.append(f"{operator} isn't an object of condition keys")
             continue
         for key, value in block.items():
             values = value if isinstance(value, list) else [value]
-            told = [str(one).lower() if isinstance(one, bool) else one for one in values]
-            place = f"{operator} {key}"
+            strings = [str(one).lower() if isinstance(one, bool) else one for one in values]
             yield Condition(
-                operator=operator, parsed=parse_operator(operator), key=key, values=_texts(told, place, faults)
+                operator=operator,
+                parsed=parse_operator(operator),
+                key=key,
+                values=_read_values(strings, f"{operator} {key}", faults),
             )
 
 
-def _texts(value: object, element: str, faults: list[str]) -> tuple[str, ...]:
+def _read_values(value: object, element: str, faults: list[str]) -> tuple[str, ...]:
     try:
-        found = tuple(texts(value, element))
-    except NotUnderstood:
-        faults.append(f"{element} holds something that is no text")
+        found = tuple(read_strings(value, element))
+    except NotUnderstood as error:
+        faults.append(str(error))
         return ()
     if not found and value == [] and element != "Action":
         faults.append(f"{element} has no values")

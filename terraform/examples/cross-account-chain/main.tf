@@ -1,4 +1,4 @@
-# A pod takes the role `payments-api` with its token, and with that the role `payments-partner` of another account.
+# A pod assumes the role `payments-api` with its token, and with that role `payments-partner` in another account.
 
 data "aws_partition" "current" {}
 

@@ -1,5 +1,5 @@
 variable "region" {
-  description = "Region of the workload, whose STS the broker calls."
+  description = "Region of the workload. The broker calls STS in this Region."
   type        = string
   default     = "eu-west-1"
 }
@@ -15,12 +15,12 @@ variable "partner_account_id" {
 }
 
 variable "partner_profile" {
-  description = "Profile of your AWS configuration that manages IAM in the partner's account. Null: the environment's credentials."
+  description = "Profile of your AWS configuration that manages IAM in the partner's account. Null: the credentials of the environment."
   type        = string
   default     = null
 }
 
 variable "external_id" {
-  description = "What the partner wants to hear: agree on it with them. It is no secret, yet not to be guessed."
+  description = "External ID that you agreed on with the partner. It isn't a secret, but it must be hard to guess."
   type        = string
 }

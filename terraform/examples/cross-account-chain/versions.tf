@@ -14,7 +14,7 @@ provider "aws" {
   region = var.region
 }
 
-# The partner's account: by a profile of yours, or what else gives you its IAM.
+# The partner's account: through one of your profiles, or through other credentials that manage its IAM.
 provider "aws" {
   alias   = "partner"
   region  = var.region

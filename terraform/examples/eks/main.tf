@@ -1,4 +1,4 @@
-# One EKS cluster, one service account, one role that may use one prefix of a bucket, below a permissions boundary.
+# One EKS cluster, one service account, and one role with a permissions boundary and access to one prefix of a bucket.
 
 data "aws_partition" "current" {}
 

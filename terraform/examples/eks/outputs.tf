@@ -1,15 +1,15 @@
 output "broker_environment" {
-  description = "Environment of the broker's container."
+  description = "Environment variables of the broker's container."
   value       = module.role.broker_environment
 }
 
 output "broker_container_env" {
-  description = "The same as YAML, to paste below `env:` of the broker's container."
+  description = "The same variables as YAML, to paste below `env:` of the broker's container."
   value       = module.role.broker_container_env
 }
 
 output "broker_profile" {
-  description = "The same as a profile of the broker's settings file."
+  description = "The same settings as a profile of the broker's settings file."
   value       = module.role.broker_profile
 }
 

@@ -1,5 +1,5 @@
 variable "region" {
-  description = "Region of the workload, whose STS the broker calls."
+  description = "Region of the workload. The broker calls STS in this Region."
   type        = string
   default     = "eu-west-1"
 }
@@ -10,7 +10,7 @@ variable "issuer_url" {
 }
 
 variable "bucket" {
-  description = "Bucket that the workload reads and writes below `payments/`."
+  description = "Bucket in which the workload reads and writes objects below `payments/`."
   type        = string
   default     = "reports"
 }

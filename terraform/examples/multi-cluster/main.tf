@@ -1,4 +1,4 @@
-# One role for the same workload in several clusters, such as blue and green while one replaces the other.
+# One role for a workload that runs in several clusters, such as a blue and a green cluster during a migration.
 
 data "aws_partition" "current" {}
 
@@ -22,7 +22,7 @@ module "role" {
   profile_name          = "default"
   clusters              = { for name, cluster in module.cluster : name => cluster.cluster }
   service_accounts      = [{ namespace = "orders", name = "worker" }, { namespace = "orders", name = "retry" }]
-  session_name_patterns = ["orders.*"] # the broker's own names are namespace.pod
+  session_name_patterns = ["orders.*"] # the broker names sessions NAMESPACE.POD
 
   inline_policies = {
     messages = templatefile("${local.policies}/permissions/sqs-consumer.json.tftpl", {

@@ -1,10 +1,10 @@
 output "broker_environment" {
-  description = "Environment of the broker's container, the same in every cluster."
+  description = "Environment variables of the broker's container, the same in every cluster."
   value       = module.role.broker_environment
 }
 
 output "broker_container_env" {
-  description = "The same as YAML, to paste below `env:` of the broker's container."
+  description = "The same variables as YAML, to paste below `env:` of the broker's container."
   value       = module.role.broker_container_env
 }
 

@@ -1,20 +1,20 @@
 variable "region" {
-  description = "Region of the workload, whose STS the broker calls."
+  description = "Region of the workload. The broker calls STS in this Region."
   type        = string
   default     = "eu-west-1"
 }
 
 variable "issuer_urls" {
-  description = "The clusters' issuers by the clusters' names."
+  description = "Issuer URLs of the clusters, by cluster name."
   type        = map(string)
 }
 
 variable "queue_arns" {
-  description = "Queues that the workload consumes."
+  description = "ARNs of the queues that the workload consumes."
   type        = list(string)
 }
 
 variable "key_arns" {
-  description = "KMS keys that the queues are encrypted with."
+  description = "ARNs of the KMS keys that encrypt the queues."
   type        = list(string)
 }

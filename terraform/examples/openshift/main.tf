@@ -1,4 +1,4 @@
-# A cluster that serves no issuer to the outside: its documents in a bucket, a provider for it, and a role.
+# A cluster without a public issuer: its documents in a bucket, an OIDC provider, and a role.
 
 module "issuer" {
   source = "../../modules/self-hosted-issuer"
@@ -12,7 +12,7 @@ module "cluster" {
   source = "../../modules/oidc-provider"
 
   issuer_url = module.issuer.issuer_url
-  audiences  = ["openshift", "sts.amazonaws.com"] # the first is the cluster's own operators'
+  audiences  = ["openshift", "sts.amazonaws.com"] # the cluster's own operators use the first
 }
 
 module "role" {

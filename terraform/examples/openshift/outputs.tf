@@ -1,20 +1,20 @@
 output "issuer_url" {
-  description = "The issuer, for the cluster."
+  description = "Issuer URL, for the cluster's settings."
   value       = module.issuer.issuer_url
 }
 
 output "authentication_patch" {
-  description = "What makes the cluster use it: `oc patch authentication.config cluster --type=merge -p \"$(terraform output -raw authentication_patch)\"`."
+  description = "Patch that makes the cluster use the issuer: `oc patch authentication.config cluster --type=merge -p \"$(terraform output -raw authentication_patch)\"`."
   value       = jsonencode({ spec = { serviceAccountIssuer = module.issuer.issuer_url } })
 }
 
 output "broker_environment" {
-  description = "Environment of the broker's container."
+  description = "Environment variables of the broker's container."
   value       = module.role.broker_environment
 }
 
 output "broker_container_env" {
-  description = "The same as YAML, to paste below `env:` of the broker's container."
+  description = "The same variables as YAML, to paste below `env:` of the broker's container."
   value       = module.role.broker_container_env
 }
 

@@ -1,5 +1,5 @@
 variable "region" {
-  description = "Region of the workload, whose STS the broker calls."
+  description = "Region of the workload. The broker calls STS in this Region."
   type        = string
   default     = "eu-west-1"
 }
@@ -10,12 +10,12 @@ variable "bucket_name" {
 }
 
 variable "jwks_file" {
-  description = "File with the cluster's public keys: `oc get --raw /openid/v1/jwks > jwks.json`."
+  description = "File with the cluster's public keys, from `oc get --raw /openid/v1/jwks > jwks.json`."
   type        = string
 }
 
 variable "access" {
-  description = "`public`, or `cloudfront` where public buckets are forbidden."
+  description = "How the documents are served: `public`, or `cloudfront` where public buckets are forbidden."
   type        = string
   default     = "cloudfront"
 }

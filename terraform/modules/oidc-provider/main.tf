@@ -1,4 +1,4 @@
-# What tells AWS to believe a cluster's tokens. Nothing here asks the issuer: it need not be up yet.
+# The OIDC provider, with which AWS accepts a cluster's tokens. Nothing connects to the issuer: it doesn't need to exist yet.
 
 resource "aws_iam_openid_connect_provider" "this" {
   url             = var.issuer_url

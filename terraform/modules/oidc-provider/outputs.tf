@@ -4,22 +4,22 @@ output "arn" {
 }
 
 output "issuer_url" {
-  description = "The issuer, as it was given."
+  description = "Issuer URL, unchanged."
   value       = var.issuer_url
 }
 
 output "condition_key_prefix" {
-  description = "What stands before `:aud` and `:sub` in trust policies: the issuer without https://."
+  description = "Start of the condition keys `:aud` and `:sub` in trust policies: the issuer without https://."
   value       = trimprefix(var.issuer_url, "https://")
 }
 
 output "audiences" {
-  description = "The audiences that are registered."
+  description = "Registered audiences."
   value       = var.audiences
 }
 
 output "cluster" {
-  description = "The cluster as the module workload-role takes it, one value of its `clusters`."
+  description = "The cluster as one value of the variable `clusters` of the module workload-role."
   value = {
     issuer_url   = var.issuer_url
     provider_arn = aws_iam_openid_connect_provider.this.arn

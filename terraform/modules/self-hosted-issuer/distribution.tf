@@ -1,4 +1,4 @@
-# CloudFront before a private bucket, with origin access control.
+# CloudFront in front of a private bucket, with origin access control.
 
 resource "aws_cloudfront_origin_access_control" "issuer" {
   count = local.distributed ? 1 : 0
@@ -16,7 +16,7 @@ resource "aws_cloudfront_distribution" "issuer" {
   enabled         = true
   comment         = "OIDC issuer ${var.bucket_name}"
   is_ipv6_enabled = true
-  price_class     = "PriceClass_100" # STS asks, not people
+  price_class     = "PriceClass_100" # STS is the only client
   aliases         = var.domain == null ? [] : [var.domain.name]
   tags            = var.tags
 
@@ -54,13 +54,13 @@ resource "aws_cloudfront_distribution" "issuer" {
     cloudfront_default_certificate = var.domain == null
     acm_certificate_arn            = var.domain == null ? null : var.domain.certificate_arn
     ssl_support_method             = var.domain == null ? null : "sni-only"
-    minimum_protocol_version       = var.domain == null ? "TLSv1" : "TLSv1.2_2021" # CloudFront's own name allows no choice
+    minimum_protocol_version       = var.domain == null ? "TLSv1" : "TLSv1.2_2021" # fixed for CloudFront's own name
   }
 
   lifecycle {
     precondition {
       condition     = data.aws_partition.current.partition == "aws"
-      error_message = "access = \"cloudfront\" works in the partition aws only: GovCloud has no CloudFront, and China's is another. Write access = \"public\" there."
+      error_message = "access = \"cloudfront\" works in the partition aws only: GovCloud has no CloudFront, and China has a separate one. Write access = \"public\" there."
     }
   }
 }

@@ -1,4 +1,4 @@
-# The two documents that STS fetches; `sts-broker issuer render` writes the same. Only public members of keys get here.
+# The two documents that STS fetches. `sts-broker issuer render` writes the same. They contain only public members of keys.
 
 locals {
   discovery_path = ".well-known/openid-configuration"

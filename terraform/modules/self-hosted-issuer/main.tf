@@ -1,4 +1,4 @@
-# The bucket and, where it is private, the distribution before it. Policies: iam-policies/issuer.
+# The bucket and, where it is private, the distribution in front of it. The policies are in iam-policies/issuer.
 
 data "aws_partition" "current" {}
 
@@ -8,7 +8,7 @@ locals {
   policies    = "${path.module}/../../../iam-policies/issuer"
   distributed = var.access == "cloudfront"
 
-  # Not the bucket's own attribute: how that spells us-east-1 has changed, and the issuer's URL must not.
+  # Not the bucket's own attribute, whose spelling of us-east-1 has changed before. The issuer's URL must not change.
   bucket_domain = "${var.bucket_name}.s3.${data.aws_region.current.id}.${data.aws_partition.current.dns_suffix}"
   cloudfront    = one(aws_cloudfront_distribution.issuer[*].domain_name)
   host          = local.distributed ? (var.domain == null ? local.cloudfront : var.domain.name) : local.bucket_domain
@@ -34,7 +34,7 @@ resource "aws_s3_bucket_ownership_controls" "issuer" {
   bucket = aws_s3_bucket.issuer.id
 
   rule {
-    object_ownership = "BucketOwnerEnforced" # no ACLs: the policy alone says who reads
+    object_ownership = "BucketOwnerEnforced" # no ACLs: only the policy grants access
   }
 }
 
@@ -51,7 +51,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "issuer" {
 
   rule {
     apply_server_side_encryption_by_default {
-      sse_algorithm = "AES256" # with a KMS key, nobody without AWS credentials could read
+      sse_algorithm = "AES256" # with a KMS key, readers would need AWS credentials
     }
   }
 }
@@ -72,7 +72,7 @@ resource "aws_s3_bucket_policy" "issuer" {
     distribution_arn = jsonencode(one(aws_cloudfront_distribution.issuer[*].arn))
   })
 
-  depends_on = [aws_s3_bucket_public_access_block.issuer] # or S3 refuses a public policy
+  depends_on = [aws_s3_bucket_public_access_block.issuer] # S3 rejects a public policy while public access is blocked
 }
 
 resource "aws_s3_object" "keys" {
@@ -92,5 +92,5 @@ resource "aws_s3_object" "discovery" {
   content_type  = "application/json"
   cache_control = "public, max-age=${var.cache_seconds}"
 
-  depends_on = [aws_s3_object.keys] # the keys are there before the document that names them
+  depends_on = [aws_s3_object.keys] # publish the keys before the document that refers to them
 }

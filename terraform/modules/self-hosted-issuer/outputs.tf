@@ -1,17 +1,17 @@
 output "issuer_url" {
-  description = "The issuer: give it to the API server (`--service-account-issuer`; on OpenShift `serviceAccountIssuer`) and to the module oidc-provider."
+  description = "Issuer URL, for the API server (`--service-account-issuer`; on OpenShift `serviceAccountIssuer`) and for the module oidc-provider."
   value       = local.issuer_url
 
   depends_on = [aws_s3_object.discovery, aws_s3_bucket_policy.issuer]
 }
 
 output "keys_url" {
-  description = "Where the keys are: `--service-account-jwks-uri` of the API server."
+  description = "URL of the keys, for `--service-account-jwks-uri` of the API server."
   value       = "${local.issuer_url}/${local.keys_path}"
 }
 
 output "documents" {
-  description = "The two documents by path, as JSON texts."
+  description = "The two documents as JSON texts, by path."
   value = {
     (local.discovery_path) = local.discovery_document
     (local.keys_path)      = local.keys_document
@@ -24,6 +24,6 @@ output "bucket_arn" {
 }
 
 output "distribution_id" {
-  description = "Id of the CloudFront distribution, to invalidate it; null without one."
+  description = "ID of the CloudFront distribution, for cache invalidations; null without one."
   value       = one(aws_cloudfront_distribution.issuer[*].id)
 }

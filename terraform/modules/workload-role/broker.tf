@@ -1,4 +1,4 @@
-# What the broker has to be told, as its README's tables of settings name it.
+# The broker's settings for this role, with the names in its README.
 
 locals {
   profile = merge(

@@ -1,9 +1,9 @@
-# The role. Its trust policy is made in trust.tf.
+# The role. trust.tf builds its trust policy.
 
 resource "aws_iam_role" "this" {
   name                 = var.name
   path                 = var.path
-  description          = coalesce(var.description, var.chained_from == null ? "Taken by pods through the STS federation broker" : "Chained to by the STS federation broker")
+  description          = coalesce(var.description, var.chained_from == null ? "Assumed by pods through the STS federation broker" : "Assumed by another role through the STS federation broker")
   assume_role_policy   = local.trust_policy
   max_session_duration = var.max_session_seconds
   permissions_boundary = var.permissions_boundary_arn
@@ -36,6 +36,6 @@ resource "aws_iam_role_policy_attachment" "managed" {
 check "trust_policy_fits" {
   assert {
     condition     = length(local.trust_policy) <= 2048
-    error_message = "The trust policy has more than 2,048 characters, which is what AWS takes unless the account's quota was raised (Role trust policy length). Raise it first, or make a role for some of the clusters."
+    error_message = "The trust policy has more than 2,048 characters, the default of the account's quota \"Role trust policy length\". Raise the quota first, or create separate roles for some of the clusters."
   }
 }

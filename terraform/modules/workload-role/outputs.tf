@@ -14,12 +14,12 @@ output "trust_policy" {
 }
 
 output "broker_environment" {
-  description = "Environment of the broker for this one role; empty for a chained role, which needs a profile."
+  description = "Environment variables of the broker for this role only; empty for a chained role, which needs a profile."
   value       = var.chained_from == null ? local.environment : {}
 }
 
 output "broker_container_env" {
-  description = "The same as YAML, to paste below `env:` of the broker's container; empty for a chained role."
+  description = "The same variables as YAML, to paste below `env:` of the broker's container; empty for a chained role."
   value       = var.chained_from == null ? yamlencode([for name, value in local.environment : { name = name, value = value }]) : ""
 }
 

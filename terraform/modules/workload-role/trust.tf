@@ -1,4 +1,4 @@
-# The trust policy and the broker's settings, from the variables alone: nothing here needs AWS.
+# The trust policy, built from the variables only: nothing here needs AWS.
 
 locals {
   policies = "${path.module}/../../../iam-policies"
@@ -10,7 +10,7 @@ locals {
     ))
   }
 
-  # StringLike only where something is wild: audiences and whole names have neither * nor ?.
+  # StringLike only where a value has a wildcard: audiences and full names contain neither * nor ?.
   session_operator = anytrue([for pattern in var.session_name_patterns : can(regex("[*?]", pattern))]) ? "StringLike" : "StringEquals"
   session_names    = { for key in ["sts:RoleSessionName"] : key => var.session_name_patterns if length(var.session_name_patterns) > 0 }
   operator         = length(var.namespaces_whose_every_service_account_is_trusted) > 0 ? "StringLike" : local.session_operator

@@ -1,4 +1,4 @@
-"""Whatever STS may put into keys, every parser reads back exactly that."""
+"""Every parser reads back exactly the credentials that STS issued, for any text that STS may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from broker.core.timestamps import timestamp
 from broker.publish import formats
 from tests.support.fakes import EPOCH, make_credentials
 
-# What STS's model allows in keys (printable, no white space), beyond what it was ever seen to use.
+# All characters that the model of STS allows in keys: printable, without spaces. Real keys use fewer.
 keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True).filter(lambda name: name != "DEFAULT")
 instants = st.datetimes(min_value=datetime(2001, 1, 1), max_value=datetime(2999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
@@ -32,7 +32,7 @@ def test_credentials_file_round_trips(secret: str, token: str, name: str) -> Non
 
 
 @given(secret=keys, token=keys, expires_at=instants)
-def test_process_answer_round_trips(secret: str, token: str, expires_at: datetime) -> None:
+def test_process_output_round_trips(secret: str, token: str, expires_at: datetime) -> None:
     credentials = make_credentials(secret_access_key=Secret(secret), session_token=Secret(token), expires_at=expires_at)
     document = json.loads(formats.credential_process_json(credentials))
     assert (document["SecretAccessKey"], document["SessionToken"]) == (secret, token)
@@ -40,7 +40,9 @@ def test_process_answer_round_trips(secret: str, token: str, expires_at: datetim
 
 
 @given(secret=keys, token=keys, expires_at=instants)
-def test_endpoint_and_process_answers_say_the_same(secret: str, token: str, expires_at: datetime) -> None:
+def test_endpoint_response_and_process_output_have_the_same_credentials(
+    secret: str, token: str, expires_at: datetime
+) -> None:
     credentials = make_credentials(secret_access_key=Secret(secret), session_token=Secret(token), expires_at=expires_at)
     process = json.loads(formats.credential_process_json(credentials))
     endpoint = json.loads(formats.container_credentials_json(credentials))
@@ -50,7 +52,7 @@ def test_endpoint_and_process_answers_say_the_same(secret: str, token: str, expi
 
 
 @given(secret=keys, token=keys, name=names)
-def test_what_was_published_as_json_gives_the_section_that_was_published(secret: str, token: str, name: str) -> None:
+def test_published_json_gives_the_published_section(secret: str, token: str, name: str) -> None:
     credentials = make_credentials(secret_access_key=Secret(secret), session_token=Secret(token))
     section = formats.credentials_section_from_json(name, formats.credential_process_json(credentials), EPOCH)
     assert section == formats.credentials_section(name, credentials)
@@ -62,7 +64,7 @@ def test_what_was_published_as_json_gives_the_section_that_was_published(secret:
         st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_no_planted_document_makes_it_raise(document: bytes) -> None:
+def test_arbitrary_document_raises_nothing(document: bytes) -> None:
     assert formats.credentials_section_from_json("audit", document, EPOCH) is None
 
 
@@ -80,6 +82,6 @@ def test_shell_reads_back_every_printable_text(tokens: list[str]) -> None:
 
 
 @given(instant=instants, offset=st.integers(-14, 14))
-def test_timestamp_names_the_same_second(instant: datetime, offset: int) -> None:
+def test_timestamp_of_an_instant_is_the_same_in_every_time_zone(instant: datetime, offset: int) -> None:
     shifted = instant.astimezone(timezone(timedelta(hours=offset)))
     assert timestamp(shifted) == timestamp(instant)

@@ -1,4 +1,4 @@
-"""No file, whatever it holds, makes the token source raise anything but a TokenError, or say what it holds."""
+"""Whatever a file holds, the token source raises only TokenError, and quotes nothing of it."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def part(value: object) -> str:
 @example(content=b"eyJhbGciOiJSUzI1NiJ9.\xff.")
 @example(content=b"..")
 @example(content=b"\0")
-def test_arbitrary_bytes_raise_nothing_but_a_token_error_and_are_never_quoted(tmp_path: Path, content: bytes) -> None:
+def test_arbitrary_bytes_raise_only_token_errors_and_are_never_quoted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     try:
         token = FileTokenSource(str(tmp_path / "token"), FakeClock()).read(AUDIENCE)
     except TokenError as error:
-        told = "".join(traceback.format_exception(error))
+        shown = "".join(traceback.format_exception(error))
         words = [word for word in content.decode("latin-1").replace(".", " ").split() if len(word) > 8]
-        assert not any(word in told for word in words)
+        assert not any(word in shown for word in words)
     else:
         assert token.raw.reveal() == content.decode().strip()
 
 
 @given(header=json_values | st.fixed_dictionaries({"alg": json_values, "kid": json_values}), payload=payloads)
-def test_arbitrary_claims_raise_nothing_but_a_token_error(header: object, payload: object) -> None:
+def test_arbitrary_claims_raise_only_token_errors(header: object, payload: object) -> None:
     with suppress(TokenError):
         parse_token(f"{part(header)}.{part(payload)}.c2ln", origin="x")
 
 
 @given(text=st.text(max_size=100))
-def test_arbitrary_text_from_standard_input_is_no_token(text: str) -> None:
+def test_arbitrary_text_from_standard_input_is_not_a_token(text: str) -> None:
     with pytest.raises(TokenError):
         parse_token(text, origin="standard input")
 

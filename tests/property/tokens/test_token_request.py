@@ -1,4 +1,4 @@
-"""However the API, the clocks and the loop behave: asked politely, in time, and no old token is handed on."""
+"""Whatever the API, the clocks and the loop do: few calls, in time, and no expired token is used."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.support.token_api import TokenApi
 from tests.support.world import LATENCY, World, usable_until
 
 LONGEST_NAP = 30.0
-"""How long the loop sleeps at most, in seconds."""
+"""The longest sleep of the loop, in seconds."""
 DOWN = TokenUnavailable("No answer.")
 FAULTS = (None, DOWN, TokenRefused("No."))
 lifetimes = st.integers(600, 200_000).map(lambda seconds: timedelta(seconds=seconds))
 
 
 class Step(NamedTuple):
-    """What happens until the loop looks again."""
+    """What happens until the loop reads again."""
 
     nap_seconds: float
     leap_seconds: int = 0
@@ -46,9 +46,9 @@ steps = st.builds(
 
 
 def live(api: TokenApi, step: Step) -> BoundToken | TokenError:
-    """Let a step's time pass, and look."""
+    """Let a step's time pass, and read."""
     api.fault = step.fault
-    while step.answers and api.under_way:
+    while step.answers and api.in_progress:
         api.answer()
     api.clock.advance(timedelta(seconds=step.nap_seconds))
     api.clock.jump(timedelta(seconds=step.leap_seconds))
@@ -58,7 +58,7 @@ def live(api: TokenApi, step: Step) -> BoundToken | TokenError:
 @given(lifetime=lifetimes, chance=st.floats(0, 0.999), life=st.lists(steps, min_size=1, max_size=60))
 @example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(0.001, fault=DOWN)] * 60)
 @example(lifetime=timedelta(seconds=600), chance=0.0, life=[Step(1.0, answers=False), Step(0.25, leap_seconds=7200)])
-def test_asked_at_most_twice_a_second_and_no_token_is_handed_on_past_its_life(
+def test_at_most_two_calls_a_second_and_no_token_is_used_after_its_expiry(
     lifetime: timedelta, chance: float, life: list[Step]
 ) -> None:
     api = TokenApi(chance=chance)
@@ -76,7 +76,7 @@ def test_asked_at_most_twice_a_second_and_no_token_is_handed_on_past_its_life(
     naps=st.lists(st.floats(1, LONGEST_NAP), min_size=1, max_size=30),
     skew_hours=st.integers(-5, 5),
 )
-def test_api_that_works_is_asked_once_a_rotation_and_always_before_the_end(
+def test_working_api_is_called_once_a_rotation_and_always_before_expiry(
     lifetime: timedelta, chance: float, naps: list[float], skew_hours: int
 ) -> None:
     api = TokenApi(chance=chance)
@@ -92,7 +92,7 @@ def test_api_that_works_is_asked_once_a_rotation_and_always_before_the_end(
 
 
 @given(life=st.lists(st.floats(0.001, LONGEST_NAP), min_size=20, max_size=200), chance=st.floats(0, 0.999))
-def test_api_that_is_down_is_asked_at_most_nine_times_in_the_first_minute(life: list[float], chance: float) -> None:
+def test_failing_api_is_called_at_most_nine_times_in_the_first_minute(life: list[float], chance: float) -> None:
     api = TokenApi(chance=chance)
     for nap in life:
         live(api, Step(nap, fault=DOWN))
@@ -101,7 +101,7 @@ def test_api_that_is_down_is_asked_at_most_nine_times_in_the_first_minute(life: 
 
 
 class AskingWorld:
-    """A world in which the real loop asks an API for its tokens; calls take their time."""
+    """A world in which the real loop requests its tokens from an API, and calls take some time."""
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed=seed)
@@ -114,7 +114,7 @@ class AskingWorld:
                 clock=world.clock,
                 spawn=lambda task: world.clock.after(LATENCY, task),
                 wake=lambda: world.inbox.put(Wake()),
-                tell=lambda _: None,
+                report=lambda _: None,
                 chance=world.random.random,
                 policy=RefreshPolicy(),
             )
@@ -133,9 +133,7 @@ class AskingWorld:
     outages=st.lists(st.tuples(st.integers(1, 600), st.integers(1, 60)), min_size=1, max_size=8),
 )
 @example(seed=0, outages=[(46, 60), (47, 60), (48, 60)])
-def test_outages_of_the_api_of_an_hour_leave_no_reader_without_credentials(
-    seed: int, outages: list[tuple[int, int]]
-) -> None:
+def test_outages_of_an_hour_leave_no_reader_without_credentials(seed: int, outages: list[tuple[int, int]]) -> None:
     asking = AskingWorld(seed)
     world = asking.world
     for up_minutes, down_minutes in outages:
@@ -148,7 +146,7 @@ def test_outages_of_the_api_of_an_hour_leave_no_reader_without_credentials(
     assert world.expired_proofs_sent == 0
 
 
-def test_week_costs_a_call_a_rotation() -> None:
+def test_week_takes_one_call_a_rotation() -> None:
     asking = AskingWorld(seed=0)
     asking.world.live(timedelta(days=7))
     assert asking.calls == pytest.approx(7 * 24 * 60 / 48, rel=0.02)

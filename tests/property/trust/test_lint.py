@@ -1,4 +1,4 @@
-"""The linter's promise, held against the evaluator: a policy without findings lets in nothing that it does not name."""
+"""The linter's promise, checked with the evaluator: a policy without findings allows only what it names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def provider(issuer: str) -> str:
     return f"arn:aws:iam::123456789012:oidc-provider/{issuer}"
 
 
-near_values = st.one_of(
+similar_values = st.one_of(
     st.sampled_from([*SUBJECTS, *AUDIENCES]),
     st.sampled_from(
         ["*", "?", "", "true", "false", "system:serviceaccount:demo:*", "system:serviceaccount:*:app", "sts*"]
@@ -80,13 +80,13 @@ principals = st.one_of(
 actions = st.sampled_from(
     [WEB, WEB.lower(), [WEB], "sts:*", "*", "sts:AssumeRole", [WEB, "sts:TagSession"], "sts:AssumeRoleWith*", []]
 )
-blocks = st.dictionaries(keys, st.one_of(near_values, st.lists(near_values, max_size=3)), max_size=3)
+blocks = st.dictionaries(keys, st.one_of(similar_values, st.lists(similar_values, max_size=3)), max_size=3)
 conditions = st.dictionaries(operators, blocks, max_size=3)
 
 
 @st.composite
 def good_statements(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a statement that nobody can find fault with."""
+    """Draw a statement without findings."""
     issuer = draw(st.sampled_from(ISSUERS))
     subjects = draw(st.lists(st.sampled_from(SUBJECTS), min_size=1, max_size=3, unique=True))
     audience = draw(st.sampled_from(AUDIENCES))
@@ -103,7 +103,7 @@ def good_statements(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def statements(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a good statement, and change it at up to three places."""
+    """Draw a good statement and change it in up to three places."""
     statement: dict[str, Any] = draw(good_statements())
     for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2, 3]))):
         draw(st.sampled_from([change_element, change_conditions, change_block, loosen, loosen]))(draw, statement)
@@ -142,11 +142,11 @@ def change_block(draw: st.DrawFn, statement: dict[str, Any]) -> None:
         if draw(st.booleans()):
             block[draw(keys)] = block.pop(key)
         else:
-            block[key] = draw(st.one_of(near_values, st.lists(near_values, max_size=3)))
+            block[key] = draw(st.one_of(similar_values, st.lists(similar_values, max_size=3)))
 
 
 def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
-    """Open a good statement at one place, or close it for good, as people do."""
+    """Make a good statement too broad or ineffective in one place, with a typical mistake."""
     block = statement.get("Condition", {}).pop("StringEquals", None)
     if not block:
         return
@@ -155,7 +155,7 @@ def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
     wild = draw(
         st.sampled_from(["*", "s*", "system:serviceaccount:demo:*", "system:serviceaccount:*:app", "*.com", "vaul?"])
     )
-    beside = draw(
+    added = draw(
         st.sampled_from(
             [
                 {},
@@ -170,12 +170,12 @@ def loosen(draw: st.DrawFn, statement: dict[str, Any]) -> None:
             ]
         )
     )
-    statement["Condition"] |= {"StringEquals": block, **beside}
+    statement["Condition"] |= {"StringEquals": block, **added}
 
 
 @st.composite
-def near(draw: st.DrawFn, names: list[str]) -> str:
-    """Draw one of the names, or one that misses it narrowly."""
+def similar(draw: st.DrawFn, names: list[str]) -> str:
+    """Draw one of the names, or a name that differs slightly."""
     name = draw(st.sampled_from([*names, "", "*"]))
     at = draw(st.integers(0, max(len(name) - 1, 0)))
     change = draw(st.sampled_from(["none", "none", "none", "cut", "add", "case", "swap", "drop"]))
@@ -193,9 +193,9 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def names(statement: dict[str, Any], issuer: str, subject: str, audience: str) -> bool:
-    """Say whether a statement names all three in so many words, whatever else it says."""
-    said = {
+def is_named(statement: dict[str, Any], issuer: str, subject: str, audience: str) -> bool:
+    """Return whether a statement names all three literally."""
+    values_of = {
         claim: {
             value
             for block in statement.get("Condition", {}).values()
@@ -206,7 +206,7 @@ def names(statement: dict[str, Any], issuer: str, subject: str, audience: str) -
         for claim in ("sub", "aud")
     }
     named = as_list(statement["Principal"].get("Federated", []))
-    return provider(issuer) in named and subject in said["sub"] and audience in said["aud"]
+    return provider(issuer) in named and subject in values_of["sub"] and audience in values_of["aud"]
 
 
 GRID = list(
@@ -214,10 +214,10 @@ GRID = list(
         ISSUERS, [*SUBJECTS, SUBJECTS[0].upper(), "system:serviceaccount:demo2:other", ""], [*AUDIENCES, "Vault", "x"]
     )
 )
-"""Everybody that a policy may have been meant for, with everything that another was meant for."""
+"""Every combination of issuer, subject and audience that the policies may name, and some that they do not."""
 
 
-def let_in(text: str, issuer: str, subject: str, audience: str) -> bool:
+def is_allowed(text: str, issuer: str, subject: str, audience: str) -> bool:
     context = {
         f"{issuer}:sub": [subject],
         f"{issuer}:aud": [audience],
@@ -230,9 +230,9 @@ def let_in(text: str, issuer: str, subject: str, audience: str) -> bool:
 @settings(max_examples=400)
 @given(
     policy=st.lists(statements(), min_size=1, max_size=3),
-    asked=st.lists(st.tuples(st.sampled_from(ISSUERS), near(SUBJECTS), near(AUDIENCES)), min_size=5, max_size=15),
+    asked=st.lists(st.tuples(st.sampled_from(ISSUERS), similar(SUBJECTS), similar(AUDIENCES)), min_size=5, max_size=15),
 )
-def test_policy_without_findings_lets_in_nothing_that_it_does_not_name(
+def test_policy_without_findings_allows_only_what_it_names(
     policy: list[dict[str, Any]], asked: list[tuple[str, str, str]]
 ) -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": policy})
@@ -241,26 +241,26 @@ def test_policy_without_findings_lets_in_nothing_that_it_does_not_name(
         return
     event("clean")
     for issuer, subject, audience in [*GRID, *asked]:
-        if let_in(text, issuer, subject, audience):
+        if is_allowed(text, issuer, subject, audience):
             allowing = [one for one in policy if one["Effect"] == "Allow"]
-            assert any(names(one, issuer, subject, audience) for one in allowing)
+            assert any(is_named(one, issuer, subject, audience) for one in allowing)
 
 
 @given(policy=st.lists(good_statements(), min_size=1, max_size=3))
-def test_good_policy_has_no_findings_and_lets_in_what_it_names(policy: list[dict[str, Any]]) -> None:
+def test_good_policy_has_no_findings_and_allows_what_it_names(policy: list[dict[str, Any]]) -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": policy})
     assert lint(text, Expected()) == ()
     for one in policy:
         issuer = one["Principal"]["Federated"].partition("oidc-provider/")[2]
         block = one["Condition"]["StringEquals"]
         for subject in as_list(block[f"{issuer}:sub"]):
-            assert let_in(text, issuer, subject, block[f"{issuer}:aud"])
+            assert is_allowed(text, issuer, subject, block[f"{issuer}:aud"])
 
 
 @settings(max_examples=300)
 @given(changed=statements())
-def test_statement_without_findings_is_no_dead_letter(changed: dict[str, Any]) -> None:
-    """Whoever a clean statement names is let in: a slip that keeps everybody out is found too."""
+def test_statement_without_findings_allows_what_it_names(changed: dict[str, Any]) -> None:
+    """The linter also finds mistakes that deny everybody, so a statement without findings allows all that it names."""
     text = json.dumps({"Version": "2012-10-17", "Statement": changed})
     if lint(text, Expected()) or changed["Effect"] != "Allow" or "Federated" not in changed["Principal"]:
         return
@@ -269,8 +269,8 @@ def test_statement_without_findings_is_no_dead_letter(changed: dict[str, Any]) -
     ]
     issuer = changed["Principal"]["Federated"].partition("oidc-provider/")[2]
     if sorted(key for key, _ in conditions) != [f"{issuer}:aud", f"{issuer}:sub"]:
-        return  # more than one condition on a key may contradict each other, and others are none of the token's
-    said = dict(conditions)
-    for subject in said[f"{issuer}:sub"]:
-        for audience in said[f"{issuer}:aud"]:
-            assert let_in(text, issuer, subject, audience)
+        return  # several conditions on one key may contradict each other; other keys are not of the token
+    named = dict(conditions)
+    for subject in named[f"{issuer}:sub"]:
+        for audience in named[f"{issuer}:aud"]:
+            assert is_allowed(text, issuer, subject, audience)

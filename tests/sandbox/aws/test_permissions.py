@@ -52,7 +52,7 @@ def test_statement_that_covers_action_and_resource_allows(changes: dict[str, Any
         ({"Resource": "ARN:aws:iam::210987654321:role/team/target"}, "Resource does not cover"),
         ({"Resource": None}, "Resource does not cover"),
         ({"Resource": None, "NotResource": "arn:aws:iam::*:role/team/*"}, "Resource does not cover"),
-        ({"Resource": 7}, "Resource holds something that is no text"),
+        ({"Resource": 7}, "Resource has a value that isn't a string"),
         ({"Principal": "*"}, "Principal has no place"),
         ({"Condition": {"StringEquals": {"sts:ExternalId": "other"}}}, "expected other, found agreed"),
         ({"Condition": {"StringEquals": {"sts:ExternalId": "${aws:username}"}}}, "policy variable"),

@@ -35,7 +35,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _restore_signal_mask() -> Iterator[None]:
     """Undo what commands do to this thread's signal mask, which every program started later would inherit."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -167,7 +167,6 @@ class TestArguments:
 
 
 @forks
-@pytest.mark.usefixtures("_restore_signal_mask")
 class TestConfigurationFaults:
     """Invalid settings: exit code 2, before anything starts."""
 
@@ -254,7 +253,7 @@ class TestToken:
 
     def test_usable_token_is_exit_code_0(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file)]) == 0
-        assert "fit to be sent" in capsys.readouterr().out
+        assert "can be sent to STS" in capsys.readouterr().out
 
     def test_options_are_passed_on(self, capsys: pytest.CaptureFixture[str], token_file: Path) -> None:
         assert main.main(["token", str(token_file), "--audience", "other", "--json"]) == 3
@@ -348,7 +347,6 @@ def test_bug_is_exit_code_70_with_a_traceback_that_shows_no_token(
 
 
 @forks
-@pytest.mark.usefixtures("_restore_signal_mask")
 @pytest.mark.parametrize("arguments", LOGGING_COMMANDS)
 def test_bug_in_a_command_with_a_json_log_is_a_json_line_with_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]

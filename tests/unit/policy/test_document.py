@@ -1,4 +1,4 @@
-"""The strict reader: what it takes is what JSON is, and it knows where everything stands."""
+"""The strict JSON parser accepts exactly JSON and reports the line of each value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.policy.document import PolicyMalformedError, length_without_space, read_json
+from broker.policy.document import PolicyMalformedError, count_characters_without_space, read_json
 
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
@@ -18,12 +18,12 @@ values = st.recursive(
 
 
 @given(value=values, indent=st.sampled_from([None, 0, 2]), escaped=st.booleans())
-def test_what_json_writes_is_read(value: object, indent: int | None, *, escaped: bool) -> None:
+def test_dumped_value_is_parsed_back(value: object, indent: int | None, *, escaped: bool) -> None:
     assert read_json(json.dumps(value, indent=indent, ensure_ascii=escaped)).root.value == value
 
 
 @given(text=st.text(alphabet='{}[]":,.0123456789eE+-truefalsn \n\\', max_size=12))
-def test_it_takes_what_json_takes_and_nothing_else(text: str) -> None:
+def test_parser_accepts_exactly_what_the_json_module_accepts(text: str) -> None:
     def refuse(constant: str) -> object:
         raise ValueError(constant)
 
@@ -39,34 +39,34 @@ def test_it_takes_what_json_takes_and_nothing_else(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "line 1, column 1: a value was expected"),
-        ("{", "line 1, column 2: a key in double quotes was expected"),
-        ('{\n  "a" 1}', "line 2, column 7: a colon was expected"),
-        ('{"a": 1,}', "line 1, column 9: a key in double quotes was expected"),
-        ('{"a": 1 "b": 2}', "line 1, column 9: a comma or } was expected"),
-        ("[1,\n2,\n]", "line 3, column 1: a value was expected"),
-        ("[1 2]", "line 1, column 4: a comma or ] was expected"),
+        ("", "line 1, column 1: expected a value"),
+        ("{", "line 1, column 2: expected a key in double quotes"),
+        ('{\n  "a" 1}', "line 2, column 7: expected a colon"),
+        ('{"a": 1,}', "line 1, column 9: expected a key in double quotes"),
+        ('{"a": 1 "b": 2}', "line 1, column 9: expected a comma or }"),
+        ("[1,\n2,\n]", "line 3, column 1: expected a value"),
+        ("[1 2]", "line 1, column 4: expected a comma or ]"),
         ("{} {}", "line 1, column 4: text after the end"),
         ('"a\nb"', "line 1, column 3: Invalid control character at"),
-        ("NaN", "a value was expected"),
-        ("\ufeff{}", "a value was expected"),
+        ("NaN", "expected a value"),
+        ("\ufeff{}", "expected a value"),
         ("9" * 5000, "a number has too many digits"),
         ("[" * 200, "more than 100 levels deep"),
     ],
 )
-def test_fault_says_where_it_is(text: str, fault: str) -> None:
+def test_invalid_json_is_reported_with_line_and_column(text: str, fault: str) -> None:
     with pytest.raises(PolicyMalformedError, match=fault.replace("(", r"\(")):
         read_json(text)
 
 
-def test_lines_and_duplicates_are_known() -> None:
+def test_duplicate_key_is_listed_with_its_line() -> None:
     document = read_json('{\n "a": [\n  1,\n  {"b": 2,\n   "b": 3}\n ],\n "a": {}}')
     assert [(one.key, one.line) for one in document.duplicates] == [("b", 5), ("a", 7)]
     assert document.root.members["a"].line == 7
     assert document.root.value == {"a": {}}
 
 
-def test_every_value_has_the_line_where_it_begins() -> None:
+def test_each_value_has_the_line_where_it_begins() -> None:
     document = read_json('{"a":\n[1,\n{"b":\n"x"}]}')
     assert [node.line for node in document.root.walk()] == [1, 2, 2, 3, 4]
 
@@ -74,5 +74,5 @@ def test_every_value_has_the_line_where_it_begins() -> None:
 @pytest.mark.parametrize(
     ("text", "length"), [("{ }", 2), ('{"a b" : "c  d"}', 14), ('["\\" ", 1]', 9), ("[1,\n\t2]\r\n", 5)]
 )
-def test_white_space_counts_in_texts_only(text: str, length: int) -> None:
-    assert length_without_space(text) == length
+def test_white_space_counts_inside_strings_only(text: str, length: int) -> None:
+    assert count_characters_without_space(text) == length

@@ -1,4 +1,4 @@
-"""What AWS documents of statements, principals and actions, case by case, against the one evaluator.
+"""Statements, principals and actions are evaluated as AWS documents it: one case for each documented rule.
 
 The sources are pages of the IAM User Guide, as in `test_evaluator_table`.
 """
@@ -12,7 +12,7 @@ import pytest
 from broker.policy.trust_policy import Caller, evaluate, federated
 
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/oidc.example/c"
-IN, OUT = True, False
+ALLOWED, DENIED = True, False
 ACTION = "sts:AssumeRoleWithWebIdentity"
 SUB = "oidc.example/c:sub"
 APP, OTHER = "system:serviceaccount:demo:app", "system:serviceaccount:demo:other"
@@ -24,8 +24,8 @@ def one(operator: str, value: object, key: str = SUB) -> dict[str, dict[str, Any
     return {operator: {key: value}}
 
 
-class Whole(NamedTuple):
-    """Statements, whether they let the token in, and where AWS says so. Each is an Allow for it, changed."""
+class PolicyCase(NamedTuple):
+    """Statements, whether they allow the token, and the source of the rule. Each is an Allow for it with changes."""
 
     name: str
     statements: list[dict[str, Any]]
@@ -34,59 +34,83 @@ class Whole(NamedTuple):
 
 
 DENY = {"Effect": "Deny"}
-WHOLES = [
-    Whole("no statement", [], OUT, "EVALUATION: denied by default"),
-    Whole("an Allow", [{}], IN, "EVALUATION: an Allow"),
-    Whole("Deny after Allow", [{}, DENY], OUT, "EVALUATION: an explicit Deny overrides"),
-    Whole("Deny before Allow", [DENY, {}], OUT, "EVALUATION: the order does not matter"),
-    Whole("Deny alone", [DENY], OUT, "EVALUATION: a Deny allows nothing"),
-    Whole(
-        "Deny whose condition does not hold", [{}, {**DENY, "Condition": one("StringEquals", OTHER)}], IN, "EVALUATION"
+POLICY_CASES = [
+    PolicyCase("no statement", [], DENIED, "EVALUATION: denied by default"),
+    PolicyCase("an Allow", [{}], ALLOWED, "EVALUATION: an Allow"),
+    PolicyCase("Deny after Allow", [{}, DENY], DENIED, "EVALUATION: an explicit Deny overrides"),
+    PolicyCase("Deny before Allow", [DENY, {}], DENIED, "EVALUATION: the order does not matter"),
+    PolicyCase("Deny alone", [DENY], DENIED, "EVALUATION: a Deny allows nothing"),
+    PolicyCase(
+        "Deny whose condition does not hold",
+        [{}, {**DENY, "Condition": one("StringEquals", OTHER)}],
+        ALLOWED,
+        "EVALUATION",
     ),
-    Whole(
+    PolicyCase(
         "Deny of an absent key, negated",
         [{}, {**DENY, "Condition": one("StringNotEquals", "x", "a:b")}],
-        OUT,
+        DENIED,
         "OPERATORS",
     ),
-    Whole("Deny of another action", [{}, {**DENY, "Action": "sts:TagSession"}], IN, "EVALUATION"),
-    Whole("Deny of another principal", [{}, {**DENY, "Principal": {"Federated": PROVIDER + "2"}}], IN, "EVALUATION"),
-    Whole("Deny of everybody", [{}, {**DENY, "Principal": "*"}], OUT, "PRINCIPAL: a wildcard is all principals"),
-    Whole("Deny of AWS *", [{}, {**DENY, "Principal": {"AWS": "*"}}], OUT, "ours: whom a Deny of * means is feared"),
-    Whole("Deny of Federated *", [{}, {**DENY, "Principal": {"Federated": ["*"]}}], OUT, "ours: likewise"),
-    Whole("Deny of Service *", [{}, {**DENY, "Principal": {"Service": "*"}}], IN, "PRINCIPAL: another kind"),
-    Whole("Allow of everybody", [{"Principal": "*"}], OUT, "ours: an Allow of * is no provider's"),
-    Whole(
+    PolicyCase("Deny of another action", [{}, {**DENY, "Action": "sts:TagSession"}], ALLOWED, "EVALUATION"),
+    PolicyCase(
+        "Deny of another principal", [{}, {**DENY, "Principal": {"Federated": PROVIDER + "2"}}], ALLOWED, "EVALUATION"
+    ),
+    PolicyCase(
+        "Deny of everybody", [{}, {**DENY, "Principal": "*"}], DENIED, "PRINCIPAL: a wildcard is all principals"
+    ),
+    PolicyCase(
+        "Deny of AWS *",
+        [{}, {**DENY, "Principal": {"AWS": "*"}}],
+        DENIED,
+        "our choice: a Deny of * may include every caller",
+    ),
+    PolicyCase(
+        "Deny of Federated *", [{}, {**DENY, "Principal": {"Federated": ["*"]}}], DENIED, "our choice, as above"
+    ),
+    PolicyCase("Deny of Service *", [{}, {**DENY, "Principal": {"Service": "*"}}], ALLOWED, "PRINCIPAL: another kind"),
+    PolicyCase("Allow of everybody", [{"Principal": "*"}], DENIED, "our choice: an Allow of * names no provider"),
+    PolicyCase(
         "two Allows, one matches",
         [{"Condition": one("StringEquals", OTHER)}, {}],
-        IN,
+        ALLOWED,
         "EVALUATION: one Allow is enough",
     ),
-    Whole("action in other case", [{"Action": "STS:assumerolewithwebidentity"}], IN, "ACTION: not case-sensitive"),
-    Whole("action with *", [{"Action": "sts:Assume*"}], IN, "ACTION: wildcards"),
-    Whole("action with ?", [{"Action": "sts:AssumeRoleWithWebIdentit?"}], IN, "ACTION: wildcards"),
-    Whole("a shorter action", [{"Action": "sts:AssumeRole"}], OUT, "ACTION: exact but for wildcards"),
-    Whole("one of several actions", [{"Action": ["sts:TagSession", ACTION]}], IN, "ACTION: a list"),
-    Whole("NotAction of another", [{"Action": None, "NotAction": "sts:TagSession"}], IN, "NOTACTION: all but these"),
-    Whole("NotAction of this", [{"Action": None, "NotAction": "sts:Assume*"}], OUT, "NOTACTION: all but these"),
-    Whole("another provider", [{"Principal": {"Federated": PROVIDER + "/d"}}], OUT, "PRINCIPAL: exact, no wildcards"),
-    Whole(
-        "provider with *", [{"Principal": {"Federated": PROVIDER[:-1] + "*"}}], OUT, "PRINCIPAL: exact, no wildcards"
+    PolicyCase(
+        "action in other case", [{"Action": "STS:assumerolewithwebidentity"}], ALLOWED, "ACTION: not case-sensitive"
     ),
-    Whole("one of several providers", [{"Principal": {"Federated": ["x", PROVIDER]}}], IN, "PRINCIPAL: a list is ORed"),
-    Whole("AWS principals", [{"Principal": {"AWS": "*"}}], OUT, "PRINCIPAL: AWS is another kind"),
+    PolicyCase("action with *", [{"Action": "sts:Assume*"}], ALLOWED, "ACTION: wildcards"),
+    PolicyCase("action with ?", [{"Action": "sts:AssumeRoleWithWebIdentit?"}], ALLOWED, "ACTION: wildcards"),
+    PolicyCase("a shorter action", [{"Action": "sts:AssumeRole"}], DENIED, "ACTION: exact but for wildcards"),
+    PolicyCase("one of several actions", [{"Action": ["sts:TagSession", ACTION]}], ALLOWED, "ACTION: a list"),
+    PolicyCase(
+        "NotAction of another", [{"Action": None, "NotAction": "sts:TagSession"}], ALLOWED, "NOTACTION: all but these"
+    ),
+    PolicyCase("NotAction of this", [{"Action": None, "NotAction": "sts:Assume*"}], DENIED, "NOTACTION: all but these"),
+    PolicyCase(
+        "another provider", [{"Principal": {"Federated": PROVIDER + "/d"}}], DENIED, "PRINCIPAL: exact, no wildcards"
+    ),
+    PolicyCase(
+        "provider with *", [{"Principal": {"Federated": PROVIDER[:-1] + "*"}}], DENIED, "PRINCIPAL: exact, no wildcards"
+    ),
+    PolicyCase(
+        "one of several providers",
+        [{"Principal": {"Federated": ["x", PROVIDER]}}],
+        ALLOWED,
+        "PRINCIPAL: the values of a list are ORed",
+    ),
+    PolicyCase("AWS principals", [{"Principal": {"AWS": "*"}}], DENIED, "PRINCIPAL: AWS is another kind"),
 ]
 
 
-@pytest.mark.parametrize("whole", WHOLES, ids=lambda whole: whole.name)
-def test_policy_is_evaluated_as_aws_documents_it(whole: Whole) -> None:
+@pytest.mark.parametrize("case", POLICY_CASES, ids=lambda case: case.name)
+def test_policy_is_evaluated_as_aws_documents_it(case: PolicyCase) -> None:
     good = {"Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": ACTION}
     statements = [
-        {name: value for name, value in {**good, **changes}.items() if value is not None}
-        for changes in whole.statements
+        {name: value for name, value in {**good, **changes}.items() if value is not None} for changes in case.statements
     ]
     decision = evaluate({"Statement": statements}, caller=federated(PROVIDER), action=ACTION, context=TOKEN)
-    assert decision.allowed is whole.allowed, whole.source
+    assert decision.allowed is case.allowed, case.source
 
 
 @pytest.mark.parametrize(
@@ -100,8 +124,8 @@ def test_policy_is_evaluated_as_aws_documents_it(whole: Whole) -> None:
         ("arn:aws:iam::210987654321:root", False),
     ],
 )
-def test_principal_of_aws_is_matched_as_documented(principal: str, *, allowed: bool) -> None:
-    """PRINCIPAL: the account as ARN or number, the role, everybody; a wildcard within an ARN stands for nothing."""
+def test_aws_principal_is_matched_as_documented(principal: str, *, allowed: bool) -> None:
+    """PRINCIPAL: the account as ARN or number, the role, everybody; a wildcard inside an ARN matches nothing."""
     caller = Caller(kind="AWS", names=(ROLE, "arn:aws:iam::123456789012:root", "123456789012", "*"))
     statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
     decision = evaluate({"Statement": statement}, caller=caller, action="sts:AssumeRole", context={})
@@ -112,7 +136,7 @@ def test_principal_of_aws_is_matched_as_documented(principal: str, *, allowed: b
     "changes",
     [{"Conditions": {}}, {"Condition": {"Bool": {SUB: "maybe"}}}, {"Condition": {"Bool": {SUB: ["true", "x"]}}}],
 )
-def test_what_iam_would_refuse_allows_nothing_and_is_feared_in_a_deny(changes: dict[str, Any]) -> None:
+def test_unsupported_element_never_allows_and_always_denies(changes: dict[str, Any]) -> None:
     good = {"Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": ACTION}
     for statements in ([{**good, **changes}], [good, {**good, "Effect": "Deny", **changes}]):
         decision = evaluate({"Statement": statements}, caller=federated(PROVIDER), action=ACTION, context=TOKEN)

@@ -24,7 +24,7 @@ CREDENTIALS = make_credentials()
 LATER = EPOCH + timedelta(minutes=1)
 
 
-def ini(content: bytes) -> configparser.RawConfigParser:
+def parse_ini(content: bytes) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser()
     parser.read_string(content.decode())
     return parser
@@ -39,11 +39,11 @@ def ini(content: bytes) -> configparser.RawConfigParser:
     ],
 )
 def test_timestamp_is_utc_with_z_and_without_fraction(instant: datetime) -> None:
-    """JS v3 reads no other spelling."""
+    """The SDK for JavaScript v3 parses no other form."""
     assert timestamp(instant) == "2026-11-23T12:34:56Z"
 
 
-def test_process_answer_has_the_six_fields_and_version_as_a_number() -> None:
+def test_process_output_has_six_fields_and_version_is_a_number() -> None:
     document = formats.credential_process_json(CREDENTIALS)
     assert json.loads(document) == {
         "Version": 1,
@@ -57,16 +57,16 @@ def test_process_answer_has_the_six_fields_and_version_as_a_number() -> None:
     assert document.count(b"\n") == 1
 
 
-def test_credentials_file_keeps_the_profiles_apart() -> None:
+def test_credentials_file_has_a_section_for_each_profile() -> None:
     content = formats.credentials_ini(
         [formats.credentials_section("default", CREDENTIALS), formats.credentials_section("audit", CREDENTIALS)]
     )
-    assert ini(content).sections() == ["default", "audit"]
+    assert parse_ini(content).sections() == ["default", "audit"]
 
 
-def test_credentials_file_has_the_session_token_and_no_legacy_twin() -> None:
-    """Botocore prefers aws_security_token, which would then outlive the token beside it."""
-    parsed = ini(formats.credentials_section("default", CREDENTIALS))
+def test_credentials_file_has_the_session_token_without_its_legacy_name() -> None:
+    """Botocore prefers aws_security_token, and would use an old one after the session token has changed."""
+    parsed = parse_ini(formats.credentials_section("default", CREDENTIALS))
     assert dict(parsed["default"]) == {
         "aws_access_key_id": CREDENTIALS.access_key_id,
         "aws_secret_access_key": CREDENTIALS.secret_access_key.reveal(),
@@ -78,7 +78,7 @@ def test_credentials_file_of_no_profiles_is_empty() -> None:
     assert formats.credentials_ini([]) == b""
 
 
-def test_credentials_file_tells_people_when_it_expires() -> None:
+def test_credentials_file_has_the_expiry_in_a_comment() -> None:
     assert b"# expires 2026-11-23T13:00:00Z\n" in formats.credentials_section("default", CREDENTIALS)
 
 
@@ -92,7 +92,7 @@ def test_config_file_is_read_by_botocore_with_its_region_and_process(tmp_path: P
     }
 
 
-def test_config_file_names_the_command_that_was_set(tmp_path: Path) -> None:
+def test_config_file_has_the_configured_command(tmp_path: Path) -> None:
     command = "/bin/busybox cat {directory}/../{profile} {file}"
     (tmp_path / "config").write_bytes(formats.config_ini([make_profile("audit")], "/var/run/aws", command))
     parsed = botocore.configloader.load_config(str(tmp_path / "config"))
@@ -101,7 +101,7 @@ def test_config_file_names_the_command_that_was_set(tmp_path: Path) -> None:
 
 
 def test_botocore_fetches_credentials_through_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole contract with the SDK at once: config, cat, JSON; with an expiry, so that it asks again."""
+    """The whole contract with an SDK: config file, cat, and JSON with an expiry, so that the SDK refreshes."""
     fresh = make_credentials(received_at=datetime.now(UTC))
     (tmp_path / "config").write_bytes(formats.config_ini([make_profile("audit")], str(tmp_path)))
     (tmp_path / "audit.json").write_bytes(formats.credential_process_json(fresh))
@@ -126,26 +126,26 @@ def test_botocore_reads_the_credentials_file(tmp_path: Path, monkeypatch: pytest
 
 
 def test_shell_sources_the_env_file_without_running_what_is_in_it(tmp_path: Path) -> None:
-    """A session token is STS's text, not ours: nothing in it may reach the shell as a command."""
-    nasty = make_credentials(session_token=Secret("a'b\"c$(touch owned)`touch owned`;\\ d"))
-    (tmp_path / "app.env").write_bytes(formats.env_file(nasty, "eu-west-1"))
+    """A session token may be any text. The shell must not run any of it."""
+    hostile = make_credentials(session_token=Secret("a'b\"c$(touch owned)`touch owned`;\\ d"))
+    (tmp_path / "app.env").write_bytes(formats.env_file(hostile, "eu-west-1"))
     script = "set -a; . ./app.env; set +a; exec env"
     printed = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
     ).stdout
-    assert f"AWS_SESSION_TOKEN={nasty.session_token.reveal()}\n" in printed
+    assert f"AWS_SESSION_TOKEN={hostile.session_token.reveal()}\n" in printed
     assert "AWS_REGION=eu-west-1\n" in printed
     assert "AWS_CREDENTIAL_EXPIRATION=2026-11-23T13:00:00Z\n" in printed
     assert not (tmp_path / "owned").exists()
 
 
-def test_unexpired_document_of_a_predecessor_gives_the_section_it_gave() -> None:
+def test_unexpired_document_gives_the_section_of_its_credentials() -> None:
     document = formats.credential_process_json(CREDENTIALS)
     section = formats.credentials_section_from_json("audit", document, LATER)
     assert section == formats.credentials_section("audit", CREDENTIALS)
 
 
-def test_expired_document_of_a_predecessor_is_not_taken_over() -> None:
+def test_expired_document_gives_no_section() -> None:
     document = formats.credential_process_json(CREDENTIALS)
     assert formats.credentials_section_from_json("audit", document, EPOCH + timedelta(hours=1)) is None
 
@@ -165,7 +165,7 @@ GOOD = {
         pytest.param(b"", id="blank"),
         pytest.param(b"{", id="torn"),
         pytest.param(b"[]", id="a list"),
-        pytest.param(b"\xff\xfe\x00", id="no text"),
+        pytest.param(b"\xff\xfe\x00", id="not text"),
         pytest.param(b"[" * 100_000, id="deep"),
         pytest.param(b'{"Expiration": ' + b"9" * 5000 + b"}", id="a long number"),
         *(
@@ -185,17 +185,17 @@ GOOD = {
         ),
     ],
 )
-def test_unusable_document_is_not_taken_over(document: bytes) -> None:
+def test_malformed_document_gives_no_section(document: bytes) -> None:
     assert formats.credentials_section_from_json("audit", document, LATER) is None
 
 
-def test_expiry_of_a_planted_document_cannot_break_out_of_its_comment() -> None:
-    """Python reads any character between date and time, a line break too."""
+def test_line_break_in_an_expiry_does_not_end_its_comment() -> None:
+    """Python accepts any character between date and time, even a line break."""
     document = json.dumps({**GOOD, "Expiration": "2026-11-23\n13:00:00Z"}).encode()
     section = formats.credentials_section_from_json("audit", document, LATER)
     assert section is not None
     assert section.splitlines()[1] == b"# expires 2026-11-23T13:00:00Z"
 
 
-def test_account_that_is_not_known_is_left_out_rather_than_blank() -> None:
+def test_unknown_account_is_left_out() -> None:
     assert "AccountId" not in json.loads(formats.credential_process_json(make_credentials(account_id="")))

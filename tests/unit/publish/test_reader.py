@@ -1,4 +1,4 @@
-"""`sts-broker credentials`: whose credentials it prints, and that it prints nothing that an SDK could not use."""
+"""The verb `credentials`: which profile it prints, and that it prints only credentials that an SDK can use."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 def write(directory: Path, profile: str, **changes: Any) -> bytes:  # noqa: ANN401 - any field
-    """Publish a profile's credentials of an hour. Return what stands in the file."""
+    """Publish credentials of a profile that last an hour. Return the content of the file."""
     serial = sum(map(ord, profile))
     content = credential_process_json(make_credentials(received_at=datetime.now(UTC), serial=serial, **changes))
     (directory / f"{profile}.json").write_bytes(content)
     return content
 
 
-def shown(directory: Path, profile: str = "", **environ: str) -> bytes:
-    """Return what is printed."""
+def print_credentials(directory: Path, profile: str = "", **environ: str) -> bytes:
+    """Return the output of the verb."""
     output = io.BytesIO()
     show(directory=str(directory), profile=profile, environ=environ, output=output)
     return output.getvalue()
 
 
-def refused(directory: Path, profile: str = "") -> str:
-    """Return the fault's text, having made sure that nothing was printed."""
+def fail_printing(directory: Path, profile: str = "") -> str:
+    """Run the verb, which must print nothing and fail. Return the text of the error."""
     output = io.BytesIO()
     with pytest.raises(PublishError) as caught:
         show(directory=str(directory), profile=profile, environ={}, output=output)
@@ -46,60 +46,67 @@ def refused(directory: Path, profile: str = "") -> str:
     return str(caught.value)
 
 
-class TestWhose:
-    """The profile that is named, else the one that is meant."""
+class TestProfile:
+    """Which profile is printed."""
 
-    def test_named_profile_is_printed_as_it_was_published(self, tmp_path: Path) -> None:
+    def test_named_profile_is_printed_as_published(self, tmp_path: Path) -> None:
         contents = {name: write(tmp_path, name) for name in ("default", "audit", "reports.eu")}
-        assert {name: shown(tmp_path, name) for name in contents} == contents
+        assert {name: print_credentials(tmp_path, name) for name in contents} == contents
 
-    def test_default_is_meant_where_there_is_one(self, tmp_path: Path) -> None:
+    def test_without_a_name_the_default_profile_is_printed(self, tmp_path: Path) -> None:
         write(tmp_path, "audit")
         content = write(tmp_path, "default")
-        assert shown(tmp_path) == content
+        assert print_credentials(tmp_path) == content
 
-    def test_only_profile_is_meant_whatever_its_name(self, tmp_path: Path) -> None:
+    def test_without_a_name_or_default_the_only_profile_is_printed(self, tmp_path: Path) -> None:
         (tmp_path / ".audit.json.new").write_text("half of")
         (tmp_path / ".hidden.json").write_text("{}")
         (tmp_path / "config").write_text("[profile audit]")
         content = write(tmp_path, "audit")
-        assert shown(tmp_path) == content
+        assert print_credentials(tmp_path) == content
 
-    def test_several_profiles_without_a_default_are_a_choice(self, tmp_path: Path) -> None:
+    def test_several_profiles_without_a_default_are_an_error_that_lists_them(self, tmp_path: Path) -> None:
         write(tmp_path, "b")
         write(tmp_path, "a")
-        assert refused(tmp_path) == f"Several profiles are published in {tmp_path}: a, b. Choose one: --profile NAME."
+        assert (
+            fail_printing(tmp_path)
+            == f"Several profiles are published in {tmp_path}: a, b. Choose one with --profile NAME."
+        )
 
-    def test_directory_is_the_brokers_where_none_is_given(self, tmp_path: Path) -> None:
+    def test_without_a_directory_that_of_the_environment_is_used(self, tmp_path: Path) -> None:
         content, output = write(tmp_path, "default"), io.BytesIO()
-        environ = {"BROKER_PUBLISH_DIRECTORY": str(tmp_path), "AWS_ROLE_ARN": "no role at all"}
+        environ = {"BROKER_PUBLISH_DIRECTORY": str(tmp_path), "AWS_ROLE_ARN": "not-an-arn"}
         show(directory="", profile="", environ=environ, output=output)
         assert output.getvalue() == content
 
     @pytest.mark.parametrize(
         "name", ["../default", "/etc/passwd", "a/b", ".", "..", ".hidden", "a\0b", "a\nb", "é", "x" * 65, "-", "a b"]
     )
-    def test_name_that_leads_elsewhere_is_refused_unread(self, tmp_path: Path, name: str) -> None:
+    def test_invalid_profile_name_is_refused_and_no_file_read(self, tmp_path: Path, name: str) -> None:
         inside = tmp_path / "inside"
         inside.mkdir()
         write(tmp_path, "default")
-        assert "is no name of a profile" in refused(inside, name)
+        assert "is not a valid profile name" in fail_printing(inside, name)
 
 
 class TestUnusable:
-    """Nothing on standard output, and a sentence that says what to change."""
+    """Nothing on standard output, and an error that says what to change."""
 
     def test_nothing_published_yet_says_where_to_look(self, tmp_path: Path) -> None:
-        assert refused(tmp_path).startswith(f"No credentials are published in {tmp_path} yet. Look at")
+        assert fail_printing(tmp_path).startswith(
+            f"No credentials are published in {tmp_path} yet. Check the broker's log"
+        )
 
     def test_missing_directory_and_missing_profile_name_the_path(self, tmp_path: Path) -> None:
-        assert refused(tmp_path / "none").startswith(f"Cannot read {tmp_path}/none: No such file or directory.")
-        assert refused(tmp_path, "audit").startswith(f"Cannot read {tmp_path}/audit.json: No such file or directory.")
-        assert "--directory" in refused(tmp_path / "none")
+        assert fail_printing(tmp_path / "none").startswith(f"Cannot read {tmp_path}/none: No such file or directory.")
+        assert fail_printing(tmp_path, "audit").startswith(
+            f"Cannot read {tmp_path}/audit.json: No such file or directory."
+        )
+        assert "--directory" in fail_printing(tmp_path / "none")
 
-    def test_expired_credentials_say_since_when(self, tmp_path: Path) -> None:
+    def test_expired_credentials_are_refused_with_their_expiry(self, tmp_path: Path) -> None:
         write(tmp_path, "default", expires_at=datetime(2026, 11, 23, 12, tzinfo=UTC) - timedelta(days=1))
-        assert "expired at 2026-11-22T12:00:00Z." in refused(tmp_path)
+        assert "expired at 2026-11-22T12:00:00Z." in fail_printing(tmp_path)
 
     @pytest.mark.parametrize(
         "change",
@@ -114,33 +121,33 @@ class TestUnusable:
             {"Expiration": 1795478400},
         ],
     )
-    def test_credentials_that_are_not_whole_are_not_printed(self, tmp_path: Path, change: dict[str, object]) -> None:
+    def test_incomplete_credentials_are_not_printed(self, tmp_path: Path, change: dict[str, object]) -> None:
         document = json.loads(write(tmp_path, "default")) | change
         (tmp_path / "default.json").write_text(json.dumps(document))
-        assert "holds no whole credentials" in refused(tmp_path)
+        assert "does not contain credentials" in fail_printing(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'"Version"', b"\xff\xfe", b"[" * 20_000, b'{"Version": 1'])
     def test_other_content_is_not_printed(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "default.json").write_bytes(content)
-        assert "holds no whole credentials" in refused(tmp_path)
+        assert "does not contain credentials" in fail_printing(tmp_path)
 
-    def test_planted_pipe_is_not_waited_on(self, tmp_path: Path) -> None:
+    def test_pipe_does_not_block_the_reader(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "default.json")
-        assert "holds no whole credentials" in refused(tmp_path)
+        assert "does not contain credentials" in fail_printing(tmp_path)
 
-    def test_directory_in_the_files_place_is_told(self, tmp_path: Path) -> None:
+    def test_directory_with_the_name_of_the_file_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "default.json").mkdir()
-        assert refused(tmp_path).startswith(f"Cannot read {tmp_path}/default.json: Is a directory.")
+        assert fail_printing(tmp_path).startswith(f"Cannot read {tmp_path}/default.json: Is a directory.")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-    def test_file_of_others_is_told(self, tmp_path: Path) -> None:
+    def test_unreadable_file_is_an_error_that_names_the_mode(self, tmp_path: Path) -> None:
         write(tmp_path, "default")
         (tmp_path / "default.json").chmod(0)
-        assert "BROKER_PUBLISH_MODE" in refused(tmp_path)
+        assert "BROKER_PUBLISH_MODE" in fail_printing(tmp_path)
 
 
 class TestVerb:
-    """What an SDK starts."""
+    """The program as an SDK starts it."""
 
     def test_credentials_go_to_standard_output_alone(
         self, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
@@ -149,14 +156,16 @@ class TestVerb:
         assert main.main(["credentials", "--directory", str(tmp_path), "--profile", "audit"]) == 0
         assert capfdbinary.readouterr() == (content, b"")
 
-    def test_nothing_usable_ends_with_5_and_says_why(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_without_usable_credentials_the_exit_code_is_5_with_the_cause(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main.main(["credentials", "--directory", str(tmp_path)]) == 5
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith(f"sts-broker: No credentials are published in {tmp_path} yet.")
 
-    def test_verb_imports_nothing_heavy(self, tmp_path: Path) -> None:
-        """It runs at every refresh of an SDK."""
+    def test_verb_imports_no_large_library(self, tmp_path: Path) -> None:
+        """SDKs start it at each of their refreshes."""
         write(tmp_path, "default")
         ended = run_to_end(
             "credentials",

@@ -1,4 +1,4 @@
-"""What a broker that reads a file does not pay for."""
+"""Which modules `run` does not import at its start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def test_nothing_that_asks_the_api_is_imported_at_a_start() -> None:
+def test_start_imports_no_module_for_token_requests() -> None:
     code = "import sys, broker.runtime.daemon; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = done.stdout.split()

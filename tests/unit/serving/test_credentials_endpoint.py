@@ -1,6 +1,6 @@
 """The credentials endpoint over real sockets: who gets credentials, who does not and why, and that nobody else can.
 
-Behind it are the real listener, settings and status; what it holds is put on its shelf by hand.
+Behind it are the real listener, settings and status; the tests record the events that it serves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from broker.core.model import Configuration
 from broker.core.schedule import Phase
 from broker.core.status import Status
 from broker.publish.formats import container_credentials_json
-from broker.serving.credentials_endpoint import PATH, CredentialsApplication, Shelf, new_token
+from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.http_messages import Request
 from broker.serving.listener import Listener, open_socket
 from tests.support.fakes import FakeClock, make_credentials, make_generation, make_profile
@@ -45,13 +45,13 @@ class Endpoint:
 
     def __init__(self, *names: str, host: str = "127.0.0.1", connections: int = 512) -> None:
         configuration = Configuration(profiles=tuple(make_profile(name) for name in names or ("default",)))
-        self.clock, self.shelf, self.token = FakeClock(), Shelf(), new_token()
+        self.clock, self.served, self.token = FakeClock(), ServedCredentials(), generate_token()
         self.status = Status(configuration.profiles)
         self.application = CredentialsApplication(
             configuration=configuration,
             token=self.token,
-            shelf=self.shelf,
-            take=self.status.snapshot,
+            served=self.served,
+            take_snapshot=self.status.snapshot,
             clock=self.clock,
         )
         listening = open_socket(host, 0)
@@ -66,7 +66,7 @@ class Endpoint:
     def record(self, event: Event) -> None:
         """Let something happen."""
         self.status.record(event)
-        self.shelf.record(event)
+        self.served.record(event)
 
     def hold(self, generation: Generation) -> Generation:
         """Let STS give this generation."""
@@ -91,7 +91,7 @@ class Endpoint:
                 events.ExchangeFailed(
                     at=at,
                     profile=profile,
-                    error=RoleDenied("No.", "Mend the trust policy."),
+                    error=RoleDenied("No.", "Fix the trust policy."),
                     duration=timedelta(seconds=1),
                     fingerprint="0123456789ab",
                     phase=Phase.FRESH,
@@ -103,7 +103,7 @@ class Endpoint:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    """Return an endpoint that has credentials for whoever may have them."""
+    """Return an endpoint with published credentials."""
     endpoint = Endpoint()
     endpoint.hold(make_generation())
     yield endpoint
@@ -228,7 +228,7 @@ class TestUnavailable:
         ("reason", "message"),
         [
             ("token", "default: token_unavailable: No token. Mount it."),
-            ("exchange", "default: role_denied: No. Mend the trust policy."),
+            ("exchange", "default: role_denied: No. Fix the trust policy."),
             ("publish", "default: no credentials yet"),
         ],
     )
@@ -271,13 +271,13 @@ class TestRefusals:
         assert endpoint.get(headers=twice).status == 401
 
     def test_token_of_another_start_is_401(self, endpoint: Endpoint) -> None:
-        assert endpoint.get(authorization=new_token().reveal()).status == 401
+        assert endpoint.get(authorization=generate_token().reveal()).status == 401
 
     def test_tokens_are_long_and_never_the_same(self) -> None:
-        tokens = {new_token().reveal() for _ in range(50)}
+        tokens = {generate_token().reveal() for _ in range(50)}
         assert len(tokens) == 50
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", token) for token in tokens)
-        assert "redacted" in repr(new_token())
+        assert "redacted" in repr(generate_token())
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "HEAD", "PROPFIND"])
     def test_other_methods_are_405_and_told_which_is_not(self, endpoint: Endpoint, method: str) -> None:
@@ -357,7 +357,7 @@ class TestRefusals:
         endpoint = Endpoint("app", "audit")
         answer = endpoint.get()
         assert answer.status == 404
-        assert "several profiles and none is named default" in answer.json["message"]
+        assert "works only with a single profile or with a profile named default" in answer.json["message"]
         endpoint.listener.close()
 
     @pytest.mark.parametrize(

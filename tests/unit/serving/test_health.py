@@ -38,7 +38,9 @@ class Health:
         self.clock = FakeClock()
         self.status = Status(profiles or (make_profile(),))
         page = MetricsPage(self.status.snapshot, self.clock)
-        application = HealthApplication(take=self.status.snapshot, render_metrics=page.render, clock=self.clock)
+        application = HealthApplication(
+            take_snapshot=self.status.snapshot, render_metrics=page.render, clock=self.clock
+        )
         self.listener = Listener(application, open_socket("127.0.0.1", 0), name="health")
         self.listener.start()
 
@@ -84,10 +86,10 @@ def health() -> Iterator[Health]:
 
 
 class TestLivez:
-    """Whether the loop turns, and nothing else."""
+    """Liveness depends on the main loop only."""
 
     def test_not_live_before_the_first_turn(self, health: Health) -> None:
-        assert health.get("/livez") == (503, "the loop does not turn\n")
+        assert health.get("/livez") == (503, "the main loop is not running\n")
 
     def test_live_while_the_loop_turns_whatever_fails(self, health: Health) -> None:
         health.turn()
@@ -122,14 +124,14 @@ class TestReadyz:
         assert health.get("/readyz") == (503, "default: credentials expired\n")
 
     def test_ready_through_failures_as_long_as_credentials_are_good(self, health: Health) -> None:
-        """Restarting or cutting off a pod that works is no help to anybody."""
+        """A pod that still works must be neither restarted nor removed from its Services."""
         health.publish(make_generation())
         health.status.record(_failed(health))
         assert health.get("/readyz")[0] == 200
 
     def test_fault_is_the_answer_to_why_not(self, health: Health) -> None:
         health.status.record(_failed(health))
-        assert health.get("/readyz") == (503, "default: role_denied: No. Mend the trust policy.\n")
+        assert health.get("/readyz") == (503, "default: role_denied: No. Fix the trust policy.\n")
 
     def test_profile_that_is_not_required_is_not_waited_for(self) -> None:
         health = Health(make_profile("app"), make_profile("extra", required=False))
@@ -155,15 +157,25 @@ class TestReadyz:
 class TestStatus:
     """The snapshot as JSON."""
 
-    def test_status_without_anything_has_nulls(self, health: Health) -> None:
+    def test_status_leaves_out_fields_without_a_value(self, health: Health) -> None:
         _, text = health.get("/status")
         document = json.loads(text)
-        assert (document["ready"], document["clock_skew_seconds"]) == (False, None)
+        assert document.keys() == {"ready", "profiles"}
+        assert document["ready"] is False
         (profile,) = document["profiles"]
-        assert (profile["expires_at"], profile["fault"], profile["generation"]) == (None, None, 0)
+        assert profile == {
+            "profile": "default",
+            "role_arn": "arn:aws:iam::123456789012:role/app",
+            "required": True,
+            "ready": False,
+            "phase": "starting",
+            "generation": 0,
+            "published_generation": 0,
+            "refreshes": [],
+        }
 
     def test_profile_that_need_not_be_ready_is_ready_only_where_it_is(self) -> None:
-        """Else a chain that is denied would look well to whoever made it optional."""
+        """Otherwise the status of a denied chained role that is optional would look healthy."""
         health = Health(make_profile("app"), make_profile("extra", required=False))
         health.publish(make_generation("app"))
         document = json.loads(health.get("/status")[1])
@@ -191,7 +203,6 @@ class TestStatus:
             {
                 "profile": "default",
                 "role_arn": "arn:aws:iam::123456789012:role/app",
-                "source_profile": None,
                 "assumed_role_arn": generation.credentials.assumed_role_arn,
                 "required": True,
                 "ready": True,
@@ -200,15 +211,13 @@ class TestStatus:
                 "published_generation": 1,
                 "expires_at": "2026-11-23T13:00:00Z",
                 "next_refresh_at": "2026-11-23T12:30:00Z",
-                "token": {
-                    "fingerprint": token.fingerprint,
-                    "issued_at": "2026-11-23T12:00:00Z",
-                    "expires_at": "2026-11-23T13:00:00Z",
-                },
+                "token_fingerprint": token.fingerprint,
+                "token_issued_at": "2026-11-23T12:00:00Z",
+                "token_expires_at": "2026-11-23T13:00:00Z",
                 "fault": {
                     "reason": "role_denied",
                     "message": "No.",
-                    "remedy": "Mend the trust policy.",
+                    "remedy": "Fix the trust policy.",
                     "since": "2026-11-23T12:00:00Z",
                     "count": 1,
                 },
@@ -246,7 +255,7 @@ class TestHttp:
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
     def test_other_methods_are_refused_and_told_which_are_not(self, health: Health, method: str, path: str) -> None:
         status, headers, body = health.request(method, path)
-        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"GET or HEAD\n")
+        assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"Method not allowed. Use GET or HEAD.\n")
 
     def test_answers_are_not_to_be_cached_and_name_no_server(self, health: Health) -> None:
         _, headers, _ = health.request("GET", "/readyz")
@@ -355,7 +364,7 @@ def _failed(health: Health) -> events.ExchangeFailed:
     return events.ExchangeFailed(
         at=health.clock.read(),
         profile="default",
-        error=RoleDenied("No.", "Mend the trust policy."),
+        error=RoleDenied("No.", "Fix the trust policy."),
         duration=timedelta(seconds=1),
         fingerprint="0123456789ab",
         phase=Phase.FRESH,

@@ -248,8 +248,8 @@ class TestSlowClients:
 
 
 def test_port_that_is_often_taken_is_told_by_whom() -> None:
-    text = daemon._why_no_socket("127.0.0.1", 9911, OSError(errno.EADDRINUSE, "in use"))
-    assert text.endswith("set another one (the credential helper of IAM Roles Anywhere has 9911 too)")
+    text = daemon._explain_socket_error("127.0.0.1", 9911, OSError(errno.EADDRINUSE, "in use"))
+    assert "The credential helper of IAM Roles Anywhere uses 9911 by default, too. Another process" in text
 
 
 class TestSocket:
@@ -296,15 +296,16 @@ class TestSocket:
                 profiles=(make_profile(),), health_host="127.0.0.1", health_port=port, endpoint_port=port
             )
             faults: list[str] = []
-            for listen in (daemon._health_listener, daemon.credentials_listener):
+            for listen in (daemon._open_health_listener, daemon.open_credentials_listener):
                 with pytest.raises(ConfigurationError) as caught:
                     listen(configuration, greet)
                 faults += caught.value.faults
         assert "Roles Anywhere" not in "".join(faults)
-        told = f"cannot listen on 127.0.0.1:{port}: Address already in use; something else in the pod has this port"
+        found = f"cannot listen on 127.0.0.1:{port}: Address already in use."
+        remedy = "Another process in the pod uses this port. Set a different port."
         assert faults == [
-            f"BROKER_HEALTH_ADDRESS: {told}: set another one",
-            f"BROKER_ENDPOINT_ADDRESS: {told}: set another one",
+            f"health.address (BROKER_HEALTH_ADDRESS): {found} {remedy}",
+            f"endpoint.address (BROKER_ENDPOINT_ADDRESS): {found} {remedy}",
         ]
 
 

@@ -1,4 +1,4 @@
-"""AssumeRole on the wire: what is asked, whose signature it carries, and that threads never mix theirs up."""
+"""AssumeRole on the wire: parameters, signature, and that threads sign with their own credentials."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SESSION_NAME = "demo.app-7d9c5b6f8-x2x7k"
 
 
 class Sts:
-    """Answers every call with a session of the role that was asked for; keeps the requests."""
+    """Responds to every call with a session of the requested role, and records the requests."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -35,14 +35,14 @@ class Sts:
 
     def _answer(self, request: Request, wire: Wire) -> None:
         self.requests.append(request)
-        asked = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
-        action = asked["Action"]
+        sent = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        action = sent["Action"]
         if self.refuse:
             body = f"<ErrorResponse><Error><Code>{self.refuse}</Code><Message>No.</Message></Error></ErrorResponse>"
             wire.send(403, {"Content-Type": "text/xml"}, body.encode())
             return
-        account, role = asked["RoleArn"].split(":")[4], asked["RoleArn"].rpartition("/")[2]
-        arn = f"arn:aws:sts::{account}:assumed-role/{role}/{asked['RoleSessionName']}"
+        account, role = sent["RoleArn"].split(":")[4], sent["RoleArn"].rpartition("/")[2]
+        arn = f"arn:aws:sts::{account}:assumed-role/{role}/{sent['RoleSessionName']}"
         body = (
             f'<{action}Response xmlns="{NAMESPACE}"><{action}Result><Credentials>'
             f"<AccessKeyId>ASIA{role:>016}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
@@ -72,13 +72,13 @@ def exchanger(served: Sts) -> StsExchanger:
     return StsExchanger(StsSpec(endpoint_url=served.server.url), FakeClock())
 
 
-def parameters(sts: Sts) -> dict[str, str]:
+def parse_parameters(sts: Sts) -> dict[str, str]:
     return {name: value for name, (value,) in parse_qs(sts.requests[-1].body.decode()).items()}
 
 
-def test_bare_chain_asks_for_role_name_and_duration_alone(sts: Sts, exchanger: StsExchanger) -> None:
+def test_minimal_chain_sends_role_session_name_and_duration_only(sts: Sts, exchanger: StsExchanger) -> None:
     credentials = exchanger.exchange(make_chained("other"), make_session())
-    assert parameters(sts) == {
+    assert parse_parameters(sts) == {
         "Action": "AssumeRole",
         "Version": "2011-06-15",
         "RoleArn": "arn:aws:iam::210987654321:role/other",
@@ -89,7 +89,7 @@ def test_bare_chain_asks_for_role_name_and_duration_alone(sts: Sts, exchanger: S
     assert credentials.expires_at == EPOCH + timedelta(hours=1)
 
 
-def test_everything_that_is_set_is_asked_for(sts: Sts, exchanger: StsExchanger) -> None:
+def test_every_setting_of_a_chain_is_sent(sts: Sts, exchanger: StsExchanger) -> None:
     profile = make_chained(
         "other",
         external_id="ext-1",
@@ -101,18 +101,20 @@ def test_everything_that_is_set_is_asked_for(sts: Sts, exchanger: StsExchanger) 
     arns = ("arn:aws:iam::aws:policy/ReadOnlyAccess",)
     profile = replace(profile, session_name="mine", session_policy=policy, policy_arns=arns)
     exchanger.exchange(profile, make_session())
-    asked = parameters(sts)
-    assert asked["RoleSessionName"] == "mine"
-    assert asked["ExternalId"] == "ext-1"
-    assert asked["SourceIdentity"] == "app@demo"
-    assert (asked["Tags.member.1.Key"], asked["Tags.member.1.Value"]) == ("team", "blue")
-    assert (asked["Tags.member.2.Key"], asked["Tags.member.2.Value"]) == ("cost center", "7")
-    assert asked["TransitiveTagKeys.member.1"] == "team"
-    assert asked["Policy"] == policy
-    assert asked["PolicyArns.member.1.arn"] == arns[0]
+    sent = parse_parameters(sts)
+    assert sent["RoleSessionName"] == "mine"
+    assert sent["ExternalId"] == "ext-1"
+    assert sent["SourceIdentity"] == "app@demo"
+    assert (sent["Tags.member.1.Key"], sent["Tags.member.1.Value"]) == ("team", "blue")
+    assert (sent["Tags.member.2.Key"], sent["Tags.member.2.Value"]) == ("cost center", "7")
+    assert sent["TransitiveTagKeys.member.1"] == "team"
+    assert sent["Policy"] == policy
+    assert sent["PolicyArns.member.1.arn"] == arns[0]
 
 
-def test_call_is_signed_with_the_source_and_carries_its_session(sts: Sts, exchanger: StsExchanger) -> None:
+def test_call_is_signed_with_the_source_credentials_and_has_their_session_token(
+    sts: Sts, exchanger: StsExchanger
+) -> None:
     session = make_session(number=7)
     exchanger.exchange(make_chained("other"), session)
     headers = {name.lower(): value for name, value in sts.requests[-1].headers.items()}
@@ -121,25 +123,25 @@ def test_call_is_signed_with_the_source_and_carries_its_session(sts: Sts, exchan
     assert headers["x-amz-security-token"] == session.generation.credentials.session_token.reveal()
 
 
-def test_exchange_of_a_token_stays_unsigned_beside_chains(sts: Sts, exchanger: StsExchanger) -> None:
+def test_exchange_of_a_token_is_unsigned_alongside_chains(sts: Sts, exchanger: StsExchanger) -> None:
     exchanger.exchange(make_chained("other"), make_session())
     exchanger.exchange(make_profile(), make_token())
     assert "authorization" not in {name.lower() for name in sts.requests[-1].headers}
 
 
-def test_nameless_source_gives_a_session_name_all_the_same(sts: Sts, exchanger: StsExchanger) -> None:
+def test_source_without_a_role_arn_gives_the_default_session_name(sts: Sts, exchanger: StsExchanger) -> None:
     exchanger.exchange(make_chained("other"), make_session(assumed_role_arn=""))
-    assert parameters(sts)["RoleSessionName"] == "sts-broker"
+    assert parse_parameters(sts)["RoleSessionName"] == "sts-broker"
 
 
-def test_refused_source_is_told_as_such(sts: Sts, exchanger: StsExchanger) -> None:
+def test_refused_source_credentials_are_reported_as_such(sts: Sts, exchanger: StsExchanger) -> None:
     sts.refuse = "ExpiredToken"
     with pytest.raises(SourceRejected, match="profile default"):
         exchanger.exchange(make_chained("other"), make_session())
 
 
 def test_threads_sign_with_their_own_sources(sts: Sts, exchanger: StsExchanger) -> None:
-    """Eight at once, for the client is one and the credentials are the thread's."""
+    """All threads share one client, and each has its own credentials."""
     results: dict[str, TemporaryCredentials] = {}
     begin = threading.Barrier(8)
 

@@ -1,4 +1,4 @@
-"""The door to STS, against a server on loopback that answers as told: what is sent, and what is believed."""
+"""AssumeRoleWithWebIdentity against a scripted server on loopback: requests, and how responses are judged."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ASSUMED = "arn:aws:sts::123456789012:assumed-role/app/demo.app-7d9c5b6f8-x2x7k"
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
-def answer(**changes: str) -> bytes:
-    """Return STS's answer; a field given as "-" is left out."""
+def make_response(**changes: str) -> bytes:
+    """Return a response of STS. A field with the value "-" is left out."""
     fields = {
         "AccessKeyId": "ASIA0123456789ABCDEF",
         "SecretAccessKey": "secret/key+",
@@ -65,7 +65,7 @@ def answer(**changes: str) -> bytes:
     ).encode()
 
 
-def refusal(code: str, message: str = "No.") -> bytes:
+def make_refusal(code: str, message: str = "No.") -> bytes:
     return (
         f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{code}</Code>'
         f"<Message>{message}</Message></Error><RequestId>request-2</RequestId></ErrorResponse>"
@@ -74,17 +74,17 @@ def refusal(code: str, message: str = "No.") -> bytes:
 
 @dataclass(slots=True)
 class Sts:
-    """What the server answers, and what it was asked."""
+    """A server with a scripted response, and the requests that it received."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = field(default_factory=answer)
+    body: bytes = field(default_factory=make_response)
     misbehave: Callable[[Wire], None] | None = None
     requests: list[Request] = field(default_factory=list)
     url: str = ""
 
     def __call__(self, request: Request, wire: Wire) -> None:
-        """Answer as told."""
+        """Send the scripted response."""
         self.requests.append(request)
         if self.misbehave is not None:
             self.misbehave(wire)
@@ -93,7 +93,7 @@ class Sts:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The last request's parameters."""
+        """The parameters of the last request."""
         return {name: value for name, (value,) in parse_qs(self.requests[-1].body.decode()).items()}
 
 
@@ -108,44 +108,44 @@ def served() -> Iterator[Sts]:
 
 @pytest.fixture
 def sts(served: Sts) -> Sts:
-    served.status, served.headers, served.body, served.misbehave = 200, {}, answer(), None
+    served.status, served.headers, served.body, served.misbehave = 200, {}, make_response(), None
     served.requests.clear()
     return served
 
 
 @pytest.fixture(scope="module")
 def shared(served: Sts) -> StsExchanger:
-    """Make one exchanger for all tests that need no other: its client takes 50 ms."""
+    """Make one exchanger that most tests share, because making its client takes 50 ms."""
     return StsExchanger(StsSpec(endpoint_url=served.url), FakeClock())
 
 
 @pytest.fixture
 def exchanger(shared: StsExchanger, sts: Sts) -> StsExchanger:
-    del sts  # asked for so that it is in order again
+    del sts  # requested so that the server is reset
     return shared
 
 
-def exchanged(exchanger: StsExchanger, **changes: Any) -> TemporaryCredentials:  # noqa: ANN401 - any field of the spec
+def exchange(exchanger: StsExchanger, **changes: Any) -> TemporaryCredentials:  # noqa: ANN401 - any field of the spec
     return exchanger.exchange(make_profile(**changes), make_token())
 
 
-def fault_of(exchanger: StsExchanger, **changes: Any) -> ExchangeError:  # noqa: ANN401 - any field of the spec
+def fail_exchange(exchanger: StsExchanger, **changes: Any) -> ExchangeError:  # noqa: ANN401 - any field of the spec
     with pytest.raises(ExchangeError) as caught:
-        exchanged(exchanger, **changes)
+        exchange(exchanger, **changes)
     error = caught.value
-    told = "".join(traceback.format_exception(error))
-    assert "botocore" not in told.replace("botocore refuses", "").replace("import botocore", "").split("raise")[-1]
-    assert "During handling" not in told
-    assert "direct cause" not in told
-    assert make_token().raw.reveal() not in told
+    text = "".join(traceback.format_exception(error))
+    assert "botocore" not in text.replace("botocore rejected", "").replace("import botocore", "").split("raise")[-1]
+    assert "During handling" not in text
+    assert "direct cause" not in text
+    assert make_token().raw.reveal() not in text
     return error
 
 
 class TestRequest:
-    """What is sent."""
+    """Requests."""
 
     def test_parameters_are_role_session_token_and_duration(self, exchanger: StsExchanger, sts: Sts) -> None:
-        exchanged(exchanger)
+        exchange(exchanger)
         assert sts.parameters == {
             "Action": "AssumeRoleWithWebIdentity",
             "Version": "2011-06-15",
@@ -155,44 +155,44 @@ class TestRequest:
             "DurationSeconds": "3600",
         }
 
-    def test_call_is_unsigned_and_says_who_calls(self, exchanger: StsExchanger, sts: Sts) -> None:
-        exchanged(exchanger)
+    def test_call_is_unsigned_and_names_the_broker_in_its_user_agent(self, exchanger: StsExchanger, sts: Sts) -> None:
+        exchange(exchanger)
         (request,) = sts.requests
         assert (request.method, request.path) == ("POST", "/")
         assert "authorization" not in request.headers
         assert "sts-federation-broker" in request.headers["user-agent"]
 
     def test_session_name_of_the_profile_is_sent(self, exchanger: StsExchanger, sts: Sts) -> None:
-        sts.body = answer(Arn=ASSUMED.replace("demo.app-7d9c5b6f8-x2x7k", "mine"))
-        exchanged(exchanger, session_name="mine")
+        sts.body = make_response(Arn=ASSUMED.replace("demo.app-7d9c5b6f8-x2x7k", "mine"))
+        exchange(exchanger, session_name="mine")
         assert sts.parameters["RoleSessionName"] == "mine"
 
     def test_policies_are_sent(self, exchanger: StsExchanger, sts: Sts) -> None:
         arns = ("arn:aws:iam::aws:policy/A", "arn:aws:iam::aws:policy/B")
-        exchanged(exchanger, session_policy='{"Statement":[]}', policy_arns=arns, duration=timedelta(minutes=15))
+        exchange(exchanger, session_policy='{"Statement":[]}', policy_arns=arns, duration=timedelta(minutes=15))
         assert sts.parameters["Policy"] == '{"Statement":[]}'
         assert sts.parameters["PolicyArns.member.1.arn"] == arns[0]
         assert sts.parameters["PolicyArns.member.2.arn"] == arns[1]
         assert sts.parameters["DurationSeconds"] == "900"
 
     def test_provider_id_is_never_sent(self, exchanger: StsExchanger, sts: Sts) -> None:
-        """It is for OAuth 2.0; with OIDC it must not be set."""
-        exchanged(exchanger, session_policy='{"Statement":[]}')
+        """ProviderId is for OAuth 2.0. It must not be set for OIDC."""
+        exchange(exchanger, session_policy='{"Statement":[]}')
         assert "ProviderId" not in sts.parameters
 
     @pytest.mark.parametrize("status", [400, 429, 500, 503])
     def test_each_exchange_is_one_call(self, exchanger: StsExchanger, sts: Sts, status: int) -> None:
-        """Botocore would make 3 of some: backoff is counted in one place only."""
-        sts.status, sts.body = status, refusal("Throttling")
-        fault_of(exchanger)
+        """By default botocore retries some of these; the broker alone decides about retries."""
+        sts.status, sts.body = status, make_refusal("Throttling")
+        fail_exchange(exchanger)
         assert len(sts.requests) == 1
 
 
-class TestAnswer:
-    """What is believed."""
+class TestResponse:
+    """Successful responses, and those that are not usable."""
 
-    def test_credentials_are_those_of_the_answer(self, exchanger: StsExchanger) -> None:
-        credentials = exchanged(exchanger)
+    def test_credentials_are_taken_from_the_response(self, exchanger: StsExchanger) -> None:
+        credentials = exchange(exchanger)
         assert credentials.access_key_id == "ASIA0123456789ABCDEF"
         assert credentials.secret_access_key.reveal() == "secret/key+"
         assert credentials.session_token.reveal() == "session//token=="
@@ -205,25 +205,21 @@ class TestAnswer:
         "expiration",
         ["2026-11-23T13:00:00.000Z", "2026-11-23T14:00:00+01:00", "1795438800", "2026-11-23T13:00:00+0000"],
     )
-    def test_expiration_is_understood_however_it_is_spelt(
-        self, exchanger: StsExchanger, sts: Sts, expiration: str
-    ) -> None:
-        sts.body = answer(Expiration=expiration)
-        assert exchanged(exchanger).expires_at == EPOCH + timedelta(hours=1)
+    def test_every_format_of_expiration_is_parsed(self, exchanger: StsExchanger, sts: Sts, expiration: str) -> None:
+        sts.body = make_response(Expiration=expiration)
+        assert exchange(exchanger).expires_at == EPOCH + timedelta(hours=1)
 
     @pytest.mark.parametrize("name", ["AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"])
     @pytest.mark.parametrize("value", ["-", "", " "])
-    def test_missing_or_blank_field_is_no_success(
-        self, exchanger: StsExchanger, sts: Sts, name: str, value: str
-    ) -> None:
-        """rolesanywhere-credential-helper#200: blank credentials overwrote good ones."""
-        sts.body = answer(**{name: value})
-        assert isinstance(fault_of(exchanger), ResponseInvalid)
+    def test_missing_or_blank_field_is_refused(self, exchanger: StsExchanger, sts: Sts, name: str, value: str) -> None:
+        """Otherwise blank credentials would overwrite good ones, as in rolesanywhere-credential-helper#200."""
+        sts.body = make_response(**{name: value})
+        assert isinstance(fail_exchange(exchanger), ResponseInvalid)
 
     @pytest.mark.parametrize("value", ["a\nb", " a", "a\n", "a b", "a&#9;b", "a\n[default]"])
-    def test_key_that_would_break_a_file_is_no_success(self, exchanger: StsExchanger, sts: Sts, value: str) -> None:
-        sts.body = answer(SessionToken=value)
-        error = fault_of(exchanger)
+    def test_key_that_would_break_a_file_is_refused(self, exchanger: StsExchanger, sts: Sts, value: str) -> None:
+        sts.body = make_response(SessionToken=value)
+        error = fail_exchange(exchanger)
         assert isinstance(error, ResponseInvalid)
         assert "SessionToken" in error.message
         assert (error.http_status, error.request_id) == (200, "request-1")
@@ -231,14 +227,14 @@ class TestAnswer:
     @pytest.mark.parametrize(
         "value", ["soon", "2026-11-23T13:00:00", "9999-12-31T23:59:59-14:00", "2026-13-45T00:00:00Z"]
     )
-    def test_expiration_that_is_no_instant_is_no_success(self, exchanger: StsExchanger, sts: Sts, value: str) -> None:
-        """Without a time zone it may be any; neither may end the loop."""
-        sts.body = answer(Expiration=value)
-        assert isinstance(fault_of(exchanger), ResponseInvalid)
+    def test_malformed_expiration_is_refused(self, exchanger: StsExchanger, sts: Sts, value: str) -> None:
+        """A time without a zone is ambiguous. None of these values may end the main loop."""
+        sts.body = make_response(Expiration=value)
+        assert isinstance(fail_exchange(exchanger), ResponseInvalid)
 
-    def test_credentials_that_have_expired_already_are_no_success(self, exchanger: StsExchanger, sts: Sts) -> None:
-        sts.body = answer(Expiration="2026-11-23T11:59:59Z")
-        assert "expired at 2026-11-23T11:59:59Z" in fault_of(exchanger).message
+    def test_expired_credentials_are_refused(self, exchanger: StsExchanger, sts: Sts) -> None:
+        sts.body = make_response(Expiration="2026-11-23T11:59:59Z")
+        assert "expired at 2026-11-23T11:59:59Z" in fail_exchange(exchanger).message
 
     @pytest.mark.parametrize(
         "arn",
@@ -252,29 +248,34 @@ class TestAnswer:
     def test_session_of_another_role_account_or_name_is_refused(
         self, exchanger: StsExchanger, sts: Sts, arn: str
     ) -> None:
-        """A cache that answers for another pod: uswitch/kube2iam#215."""
-        sts.body = answer(Arn=arn)
-        error = fault_of(exchanger)
+        """For example from a cache that returns the credentials of another pod: uswitch/kube2iam#215."""
+        sts.body = make_response(Arn=arn)
+        error = fail_exchange(exchanger)
         assert isinstance(error, ResponseInvalid)
-        assert error.message.endswith(f"asked for {ROLE_ARN}, got {arn}.")
+        assert error.message.endswith(f"requested role {ROLE_ARN}, received {arn}.")
 
-    def test_role_with_a_path_is_known_by_its_last_part(self, exchanger: StsExchanger) -> None:
-        """Assumed-role ARNs leave the path out."""
-        assert exchanged(exchanger, role_arn="arn:aws:iam::123456789012:role/teams/a/app")
+    def test_role_with_a_path_matches_by_its_name(self, exchanger: StsExchanger) -> None:
+        """ARNs of assumed roles do not contain the path."""
+        assert exchange(exchanger, role_arn="arn:aws:iam::123456789012:role/teams/a/app")
 
-    def test_answer_without_a_role_is_taken_from_a_custom_endpoint(self, exchanger: StsExchanger, sts: Sts) -> None:
-        """MinIO names none."""
-        sts.body = answer(Arn="-")
-        credentials = exchanged(exchanger)
+    def test_response_without_a_role_is_accepted_from_a_custom_endpoint(
+        self, exchanger: StsExchanger, sts: Sts
+    ) -> None:
+        """MinIO returns no role."""
+        sts.body = make_response(Arn="-")
+        credentials = exchange(exchanger)
         assert (credentials.assumed_role_arn, credentials.account_id) == ("", "123456789012")
 
     @pytest.mark.parametrize(
-        "body", [b"", b"OK", b"{}", b"<html><body>Sign in</body></html>", b"<a>", refusal("AccessDenied"), b"\xff\x00"]
+        "body",
+        [b"", b"OK", b"{}", b"<html><body>Sign in</body></html>", b"<a>", make_refusal("AccessDenied"), b"\xff\x00"],
     )
-    def test_what_is_not_sts_is_called_so(self, exchanger: StsExchanger, sts: Sts, body: bytes) -> None:
-        """A captive portal, a proxy's page, a service mesh: 200, and no credentials."""
+    def test_response_that_is_not_from_sts_is_reported_as_such(
+        self, exchanger: StsExchanger, sts: Sts, body: bytes
+    ) -> None:
+        """A captive portal, a proxy or a service mesh may respond with 200 and something else."""
         sts.body = body
-        error = fault_of(exchanger)
+        error = fail_exchange(exchanger)
         assert isinstance(error, ResponseInvalid)
         assert "is not STS" in error.message
         assert "AWS_ENDPOINT_URL_STS" in error.remedy
@@ -282,22 +283,22 @@ class TestAnswer:
 
     @pytest.mark.parametrize("status", [204, 301, 302, 307])
     def test_redirection_is_not_followed(self, exchanger: StsExchanger, sts: Sts, status: int) -> None:
-        """The token is for STS alone."""
+        """The token must go to STS only."""
         sts.status, sts.headers, sts.body = status, {"Location": f"{sts.url}/elsewhere"}, b""
-        assert isinstance(fault_of(exchanger), ResponseInvalid)
+        assert isinstance(fail_exchange(exchanger), ResponseInvalid)
         assert len(sts.requests) == 1
 
 
 class TestClocks:
-    """The Date header tells how far this node's clock is off."""
+    """Clock skew, measured with the Date header."""
 
     @pytest.mark.parametrize("minutes", [-90, -10, 0, 10, 90])
-    def test_lifetime_is_counted_on_the_clock_of_sts(self, exchanger: StsExchanger, sts: Sts, minutes: int) -> None:
+    def test_lifetime_is_computed_on_the_clock_of_sts(self, exchanger: StsExchanger, sts: Sts, minutes: int) -> None:
         theirs = EPOCH + timedelta(minutes=minutes)
         expires_at = theirs + timedelta(hours=1)
         sts.headers = {"Date": format_datetime(theirs, usegmt=True)}
-        sts.body = answer(Expiration=expires_at.isoformat())
-        credentials = exchanged(exchanger)
+        sts.body = make_response(Expiration=expires_at.isoformat())
+        credentials = exchange(exchanger)
         assert credentials.clock_skew == timedelta(minutes=minutes, seconds=0.5)
         assert abs(credentials.lifetime - timedelta(hours=1)) < timedelta(seconds=1)
         assert credentials.expires_at == expires_at
@@ -312,20 +313,20 @@ class TestClocks:
             "Mon, 23 Nov 2026 12:00:00 +999999999",
         ],
     )
-    def test_unreadable_date_is_no_date(self, exchanger: StsExchanger, sts: Sts, date: str) -> None:
+    def test_malformed_date_gives_no_clock_skew(self, exchanger: StsExchanger, sts: Sts, date: str) -> None:
         sts.headers = {"Date": date}
-        assert exchanged(exchanger).clock_skew is None
+        assert exchange(exchanger).clock_skew is None
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
     @given(date=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)), expiration=st.text("0123456789TZ:-+. "))
     @example(date="Mon, 01 Jan 0001 00:00:00 GMT", expiration="0001-01-01T00:00:00+14:00")
     @example(date="Fri, 31 Dec 9999 23:59:59 -1400", expiration="9999-12-31T23:59:59Z")
-    def test_no_answer_raises_anything_but_an_exchange_error(
+    def test_every_response_gives_credentials_or_an_exchange_error(
         self, exchanger: StsExchanger, sts: Sts, date: str, expiration: str
     ) -> None:
-        sts.headers, sts.body = {"Date": date}, answer(Expiration=expiration)
+        sts.headers, sts.body = {"Date": date}, make_response(Expiration=expiration)
         try:
-            assert exchanged(exchanger).lifetime > timedelta(0)
+            assert exchange(exchanger).lifetime > timedelta(0)
         except ExchangeError:
             assert sts.requests
 
@@ -345,7 +346,7 @@ ROWS: list[tuple[str, int, type[ExchangeError]]] = [
     ("ThrottlingException", 400, ExchangeThrottled),
     ("RequestLimitExceeded", 400, ExchangeThrottled),
     ("RequestTimeout", 400, ExchangeUnavailable),
-    # other codes, by their status
+    # other codes: the HTTP status decides
     ("Something", 429, ExchangeThrottled),
     ("Something", 500, ExchangeUnavailable),
     ("Something", 502, ExchangeUnavailable),
@@ -354,20 +355,20 @@ ROWS: list[tuple[str, int, type[ExchangeError]]] = [
     ("Something", 400, RequestInvalid),
     ("Something", 401, TokenRejected),
     ("Something", 403, RoleDenied),
-    # MinIO's spelling
+    # code of MinIO
     ("ExpiredToken", 400, TokenRejected),
 ]
 
 
 class TestRefusals:
-    """What STS says no with."""
+    """Refusals of STS."""
 
     @pytest.mark.parametrize(("code", "status", "kind"), ROWS)
-    def test_code_decides_and_else_the_status(
+    def test_error_code_decides_or_else_the_http_status(
         self, exchanger: StsExchanger, sts: Sts, code: str, status: int, kind: type[ExchangeError]
     ) -> None:
-        sts.status, sts.body = status, refusal(code)
-        error = fault_of(exchanger)
+        sts.status, sts.body = status, make_refusal(code)
+        error = fail_exchange(exchanger)
         assert type(error) is kind
         assert (error.code, error.http_status, error.request_id) == (code, status, "request-2")
         assert "system:serviceaccount:demo:app" in error.message
@@ -386,30 +387,30 @@ class TestRefusals:
         ],
     )
     @pytest.mark.parametrize("body", [b"", b'{"Code":"AccessDenied"}', b"<html><body>no</body></html>"])
-    def test_refusal_that_cannot_be_read_is_told_by_its_status(
+    def test_refusal_that_cannot_be_parsed_is_explained_by_its_status(
         self, exchanger: StsExchanger, sts: Sts, status: int, kind: type[ExchangeError], body: bytes
     ) -> None:
-        """Ceph answers JSON, gateways HTML or nothing."""
+        """Ceph responds with JSON, gateways with HTML or with nothing."""
         sts.status, sts.body = status, body
-        error = fault_of(exchanger)
+        error = fail_exchange(exchanger)
         assert type(error) is kind
         assert error.http_status == status
         assert f"HTTP status {status}" in error.message
 
 
-def _saying(said: bytes) -> Callable[[Wire], None]:
-    """Return the answer that says this, then hangs up."""
+def _send_and_close(content: bytes) -> Callable[[Wire], None]:
+    """Return a handler that sends these bytes and closes the connection."""
 
-    def say(wire: Wire) -> None:
-        wire.send_raw(said)
+    def handle(wire: Wire) -> None:
+        wire.send_raw(content)
         wire.close()
 
-    return say
+    return handle
 
 
 @pytest.fixture
 def not_tls() -> Iterator[str]:
-    """Return the https URL of what speaks no TLS: it says so at the first bytes, and hangs up."""
+    """Return the https URL of a server without TLS, which responds with an HTTP error and closes."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -429,76 +430,78 @@ def not_tls() -> Iterator[str]:
 
 
 class TestConnections:
-    """What happens on the way, with real sockets."""
+    """Connection failures, with real sockets."""
 
     @pytest.mark.parametrize(
         "misbehave",
         [
             pytest.param(lambda wire: wire.reset(), id="reset"),
-            pytest.param(lambda wire: wire.close(), id="closed without an answer"),
-            pytest.param(_saying(b"hello\r\n\r\n"), id="no HTTP"),
-            pytest.param(_saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), id="bad chunk"),
+            pytest.param(lambda wire: wire.close(), id="closed without a response"),
+            pytest.param(_send_and_close(b"hello\r\n\r\n"), id="no HTTP"),
+            pytest.param(
+                _send_and_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), id="bad chunk"
+            ),
         ],
     )
-    def test_connection_that_breaks_off_is_unavailable(
+    def test_broken_connection_is_unavailable(
         self, exchanger: StsExchanger, sts: Sts, misbehave: Callable[[Wire], None]
     ) -> None:
         sts.misbehave = misbehave
-        error = fault_of(exchanger)
+        error = fail_exchange(exchanger)
         assert isinstance(error, ExchangeUnavailable)
         assert sts.url in error.message
 
     @pytest.mark.parametrize(
-        "said",
+        "content",
         [
             b"HTTP/1.1 200 OK\r\nConte",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + answer()[:-100],
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + make_response()[:-100],
         ],
     )
-    def test_answer_cut_short_is_no_success(self, exchanger: StsExchanger, sts: Sts, said: bytes) -> None:
-        sts.misbehave = _saying(said)
-        assert isinstance(fault_of(exchanger), ResponseInvalid)
+    def test_truncated_response_is_refused(self, exchanger: StsExchanger, sts: Sts, content: bytes) -> None:
+        sts.misbehave = _send_and_close(content)
+        assert isinstance(fail_exchange(exchanger), ResponseInvalid)
 
     def test_refused_connection_names_address_and_cause(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        error = fault_of(StsExchanger(StsSpec(endpoint_url=url), FakeClock()))
+        error = fail_exchange(StsExchanger(StsSpec(endpoint_url=url), FakeClock()))
         assert isinstance(error, ExchangeUnavailable)
         assert error.message == f"Cannot connect to {url}: Connection refused."
         assert "NetworkPolicy" in error.remedy
 
-    def test_tls_that_fails_names_the_ca_bundle(self, not_tls: str) -> None:
+    def test_failed_tls_names_the_ca_bundle(self, not_tls: str) -> None:
         url = not_tls
-        error = fault_of(StsExchanger(StsSpec(endpoint_url=url), FakeClock()))
+        error = fail_exchange(StsExchanger(StsSpec(endpoint_url=url), FakeClock()))
         assert isinstance(error, ExchangeUnavailable)
-        assert error.message.startswith(f"TLS with {url} failed: ")
+        assert error.message.startswith(f"The TLS connection to {url} failed: ")
         assert "AWS_CA_BUNDLE" in error.remedy
 
     @pytest.mark.parametrize("content", [None, "nonsense"])
     def test_unusable_ca_bundle_is_an_exchange_error(self, tmp_path: Path, not_tls: str, content: str | None) -> None:
-        """It was readable when the settings were checked, and may be gone since."""
+        """The bundle was readable when the settings were checked, but may have been deleted since."""
         if content is not None:
             (tmp_path / "ca.pem").write_text(content)
         spec = StsSpec(endpoint_url=not_tls, ca_bundle=str(tmp_path / "ca.pem"))
-        assert isinstance(fault_of(StsExchanger(spec, FakeClock())), ExchangeUnavailable)
+        assert isinstance(fail_exchange(StsExchanger(spec, FakeClock())), ExchangeUnavailable)
 
     @pytest.mark.parametrize("changes", [{"duration": timedelta(seconds=60)}, {"session_name": "x"}])
-    def test_request_that_botocore_refuses_is_invalid(
+    def test_request_that_botocore_rejects_is_invalid(
         self, exchanger: StsExchanger, sts: Sts, changes: dict[str, object]
     ) -> None:
-        assert isinstance(fault_of(exchanger, **changes), RequestInvalid)
+        assert isinstance(fail_exchange(exchanger, **changes), RequestInvalid)
         assert sts.requests == []
 
     @pytest.mark.parametrize("region", ["a b", ""])
     def test_client_that_cannot_be_made_is_an_exchange_error(self, region: str) -> None:
-        assert isinstance(fault_of(StsExchanger(StsSpec(), FakeClock()), region=region), ExchangeError)
+        assert isinstance(fail_exchange(StsExchanger(StsSpec(), FakeClock()), region=region), ExchangeError)
 
 
-def test_every_exception_of_botocore_leaves_as_an_exchange_error(sts: Sts) -> None:
-    """Raised in place of sending, as urllib3's would be; its text, which may hold anything, does not come along."""
+def test_every_exception_of_botocore_becomes_an_exchange_error(sts: Sts) -> None:
+    """Each is raised in place of sending. Its text may contain secrets and must not appear in the error."""
     exchanger = StsExchanger(StsSpec(endpoint_url=sts.url), FakeClock())
-    exchanged(exchanger)
+    exchange(exchanger)
     pending: list[Exception] = []
 
     def fail(**_: object) -> None:
@@ -506,7 +509,7 @@ def test_every_exception_of_botocore_leaves_as_an_exchange_error(sts: Sts) -> No
 
     exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", fail)
     fields = dict.fromkeys(("endpoint_url", "proxy_url", "error", "request", "response", "report"), "hush")
-    told = {}
+    errors = {}
     for kind in (
         botocore.exceptions.ConnectTimeoutError,
         botocore.exceptions.ReadTimeoutError,
@@ -523,19 +526,19 @@ def test_every_exception_of_botocore_leaves_as_an_exchange_error(sts: Sts) -> No
     ):
         fault = kind(**fields) if issubclass(kind, botocore.exceptions.BotoCoreError) else kind("hush")
         pending.append(fault)
-        error = fault_of(exchanger)
+        error = fail_exchange(exchanger)
         assert "hush" not in "".join(traceback.format_exception(error))
-        told[kind.__name__] = (type(error), error.message.replace(sts.url, "URL"))
+        errors[kind.__name__] = (type(error), error.message.replace(sts.url, "URL"))
     unavailable = ExchangeUnavailable
-    assert told == {
-        "ConnectTimeoutError": (unavailable, "No connection to URL within 5 s."),
-        "ReadTimeoutError": (unavailable, "No answer from URL within 10 s."),
+    assert errors == {
+        "ConnectTimeoutError": (unavailable, "Cannot connect to URL: no connection within 5 s."),
+        "ReadTimeoutError": (unavailable, "No response from URL within 10 s."),
         "EndpointConnectionError": (unavailable, "Cannot connect to URL."),
-        "ConnectionClosedError": (unavailable, "The connection to URL broke off before the answer was complete."),
-        "ProxyConnectionError": (unavailable, "The proxy on the way to URL cannot be reached."),
-        "SSLError": (unavailable, "TLS with URL failed."),
-        "HTTPClientError": (unavailable, "The connection to URL broke off before the answer was complete."),
-        "ParamValidationError": (RequestInvalid, "botocore refuses the request as it is."),
+        "ConnectionClosedError": (unavailable, "The connection to URL closed before the response was complete."),
+        "ProxyConnectionError": (unavailable, "Cannot reach the proxy for URL."),
+        "SSLError": (unavailable, "The TLS connection to URL failed."),
+        "HTTPClientError": (unavailable, "The connection to URL closed before the response was complete."),
+        "ParamValidationError": (RequestInvalid, "botocore rejected the request of profile default as invalid."),
         "BotoCoreError": (unavailable, "The call to URL failed: BotoCoreError."),
         "ZeroDivisionError": (unavailable, "The call to URL failed: ZeroDivisionError."),
         "OSError": (unavailable, "The call to URL failed: OSError."),
@@ -544,21 +547,21 @@ def test_every_exception_of_botocore_leaves_as_an_exchange_error(sts: Sts) -> No
 
 
 class Proxy:
-    """A proxy that refuses to connect to anything, and remembers to what."""
+    """A proxy that refuses every request and records it."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.server = LoopbackServer(answer=self._answer)
 
     def _answer(self, request: Request, wire: Wire) -> None:
-        self.asked.append(f"{request.method} {request.path}")
+        self.requests.append(f"{request.method} {request.path}")
         wire.send(403, {"Connection": "close"}, b"")
         wire.close()
 
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """Everything that is called by TLS goes through this proxy: who is called can be seen, and nobody is."""
+    """Set HTTPS_PROXY to a recording proxy, so that a test sees which host is called and none is reached."""
     proxy = Proxy()
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy.server.url)
@@ -568,16 +571,16 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     proxy.server.stop()
 
 
-def host_called(proxy: Proxy, spec: StsSpec, profile: ProfileSpec) -> str:
+def find_called_host(proxy: Proxy, spec: StsSpec, profile: ProfileSpec) -> str:
     """Return the one host and port that an exchange connects to."""
     with pytest.raises(ExchangeUnavailable, match="proxy"):
         StsExchanger(spec, FakeClock()).exchange(profile, make_token())
-    (asked,) = proxy.asked
-    return asked.removeprefix("CONNECT ")
+    (request,) = proxy.requests
+    return request.removeprefix("CONNECT ")
 
 
 class TestAddresses:
-    """Which host is called, seen by the proxy on the way."""
+    """The host that is called, as the proxy sees it."""
 
     @pytest.mark.parametrize(
         ("region", "use_fips", "use_dualstack", "host"),
@@ -595,18 +598,16 @@ class TestAddresses:
             ("eusc-de-east-1", False, False, "sts.eusc-de-east-1.amazonaws.eu"),
         ],
     )
-    def test_endpoint_is_the_regions_own(
+    def test_regional_endpoint_is_called(
         self, proxy: Proxy, region: str, use_fips: bool, use_dualstack: bool, host: str
     ) -> None:
-        """us-east-1 too, which old SDKs sent to the global one."""
+        """Also in us-east-1, where old SDKs call the global endpoint."""
         spec = StsSpec(use_fips=use_fips, use_dualstack=use_dualstack)
-        assert host_called(proxy, spec, make_profile(region=region)) == f"{host}:443"
+        assert find_called_host(proxy, spec, make_profile(region=region)) == f"{host}:443"
 
     @pytest.mark.parametrize("value", ["nonsense", "true", "legacy", "https://elsewhere.example", "/no/such/file"])
-    def test_what_the_pod_sets_for_other_programs_has_no_say(
-        self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, value: str
-    ) -> None:
-        """What has a say comes by the settings, which know some of these variables by name."""
+    def test_variables_of_the_pod_are_ignored(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        """The settings read some of these variables by name; the client must read none."""
         for _, variable, *_ in botocore.session.Session.SESSION_VARIABLES.values():
             for name in variable if isinstance(variable, list) else [variable]:
                 if name is not None:
@@ -619,9 +620,9 @@ class TestAddresses:
             "AWS_ACCESS_KEY_ID",
         ):
             monkeypatch.setenv(name, value)
-        assert host_called(proxy, StsSpec(), make_profile()) == "sts.eu-west-1.amazonaws.com:443"
+        assert find_called_host(proxy, StsSpec(), make_profile()) == "sts.eu-west-1.amazonaws.com:443"
 
-    def test_config_file_of_the_pod_has_no_say(
+    def test_config_file_of_the_pod_is_ignored(
         self, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "config").write_text(
@@ -631,99 +632,99 @@ class TestAddresses:
         )
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "config"))
-        assert host_called(proxy, StsSpec(), make_profile()) == "sts.eu-west-1.amazonaws.com:443"
+        assert find_called_host(proxy, StsSpec(), make_profile()) == "sts.eu-west-1.amazonaws.com:443"
 
     def test_custom_endpoint_is_called_instead(self, proxy: Proxy) -> None:
         spec = StsSpec(endpoint_url="https://sts.example:8443")
-        assert host_called(proxy, spec, make_profile()) == "sts.example:8443"
+        assert find_called_host(proxy, spec, make_profile()) == "sts.example:8443"
 
-    def test_proxy_that_refuses_is_named_as_such(self, proxy: Proxy) -> None:
-        error = fault_of(StsExchanger(StsSpec(), FakeClock()))
-        assert error.message == "The proxy on the way to https://sts.eu-west-1.amazonaws.com cannot be reached."
+    def test_refusal_of_the_proxy_names_the_proxy_settings(self, proxy: Proxy) -> None:
+        error = fail_exchange(StsExchanger(StsSpec(), FakeClock()))
+        assert error.message == "Cannot reach the proxy for https://sts.eu-west-1.amazonaws.com."
         assert "HTTPS_PROXY" in error.remedy
         assert "NO_PROXY" in error.remedy
-        assert len(proxy.asked) == 1
+        assert len(proxy.requests) == 1
 
     @pytest.mark.parametrize("no_proxy", ["example.com,127.0.0.1", "*"])
-    def test_no_proxy_is_gone_round(
+    def test_host_in_no_proxy_is_called_directly(
         self, proxy: Proxy, sts: Sts, monkeypatch: pytest.MonkeyPatch, no_proxy: str
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", proxy.server.url)
         monkeypatch.setenv("NO_PROXY", no_proxy)
-        assert exchanged(StsExchanger(StsSpec(endpoint_url=sts.url), FakeClock()))
-        assert proxy.asked == []
+        assert exchange(StsExchanger(StsSpec(endpoint_url=sts.url), FakeClock()))
+        assert proxy.requests == []
 
-    def test_profiles_of_one_exchanger_call_each_its_own_region(self, proxy: Proxy) -> None:
+    def test_each_profile_calls_its_own_region(self, proxy: Proxy) -> None:
         exchanger = StsExchanger(StsSpec(), FakeClock())
         for region in ("eu-west-1", "us-east-1", "eu-west-1"):
-            fault_of(exchanger, region=region)
-        assert [asked.split(".")[1] for asked in proxy.asked] == ["eu-west-1", "us-east-1", "eu-west-1"]
+            fail_exchange(exchanger, region=region)
+        assert [request.split(".")[1] for request in proxy.requests] == ["eu-west-1", "us-east-1", "eu-west-1"]
 
 
-def test_aws_itself_must_name_the_role(sts: Sts) -> None:
-    """Only a custom endpoint may leave it out: with AWS, an answer without it is somebody else's."""
+def test_response_of_aws_without_a_role_is_refused(sts: Sts) -> None:
+    """Only a custom endpoint may leave the role out. Without it, a response is not from AWS."""
     exchanger = StsExchanger(StsSpec(), FakeClock())
     body = sts.body.replace(b"<Arn>" + ASSUMED.encode() + b"</Arn>", b"")
 
-    class Answered:
+    class Response:
         status_code, headers, content = 200, {"content-type": "text/xml"}, body
 
-    def answer_instead(**_: object) -> Answered:
-        return Answered()
+    def respond(**_: object) -> Response:
+        return Response()
 
-    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", answer_instead)
-    error = fault_of(exchanger)
+    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", respond)
+    error = fail_exchange(exchanger)
     assert isinstance(error, ResponseInvalid)
-    assert error.message.endswith("got no role.")
+    assert error.message.endswith("received no role.")
 
 
 @pytest.mark.parametrize("status", [401, 403, 502])
-def test_refusal_of_a_proxy_is_not_told_as_that_of_aws(status: int) -> None:
-    """AWS signs every answer with a request id; what carries none, and is no XML, came from something on the way."""
+def test_refusal_of_a_proxy_is_not_reported_as_one_of_aws(status: int) -> None:
+    """AWS sends a request ID with every response. A response without one that is not XML is from a proxy."""
     exchanger = StsExchanger(StsSpec(), FakeClock())
 
-    class Answered:
+    class Response:
         status_code, headers, content = status, {"content-type": "text/html"}, b"RBAC: access denied"
 
-    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", lambda **_: Answered())
-    error = fault_of(exchanger)
+    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", lambda **_: Response())
+    error = fail_exchange(exchanger)
     assert isinstance(error, ResponseInvalid)
-    assert f"(HTTP status {status}) is not STS" in error.message
+    assert f"is not STS: its response (HTTP status {status})" in error.message
     assert "proxy" in error.remedy
 
 
-def test_answer_that_took_long_counts_from_when_it_was_asked_for(sts: Sts) -> None:
-    """The session ran while the answer dripped in; and so late a Date says nothing about the clocks."""
+def test_lifetime_starts_with_the_request_if_the_response_is_slow(sts: Sts) -> None:
+    """The session started before the slow response arrived, and its Date is too old to measure clock skew."""
     clock = FakeClock()
 
     def dripping(wire: Wire) -> None:
         clock.advance(timedelta(minutes=50))
-        wire.send(200, {"Content-Type": "text/xml", "Date": format_datetime(EPOCH, usegmt=True)}, answer())
+        wire.send(200, {"Content-Type": "text/xml", "Date": format_datetime(EPOCH, usegmt=True)}, make_response())
 
     sts.misbehave = dripping
-    credentials = exchanged(StsExchanger(StsSpec(endpoint_url=sts.url), clock))
+    credentials = exchange(StsExchanger(StsSpec(endpoint_url=sts.url), clock))
     assert credentials.received_at == EPOCH
     assert credentials.lapses_at <= EPOCH + timedelta(hours=1)
     assert credentials.clock_skew is None
 
 
 def test_threads_share_one_exchanger(exchanger: StsExchanger, sts: Sts) -> None:
-    """Several profiles are exchanged at once; each gets the answer to its own call."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - this test alone
+    """Several profiles are exchanged at once. Each gets the response to its own call."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - used here only
 
     def echo(wire: Wire) -> None:
         name = parse_qs(sts.requests[-1].body.decode())["RoleSessionName"][0]
-        wire.send(200, {}, answer(Arn=f"{ASSUMED.rsplit('/', 1)[0]}/{name}"))
+        wire.send(200, {}, make_response(Arn=f"{ASSUMED.rsplit('/', 1)[0]}/{name}"))
 
     sts.misbehave = echo
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: exchanged(exchanger).assumed_role_arn, range(20)))
+        results = list(pool.map(lambda _: exchange(exchanger).assumed_role_arn, range(20)))
     assert results == [ASSUMED] * 20
 
 
-def test_printed_credentials_show_no_secret(exchanger: StsExchanger) -> None:
-    shown = repr(exchanged(exchanger))
+def test_printed_credentials_do_not_contain_secrets(exchanger: StsExchanger) -> None:
+    shown = repr(exchange(exchanger))
     assert "secret/key+" not in shown
     assert "session//token==" not in shown
     with pytest.raises(TypeError):
-        json.dumps(exchanged(exchanger).secret_access_key)
+        json.dumps(exchange(exchanger).secret_access_key)

@@ -1,4 +1,4 @@
-"""The token in the file: read afresh each time, and refused with the one sentence that says what to mend."""
+"""The token in the file: read each time, and refused with a sentence that says what to change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def encoded(payload: object, header: object = None) -> str:
     )
 
 
-def test_valid_token_is_handed_on_with_its_claims(path: Path, source: FileTokenSource) -> None:
+def test_valid_token_is_returned_with_its_claims(path: Path, source: FileTokenSource) -> None:
     text = make_jwt()
     path.write_text(text)
     token = source.read(AUDIENCE)
@@ -68,7 +68,7 @@ def test_white_space_around_the_token_is_not_sent(path: Path, source: FileTokenS
     assert source.read(AUDIENCE).raw.reveal() == make_jwt()
 
 
-def test_fingerprint_tells_tokens_apart_and_is_stable(path: Path, source: FileTokenSource) -> None:
+def test_fingerprint_differs_between_tokens_and_is_stable(path: Path, source: FileTokenSource) -> None:
     path.write_text(make_jwt())
     first = source.read(AUDIENCE).fingerprint
     assert source.read(AUDIENCE).fingerprint == first
@@ -81,8 +81,8 @@ def test_printed_token_shows_no_secret(path: Path, source: FileTokenSource) -> N
     assert make_jwt().split(".")[2] not in repr(source.read(AUDIENCE))
 
 
-def test_rotation_by_symlink_swap_is_seen_at_the_next_look(tmp_path: Path, clock: FakeClock) -> None:
-    """The kubelet never writes the file again: it renames `..data` to point to a new directory."""
+def test_rotation_by_symlink_swap_is_seen_at_the_next_read(tmp_path: Path, clock: FakeClock) -> None:
+    """The kubelet does not rewrite the file: it renames a link onto `..data` that points to a new directory."""
     for generation, serial in (("..1", 1), ("..2", 2)):
         (tmp_path / generation).mkdir()
         (tmp_path / generation / "token").write_text(make_jwt(serial=serial))
@@ -95,8 +95,8 @@ def test_rotation_by_symlink_swap_is_seen_at_the_next_look(tmp_path: Path, clock
     assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=2)
 
 
-def test_missing_file_is_unavailable_until_it_is_there(path: Path, source: FileTokenSource) -> None:
-    """The kubelet may be late, and PHP's SDK meets the gap of a rotation once a day (webhook#34)."""
+def test_missing_file_is_unavailable_until_it_exists(path: Path, source: FileTokenSource) -> None:
+    """The file may appear late, or be missing for a moment during a rotation (amazon-eks-pod-identity-webhook#34)."""
     with pytest.raises(TokenUnavailable, match="No such file") as caught:
         source.read(AUDIENCE)
     assert str(path) in caught.value.message
@@ -119,8 +119,8 @@ def test_directory_in_place_of_the_file_is_unavailable(path: Path, source: FileT
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5000])
-def test_path_that_no_file_can_have_is_unavailable(path: str, clock: FakeClock) -> None:
-    """YAML can spell such a path; it must not end the loop."""
+def test_impossible_path_is_unavailable(path: str, clock: FakeClock) -> None:
+    """A YAML file can have such a path; it must not end the loop."""
     with pytest.raises(TokenUnavailable):
         FileTokenSource(path, clock).read(AUDIENCE)
 
@@ -136,7 +136,7 @@ def test_unreadable_file_names_fsgroup(path: Path, source: FileTokenSource) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 def test_file_of_another_user_names_fsgroup(path: Path, source: FileTokenSource) -> None:
-    """The same as root: the effective user of this thread's file accesses becomes nobody for a moment."""
+    """The same test for root, who becomes the user nobody for the read."""
     path.write_text(make_jwt())
     path.chmod(0o600)
     path.parent.chmod(0o755)
@@ -151,7 +151,7 @@ def test_file_of_another_user_names_fsgroup(path: Path, source: FileTokenSource)
     assert "fsGroup" in caught.value.remedy
 
 
-def test_token_of_the_length_that_sts_takes_is_read(path: Path) -> None:
+def test_token_of_the_maximum_length_is_read(path: Path) -> None:
     path.write_text("x" * MAXIMUM_TOKEN_LENGTH)
     assert read_token_text(str(path)) == "x" * MAXIMUM_TOKEN_LENGTH
 
@@ -173,9 +173,9 @@ BASE = {"iss": "https://i", "sub": "s", "aud": ["a"], "exp": 1_800_000_000}
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("abc", id="no parts"),
-        pytest.param("a.b.c", id="no base64"),
-        pytest.param("\N{SNOWMAN}" * 8, id="no ASCII"),
+        pytest.param("abc", id="one part"),
+        pytest.param("a.b.c", id="not base64"),
+        pytest.param("\N{SNOWMAN}" * 8, id="not ASCII"),
         pytest.param(encoded([1]), id="payload is a list"),
         pytest.param(encoded("text"), id="payload is text"),
         pytest.param(encoded(BASE, header=[1]), id="header is a list"),
@@ -206,23 +206,21 @@ BASE = {"iss": "https://i", "sub": "s", "aud": ["a"], "exp": 1_800_000_000}
         ),
     ],
 )
-def test_text_that_is_no_bound_token_is_malformed_and_not_quoted(
-    path: Path, source: FileTokenSource, text: str
-) -> None:
+def test_text_without_a_bound_token_is_malformed_and_not_quoted(path: Path, source: FileTokenSource, text: str) -> None:
     path.write_text(text)
     with pytest.raises(TokenMalformed) as caught:
         source.read(AUDIENCE)
     assert text not in "".join(traceback.format_exception(caught.value))
 
 
-def test_token_without_iat_and_kubernetes_claims_is_taken() -> None:
-    """Other issuers' tokens are no business of ours to refuse."""
+def test_token_without_iat_and_kubernetes_claims_is_accepted() -> None:
+    """Other issuers omit these claims."""
     token = parse_token(encoded(BASE), origin="x")
     assert token.claims.issued_at is None
     assert (token.claims.namespace, token.claims.pod, token.claims.key_id) == ("", "", "")
 
 
-def test_audience_may_be_a_single_text() -> None:
+def test_audience_may_be_a_single_string() -> None:
     assert parse_token(make_jwt(audience="sts"), origin="x").claims.audiences == ("sts",)
 
 
@@ -235,7 +233,7 @@ def test_malformed_token_leaves_the_next_good_one_readable(path: Path, source: F
             assert content == "half a tok"
 
 
-def test_expired_token_says_when_and_waits_for_rotation(path: Path, clock: FakeClock, source: FileTokenSource) -> None:
+def test_expired_token_names_its_expiry_and_the_kubelet(path: Path, clock: FakeClock, source: FileTokenSource) -> None:
     path.write_text(make_jwt())
     clock.advance(timedelta(hours=1, seconds=90))
     with pytest.raises(TokenExpired, match=r"expired at 2026-11-23T13:00:00Z, 0:01:30 ago") as caught:
@@ -243,7 +241,7 @@ def test_expired_token_says_when_and_waits_for_rotation(path: Path, clock: FakeC
     assert "kubelet" in caught.value.remedy
 
 
-def test_token_is_expired_from_the_very_instant() -> None:
+def test_token_is_expired_from_its_exp_on() -> None:
     token = make_token()
     last = EPOCH + timedelta(hours=1)
     assert find_unfitness(token, audience=AUDIENCE, now=last - timedelta(seconds=1), origin="x") is None
@@ -251,7 +249,7 @@ def test_token_is_expired_from_the_very_instant() -> None:
 
 
 def test_token_that_is_read_twice_still_expires(path: Path, clock: FakeClock, source: FileTokenSource) -> None:
-    """An unchanged file is not parsed again, yet judged again."""
+    """An unchanged file is not parsed again, but its token is checked again."""
     path.write_text(make_jwt())
     source.read(AUDIENCE)
     clock.jump(timedelta(hours=2))
@@ -267,7 +265,7 @@ def test_token_for_another_audience_names_both(path: Path, source: FileTokenSour
     assert "BROKER_AUDIENCE" in caught.value.remedy
 
 
-def test_token_without_audience_says_none() -> None:
+def test_token_without_an_audience_reports_none() -> None:
     fault = find_unfitness(make_token(audiences=()), audience=AUDIENCE, now=EPOCH, origin="x")
     assert fault is not None
     assert "has audience none" in fault.message
@@ -279,12 +277,12 @@ def test_one_of_several_audiences_is_enough(path: Path, source: FileTokenSource)
     assert source.read("other")
 
 
-def test_wrong_audience_is_told_before_expiry() -> None:
-    """Waiting for a rotation would not mend it."""
+def test_wrong_audience_is_reported_before_expiry() -> None:
+    """A rotation would not fix it."""
     fault = find_unfitness(make_token(), audience="other", now=datetime.max.replace(tzinfo=UTC), origin="x")
     assert isinstance(fault, TokenAudienceMismatch)
 
 
-def test_every_token_error_ends_once_with_exit_code_3() -> None:
+def test_every_token_error_has_exit_code_3() -> None:
     kinds: list[type[TokenError]] = [TokenUnavailable, TokenMalformed, TokenExpired, TokenAudienceMismatch]
     assert {kind.exit_code for kind in kinds} == {3}

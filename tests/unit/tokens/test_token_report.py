@@ -1,10 +1,11 @@
-"""`sts-broker token`: what a token says, told to people and to programs, and never the token itself."""
+"""`sts-broker token`: a token's claims and dates, for people and for programs, and never the token itself."""
 
 from __future__ import annotations
 
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenMalformed, TokenUnavailable
-from broker.tokens.token_file import find_unfitness, parse_token
-from broker.tokens.token_report import document, lines, rotates_at, show
+from broker.tokens.token_file import parse_token
+from broker.tokens.token_report import document, find_fault, lines, rotates_at, show
 from tests.support.fakes import AUDIENCE, EPOCH, make_jwt, make_token
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Write a token of the present, for `show` reads the machine's clock."""
+    """Write a token issued five minutes ago by the machine's clock, which `show` reads."""
     path = tmp_path / "token"
     path.write_text(make_jwt(issued_at=datetime.now(UTC) - timedelta(minutes=5)))
     return path
@@ -40,15 +41,19 @@ def shown(path: str, *, audience: str = "", as_json: bool = False, **environ: st
     return code, output.getvalue()
 
 
-def told(token: BoundToken, now: datetime, *, audience: str = AUDIENCE) -> dict[str, str]:
-    """Return what is printed for people."""
-    fault = find_unfitness(token, audience=audience, now=now, origin="/token")
+def printed_lines(token: BoundToken, now: datetime, *, audience: str = AUDIENCE) -> dict[str, str]:
+    """Return the lines that are printed for people, by name."""
+    fault = find_fault(token, audience=audience, now=now, origin="/token")
     return dict(lines(token, fault, now, origin="/token"))
 
 
-def test_fit_token_is_told_line_by_line() -> None:
+def with_not_before(token: BoundToken, not_before: datetime) -> BoundToken:
+    return replace(token, claims=replace(token.claims, not_before=not_before))
+
+
+def test_usable_token_is_printed_line_by_line() -> None:
     token = parse_token(make_jwt(), origin="/token")
-    assert told(token, EPOCH + timedelta(minutes=5, seconds=3)) == {
+    assert printed_lines(token, EPOCH + timedelta(minutes=5, seconds=3)) == {
         "token": f"{token.fingerprint} from /token (unverified)",
         "issuer": "https://oidc.example/cluster",
         "subject": "system:serviceaccount:demo:app",
@@ -60,25 +65,55 @@ def test_fit_token_is_told_line_by_line() -> None:
         "issued": "2026-11-23T12:00:00Z, 5 min 3 s ago",
         "rotation": "2026-11-23T12:48:00Z, in 42 min 57 s",
         "expires": "2026-11-23T13:00:00Z, in 54 min 57 s",
-        "verdict": "fit to be sent",
+        "verdict": "can be sent to STS",
     }
 
 
-def test_token_of_another_issuer_has_only_the_lines_it_can_fill() -> None:
+def test_token_of_another_issuer_has_only_lines_with_a_value() -> None:
     token = make_token(issued_at=None, pod="", namespace="", service_account="")
-    assert set(told(token, EPOCH)) == {"token", "issuer", "subject", "audience", "session", "expires", "verdict"}
+    assert set(printed_lines(token, EPOCH)) == {
+        "token",
+        "issuer",
+        "subject",
+        "audience",
+        "session",
+        "expires",
+        "verdict",
+    }
 
 
-def test_overdue_rotation_and_expiry_are_told_as_past() -> None:
-    printed = told(make_token(), EPOCH + timedelta(hours=2))
+def test_overdue_rotation_and_expiry_are_printed_as_past() -> None:
+    printed = printed_lines(make_token(), EPOCH + timedelta(hours=2))
     assert printed["rotation"].endswith("overdue by 1 h 12 min")
-    assert printed["expires"].endswith("ago: 1 h")
+    assert printed["expires"].endswith("expired 1 h ago")
     assert printed["verdict"].endswith("[token_expired]")
 
 
-def test_token_from_the_future_says_that_the_clock_is_behind() -> None:
-    printed = told(make_token(), EPOCH - timedelta(minutes=5))
+def test_token_from_the_future_reports_a_clock_that_is_behind() -> None:
+    printed = printed_lines(make_token(), EPOCH - timedelta(minutes=5))
     assert printed["issued"] == "2026-11-23T12:00:00Z, in 5 min: this node's clock is behind"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "is_usable"), [(timedelta(0), True), (timedelta(seconds=60), True), (timedelta(seconds=61), False)]
+)
+def test_token_that_is_not_yet_valid_cannot_be_sent(ahead: timedelta, is_usable: bool) -> None:
+    token = with_not_before(make_token(), EPOCH + ahead)
+    fault = find_fault(token, audience=AUDIENCE, now=EPOCH, origin="/token")
+    assert (fault is None) is is_usable
+    assert (printed_lines(token, EPOCH)["verdict"] == "can be sent to STS") is is_usable
+    if fault is not None:
+        assert fault.exit_code == 3
+        assert fault.message == (
+            "The token in /token is not valid before 2026-11-23T12:01:01Z (nbf), 1 min 1 s from now by this node's "
+            "clock."
+        )
+
+
+def test_token_issued_in_the_future_but_valid_now_can_be_sent() -> None:
+    """`doctor` warns about it, and does not fail either."""
+    token = with_not_before(make_token(issued_at=EPOCH + timedelta(minutes=5)), EPOCH)
+    assert printed_lines(token, EPOCH)["verdict"] == "can be sent to STS"
 
 
 @pytest.mark.parametrize(
@@ -91,13 +126,13 @@ def test_token_from_the_future_says_that_the_clock_is_behind() -> None:
         (timedelta(days=2, seconds=5), "2 d 5 s ago"),
     ],
 )
-def test_spans_have_two_units_at_most(age: timedelta, printed: str) -> None:
-    assert told(make_token(lifetime=timedelta(days=9)), EPOCH + age)["issued"].endswith(f", {printed}")
+def test_spans_have_at_most_two_units(age: timedelta, printed: str) -> None:
+    assert printed_lines(make_token(lifetime=timedelta(days=9)), EPOCH + age)["issued"].endswith(f", {printed}")
 
 
 def test_claims_cannot_move_the_cursor() -> None:
     token = make_token(subject="a\x1b[2J\nverdict      fit", issuer="\ud800")
-    assert all(value.isprintable() for value in told(token, EPOCH).values())
+    assert all(value.isprintable() for value in printed_lines(token, EPOCH).values())
 
 
 @pytest.mark.parametrize(
@@ -113,11 +148,11 @@ def test_rotation_is_due_at_80_percent_or_after_a_day(lifetime: timedelta, after
     assert rotates_at(make_token(lifetime=lifetime)) == EPOCH + after
 
 
-def test_rotation_of_a_token_without_age_is_unknown() -> None:
+def test_rotation_of_a_token_without_iat_is_unknown() -> None:
     assert rotates_at(make_token(issued_at=None)) is None
 
 
-def test_document_of_a_fit_token() -> None:
+def test_document_of_a_usable_token() -> None:
     token = parse_token(make_jwt(), origin="x")
     assert document(token, None, EPOCH + timedelta(minutes=50)) == {
         "fit": True,
@@ -141,7 +176,7 @@ def test_document_of_a_fit_token() -> None:
     }
 
 
-def test_document_of_an_unfit_token_without_age() -> None:
+def test_document_of_an_unusable_token_without_iat() -> None:
     fault = TokenAudienceMismatch("Another audience.", "Change it.")
     shown = document(make_token(issued_at=None), fault, EPOCH)
     assert shown["fit"] is False
@@ -153,13 +188,13 @@ def test_document_of_an_unfit_token_without_age() -> None:
     assert (shown["issued_at"], shown["age_seconds"], shown["rotation_in_seconds"]) == (None, None, None)
 
 
-def test_fit_token_is_exit_code_0(path: Path) -> None:
+def test_usable_token_is_exit_code_0(path: Path) -> None:
     code, output = shown(str(path))
     assert code == 0
-    assert "verdict      fit to be sent\n" in output
+    assert "verdict      can be sent to STS\n" in output
 
 
-def test_unfit_token_is_shown_and_is_exit_code_3(path: Path) -> None:
+def test_unusable_token_is_shown_and_is_exit_code_3(path: Path) -> None:
     code, output = shown(str(path), audience="other")
     assert code == 3
     assert "has audience sts.amazonaws.com; expected other." in output
@@ -179,7 +214,7 @@ def test_json_is_one_document(path: Path) -> None:
     assert 290 < parsed["age_seconds"] < 3000
 
 
-def test_path_and_audience_come_from_the_environment_where_not_given(path: Path) -> None:
+def test_path_and_audience_come_from_the_environment_if_not_given(path: Path) -> None:
     assert shown("", AWS_WEB_IDENTITY_TOKEN_FILE=str(path))[0] == 0
     assert shown("", AWS_WEB_IDENTITY_TOKEN_FILE=str(path), BROKER_AUDIENCE="other")[0] == 3
     assert shown("", audience=AUDIENCE, AWS_WEB_IDENTITY_TOKEN_FILE=str(path), BROKER_AUDIENCE="other")[0] == 0
@@ -191,7 +226,7 @@ def test_path_has_a_default() -> None:
 
 
 class TestStandardInput:
-    """`-` reads the token from there."""
+    """`-` stands for standard input."""
 
     @pytest.fixture
     def give(self, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function
@@ -226,6 +261,6 @@ class TestStandardInput:
 )
 def test_every_token_that_parses_can_be_shown(issued: int | None, expires: int, text: str) -> None:
     token = parse_token(make_jwt(iat=issued, exp=expires, sub=text, iss=text), origin="x")
-    fault: TokenError | None = find_unfitness(token, audience=AUDIENCE, now=EPOCH, origin="x")
+    fault: TokenError | None = find_fault(token, audience=AUDIENCE, now=EPOCH, origin="x")
     assert all(value.isprintable() for _, value in lines(token, fault, EPOCH, origin="x"))
     assert json.dumps(document(token, fault, EPOCH)).isascii()

@@ -1,4 +1,4 @@
-"""Tokens asked of the Kubernetes API: held, asked for again in time, and the loop never kept waiting."""
+"""Tokens from the Kubernetes API: kept, renewed in time, and the loop never waits for a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 DOWN = TokenUnavailable("No answer.")
 
 
-def told(found: BoundToken | TokenError) -> str:
+def message_of(found: BoundToken | TokenError) -> str:
     assert isinstance(found, TokenError)
     return found.message
 
@@ -27,7 +27,7 @@ def api() -> TokenApi:
     return TokenApi()
 
 
-def test_first_look_asks_and_says_so_without_waiting(api: TokenApi) -> None:
+def test_first_read_starts_a_call_without_waiting(api: TokenApi) -> None:
     awaited = api.read()
     assert isinstance(awaited, TokenAwaited)
     assert AUDIENCE in awaited.message
@@ -36,7 +36,7 @@ def test_first_look_asks_and_says_so_without_waiting(api: TokenApi) -> None:
     assert len(api.asked) == 1, "one call at a time"
 
 
-def test_answer_wakes_the_loop_and_is_held(api: TokenApi) -> None:
+def test_answer_wakes_the_loop_and_is_kept(api: TokenApi) -> None:
     token = api.read_after_answer()
     assert api.woken == 1
     assert token == make_token(serial=1)
@@ -50,9 +50,7 @@ def test_answer_wakes_the_loop_and_is_held(api: TokenApi) -> None:
     [(10 * MINUTE, 8 * MINUTE), (HOUR, 48 * MINUTE), (30 * HOUR, 24 * HOUR), (1000 * HOUR, 24 * HOUR)],
 )
 @pytest.mark.parametrize("chance", [0.0, 0.5])
-def test_token_is_asked_for_again_by_the_kubelets_rule(
-    lifetime: timedelta, due_after: timedelta, chance: float
-) -> None:
+def test_token_is_renewed_by_the_kubelets_rule(lifetime: timedelta, due_after: timedelta, chance: float) -> None:
     """At 80 % of its life or after 24 hours, up to 10 s early."""
     api = TokenApi(chance=chance)
     api.lifetime = lifetime
@@ -61,13 +59,13 @@ def test_token_is_asked_for_again_by_the_kubelets_rule(
     assert api.read() is first
     assert len(api.asked) == 1
     api.clock.advance(timedelta(milliseconds=1))
-    assert api.read() is first, "the old one serves until the new one is there"
+    assert api.read() is first, "the old token is used until the new one has arrived"
     assert len(api.asked) == 2
     api.answer()
     assert api.read() == make_token(issued_at=api.clock.now, lifetime=lifetime, serial=2)
 
 
-def test_life_is_the_tokens_own_not_what_was_asked_for(api: TokenApi) -> None:
+def test_lifetime_is_the_tokens_own_not_the_requested_one(api: TokenApi) -> None:
     api.lifetime = 6 * SECOND
     api.read_after_answer()
     api.clock.advance(5 * SECOND)
@@ -75,7 +73,7 @@ def test_life_is_the_tokens_own_not_what_was_asked_for(api: TokenApi) -> None:
     assert len(api.asked) == 2
 
 
-def test_token_without_age_lives_from_when_it_was_asked_for() -> None:
+def test_token_without_iat_lives_from_its_request() -> None:
     api = TokenApi()
     api.source._ask = lambda _: make_token(issued_at=None, lifetime=HOUR)
     assert api.read_after_answer() == make_token(issued_at=None, lifetime=HOUR)
@@ -83,33 +81,33 @@ def test_token_without_age_lives_from_when_it_was_asked_for() -> None:
     assert isinstance(api.read(), TokenAwaited)
 
 
-def test_token_in_hand_is_used_to_its_end_while_the_api_is_down(api: TokenApi) -> None:
+def test_token_in_hand_is_used_until_it_expires_while_the_api_is_down(api: TokenApi) -> None:
     held = api.read_after_answer()
     api.fault = DOWN
     api.clock.advance(59 * MINUTE)
     assert api.read_after_answer() is held
-    assert api.told == [DOWN]
+    assert api.reported == [DOWN]
     api.clock.advance(MINUTE)
-    assert told(api.read()) == DOWN.message
+    assert message_of(api.read()) == DOWN.message
 
 
-def test_same_fault_is_told_once_while_a_token_is_in_hand_another_anew(api: TokenApi) -> None:
+def test_each_fault_is_reported_once_while_a_token_is_in_hand(api: TokenApi) -> None:
     api.read_after_answer()
     api.clock.advance(50 * MINUTE)
     for fault in (DOWN, TokenUnavailable("No answer."), TokenUnavailable("Nonsense.")):
         api.fault = fault
         api.read_after_answer()
         api.clock.advance(MINUTE)
-    assert [error.message for error in api.told] == ["No answer.", "Nonsense."]
+    assert [error.message for error in api.reported] == ["No answer.", "Nonsense."]
 
 
-def test_fault_without_a_token_in_hand_is_raised_and_not_told(api: TokenApi) -> None:
+def test_fault_without_a_token_in_hand_is_raised_and_not_reported(api: TokenApi) -> None:
     api.fault = DOWN
-    assert told(api.read_after_answer()) == DOWN.message
-    assert api.told == []
+    assert message_of(api.read_after_answer()) == DOWN.message
+    assert api.reported == []
 
 
-def test_api_that_comes_back_gives_a_token_and_ends_the_fault(api: TokenApi) -> None:
+def test_recovered_api_returns_a_token_and_ends_the_fault(api: TokenApi) -> None:
     api.fault = DOWN
     api.read_after_answer()
     api.fault = None
@@ -117,7 +115,7 @@ def test_api_that_comes_back_gives_a_token_and_ends_the_fault(api: TokenApi) -> 
     assert api.read_after_answer() == make_token(issued_at=EPOCH + SECOND, serial=2)
 
 
-def test_fault_of_long_ago_is_not_told_as_that_of_now(api: TokenApi) -> None:
+def test_fault_that_has_ended_is_not_raised_later(api: TokenApi) -> None:
     api.fault = DOWN
     api.read_after_answer()
     api.fault = None
@@ -135,9 +133,7 @@ def test_fault_of_long_ago_is_not_told_as_that_of_now(api: TokenApi) -> None:
     ],
 )
 @pytest.mark.parametrize("chance", [0.0, 0.999])
-def test_backoff_doubles_and_its_upper_half_is_left_to_chance(
-    fault: TokenError, delays: list[int], chance: float
-) -> None:
+def test_backoff_doubles_and_its_upper_half_is_random(fault: TokenError, delays: list[int], chance: float) -> None:
     api = TokenApi(chance=chance)
     api.fault = fault
     for delay in delays:
@@ -150,7 +146,7 @@ def test_backoff_doubles_and_its_upper_half_is_left_to_chance(
         api.clock.advance(timedelta(milliseconds=1))
 
 
-def test_backoff_starts_over_with_another_kind_of_fault(api: TokenApi) -> None:
+def test_backoff_starts_over_with_another_reason(api: TokenApi) -> None:
     api.fault = TokenRefused("No.")
     for _ in range(4):
         api.read_after_answer()
@@ -162,7 +158,7 @@ def test_backoff_starts_over_with_another_kind_of_fault(api: TokenApi) -> None:
     assert len(api.asked) == 6
 
 
-def test_call_that_hangs_is_given_up_counted_and_its_late_token_welcome(api: TokenApi) -> None:
+def test_hanging_call_counts_as_a_failure_but_its_late_token_is_used(api: TokenApi) -> None:
     api.read()
     api.clock.advance(DEADLINE - timedelta(milliseconds=1))
     assert isinstance(api.read(), TokenAwaited)
@@ -184,9 +180,9 @@ def test_late_failure_is_not_counted_twice(api: TokenApi) -> None:
     api.read()
     api.fault = DOWN
     api.answer()
-    assert told(api.read()) == told(late), "the second call is still under way"
+    assert message_of(api.read()) == message_of(late), "the second call is still in progress"
     api.answer()
-    assert told(api.read()) == DOWN.message
+    assert message_of(api.read()) == DOWN.message
 
 
 def test_late_token_does_not_replace_a_newer_one(api: TokenApi) -> None:
@@ -201,17 +197,17 @@ def test_late_token_does_not_replace_a_newer_one(api: TokenApi) -> None:
     assert api.read() is newer
 
 
-def test_system_without_threads_is_a_fault_like_others(api: TokenApi) -> None:
+def test_missing_thread_is_a_fault_like_others(api: TokenApi) -> None:
     api.no_thread = True
     fault = api.read()
     assert isinstance(fault, TokenUnavailable)
-    assert "no thread" in fault.message
+    assert "start a thread" in fault.message
     api.no_thread = False
     api.clock.advance(SECOND)
     assert not isinstance(api.read_after_answer(), TokenError)
 
 
-def test_bug_in_a_call_ends_the_loop_not_a_thread_in_silence(api: TokenApi) -> None:
+def test_bug_in_a_call_is_raised_in_the_loop(api: TokenApi) -> None:
     api.fault = ZeroDivisionError()
     api.read()
     api.answer()
@@ -220,7 +216,7 @@ def test_bug_in_a_call_ends_the_loop_not_a_thread_in_silence(api: TokenApi) -> N
         api.source.read(AUDIENCE)
 
 
-def test_each_audience_has_a_token_of_its_own(api: TokenApi) -> None:
+def test_each_audience_has_its_own_token(api: TokenApi) -> None:
     api.read("a")
     api.read("b")
     api.answer(oldest=False)
@@ -231,7 +227,7 @@ def test_each_audience_has_a_token_of_its_own(api: TokenApi) -> None:
 
 
 @pytest.mark.parametrize("skew", [-2 * HOUR, 2 * HOUR])
-def test_node_whose_clock_is_off_neither_refuses_a_token_nor_asks_the_more(skew: timedelta) -> None:
+def test_wrong_clock_neither_refuses_a_token_nor_renews_it_sooner(skew: timedelta) -> None:
     api = TokenApi()
     api.skew = skew
     held = api.read_after_answer()
@@ -240,7 +236,7 @@ def test_node_whose_clock_is_off_neither_refuses_a_token_nor_asks_the_more(skew:
     assert len(api.asked) == 1
 
 
-def test_wall_clock_that_leaps_back_does_not_make_a_token_younger(api: TokenApi) -> None:
+def test_wall_clock_jump_back_does_not_make_a_token_younger(api: TokenApi) -> None:
     held = api.read_after_answer()
     api.clock.jump(-3 * HOUR)
     api.clock.advance(48 * MINUTE)
@@ -248,8 +244,8 @@ def test_wall_clock_that_leaps_back_does_not_make_a_token_younger(api: TokenApi)
     assert len(api.asked) == 2
 
 
-def test_node_that_slept_asks_anew_before_it_sends_an_old_token(api: TokenApi) -> None:
-    """The monotonic clock stands still while a machine is suspended."""
+def test_suspended_node_renews_an_old_token_before_it_is_sent(api: TokenApi) -> None:
+    """The monotonic clock stops while a machine is suspended."""
     api.read_after_answer()
     api.clock.advance(MINUTE)
     api.clock.jump(2 * HOUR)
@@ -257,7 +253,7 @@ def test_node_that_slept_asks_anew_before_it_sends_an_old_token(api: TokenApi) -
     assert len(api.asked) == 2
 
 
-def test_clock_that_leaps_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
+def test_clock_jump_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
     api.read_after_answer()
     api.clock.jump(2 * HOUR)
     assert isinstance(api.read(), TokenAwaited)
@@ -266,8 +262,8 @@ def test_clock_that_leaps_right_after_a_call_waits_for_a_second(api: TokenApi) -
     assert isinstance(api.read_after_answer(), BoundToken)
 
 
-def test_loop_is_told_when_to_look_again_and_looks_no_sooner(api: TokenApi) -> None:
-    """Its own looks grow to 15 s, whatever the backoff of calls is."""
+def test_fault_names_when_the_next_call_is_due(api: TokenApi) -> None:
+    """The loop's own interval grows to 15 s, independently of the backoff of calls."""
     api.fault = DOWN
     for delay in (0.5, 1, 2, 4):
         found = api.read_after_answer()
@@ -276,10 +272,10 @@ def test_loop_is_told_when_to_look_again_and_looks_no_sooner(api: TokenApi) -> N
         api.clock.advance(found.look_in)
     found = api.read()
     assert isinstance(found, TokenError)
-    assert found.look_in is None, "a call is under way, which wakes the loop"
+    assert found.look_in is None, "a call is in progress, which wakes the loop"
 
 
-def test_fault_that_is_raised_for_days_does_not_grow(api: TokenApi) -> None:
+def test_fault_that_is_raised_again_and_again_does_not_grow(api: TokenApi) -> None:
     api.fault = DOWN
     api.read_after_answer()
     depths = []

@@ -1,4 +1,4 @@
-"""One call for a token: what it asks, of whom, and what each answer means."""
+"""One TokenRequest call: what it sends, to which server, and what each answer means."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 import traceback
 from dataclasses import replace
 from datetime import timedelta
@@ -32,7 +33,7 @@ BEGIN = "-----BEGIN CERTIFICATE-----"
 
 
 class Relay:
-    """Leads one connection on to a port of 127.0.0.1."""
+    """Forwards one connection to a port of 127.0.0.1."""
 
     def __init__(self, listener: socket.socket, port: int) -> None:
         self._listener, self._port = listener, port
@@ -77,7 +78,7 @@ def spec(api: ApiServer, directory: Path) -> TokenRequestSpec:
 
 
 def fault_of(spec: TokenRequestSpec, kind: type[TokenError] = TokenUnavailable) -> TokenError:
-    """Return what a call raises; nothing of it may show a token."""
+    """Return what a call raises, after checking that no text of it has a token."""
     with pytest.raises(TokenError) as caught:
         ask(spec, AUDIENCE)
     assert type(caught.value) is kind
@@ -86,7 +87,7 @@ def fault_of(spec: TokenRequestSpec, kind: type[TokenError] = TokenUnavailable) 
     return caught.value
 
 
-def test_token_is_asked_for_this_pod_this_audience_and_an_hour(api: ApiServer, spec: TokenRequestSpec) -> None:
+def test_request_names_this_pod_this_audience_and_an_hour(api: ApiServer, spec: TokenRequestSpec) -> None:
     token = ask(spec, "some.audience")
     (call,) = api.calls
     assert (call.method, call.path) == ("POST", "/api/v1/namespaces/demo/serviceaccounts/app/token")
@@ -126,21 +127,21 @@ def test_ca_is_read_at_each_call_and_no_other_is_trusted(
     ask(spec, AUDIENCE)
     api.change_ca()
     refused = fault_of(spec)
-    assert "is not the Kubernetes API of this cluster" in refused.message
+    assert "is not this cluster's Kubernetes API" in refused.message
     assert f"{directory}/ca.crt" in refused.remedy
-    assert len(api.calls) == 1, "nothing was sent to whom was not verified"
+    assert len(api.calls) == 1, "nothing is sent to a server that is not verified"
     api.mount(directory)
     ask(spec, AUDIENCE)
 
 
-def test_usual_cas_are_not_trusted_for_the_api(
+def test_system_cas_are_not_trusted_for_the_api(
     api: ApiServer, spec: TokenRequestSpec, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = tmp_path / "usual.pem"
     usual.write_bytes(api.ca.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(usual))
     api.mount(directory, ca=ClusterCa())
-    assert "is not the Kubernetes API" in fault_of(spec).message
+    assert "is not this cluster's Kubernetes API" in fault_of(spec).message
     assert api.calls == []
 
 
@@ -152,7 +153,7 @@ def test_certificate_for_another_host_is_refused(api: ApiServer, spec: TokenRequ
     assert api.calls == []
 
 
-def test_proxy_is_never_asked(spec: TokenRequestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_never_used(spec: TokenRequestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -165,7 +166,7 @@ def test_redirect_is_not_followed(api: ApiServer, spec: TokenRequestSpec) -> Non
     assert len(api.calls) == 1
 
 
-def test_missing_role_is_refused_with_the_commands_that_make_it(api: ApiServer, spec: TokenRequestSpec) -> None:
+def test_missing_role_is_refused_with_the_commands_that_create_it(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.cluster.allowed.clear()
     refused = fault_of(spec, TokenRefused)
     assert refused.message == (
@@ -179,22 +180,18 @@ def test_missing_role_is_refused_with_the_commands_that_make_it(api: ApiServer, 
     )
 
 
-def test_own_token_that_is_not_taken_is_said_to_be_the_cause(
+def test_rejected_own_token_names_a_deleted_pod_and_an_expired_token(
     api: ApiServer, spec: TokenRequestSpec, directory: Path
 ) -> None:
+    """What a real API answers if the pod, its service account or their UIDs are gone."""
     api.mount(directory, token=api.own_token(audience="another"))
     refused = fault_of(spec)
-    assert "answered 401: Unauthorized." in refused.message
-    assert "own service account token" in refused.remedy
-
-
-def test_token_of_a_deleted_or_recreated_pod_is_refused(api: ApiServer, spec: TokenRequestSpec) -> None:
-    api.cluster.pods = dict.fromkeys(api.cluster.pods, "another")
-    assert "answered 401: Unauthorized." in fault_of(spec).message
-    api.cluster.pods.clear()
-    refused = fault_of(spec)
-    assert "answered 401: Unauthorized." in refused.message
-    assert "make a new pod" in refused.remedy
+    assert refused.message == "The Kubernetes API answered 401: Unauthorized."
+    assert refused.remedy == (
+        "The API rejects the pod's own service account token. Pod demo/app-7d9c5b6f8-x2x7k or service account app was "
+        "deleted or recreated: make a new pod. Or the token has expired: check the kubelet's log, because the kubelet "
+        "should have rotated it."
+    )
 
 
 @pytest.mark.parametrize("status", [404, 409])
@@ -206,7 +203,7 @@ def test_missing_or_conflicting_object_is_refused(api: ApiServer, spec: TokenReq
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b"", "answered 503."),
         (b"<html>", "answered 503."),
@@ -218,11 +215,11 @@ def test_missing_or_conflicting_object_is_refused(api: ApiServer, spec: TokenReq
         (f'{{"message": "{make_jwt()} is bad"}}'.encode(), "answered 503: <redacted> is bad."),
     ],
 )
-def test_failing_api_is_quoted_briefly_in_print_and_without_tokens(
-    api: ApiServer, spec: TokenRequestSpec, body: bytes, told: str
+def test_failing_api_is_quoted_briefly_and_without_tokens(
+    api: ApiServer, spec: TokenRequestSpec, body: bytes, message: str
 ) -> None:
     api.always(CannedResponse(status=503, body=body))
-    assert fault_of(spec).message.endswith(told)
+    assert fault_of(spec).message.endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -244,37 +241,37 @@ def test_failing_api_is_quoted_briefly_in_print_and_without_tokens(
 )
 def test_answer_without_a_token_is_malformed(api: ApiServer, spec: TokenRequestSpec, answer: bytes) -> None:
     api.always(CannedResponse(status=201, body=answer))
-    assert fault_of(spec, TokenMalformed).message == "There is no token in the answer of the Kubernetes API."
+    assert fault_of(spec, TokenMalformed).message == "The Kubernetes API's answer has no token."
 
 
 @pytest.mark.parametrize(
-    ("token", "told"),
+    ("token", "found"),
     [
-        ("garbage", "no JWT"),
-        (make_jwt(exp=None), "no JWT"),
-        (make_jwt(audience="other\x1b"), "gave a token for other?; asked for was sts.amazonaws.com"),
-        (make_jwt(audience=[]), "gave a token for none"),
-        (make_jwt(iat=None), "lives for no time"),
-        (make_jwt(lifetime=timedelta(0)), "lives for no time"),
+        ("garbage", "is not a JWT"),
+        (make_jwt(exp=None), "is not a JWT"),
+        (make_jwt(audience="other\x1b"), "a token with audience other?; expected sts.amazonaws.com"),
+        (make_jwt(audience=[]), "a token with audience none"),
+        (make_jwt(iat=None), "a token without a lifetime"),
+        (make_jwt(lifetime=timedelta(0)), "a token without a lifetime"),
     ],
 )
-def test_token_that_is_of_no_use_is_malformed(api: ApiServer, spec: TokenRequestSpec, token: str, told: str) -> None:
+def test_unusable_token_is_malformed(api: ApiServer, spec: TokenRequestSpec, token: str, found: str) -> None:
     api.always(CannedResponse(status=201, body=json.dumps({"status": {"token": token}}).encode()))
     fault = fault_of(spec, TokenMalformed)
-    assert told in fault.message
+    assert found in fault.message
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in str(fault)
 
 
 def test_api_that_is_down_is_unavailable(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.stop()
     down = fault_of(spec)
-    assert down.message == f"No answer of the Kubernetes API at 127.0.0.1:{api.port}: Connection refused."
+    assert down.message == f"No answer from the Kubernetes API at 127.0.0.1:{api.port}: Connection refused."
     assert "NetworkPolicy" in down.remedy
 
 
-def test_connection_that_is_reset_is_unavailable(api: ApiServer, spec: TokenRequestSpec) -> None:
+def test_reset_connection_is_unavailable(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.always(faults.Reset())
-    assert "No answer of the Kubernetes API" in fault_of(spec).message
+    assert "No answer from the Kubernetes API" in fault_of(spec).message
 
 
 def test_answer_in_drips_is_put_together(api: ApiServer, spec: TokenRequestSpec) -> None:
@@ -282,16 +279,23 @@ def test_answer_in_drips_is_put_together(api: ApiServer, spec: TokenRequestSpec)
     assert ask(spec, AUDIENCE).fingerprint == api.calls[0].issued
 
 
-def test_hanging_api_is_given_up(api: ApiServer, spec: TokenRequestSpec) -> None:
+def test_hanging_api_is_unavailable_at_the_limit(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.always(faults.Hang())
-    assert fault_of(replace(spec, timeout_seconds=0.2)).message.endswith(": nothing came for 0.2 s.")
+    assert fault_of(replace(spec, timeout_seconds=0.2)).message.endswith(": no complete answer within 0.2 s.")
 
 
-def test_what_speaks_no_tls_is_unavailable(spec: TokenRequestSpec) -> None:
+def test_dripping_api_is_cut_off_at_the_limit(api: ApiServer, spec: TokenRequestSpec) -> None:
+    api.always(faults.Drip(pause_seconds=0.05, piece_bytes=1))
+    began = time.monotonic()
+    assert fault_of(replace(spec, timeout_seconds=0.5)).message.endswith(": no complete answer within 0.5 s.")
+    assert time.monotonic() - began < 3
+
+
+def test_server_without_tls_is_unavailable(spec: TokenRequestSpec) -> None:
     with Issuer() as plain:
         port = int(plain.url.rpartition(":")[2])
         fault = fault_of(TokenRequestSpec(host=spec.host, port=port, directory=spec.directory))
-    assert f"No answer of the Kubernetes API at 127.0.0.1:{port}: " in fault.message
+    assert f"No answer from the Kubernetes API at 127.0.0.1:{port}: " in fault.message
 
 
 @pytest.mark.parametrize(("host", "where"), [("::1", "[::1]:"), ("a..b", "a..b:"), ("x" * 64, "x:")])
@@ -302,8 +306,8 @@ def test_address_that_leads_nowhere_is_named(spec: TokenRequestSpec, host: str, 
     assert where in fault.message
 
 
-def test_ipv6_address_of_the_api_is_asked(api: ApiServer, spec: TokenRequestSpec) -> None:
-    """An API at ::1 that leads on to the real one: the certificate must name that address."""
+def test_ipv6_address_of_the_api_is_used(api: ApiServer, spec: TokenRequestSpec) -> None:
+    """A relay at ::1 forwards to the API, whose certificate must name that address."""
     if not socket.has_ipv6:
         pytest.skip("SKIPPED: no IPv6 here")
     api.certify("::1")
@@ -317,13 +321,13 @@ def test_ipv6_address_of_the_api_is_asked(api: ApiServer, spec: TokenRequestSpec
 
 
 def naming(names: dict[str, Any] | None, **claims: Any) -> str:  # noqa: ANN401 - any claim
-    """Return a token with these names under `kubernetes.io`."""
+    """Return a token with these names in its claim `kubernetes.io`."""
     more: dict[str, Any] = {"kubernetes.io": names, **claims}
     return make_jwt(**more)
 
 
 def legacy() -> str:
-    """Return what stands in a Secret of type kubernetes.io/service-account-token: for ever, for all, of no pod."""
+    """Return the token of a Secret of type kubernetes.io/service-account-token: no expiry, no audience, no pod."""
     return naming(None, aud=None, exp=None, iat=None, **{"kubernetes.io/serviceaccount/namespace": "demo"})
 
 
@@ -340,19 +344,19 @@ def legacy() -> str:
     ],
     ids=["of a Secret", "no pod", "no service account", "no uid", "empty", "no ASCII", "no JWT"],
 )
-def test_own_token_that_names_no_pod_is_a_clear_fault(
+def test_own_token_without_a_pod_is_a_clear_fault(
     api: ApiServer, spec: TokenRequestSpec, directory: Path, token: str
 ) -> None:
     api.mount(directory)
     (directory / "..data" / "token").write_text(token)
     fault = fault_of(spec)
-    assert fault.message.startswith(f"The service account token in {directory}/token names no pod")
-    assert "one of a Secret names none" in fault.remedy
+    assert fault.message.startswith(f"The service account token {directory}/token names no pod")
+    assert "A token from a Secret does not name a pod" in fault.remedy
     assert api.calls == []
 
 
 @pytest.mark.parametrize("split", ["\r\n", "\n ", "\0", " ", "\x1b[31m"])
-def test_own_token_that_would_split_the_header_is_not_sent(
+def test_own_token_that_splits_the_header_is_not_sent(
     api: ApiServer, spec: TokenRequestSpec, directory: Path, split: str
 ) -> None:
     text = api.own_token()
@@ -362,14 +366,18 @@ def test_own_token_that_would_split_the_header_is_not_sent(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("token", "No service account token in "), ("ca.crt", "No CA of the cluster in ")]
+    ("name", "message"),
+    [
+        ("token", "Cannot read the service account token {}: No such file or directory."),
+        ("ca.crt", "Cannot use the cluster's CA in {}: No such file or directory."),
+    ],
 )
-def test_service_account_that_is_not_mounted_is_a_clear_fault(
-    spec: TokenRequestSpec, directory: Path, name: str, told: str
+def test_missing_service_account_is_a_clear_fault(
+    spec: TokenRequestSpec, directory: Path, name: str, message: str
 ) -> None:
     (directory / name).unlink()
     fault = fault_of(spec)
-    assert fault.message == f"{told}{directory}/{name}: No such file or directory."
+    assert fault.message == message.format(directory / name)
     assert "automountServiceAccountToken: true" in fault.remedy
 
 
@@ -383,6 +391,6 @@ def test_service_account_of_another_user_names_fsgroup(spec: TokenRequestSpec, d
 
 
 @pytest.mark.parametrize("content", ["", "nothing", f"{BEGIN}\nAAAA\n-----END CERTIFICATE-----\n"])
-def test_ca_that_is_none_is_a_clear_fault(spec: TokenRequestSpec, directory: Path, content: str) -> None:
+def test_unusable_ca_is_a_clear_fault(spec: TokenRequestSpec, directory: Path, content: str) -> None:
     (directory / "..data" / "ca.crt").write_text(content)
-    assert fault_of(spec).message == f"No CA of the cluster in {directory}/ca.crt: it holds no CA certificates."
+    assert fault_of(spec).message == f"Cannot use the cluster's CA in {directory}/ca.crt: it holds no CA certificates."

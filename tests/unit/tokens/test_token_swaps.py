@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_file_that_is_swapped_while_it_is_read_is_always_found(tmp_path: Path) -> None:
-    """A path resolved just before a swap may end in the directory that the swap deletes."""
+def test_file_swapped_during_a_read_is_always_found(tmp_path: Path) -> None:
+    """A path resolved just before a swap may lead to the directory that the swap deletes."""
     serial = iter(range(10**6))
     volume = ProjectedToken(tmp_path, mint=lambda *_, **__: make_jwt(jti=str(next(serial))))
     done = threading.Event()

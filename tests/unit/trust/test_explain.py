@@ -1,4 +1,4 @@
-"""What explain says: the evaluator's verdict, what is in the way, and changes that really let the token in."""
+"""Explanations: the evaluator's verdict, the obstacles, and changes that make the policy allow the token."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from broker.policy.document import PolicyMalformedError
-from broker.trust.explain import ONLY_STS_KNOWS, Asker, Explained, Explanation, Obstacle, explain
+from broker.trust.explain import ONLY_STS_KNOWS, Explanation, Obstacle, StatementExplanation, WebIdentity, explain
 
 ISSUER = "oidc.example/c"
 PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}"
 SUB, AUD = f"{ISSUER}:sub", f"{ISSUER}:aud"
 APP, OTHER = "system:serviceaccount:demo:app", "system:serviceaccount:demo:other"
 WEB = "sts:AssumeRoleWithWebIdentity"
-ASKER = Asker(issuer=f"https://{ISSUER}", subject=APP, audiences=("sts.amazonaws.com",), session_name="demo.app")
+IDENTITY = WebIdentity(
+    issuer=f"https://{ISSUER}", subject=APP, audiences=("sts.amazonaws.com",), session_name="demo.app"
+)
 GOOD = {
     "Effect": "Allow",
     "Principal": {"Federated": PROVIDER},
@@ -35,38 +37,38 @@ def conditions(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON value
     return statement(Condition={name.replace("__", ":"): block for name, block in operators.items()})
 
 
-def ask(*statements: dict[str, Any], asker: Asker = ASKER) -> Explanation:
-    return explain(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=1), asker)
+def explain_statements(*statements: dict[str, Any], identity: WebIdentity = IDENTITY) -> Explanation:
+    return explain(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=1), identity)
 
 
-def only(explanation: Explanation) -> Explained:
+def find_only_statement(explanation: Explanation) -> StatementExplanation:
     (found,) = explanation.statements
     return found
 
 
-def obstacle(broken: dict[str, Any], asker: Asker = ASKER) -> Obstacle:
-    explanation = ask(broken, asker=asker)
+def find_only_obstacle(broken: dict[str, Any], identity: WebIdentity = IDENTITY) -> Obstacle:
+    explanation = explain_statements(broken, identity=identity)
     assert not explanation.allowed
-    (found,) = only(explanation).obstacles
+    (found,) = find_only_statement(explanation).obstacles
     return found
 
 
-def mended(broken: dict[str, Any], explained: Explained) -> dict[str, Any]:
-    """Do to a statement what the changes say, word for word."""
-    mend = copy.deepcopy(broken)
+def apply_changes(broken: dict[str, Any], explained: StatementExplanation) -> dict[str, Any]:
+    """Apply the suggested changes to a statement."""
+    fixed = copy.deepcopy(broken)
     for one in explained.obstacles:
         assert one.change is not None
         if one.part == "principal":
-            mend["Principal"]["Federated"] = one.change.new
+            fixed["Principal"]["Federated"] = one.change.new
         elif one.part == "action":
-            actions = mend.get("Action", [])
-            mend["Action"] = [*(actions if isinstance(actions, list) else [actions]), one.change.new]
+            actions = fixed.get("Action", [])
+            fixed["Action"] = [*(actions if isinstance(actions, list) else [actions]), one.change.new]
         else:
-            mend_condition(mend["Condition"][one.operator], one)
-    return mend
+            apply_condition_change(fixed["Condition"][one.operator], one)
+    return fixed
 
 
-def mend_condition(block: dict[str, Any], one: Obstacle) -> None:
+def apply_condition_change(block: dict[str, Any], one: Obstacle) -> None:
     assert one.change is not None
     change, values = one.change, block.pop(one.key)
     values = list(values) if isinstance(values, list) else [values]
@@ -83,16 +85,16 @@ def mend_condition(block: dict[str, Any], one: Obstacle) -> None:
             assert other == "remove-condition"
 
 
-def test_token_that_is_named_is_let_in() -> None:
-    explanation = ask(statement(Sid="Trust"))
+def test_named_token_is_allowed() -> None:
+    explanation = explain_statements(statement(Sid="Trust"))
     assert explanation.allowed
-    assert explanation.reason == "Trust lets it in"
+    assert explanation.reason == "Trust allows this token"
     assert explanation.provider == PROVIDER
-    assert (only(explanation).outcome, only(explanation).obstacles) == ("allows", ())
+    assert (find_only_statement(explanation).outcome, find_only_statement(explanation).obstacles) == ("allows", ())
 
 
-def test_statements_have_the_lines_of_the_text() -> None:
-    explanation = ask(statement(Condition={}), statement())
+def test_statement_has_the_line_of_the_text() -> None:
+    explanation = explain_statements(statement(Condition={}), statement())
     text = json.dumps({"Version": "2012-10-17", "Statement": [statement(Condition={}), statement()]}, indent=1)
     starts = [number for number, line in enumerate(text.splitlines(), start=1) if line == "  {"]
     assert [one.line for one in explanation.statements] == starts
@@ -103,17 +105,31 @@ def test_statements_have_the_lines_of_the_text() -> None:
     [
         (conditions(StringEquals={SUB: OTHER}), "add-value", f'add "{APP}" to its values'),
         (conditions(StringLike={SUB: ["a*", "b*"]}), "add-value", f'add "{APP}" to its values'),
-        (conditions(StringEquals={SUB: APP.upper()}), "replace-value", "case and spaces count"),
-        (conditions(StringEquals={SUB: f"{APP} "}), "replace-value", "case and spaces count"),
+        (conditions(StringEquals={SUB: APP.upper()}), "replace-value", "values are compared with case and spaces"),
+        (conditions(StringEquals={SUB: f"{APP} "}), "replace-value", "values are compared with case and spaces"),
         (conditions(StringEquals={SUB: "system:serviceaccount:demo:*"}), "replace-value", "compares * and ? literally"),
         (conditions(StringEquals={AUD: "sts.amazonaws.com.cn"}), "add-value", 'add "sts.amazonaws.com"'),
-        (conditions(StringNotEquals={SUB: [APP, OTHER]}), "remove-values", f'take "{APP}" out'),
-        (conditions(StringNotLike={SUB: ["*:app", "*", "x"]}), "remove-values", 'take "*:app" and "*" out'),
+        (conditions(StringNotEquals={SUB: [APP, OTHER]}), "remove-values", f'remove "{APP}" from its values'),
+        (
+            conditions(StringNotLike={SUB: ["*:app", "*", "x"]}),
+            "remove-values",
+            'remove "*:app" and "*" from its values',
+        ),
         (conditions(StringNotEquals={SUB: APP}), "remove-condition", "all of its values match"),
-        (conditions(StringEquals={f"https://{SUB}": APP}), "rename-key", f"write {SUB} in place of https://{SUB}"),
-        (conditions(StringEquals={"oidc.example/d:sub": OTHER}), "rename-key", f'with the value "{APP}"'),
+        (conditions(StringEquals={f"https://{SUB}": APP}), "rename-key", f"replace https://{SUB} with {SUB}"),
+        (conditions(StringEquals={"oidc.example/d:sub": OTHER}), "rename-key", f'and its values with "{APP}"'),
         (conditions(StringEquals={f"{ISSUER}:pod": "x"}), "remove-condition", "of a cluster's token"),
         (conditions(StringEquals={"sts:ExternalId": "x"}), "remove-condition", "of a cluster's token"),
+        (
+            conditions(ForAnyValue__StringNotLike={"oidc.example/d:sub": APP}),
+            "remove-condition",
+            f"with {SUB} it would exclude this token",
+        ),
+        (
+            conditions(ForAnyValue__StringNotEquals={"oidc.example/d:sub": OTHER}),
+            "rename-key",
+            f"replace oidc.example/d:sub with {SUB}",
+        ),
         (conditions(Null={SUB: "true"}), "remove-condition", f"the token has {SUB}"),
         (conditions(StringEquals={"sts:RoleSessionName": "x"}), "add-value", 'add "demo.app"'),
         (conditions(ForAllValues__StringEquals={SUB: OTHER}), "add-value", f'add "{APP}"'),
@@ -121,18 +137,16 @@ def test_statements_have_the_lines_of_the_text() -> None:
         (statement(Principal={"Federated": f"{PROVIDER}/"}), "replace-value", f"name {PROVIDER} in Principal"),
     ],
 )
-def test_what_is_in_the_way_is_told_with_the_change_that_mends_it(
-    broken: dict[str, Any], action: str, sentence: str
-) -> None:
-    found = obstacle(broken)
+def test_obstacle_has_the_change_that_fixes_it(broken: dict[str, Any], action: str, sentence: str) -> None:
+    found = find_only_obstacle(broken)
     assert found.change is not None
     assert found.change.action == action
     assert sentence in found.change.sentence
-    assert ask(mended(broken, only(ask(broken)))).allowed
+    assert explain_statements(apply_changes(broken, find_only_statement(explain_statements(broken)))).allowed
 
 
-def test_condition_that_fails_is_told_with_what_was_expected_and_found() -> None:
-    found = obstacle(conditions(StringEquals={AUD: "sts.amazonaws.com"}, StringLike={SUB: ["a*", "b*"]}))
+def test_failed_condition_has_expected_and_found_values() -> None:
+    found = find_only_obstacle(conditions(StringEquals={AUD: "sts.amazonaws.com"}, StringLike={SUB: ["a*", "b*"]}))
     assert (found.part, found.operator, found.key) == ("condition", "StringLike", SUB)
     assert (found.expected, found.found) == (("a*", "b*"), (APP,))
 
@@ -158,40 +172,45 @@ VALUES = [APP, OTHER, "*", "system:serviceaccount:demo:*", "sts.amazonaws.com", 
     ),
     action=st.sampled_from([WEB, "sts:AssumeRole", ["sts:TagSession"]]),
 )
-def test_changes_together_let_the_token_in(condition: dict[str, Any], provider: str, action: str | list[str]) -> None:
+def test_all_changes_together_allow_the_token(
+    condition: dict[str, Any], provider: str, action: str | list[str]
+) -> None:
     broken = {"Effect": "Allow", "Principal": {"Federated": provider}, "Action": action, "Condition": condition}
-    asker = Asker(**{**as_fields(ASKER), "role": ("aws", "123456789012")})
-    explained = only(ask(broken, asker=asker))
-    assume(all(one.part != "statement" for one in explained.obstacles))  # what is not understood has no mend
+    identity = WebIdentity(**{**as_fields(IDENTITY), "role": ("aws", "123456789012")})
+    explained = find_only_statement(explain_statements(broken, identity=identity))
+    assume(all(one.part != "statement" for one in explained.obstacles))  # what is not understood has no fix
     keys = [key for block in condition.values() for key in block]
     assume(len({key.lower() for key in keys}) == len(keys))  # two conditions on a key may contradict each other
-    assume(sum("sub" in key.lower() for key in keys) < 2)  # nor two that a mend would give the same key
+    assume(sum("sub" in key.lower() for key in keys) < 2)  # and so may two that a change gives the same key
     assume(sum("aud" in key.lower() for key in keys) < 2)
-    assert ask(mended(broken, explained), asker=asker).allowed
+    assert explain_statements(apply_changes(broken, explained), identity=identity).allowed
 
 
-def as_fields(asker: Asker) -> dict[str, Any]:
-    return {name: getattr(asker, name) for name in ("issuer", "subject", "audiences", "session_name", "role")}
+def as_fields(identity: WebIdentity) -> dict[str, Any]:
+    return {name: getattr(identity, name) for name in ("issuer", "subject", "audiences", "session_name", "role")}
 
 
-def test_statement_for_another_issuer_is_left_alone() -> None:
+def test_statement_for_another_issuer_is_not_changed() -> None:
     other = json.loads(json.dumps(GOOD).replace(ISSUER, "oidc.example/d"))
-    principal, *rest = only(ask(other)).obstacles
+    principal, *rest = find_only_statement(explain_statements(other)).obstacles
     assert principal.change is not None
     assert principal.change.action == "add-statement"
     assert "sts-broker trust render" in principal.change.sentence
     assert [one.change for one in rest] == [None, None]
 
 
-def test_statement_for_others_than_tokens_has_no_mend() -> None:
+def test_statement_that_is_not_for_tokens_gets_no_change() -> None:
     chained = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    assert [(one.part, one.change) for one in only(ask(chained)).obstacles] == [("principal", None), ("action", None)]
+    assert [(one.part, one.change) for one in find_only_statement(explain_statements(chained)).obstacles] == [
+        ("principal", None),
+        ("action", None),
+    ]
 
 
-def test_what_only_sts_knows_is_said_so() -> None:
-    found = obstacle(conditions(StringEquals={"aws:RequestedRegion": "eu-west-1"}))
+def test_key_that_only_sts_knows_is_reported_as_such() -> None:
+    found = find_only_obstacle(conditions(StringEquals={"aws:RequestedRegion": "eu-west-1"}))
     assert (found.reason, found.change) == (ONLY_STS_KNOWS, None)
-    unknown = obstacle(conditions(IpAddress={"aws:SourceIp": "10.0.0.0/8"}))
+    unknown = find_only_obstacle(conditions(IpAddress={"aws:SourceIp": "10.0.0.0/8"}))
     assert (unknown.part, unknown.change) == ("statement", None)
     assert "IpAddress is not supported" in unknown.reason
 
@@ -209,65 +228,65 @@ def test_what_only_sts_knows_is_said_so() -> None:
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {SUB: [APP, OTHER]}}, "remove-values"),
     ],
 )
-def test_deny_that_applies_says_what_would_keep_it_from_it(condition: dict[str, Any], change: str | None) -> None:
-    explanation = ask(statement(), statement(Sid="No", Effect="Deny", Condition=condition))
+def test_applying_deny_has_the_change_that_stops_it(condition: dict[str, Any], change: str | None) -> None:
+    explanation = explain_statements(statement(), statement(Sid="No", Effect="Deny", Condition=condition))
     assert not explanation.allowed
-    assert explanation.reason == "No denies it"
+    assert explanation.reason == "No denies this token"
     allowing, denying = explanation.statements
     assert (allowing.outcome, denying.outcome) == ("allows", "denies")
     (found,) = denying.obstacles
     assert (found.change.action if found.change else None) == change
 
 
-def test_deny_of_an_absent_key_names_the_key() -> None:
+def test_deny_that_matches_an_absent_key_names_the_key() -> None:
     deny = statement(
         Sid="No", Effect="Deny", Principal="*", Condition={"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}
     )
-    (found,) = ask(statement(), deny).statements[1].obstacles
+    (found,) = explain_statements(statement(), deny).statements[1].obstacles
     assert (found.part, found.change) == ("statement", None)
-    assert found.reason == "everything in it matches; aws:PrincipalOrgID is absent, for which StringNotEquals holds"
+    assert found.reason == "all of its elements match; aws:PrincipalOrgID is absent, which StringNotEquals matches"
 
 
-def test_token_for_another_audience_is_to_be_made_for_this_one() -> None:
-    asker = Asker(**{**as_fields(ASKER), "audiences": ("vault",)})
-    (found,) = only(ask(statement(), asker=asker)).obstacles
+def test_token_with_another_audience_gets_the_advice_to_request_this_one() -> None:
+    identity = WebIdentity(**{**as_fields(IDENTITY), "audiences": ("vault",)})
+    (found,) = find_only_statement(explain_statements(statement(), identity=identity)).obstacles
     assert found.change is not None
     assert (found.change.action, found.change.new) == ("add-value", "vault")
     assert found.change.sentence == (
-        "project a token for sts.amazonaws.com; or, where tokens made for vault may have the role, "
+        "request a token for sts.amazonaws.com; or, if every token for vault may use the role, "
         'add "vault" to its values'
     )
 
 
-def test_deny_that_does_not_apply_needs_no_mending() -> None:
-    explanation = ask(statement(), statement(Effect="Deny", Condition={"StringEquals": {SUB: OTHER}}))
+def test_deny_that_does_not_apply_gets_no_change() -> None:
+    explanation = explain_statements(statement(), statement(Effect="Deny", Condition={"StringEquals": {SUB: OTHER}}))
     assert explanation.allowed
     (found,) = explanation.statements[1].obstacles
     assert found.change is None
 
 
-def test_provider_is_looked_for_in_the_account_of_the_role() -> None:
-    asker = Asker(**{**as_fields(ASKER), "role": ("aws-cn", "210987654321")})
-    explanation = ask(statement(), asker=asker)
+def test_provider_is_in_the_account_of_the_role() -> None:
+    identity = WebIdentity(**{**as_fields(IDENTITY), "role": ("aws-cn", "210987654321")})
+    explanation = explain_statements(statement(), identity=identity)
     assert explanation.provider == f"arn:aws-cn:iam::210987654321:oidc-provider/{ISSUER}"
-    (found,) = only(explanation).obstacles
+    (found,) = find_only_statement(explanation).obstacles
     assert found.change is not None
     assert (found.part, found.change.new) == ("principal", explanation.provider)
 
 
-def test_policy_without_any_provider_names_none() -> None:
-    assert ask().provider == f"arn:aws:iam::ACCOUNT:oidc-provider/{ISSUER}"
-    assert ask().reason == "no statement lets it in"
+def test_policy_without_a_provider_uses_a_placeholder_account() -> None:
+    assert explain_statements().provider == f"arn:aws:iam::ACCOUNT:oidc-provider/{ISSUER}"
+    assert explain_statements().reason == "no statement allows this token"
 
 
-def test_token_with_several_audiences_is_let_in_by_any() -> None:
-    asker = Asker(**{**as_fields(ASKER), "audiences": ("vault", "sts.amazonaws.com", "other")})
-    assert ask(statement(), asker=asker).audience == "sts.amazonaws.com"
-    assert ask(conditions(StringEquals={SUB: APP, AUD: "other"}), asker=asker).audience == "other"
-    assert not ask(conditions(StringEquals={SUB: APP, AUD: "none"}), asker=asker).allowed
+def test_token_with_several_audiences_is_allowed_by_any_of_them() -> None:
+    identity = WebIdentity(**{**as_fields(IDENTITY), "audiences": ("vault", "sts.amazonaws.com", "other")})
+    assert explain_statements(statement(), identity=identity).audience == "sts.amazonaws.com"
+    assert explain_statements(conditions(StringEquals={SUB: APP, AUD: "other"}), identity=identity).audience == "other"
+    assert not explain_statements(conditions(StringEquals={SUB: APP, AUD: "none"}), identity=identity).allowed
 
 
-def test_policy_that_cannot_be_read_is_malformed() -> None:
+def test_malformed_policy_raises() -> None:
     for text in ("{", "{}", '{"Statement": [], "Statement": []}'):
         with pytest.raises(PolicyMalformedError):
-            explain(text, ASKER)
+            explain(text, IDENTITY)

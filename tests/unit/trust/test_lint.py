@@ -1,4 +1,4 @@
-"""Each rule of the linter: a policy that breaks it, and what was wrong; good policies break none."""
+"""Each rule of the linter finds a policy that breaks it. Good policies have no findings."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import pytest
 from broker.policy.document import PolicyMalformedError
 from broker.trust.linter.lint import Expected, lint
 from broker.trust.linter.rules import RULES, Severity
-from broker.trust.policy_templates import fill
+from broker.trust.policy_templates import fill_template
 from tests.unit.trust.trust_statements import (
     APP,
     AUD,
     BROKEN,
     ISSUER,
+    OTHER_ACCOUNT_ROLE,
     PINNED,
     PROVIDER,
     ROLE,
-    STRANGER,
     SUB,
     WEB,
     chained,
     equals,
+    saml,
     web,
     where,
 )
@@ -48,18 +49,21 @@ def found(*statements: dict[str, Any], expected: Expected = Expected(), **docume
         web(Condition={"StringLike": {**PINNED, "sts:RoleSessionName": "demo.*"}}),
         web(Condition={"StringEquals": {key.upper(): value for key, value in PINNED.items()}}),
         chained(),
-        chained(Principal={"AWS": [ROLE, STRANGER]}),
+        chained(Principal={"AWS": [ROLE, OTHER_ACCOUNT_ROLE]}),
         chained(Action=["sts:AssumeRole", "sts:TagSession"], Condition={"StringLike": {"aws:RequestTag/team": "a*"}}),
         chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": ROLE[:-3] + "*"}}),
         chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": f"{ROLE}/team-*"}}),
         chained(Principal={"AWS": "123456789012"}, Condition={"ArnEquals": {"aws:PrincipalArn": f"{ROLE[:25]}:root"}}),
-        chained(Principal={"AWS": STRANGER}, Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
         chained(
-            Principal={"AWS": STRANGER}, Condition={"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}}
+            Principal={"AWS": OTHER_ACCOUNT_ROLE},
+            Condition={"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}},
         ),
         chained(Action="sts:TagSession", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}),
         chained(Action="sts:SetSourceIdentity", Condition={"StringLike": {"sts:SourceIdentity": "a*"}}),
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        saml(),
+        saml(Action=["sts:AssumeRoleWithSAML", "sts:TagSession"], Condition=None),
     ],
 )
 def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:
@@ -83,31 +87,31 @@ def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:
         web(Effect="Deny", Condition={"ForAllValues:StringNotLike": {SUB: "system:*"}}),
     ],
 )
-def test_deny_statement_may_be_as_wide_as_it_likes(deny: dict[str, Any]) -> None:
+def test_wide_deny_statement_has_no_findings(deny: dict[str, Any]) -> None:
     assert found(web(), deny) == set()
 
 
 @pytest.mark.parametrize(("rule", "statement"), BROKEN)
-def test_broken_rule_is_found(rule: str, statement: dict[str, Any]) -> None:
+def test_statement_that_breaks_a_rule_has_its_finding(rule: str, statement: dict[str, Any]) -> None:
     assert rule in found(statement, expected=Expected(account="123456789012"))
 
 
-def test_every_rule_is_tried_here() -> None:
+def test_every_rule_is_tested() -> None:
     elsewhere = {"duplicate-key", "version", "too-long", "no-allow", "other-issuer"}
     assert {rule for rule, _ in BROKEN} | elsewhere == set(RULES)
 
 
-def test_version_is_asked_for() -> None:
+def test_old_or_missing_version_is_found() -> None:
     assert found(web(), Version="2008-10-17") == {"version"}
     assert {one.rule.id for one in lint(json.dumps({"Statement": web()}), Expected())} == {"version"}
 
 
-def test_element_beside_version_and_statement_is_told() -> None:
+def test_unknown_element_of_the_document_is_found() -> None:
     assert found(web(), Statements=[]) == {"unknown-element"}
     assert found(web(), Id="policy") == set()
 
 
-def test_policy_that_allows_nothing_is_told() -> None:
+def test_policy_that_allows_nothing_is_found() -> None:
     assert found() == {"no-allow"}
     assert found(web(Effect="Deny")) == {"no-allow"}
 
@@ -121,14 +125,14 @@ def test_policy_that_allows_nothing_is_told() -> None:
         {"Principal": "*", "NotAction": "s3:*"},
     ],
 )
-def test_allow_that_a_deny_undoes_allows_nothing(deny: dict[str, Any]) -> None:
+def test_allow_that_a_deny_overrides_counts_as_nothing_allowed(deny: dict[str, Any]) -> None:
     policy = {"Version": "2012-10-17", "Statement": [web(Sid="A"), {"Sid": "D", "Effect": "Deny", **deny}]}
     details = [one.detail for one in lint(json.dumps(policy), Expected()) if one.rule.id == "no-allow"]
-    assert details == ["D denies, without a condition, all that is allowed"]
+    assert details == ["D denies unconditionally everything that is allowed"]
     assert "no-allow" not in found(web(), chained(), {"Effect": "Deny", **deny, "Principal": {"Federated": PROVIDER}})
 
 
-def test_length_is_told_from_2049_characters_without_white_space() -> None:
+def test_policy_is_too_long_from_2049_characters_without_white_space() -> None:
     subject = "system:serviceaccount:demo:"
     text = json.dumps({"Version": "2012-10-17", "Statement": equals(sub=subject)}, separators=(",", ":"))
     for length, rules in ((2048, set()), (2049, {"too-long"})):
@@ -141,33 +145,33 @@ def test_length_is_told_from_2049_characters_without_white_space() -> None:
         assert found_rules == rules
 
 
-def test_characters_that_iam_refuses_are_told() -> None:
+def test_characters_that_iam_rejects_are_found() -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": [web(Sid="A"), web(Sid="B\u2013")]}, ensure_ascii=False)
     details = [one.detail for one in lint(text, Expected()) if one.rule.id == "malformed"]
-    assert details == ["characters that IAM takes in no policy: U+2013"]
+    assert details == ["characters that IAM rejects: U+2013"]
 
 
-def test_key_that_stands_twice_is_told_with_its_line() -> None:
+def test_duplicate_key_is_found_with_its_line() -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": web()}, indent=1)
     twice = text.replace(f'"{SUB}"', f'"{SUB}": "x",\n"{SUB}"')
     (finding,) = lint(twice, Expected())
-    assert (finding.rule.id, finding.detail) == ("duplicate-key", f"{SUB} stands twice")
+    assert (finding.rule.id, finding.detail) == ("duplicate-key", f"{SUB} appears twice")
     assert f'"{SUB}": "{APP}"' in twice.splitlines()[finding.line - 1]
 
 
 @pytest.mark.parametrize("effect", ["Allow", "Deny"])
-def test_condition_key_that_differs_by_case_only_stands_twice(effect: str) -> None:
+def test_condition_key_with_different_case_is_a_duplicate(effect: str) -> None:
     twice = web(Effect=effect, Condition={"StringEquals": {**PINNED, SUB.upper(): "system:serviceaccount:demo:b"}})
     (finding,) = lint(json.dumps({"Version": "2012-10-17", "Statement": [web(), twice]}), Expected())
     assert (finding.rule.id, finding.statement) == ("duplicate-key", "statement 2")
-    assert finding.detail == f"StringEquals has {SUB} and {SUB.upper()}: the case of keys does not count"
+    assert finding.detail == f"StringEquals has {SUB} and {SUB.upper()}: condition keys ignore case"
 
 
-def test_key_under_two_operators_does_not_stand_twice() -> None:
+def test_key_under_two_operators_is_not_a_duplicate() -> None:
     assert found(where(StringLike={SUB: f"{APP}*"})) == {"namespace-subject"}
 
 
-def test_statement_is_named_with_its_line() -> None:
+def test_finding_names_the_statement_and_its_line() -> None:
     text = json.dumps(
         {"Version": "2012-10-17", "Statement": [web(), web(Sid="Bad", Condition={}), web(Action="*")]}, indent=1
     )
@@ -180,35 +184,35 @@ def test_statement_is_named_with_its_line() -> None:
     assert [one.line for one in findings] == starts[1:]
 
 
-def test_sids_have_to_be_unique() -> None:
+def test_repeated_sid_is_found() -> None:
     assert found(web(Sid="A"), web(Sid="A")) == {"sid"}
 
 
-def test_expected_issuer_is_the_only_one() -> None:
+def test_issuer_other_than_the_expected_one_is_found() -> None:
     assert found(web(), expected=Expected(issuer=ISSUER)) == set()
     assert found(web(), expected=Expected(issuer="oidc.example/d")) == {"other-issuer"}
 
 
-def test_account_is_known_from_the_provider_or_has_to_be_told() -> None:
+def test_account_comes_from_the_provider_or_the_expectation() -> None:
     bare = chained(Condition=None)
     assert found(web(), bare) == set()
-    assert found(web(), chained(Principal={"AWS": STRANGER}, Condition={})) == {"cross-account"}
+    assert found(web(), chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={})) == {"cross-account"}
     assert found(bare) == {"cross-account"}
     assert found(bare, expected=Expected(account="123456789012")) == set()
 
 
-def test_single_statement_needs_no_list() -> None:
+def test_single_statement_outside_a_list_is_linted() -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": web(Condition={})})
     assert [one.rule.id for one in lint(text, Expected())] == ["no-condition"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"Statement": 7}', '{"Statement": ["x"]}', "null"])
-def test_what_is_no_policy_is_malformed(text: str) -> None:
+def test_text_that_is_not_a_policy_raises(text: str) -> None:
     with pytest.raises(PolicyMalformedError):
         lint(text, Expected())
 
 
-def test_texts_of_the_house_have_no_findings() -> None:
+def test_own_templates_have_no_findings() -> None:
     tagged = {"principals": [ROLE], "tag_keys": ["team"]}
     cluster = {
         "sid": "TrustCluster",
@@ -220,22 +224,24 @@ def test_texts_of_the_house_have_no_findings() -> None:
         "subjects": [APP],
     }
     statements = [
-        fill("trust/statement.json.tftpl", cluster),
-        fill("trust/chained-tag.json.tftpl", tagged),
-        fill("trust/chained-assume.json.tftpl", {**tagged, "conditions": {"StringEquals": {"sts:ExternalId": "a"}}}),
-        fill("trust/chained-source-identity.json.tftpl", {**tagged, "source_identities": ["app"]}),
+        fill_template("trust/statement.json.tftpl", cluster),
+        fill_template("trust/chained-tag.json.tftpl", tagged),
+        fill_template(
+            "trust/chained-assume.json.tftpl", {**tagged, "conditions": {"StringEquals": {"sts:ExternalId": "a"}}}
+        ),
+        fill_template("trust/chained-source-identity.json.tftpl", {**tagged, "source_identities": ["app"]}),
     ]
     assert found(*statements) == set()
     for operator, name in (("StringLike", "demo.*"), ("StringEquals", "demo.app")):
         named = {**cluster, "operator": operator, "session_names": [name]}
-        assert found(fill("trust/statement-session-name.json.tftpl", named)) == set()
+        assert found(fill_template("trust/statement-session-name.json.tftpl", named)) == set()
 
 
-def test_rules_say_what_they_are() -> None:
+def test_rule_has_title_reason_and_fix_as_sentences() -> None:
     for name, rule in RULES.items():
         assert name == rule.id
         assert rule.severity in Severity
         assert rule.title[0].isupper() or rule.title[0] == "*"
         assert not rule.title.endswith(".")
         assert rule.why.endswith(".")
-        assert rule.mend.endswith(".")
+        assert rule.fix.endswith(".")

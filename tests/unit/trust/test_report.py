@@ -1,4 +1,4 @@
-"""How findings are told: every form says which file, which line, which rule, why and what to do."""
+"""Reports of findings: each format has file, line, rule, reason and fix."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from jsonschema import Draft7Validator
 
 from broker import __version__
-from broker.trust.linter.report import Reported, as_json, as_sarif, as_text
-from broker.trust.linter.rules import RULES, Finding
+from broker.trust.linter.report import LocatedFinding, as_json, as_sarif, as_text
+from broker.trust.linter.rules import RULES, LintFinding
 from broker.trust.sources import Source
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
 LEVEL = {"enum": ["none", "note", "warning", "error"]}
-# What SARIF 2.1.0 (sections 3.13 to 3.55) requires of the parts that are written, and nothing that it does not define.
+# The requirements of SARIF 2.1.0 (sections 3.13 to 3.55) for the parts that are written; it allows no undefined parts.
 SARIF = {
     "type": "object",
     "required": ["version", "runs"],
@@ -102,40 +102,40 @@ HERE = Source(file="policies/trust.json", text="")
 PLAN = Source(file="/tmp/plan one.json", text="", address='module.a.aws_iam_role.b["c"]', line=12)
 
 
-def reported(rule: str = "no-condition", source: Source = HERE, **changes: Any) -> Reported:  # noqa: ANN401 - fields
-    given = {"statement": "Trust", "line": 4, "detail": "there is no condition", **changes}
-    return Reported(source=source, finding=Finding(rule=RULES[rule], **given))
+def make_finding(rule: str = "no-condition", source: Source = HERE, **changes: Any) -> LocatedFinding:  # noqa: ANN401 - fields
+    given = {"statement": "Trust", "line": 4, "detail": "the statement has no condition", **changes}
+    return LocatedFinding(source=source, finding=LintFinding(rule=RULES[rule], **given))
 
 
-def test_people_are_told_place_rule_reason_and_mend() -> None:
-    first, why, mend, last = as_text([reported()], 1).splitlines()
+def test_text_has_place_rule_reason_and_fix() -> None:
+    first, why, fix, last = as_text([make_finding()], 1).splitlines()
     assert first.startswith("policies/trust.json:4: error: Trust: An Allow for web identities without a condition: ")
-    assert first.endswith("there is no condition [no-condition]")
-    assert (why, mend) == (f"    why:  {RULES['no-condition'].why}", f"    mend: {RULES['no-condition'].mend}")
+    assert first.endswith("the statement has no condition [no-condition]")
+    assert (why, fix) == (f"    why: {RULES['no-condition'].why}", f"    fix: {RULES['no-condition'].fix}")
     assert last == "1 finding in 1 trust policy"
 
 
 def test_finding_in_a_plan_names_the_resource_and_the_line_of_the_plan() -> None:
-    assert as_text([reported(source=PLAN)], 2).startswith(
+    assert as_text([make_finding(source=PLAN)], 2).startswith(
         '/tmp/plan one.json:12: error: module.a.aws_iam_role.b["c"] Trust: '
     )
-    assert as_text([reported(source=PLAN)], 2).endswith("\n1 finding in 2 trust policies\n")
+    assert as_text([make_finding(source=PLAN)], 2).endswith("\n1 finding in 2 trust policies\n")
 
 
-def test_nothing_found_is_said() -> None:
+def test_text_without_findings_is_the_summary() -> None:
     assert as_text([], 3) == "0 findings in 3 trust policies\n"
 
 
-def test_what_stands_in_a_policy_moves_no_cursor_and_shows_no_token() -> None:
+def test_control_characters_are_escaped_and_tokens_redacted() -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
-    text = as_text([reported(statement="\x1b[2J", detail=f"\x1b]0;x\x07\ud800 {token}")], 1)
+    text = as_text([make_finding(statement="\x1b[2J", detail=f"\x1b]0;x\x07\ud800 {token}")], 1)
     assert "\x1b" not in text
     assert "c2lnbmF0dXJl" not in text
     text.encode()
 
 
-def test_programs_are_told_the_same() -> None:
-    document = as_json([reported(source=PLAN)], 2)
+def test_json_has_the_same_content() -> None:
+    document = as_json([make_finding(source=PLAN)], 2)
     assert document["policies"] == 2
     assert document["findings"] == [
         {
@@ -145,18 +145,23 @@ def test_programs_are_told_the_same() -> None:
             "line": 12,
             "address": 'module.a.aws_iam_role.b["c"]',
             "statement": "Trust",
-            "message": "An Allow for web identities without a condition: there is no condition",
+            "message": "An Allow for web identities without a condition: the statement has no condition",
             "why": RULES["no-condition"].why,
-            "mend": RULES["no-condition"].mend,
+            "fix": RULES["no-condition"].fix,
         }
     ]
 
 
 @pytest.mark.parametrize(
     "findings",
-    [[], [reported()], [reported(rule, source) for rule in RULES for source in (HERE, PLAN)], [reported(statement="")]],
+    [
+        [],
+        [make_finding()],
+        [make_finding(rule, source) for rule in RULES for source in (HERE, PLAN)],
+        [make_finding(statement="")],
+    ],
 )
-def test_sarif_has_what_the_standard_requires(findings: list[Reported]) -> None:
+def test_sarif_has_what_the_standard_requires(findings: list[LocatedFinding]) -> None:
     log: Any = json.loads(json.dumps(as_sarif(findings)))
     Draft7Validator.check_schema(SARIF)
     Draft7Validator(SARIF).validate(log)
@@ -168,9 +173,9 @@ def test_sarif_has_what_the_standard_requires(findings: list[Reported]) -> None:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
 
 
-def test_sarif_names_files_as_uris() -> None:
+def test_sarif_has_files_as_uris() -> None:
     def uri(file: str) -> str:
-        log: Any = as_sarif([reported(source=Source(file=file, text=""))])
+        log: Any = as_sarif([make_finding(source=Source(file=file, text=""))])
         location = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
         return str(location["uri"])
 

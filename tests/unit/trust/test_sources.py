@@ -1,4 +1,4 @@
-"""Where policies are found: files, plans of Terraform with modules in modules, and what cannot be read."""
+"""Policies are found in files and in Terraform plans with nested modules; unreadable inputs are reported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def addresses(sources: Sources) -> list[str]:
     return [source.address for source in sources.policies]
 
 
-def test_policy_is_found_as_it_stands(tmp_path: Path) -> None:
+def test_policy_file_is_a_source(tmp_path: Path) -> None:
     (source,) = find(tmp_path, TRUST).policies
     assert (source.text, source.address, source.line) == (TRUST, "", 1)
     assert source.place == source.file == str(tmp_path / "input.json")
@@ -79,32 +79,32 @@ def test_policy_in_a_plan_has_the_line_of_the_plan(tmp_path: Path) -> None:
     assert source.place == f"{tmp_path / 'input.json'} (aws_iam_role.a)"
 
 
-def test_role_that_is_planned_and_changed_is_told_once(tmp_path: Path) -> None:
+def test_role_in_planned_values_and_changes_is_found_once(tmp_path: Path) -> None:
     content = plan(module(role("aws_iam_role.a", TRUST)), resource_changes=[change("aws_iam_role.a", OTHER, TRUST)])
     sources = find(tmp_path, content)
     assert [(source.address, source.text) for source in sources.policies] == [("aws_iam_role.a", TRUST)]
 
 
-def test_change_alone_is_enough(tmp_path: Path) -> None:
+def test_role_in_changes_only_is_found(tmp_path: Path) -> None:
     sources = find(tmp_path, {"terraform_version": "1", "resource_changes": [change("aws_iam_role.a", OTHER, TRUST)]})
     assert [(source.address, source.text) for source in sources.policies] == [("aws_iam_role.a", TRUST)]
 
 
-def test_role_without_a_text_has_no_policy(tmp_path: Path) -> None:
+def test_role_without_a_policy_text_is_skipped(tmp_path: Path) -> None:
     assert addresses(find(tmp_path, plan(module(role("aws_iam_role.a", None), role("aws_iam_role.b", ""))))) == []
 
 
-def test_endless_input_is_given_up() -> None:
-    assert find_sources(["/dev/zero"]).faults == ["/dev/zero: it has over 64,000,000 bytes"]
+def test_input_over_the_size_limit_is_a_fault() -> None:
+    assert find_sources(["/dev/zero"]).faults == ["/dev/zero: larger than 64,000,000 bytes"]
 
 
-def test_role_that_goes_is_not_judged(tmp_path: Path) -> None:
+def test_destroyed_role_is_skipped(tmp_path: Path) -> None:
     sources = find(tmp_path, {"terraform_version": "1", "resource_changes": [change("aws_iam_role.a", TRUST, None)]})
     assert sources.policies == []
 
 
-def test_what_was_before_the_plan_is_not_judged(tmp_path: Path) -> None:
-    """Terraform tells what is there now too: of a role that goes, that changes, or that somebody else has changed."""
+def test_former_policies_are_skipped(tmp_path: Path) -> None:
+    """A plan contains former policies too: of roles that are destroyed, changed, or drifted."""
     before = module(role("aws_iam_role.goes", TRUST), role("aws_iam_role.changes", TRUST))
     content = plan(
         module(),
@@ -118,40 +118,42 @@ def test_what_was_before_the_plan_is_not_judged(tmp_path: Path) -> None:
     sources = find(tmp_path, content)
     assert sources.policies == []
     assert [note.partition("policy of ")[2] for note in sources.notes] == [
-        "aws_iam_role.changes is not known before it is applied"
+        "aws_iam_role.changes is unknown until the plan is applied"
     ]
 
 
-def test_plan_that_failed_is_a_fault(tmp_path: Path) -> None:
+def test_failed_plan_is_a_fault(tmp_path: Path) -> None:
     sources = find(tmp_path, plan(module(role("aws_iam_role.a", TRUST)), errored=True))
     assert sources.policies == []
-    assert sources.faults == [f"{tmp_path / 'input.json'}: the plan has failed, and does not tell everything"]
+    assert sources.faults == [
+        f"{tmp_path / 'input.json'}: the Terraform plan failed, so it is incomplete; plan again without errors"
+    ]
 
 
-def test_policy_that_is_not_yet_known_is_noted(tmp_path: Path) -> None:
+def test_unknown_policy_is_noted(tmp_path: Path) -> None:
     content = plan(module(), resource_changes=[change("aws_iam_role.a", None, None, unknown=True)])
     sources = find(tmp_path, content)
     assert sources.policies == []
     (note,) = sources.notes
-    assert note.endswith("the trust policy of aws_iam_role.a is not known before it is applied")
+    assert note.endswith("the trust policy of aws_iam_role.a is unknown until the plan is applied")
 
 
-def test_document_is_told_only_where_no_role_has_it(tmp_path: Path) -> None:
+def test_document_is_found_only_where_no_role_uses_it(tmp_path: Path) -> None:
     pretty = json.dumps(json.loads(TRUST), indent=2)
     state = {"root_module": module(document("data.x.used", pretty), document("data.x.apart", OTHER))}
     sources = find(tmp_path, plan(module(role("aws_iam_role.a", TRUST)), prior_state={"values": state}))
     assert addresses(sources) == ["aws_iam_role.a", "data.x.apart"]
 
 
-def test_documents_that_are_no_trust_are_left_alone(tmp_path: Path) -> None:
+def test_documents_that_are_not_trust_policies_are_skipped(tmp_path: Path) -> None:
     documents = [document(f"data.x.{number}", text) for number, text in enumerate([PERMISSIONS, BUCKET, "{", 7, "[]"])]
     sources = find(tmp_path, plan(module(*documents)))
     assert sources.policies == []
-    assert sources.notes == [f"{tmp_path / 'input.json'}: there is no trust policy in it"]
+    assert sources.notes == [f"{tmp_path / 'input.json'}: the plan has no trust policy"]
 
 
 @pytest.mark.parametrize(("accounts", "known"), [(["123456789012"], "123456789012"), (["1", "2"], ""), ([], "")])
-def test_account_is_the_one_that_the_plan_knows(tmp_path: Path, accounts: list[str], known: str) -> None:
+def test_account_is_the_only_one_in_the_plan(tmp_path: Path, accounts: list[str], known: str) -> None:
     identities = [
         {"address": f"data.y.{number}", "type": "aws_caller_identity", "values": {"account_id": account}}
         for number, account in enumerate(accounts)
@@ -165,7 +167,7 @@ def test_state_is_read_like_a_plan(tmp_path: Path) -> None:
     assert addresses(find(tmp_path, state)) == ["aws_iam_role.a"]
 
 
-def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
+def test_all_faults_of_all_files_are_reported(tmp_path: Path) -> None:
     contents = {
         "broken": b"{",
         "binary": b"\x80",
@@ -184,16 +186,16 @@ def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
     assert [fault.removeprefix(f"{tmp_path}/") for fault in sources.faults] == [
         "none: No such file or directory",
         f"{tmp_path}: Is a directory",
-        "broken: no JSON at line 1, column 2: a key in double quotes was expected",
-        "binary: it is no UTF-8 text",
-        "marked: it begins with a byte order mark: save it as UTF-8 without one",
-        "wide: it is UTF-16: save it as UTF-8",
-        "empty: it is empty",
-        "other: neither a policy, which has a Statement, nor what `terraform show -json` prints",
+        "broken: invalid JSON at line 1, column 2: expected a key in double quotes",
+        "binary: not a UTF-8 text",
+        "marked: the file begins with a byte order mark; save it as UTF-8 without one",
+        "wide: the encoding is UTF-16; save the file as UTF-8",
+        "empty: the file is empty",
+        "other: neither a policy with a Statement, nor the output of `terraform show -json`",
         (
-            "role: neither a policy, which has a Statement, nor what `terraform show -json` prints; "
-            "of a role, take what --query Role.AssumeRolePolicyDocument prints"
+            "role: neither a policy with a Statement, nor the output of `terraform show -json`; "
+            "for a role, pass the output of --query Role.AssumeRolePolicyDocument"
         ),
-        "log: no JSON at line 2, column 1: text after the end of the value",
+        "log: invalid JSON at line 2, column 1: text after the end of the value",
     ]
     assert [source.text for source in sources.policies] == [TRUST]

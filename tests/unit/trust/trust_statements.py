@@ -1,4 +1,4 @@
-"""Statements of trust policies, good ones and one for each thing that can be wrong with one."""
+"""Trust policy statements for tests: good ones, and at least one for each rule of the linter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ APP = "system:serviceaccount:demo:app"
 WEB = "sts:AssumeRoleWithWebIdentity"
 PINNED = {SUB: APP, AUD: "sts.amazonaws.com"}
 ROLE = "arn:aws:iam::123456789012:role/base"
-STRANGER = "arn:aws:iam::210987654321:role/base"
-GONE = "AROAJQABLZS4A3QDU576Q"
+OTHER_ACCOUNT_ROLE = "arn:aws:iam::210987654321:role/base"
+DELETED_ROLE_ID = "AROAJQABLZS4A3QDU576Q"
 
 
 def web(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
@@ -35,15 +35,25 @@ def chained(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
 
+def saml(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    good = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "arn:aws:iam::123456789012:saml-provider/idp"},
+        "Action": "sts:AssumeRoleWithSAML",
+        "Condition": {"StringEquals": {"SAML:aud": "https://signin.aws.amazon.com/saml"}},
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
 def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
-    """Return a statement whose conditions are these, beside those that pin subject and audience."""
+    """Return a statement with these conditions, in addition to those that restrict subject and audience."""
     return web(
         Condition={"StringEquals": PINNED, **{name.replace("__", ":"): block for name, block in operators.items()}}
     )
 
 
 def equals(**changes: object) -> dict[str, Any]:
-    """Return a statement whose subject or audience is another."""
+    """Return a statement with another subject or audience; None leaves the key out."""
     named = {SUB: changes.get("sub", APP), AUD: changes.get("aud", "sts.amazonaws.com")}
     return web(Condition={"StringEquals": {key: value for key, value in named.items() if value is not None}})
 
@@ -76,6 +86,9 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("any-principal", web(Principal={"Federated": "*"})),
     ("any-principal", chained(Principal={"AWS": [ROLE, "*"]})),
     ("other-principal", web(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp"})),
+    ("other-principal", saml(Action=[WEB, "sts:AssumeRoleWithSAML"])),
+    ("other-principal", saml(Principal={"Federated": ["arn:aws:iam::123456789012:saml-provider/idp", "x"]})),
+    ("other-principal", saml(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp", "AWS": ROLE})),
     ("other-principal", web(Principal={"Federated": "accounts.google.com"})),
     ("other-principal", web(Principal={"AWS": ROLE})),
     ("other-principal", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
@@ -90,11 +103,13 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("provider-spelling", where(StringEquals={**PINNED, "oidc.example:443/c:aud": "x"})),
     ("provider-spelling", web(Effect="Deny", Condition={"StringEquals": {f"https://{ISSUER}:sub": APP}})),
     ("principal-spelling", chained(Principal={"AWS": "arn:aws:iam::123456789012:role/*"})),
-    ("principal-spelling", chained(Principal={"AWS": GONE})),
+    ("principal-spelling", chained(Principal={"AWS": DELETED_ROLE_ID})),
     ("wide-action", web(Action="*")),
     ("wide-action", web(Action="sts:*")),
     ("wide-action", web(Action=["sts:AssumeRoleWith*"])),
     ("wide-action", chained(Action="sts:Assume*")),
+    ("wide-action", saml(Action="sts:*")),
+    ("wide-action", saml(Action="sts:AssumeRoleWithSAM?")),
     ("needless-action", web(Action=[WEB, "sts:AssumeRole"])),
     ("needless-action", web(Action=[WEB, "sts:TagSession"])),
     ("action-mismatch", web(Action="sts:AssumeRole")),
@@ -173,17 +188,26 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
         ("account-root", chained(Principal={"AWS": "123456789012"}, Condition={"ArnLike": {"aws:PrincipalArn": arn}}))
         for arn in ("arn:aws:iam::*:role/*", "arn:aws:iam::123456789012:*", "arn:*:*:*:*:*/?*", ["*"])
     ),
-    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition=None)),
-    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "?*"}})),
-    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"aws:PrincipalOrgID": "o-*"}})),
+    ("cross-account", chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition=None)),
     (
         "cross-account",
-        chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"aws:PrincipalOrgPaths": "o-?/*"}}),
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringLike": {"sts:ExternalId": "?*"}}),
     ),
-    ("cross-account", chained(Principal={"AWS": STRANGER}, Condition={"StringLike": {"sts:ExternalId": "*"}})),
     (
         "cross-account",
-        chained(Principal={"AWS": STRANGER}, Condition={"StringEqualsIfExists": {"sts:ExternalId": "a"}}),
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringLike": {"aws:PrincipalOrgID": "o-*"}}),
+    ),
+    (
+        "cross-account",
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringLike": {"aws:PrincipalOrgPaths": "o-?/*"}}),
+    ),
+    (
+        "cross-account",
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringLike": {"sts:ExternalId": "*"}}),
+    ),
+    (
+        "cross-account",
+        chained(Principal={"AWS": OTHER_ACCOUNT_ROLE}, Condition={"StringEqualsIfExists": {"sts:ExternalId": "a"}}),
     ),
 ]
-"""The id of a rule, and a statement that breaks it, and maybe others."""
+"""The ID of a rule, and a statement that breaks it. The statement may break other rules too."""

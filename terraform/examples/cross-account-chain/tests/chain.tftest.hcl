@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -48,16 +48,16 @@ run "both_sides_of_the_chain_agree" {
 
   assert {
     condition     = alltrue([for statement in jsondecode(output.trust_policies["payments-partner"]).Statement : statement.Principal.AWS == [output.role_arns["payments-api"]]])
-    error_message = "The partner's role must trust the first role alone."
+    error_message = "The partner's role must trust only the first role."
   }
 
   assert {
     condition     = output.role_arns["payments-partner"] == local.partner_arn
-    error_message = "What the first role may chain to must be the partner's role."
+    error_message = "The first role must be allowed to chain to the partner's role."
   }
 
   assert {
     condition     = [for profile in yamldecode(output.broker_settings).profiles : profile.name] == ["default", "partner"]
-    error_message = "The settings must hold both profiles, the source first."
+    error_message = "The settings must contain both profiles, the source first."
   }
 }

@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -19,7 +19,7 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 
-run "pod_is_trusted_bounded_and_told" {
+run "pod_gets_trust_boundary_and_settings" {
   command = plan
 
   override_resource {
@@ -49,12 +49,12 @@ run "pod_is_trusted_bounded_and_told" {
       "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE:aud" = ["sts.amazonaws.com"]
       "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE:sub" = ["system:serviceaccount:payments:api"]
     }
-    error_message = "The role must trust one service account of the cluster."
+    error_message = "The role must trust exactly one service account of the cluster."
   }
 
   assert {
     condition     = output.broker_environment == tomap({ AWS_ROLE_ARN = "arn:aws:iam::123456789012:role/workload/payments-api", AWS_REGION = "eu-west-1" })
-    error_message = "The environment must be all that the broker needs."
+    error_message = "The environment must contain exactly the broker's settings."
   }
 }
 
@@ -78,11 +78,11 @@ run "china_keeps_the_audience" {
 
   assert {
     condition     = local.bucket_arn == "arn:aws-cn:s3:::reports"
-    error_message = "ARNs must be of the partition."
+    error_message = "ARNs must belong to the partition."
   }
 
   assert {
     condition     = jsondecode(output.trust_policies["payments-api"]).Statement[0].Condition.StringEquals["oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE:aud"] == ["sts.amazonaws.com"]
-    error_message = "China's clusters use the same audience."
+    error_message = "Clusters in China must use the same audience."
   }
 }

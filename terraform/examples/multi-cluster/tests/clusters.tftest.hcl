@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -32,11 +32,11 @@ run "each_cluster_has_a_statement" {
 
   assert {
     condition     = [for statement in jsondecode(output.trust_policies["orders-worker"]).Statement : statement.Sid] == ["TrustClusterBlue", "TrustClusterGreen"]
-    error_message = "Each cluster needs its statement."
+    error_message = "Each cluster must have its own statement."
   }
 
   assert {
     condition     = jsondecode(output.trust_policies["orders-worker"]).Statement[1].Condition.StringLike["oidc.example/green:aud"] == ["sts.amazonaws.com"]
-    error_message = "A cluster's statement must pin this cluster's audience."
+    error_message = "A cluster's statement must restrict this cluster's audience."
   }
 }

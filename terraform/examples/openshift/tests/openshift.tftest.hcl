@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -9,7 +9,7 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 
-run "cluster_is_told_its_issuer" {
+run "cluster_gets_its_issuer" {
   command = plan
 
   override_resource {
@@ -31,11 +31,11 @@ run "cluster_is_told_its_issuer" {
 
   assert {
     condition     = jsondecode(output.authentication_patch) == { spec = { serviceAccountIssuer = "https://d1.cloudfront.net" } }
-    error_message = "The cluster's issuer must be where the documents are."
+    error_message = "The cluster's issuer must be the URL of the documents."
   }
 
   assert {
     condition     = jsondecode(output.trust_policies["payments-api"]).Statement[0].Condition.StringEquals["d1.cloudfront.net:aud"] == ["sts.amazonaws.com"]
-    error_message = "The operators' audience must not open the workload's role."
+    error_message = "The role must not accept the operators' audience."
   }
 }

@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -18,16 +18,16 @@ run "issuer_alone_is_enough" {
 
   assert {
     condition     = aws_iam_openid_connect_provider.this.client_id_list == toset(["sts.amazonaws.com"])
-    error_message = "The audience must be sts.amazonaws.com where none is given."
+    error_message = "The default audience must be sts.amazonaws.com."
   }
 
   assert {
     condition     = output.condition_key_prefix == "oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
-    error_message = "Condition keys begin with the issuer without https://."
+    error_message = "Condition keys must begin with the issuer without https://."
   }
 }
 
-run "audiences_and_thumbprints_are_passed_on" {
+run "audiences_and_thumbprints_are_used" {
   command = plan
 
   override_resource {
@@ -44,16 +44,16 @@ run "audiences_and_thumbprints_are_passed_on" {
 
   assert {
     condition     = output.cluster == { issuer_url = "https://issuer.example/blue", provider_arn = "arn:aws-cn:iam::123456789012:oidc-provider/issuer.example/blue" }
-    error_message = "The output cluster must be what the module workload-role takes."
+    error_message = "The output cluster must fit the variable clusters of the module workload-role."
   }
 
   assert {
     condition     = aws_iam_openid_connect_provider.this.thumbprint_list == tolist(["990f4193972f2becf12ddeda5237f9c952f20d9e"])
-    error_message = "Thumbprints must be passed on."
+    error_message = "The provider must have the thumbprints."
   }
 }
 
-run "what_aws_would_refuse_is_refused_at_plan" {
+run "values_that_aws_rejects_fail_at_plan" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -57,7 +57,7 @@ run "public_documents" {
 
   assert {
     condition     = [for key in jsondecode(aws_s3_object.keys.content).keys : key.kid] == ["old", "new"] && [for key in jsondecode(aws_s3_object.keys.content).keys : key.use] == ["sig", "sig"]
-    error_message = "Keys old and new must both be published while they overlap."
+    error_message = "The old and the new key must both be published during a rotation."
   }
 
   assert {
@@ -67,12 +67,12 @@ run "public_documents" {
 
   assert {
     condition     = jsondecode(aws_s3_bucket_policy.issuer.policy).Statement[0].Resource == ["arn:aws:s3:::issuer-blue/.well-known/openid-configuration", "arn:aws:s3:::issuer-blue/keys.json"]
-    error_message = "Nothing but the two documents may be public."
+    error_message = "Only the two documents may be public."
   }
 
   assert {
     condition     = aws_s3_bucket_public_access_block.issuer.block_public_acls && aws_s3_bucket_public_access_block.issuer.ignore_public_acls && !aws_s3_bucket_public_access_block.issuer.block_public_policy
-    error_message = "The policy alone may make anything public."
+    error_message = "Only the policy may make objects public."
   }
 }
 
@@ -123,16 +123,16 @@ run "own_domain" {
 
   assert {
     condition     = output.issuer_url == "https://oidc.example.com"
-    error_message = "The issuer must be the domain that was given."
+    error_message = "The issuer must be the configured domain."
   }
 
   assert {
     condition     = one(aws_cloudfront_distribution.issuer[0].viewer_certificate).minimum_protocol_version == "TLSv1.2_2021"
-    error_message = "Old TLS must be refused where it can be."
+    error_message = "With a domain, old TLS versions must be refused."
   }
 }
 
-run "cloudfront_outside_of_its_partition" {
+run "cloudfront_outside_its_partition" {
   command = plan
 
   providers = {
@@ -159,7 +159,7 @@ run "public_documents_in_china" {
 
   assert {
     condition     = output.issuer_url == "https://issuer-blue.s3.cn-north-1.amazonaws.com.cn"
-    error_message = "The issuer must be of the partition."
+    error_message = "The issuer must have the domain of the partition."
   }
 }
 
@@ -176,6 +176,6 @@ run "public_documents_in_govcloud" {
 
   assert {
     condition     = output.issuer_url == "https://issuer-blue.s3.us-gov-west-1.amazonaws.com"
-    error_message = "The issuer must be of the partition."
+    error_message = "The issuer must have the domain of the partition."
   }
 }

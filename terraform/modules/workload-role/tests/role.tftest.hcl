@@ -1,4 +1,4 @@
-# The real provider plans; it calls nobody, as there is nothing to read.
+# The real provider plans. It makes no calls, because nothing has to be read.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -50,22 +50,22 @@ run "pod_of_one_cluster" {
         }
       }]
     }
-    error_message = "The trust policy must pin issuer, audience and subject."
+    error_message = "The trust policy must restrict issuer, audience and subject."
   }
 
   assert {
     condition     = jsondecode(aws_iam_role_policy.chain[0].policy).Statement[0].Resource == ["arn:aws:iam::210987654321:role/partner"]
-    error_message = "chain_to must become a policy on these roles alone."
+    error_message = "chain_to must become a policy on exactly these roles."
   }
 
   assert {
     condition     = aws_iam_role.this.path == "/workload/" && aws_iam_role.this.max_session_duration == 7200 && aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/broker-role" && aws_iam_role.this.tags == tomap({ team = "blue" })
-    error_message = "Path, longest session, boundary and tags must be passed on."
+    error_message = "The role must have path, maximum session duration, boundary and tags."
   }
 
   assert {
     condition     = keys(aws_iam_role_policy.inline) == ["objects"] && aws_iam_role_policy_attachment.managed["read"].policy_arn == "arn:aws:iam::aws:policy/ReadOnlyAccess"
-    error_message = "Policies must be made and attached."
+    error_message = "Inline policies must be created and managed policies attached."
   }
 }
 
@@ -91,7 +91,7 @@ run "chained_role_and_its_profile" {
 
   assert {
     condition     = [for statement in jsondecode(output.trust_policy).Statement : statement.Action] == ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
-    error_message = "Each action needs a statement of its own."
+    error_message = "Each action must have its own statement."
   }
 
   assert {
@@ -104,16 +104,16 @@ run "chained_role_and_its_profile" {
       tags            = { team = "blue" }
       source_identity = "app"
     }]
-    error_message = "The profile must hold what the trust policy demands."
+    error_message = "The profile must contain what the trust policy requires."
   }
 
   assert {
     condition     = length(output.broker_environment) == 0
-    error_message = "A chained role cannot be told by the environment."
+    error_message = "A chained role must not have environment variables: it needs a profile."
   }
 }
 
-run "session_names_in_full_are_compared_literally" {
+run "full_session_names_are_compared_literally" {
   command = plan
 
   variables {
@@ -135,7 +135,7 @@ run "session_names_in_full_are_compared_literally" {
         "sts:RoleSessionName"   = ["payments-api"]
       }
     }
-    error_message = "Nothing is wild here, so nothing may be compared as if it were."
+    error_message = "Without a wildcard, the operator must be StringEquals."
   }
 }
 
@@ -155,11 +155,11 @@ run "session_names_of_a_chained_role" {
       StringEquals = { "sts:ExternalId" = "example-7f3d" }
       StringLike   = { "sts:RoleSessionName" = ["payments.*", "batch"] }
     }
-    error_message = "Patterns need StringLike, the external id does not."
+    error_message = "Patterns must use StringLike, and the external ID StringEquals."
   }
 }
 
-run "session_names_in_full_of_a_chained_role" {
+run "full_session_names_of_a_chained_role" {
   command = plan
 
   variables {
@@ -169,17 +169,17 @@ run "session_names_in_full_of_a_chained_role" {
 
   assert {
     condition     = jsondecode(output.trust_policy).Statement[0].Condition == { StringEquals = { "sts:RoleSessionName" = ["batch"] } }
-    error_message = "Nothing is wild here, so nothing may be compared as if it were."
+    error_message = "Without a wildcard, the operator must be StringEquals."
   }
 }
 
-run "role_that_nobody_could_take" {
+run "role_that_nobody_can_assume" {
   command = plan
 
   expect_failures = [var.chained_from]
 }
 
-run "trust_policy_that_is_too_long_is_told" {
+run "too_long_trust_policy_fails_the_check" {
   command = plan
 
   variables {

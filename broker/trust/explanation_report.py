@@ -1,6 +1,6 @@
-"""Says what `sts-broker trust explain` came to: for people, and as JSON.
+"""Write the result of `sts-broker trust explain`: as text and as JSON.
 
-Rules: never the token, nor its signature; claims and policies are anybody's text, and are made printable.
+The token and its signature are never written. Claims and policies are untrusted, so control characters are escaped.
 """
 
 from __future__ import annotations
@@ -16,39 +16,42 @@ if TYPE_CHECKING:
 
     from broker.core.errors import TokenError
     from broker.core.model import BoundToken
-    from broker.trust.explain import Asker, Explained, Explanation, Obstacle
+    from broker.trust.explain import Explanation, Obstacle, StatementExplanation, WebIdentity
     from broker.trust.sources import Source
 
 _CAVEAT = "STS also checks the token's signature and age, and that the provider exists and lists the audience."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """All there is to say. `unfit` is why the token must not be sent whatever the policy says, or None."""
+class ExplanationReport:
+    """The explanation and what it is about.
+
+    `origin` is where the token was read. `token_fault` is why STS would reject the token under any policy, or None.
+    """
 
     source: Source
     token: BoundToken
     origin: str
-    asker: Asker
+    identity: WebIdentity
     explanation: Explanation
-    unfit: TokenError | None
+    token_fault: TokenError | None
 
 
-def as_json(answer: Answer) -> dict[str, object]:
-    """Return the answer as JSON values."""
-    explanation, asker, unfit = answer.explanation, answer.asker, answer.unfit
+def as_json(report: ExplanationReport) -> dict[str, object]:
+    """Return the report as JSON values."""
+    explanation, identity, token_fault = report.explanation, report.identity, report.token_fault
     return {
         "allowed": explanation.allowed,
         "reason": explanation.reason,
-        "policy": {"file": answer.source.file, "address": answer.source.address},
+        "policy": {"file": report.source.file, "address": report.source.address},
         "token": {
-            "fingerprint": answer.token.fingerprint,
-            "issuer": asker.issuer,
-            "subject": asker.subject,
+            "fingerprint": report.token.fingerprint,
+            "issuer": identity.issuer,
+            "subject": identity.subject,
             "audience": explanation.audience,
-            "fault": None if unfit is None else {"reason": unfit.reason, "message": unfit.message},
+            "fault": None if token_fault is None else {"reason": token_fault.reason, "message": token_fault.message},
         },
-        "session_name": asker.session_name,
+        "session_name": identity.session_name,
         "provider": explanation.provider,
         "statements": [
             {
@@ -56,14 +59,14 @@ def as_json(answer: Answer) -> dict[str, object]:
                 "line": one.line,
                 "effect": one.effect,
                 "outcome": one.outcome,
-                "obstacles": [_obstacle(obstacle) for obstacle in one.obstacles],
+                "obstacles": [_describe_obstacle(obstacle) for obstacle in one.obstacles],
             }
             for one in explanation.statements
         ],
     }
 
 
-def _obstacle(one: Obstacle) -> dict[str, object]:
+def _describe_obstacle(one: Obstacle) -> dict[str, object]:
     change = one.change
     return {
         "part": one.part,
@@ -84,32 +87,32 @@ def _obstacle(one: Obstacle) -> dict[str, object]:
     }
 
 
-def as_text(answer: Answer) -> str:
-    """Return the answer for people: the verdict, who asks, and each statement."""
-    return "".join(f"{redacted(printable(line))}\n" for line in _lines(answer))
+def as_text(report: ExplanationReport) -> str:
+    """Return the report as text: the verdict, the web identity, and each statement."""
+    return "".join(f"{redacted(printable(line))}\n" for line in _write_lines(report))
 
 
-def _lines(answer: Answer) -> Iterator[str]:
-    explanation, asker = answer.explanation, answer.asker
-    yield f"{'yes' if explanation.allowed else 'no'}: {explanation.reason}"
-    if answer.unfit is not None:
-        yield f"but the token cannot be used: {answer.unfit} [{answer.unfit.reason}]"
+def _write_lines(report: ExplanationReport) -> Iterator[str]:
+    explanation, identity = report.explanation, report.identity
+    yield f"{'allowed' if explanation.allowed else 'not allowed'}: {explanation.reason}"
+    if report.token_fault is not None:
+        yield f"but STS would reject the token: {report.token_fault} [{report.token_fault.reason}]"
     yield ""
-    yield f"policy    {answer.source.place}"
-    yield f"token     {answer.token.fingerprint} from {answer.origin} (unverified)"
-    yield f"issuer    {asker.issuer}"
-    yield f"subject   {asker.subject}"
+    yield f"policy    {report.source.place}"
+    yield f"token     {report.token.fingerprint} from {report.origin} (unverified)"
+    yield f"issuer    {identity.issuer}"
+    yield f"subject   {identity.subject}"
     yield f"audience  {explanation.audience}"
-    yield f"session   {asker.session_name}"
+    yield f"session   {identity.session_name}"
     yield f"provider  {explanation.provider}"
     for statement in explanation.statements:
         yield ""
-        yield from _statement(statement)
+        yield from _write_statement(statement)
     yield ""
     yield _CAVEAT
 
 
-def _statement(one: Explained) -> Iterator[str]:
+def _write_statement(one: StatementExplanation) -> Iterator[str]:
     yield f"{one.name} ({one.effect or 'no Effect'}, line {one.line}): {one.outcome}"
     for obstacle in one.obstacles:
         if obstacle.part != "condition":
@@ -117,12 +120,12 @@ def _statement(one: Explained) -> Iterator[str]:
         else:
             yield f"  {obstacle.operator} {obstacle.key}"
             yield f"    expected  {' | '.join(obstacle.expected)}"
-            yield f"    found     {_found(obstacle)}"
+            yield f"    found     {_describe_found(obstacle)}"
         if obstacle.change is not None:
             yield f"    change    {obstacle.change.sentence}"
 
 
-def _found(one: Obstacle) -> str:
+def _describe_found(one: Obstacle) -> str:
     if one.found is not None:
         return " | ".join(one.found)
     return f"nothing: {one.reason}" if one.reason == ONLY_STS_KNOWS else "nothing"

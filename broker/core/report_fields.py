@@ -1,0 +1,53 @@
+"""Names of the fields that log lines and `/status` have: one name for one thing in both.
+
+mypy accepts no other name in a log call or in the status document. docs/metrics.md explains each field to readers.
+A field without a value is left out. Durations end in `_seconds`. Instants are UTC, written `YYYY-MM-DDTHH:MM:SSZ`.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ReportFields(TypedDict, total=False):
+    """Fields of log lines and of `/status`, in alphabetical order. None of them holds a secret."""
+
+    assumed_role_arn: str  # the STS session, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
+    clock_skew_seconds: float  # clock of STS minus clock of the node, at the last exchange
+    count: int  # of `fault`: attempts that met it; of `refreshes`: refreshes with this outcome and reason
+    credential_source: str  # variable or file that gives an SDK other credentials than the broker's
+    error_code: str  # error code of the STS response
+    exchange_duration_seconds: float
+    expires_at: str  # expiry of the credentials
+    failures: int  # failed attempts in a row
+    fault: ReportFields  # current fault of a profile: reason, message, remedy, since, count
+    faults: list[str]  # of invalid settings: one sentence for each, with the setting to change
+    generation: int  # number of the newest credentials since the broker started, published or not
+    host: str
+    http_status: int | None  # HTTP status of the STS response
+    listener: str  # health or credentials
+    message: str
+    next_refresh_at: str
+    outcome: str  # success or failure
+    phase: str
+    port: int
+    profile: str
+    profiles: object  # names in a log line; one document for each profile in /status
+    publish_directory: str
+    published_generation: int
+    ready: bool
+    reason: str
+    refreshes: object  # one document for each outcome and reason: outcome, reason, count
+    remedy: str
+    request_id: str  # STS request ID, for AWS Support
+    required: bool
+    retry_in_seconds: float
+    role_arn: str  # the IAM role, as configured
+    since: str
+    sink: str
+    source_generation: str  # credentials of the source profile that a chained role was assumed with: PROFILE-NUMBER
+    source_profile: str  # profile whose credentials a chained role is assumed with
+    subject: str  # sub claim of the token
+    token_expires_at: str
+    token_fingerprint: str  # first 12 hex digits of the token's SHA-256
+    token_issued_at: str

@@ -1,0 +1,100 @@
+"""How a request reaches its server: directly, by another address, or through a proxy. Pure.
+
+The variables are read as curl and botocore read them: names in lower case first, NO_PROXY by the ends of names.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from broker.core.findings import quoted
+from broker.net.urls import HTTP_PORT, HTTPS_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from urllib.parse import SplitResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How servers are reached and how far they are trusted.
+
+    timeout_seconds: the limit on the whole exchange, name resolution and all attempts included.
+    ca_bundle: a PEM file with the CAs to trust; "" for the system's.
+    connect_to: other addresses to connect to, by (host, port); "" or 0 stands for any host or port, as in curl.
+    environ: where HTTPS_PROXY, HTTP_PROXY and NO_PROXY are looked up; without them no proxy is used.
+    allows_http: whether plain http:// URLs may be fetched.
+    reads_unverified: whether to fetch from a server whose certificate cannot be verified, and say so in the answer.
+        Only for requests without secrets.
+    tries_tls_12_first: whether to find out if the server takes TLS 1.2.
+    """
+
+    timeout_seconds: float = 5.0
+    ca_bundle: str = ""
+    connect_to: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allows_http: bool = False
+    reads_unverified: bool = False
+    tries_tls_12_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """The address to connect to.
+
+    `proxy_headers` is None if that is not a proxy. `via` describes the address, "" if it is the host's own.
+    """
+
+    address: str
+    port: int
+    proxy_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    via: str = ""
+
+
+def target_port(parts: SplitResult) -> int:
+    """Return the port of a URL, or the default of its scheme."""
+    return parts.port or (HTTPS_PORT if parts.scheme == "https" else HTTP_PORT)
+
+
+def choose_hop(parts: SplitResult, route: Route) -> Hop:
+    """Return the address to connect to for a URL. Raises ValueError if the proxy variable cannot be used."""
+    host, port = parts.hostname or "", target_port(parts)
+    for key in ((host, port), (host, 0), ("", port), ("", 0)):
+        if key in route.connect_to:
+            address, other_port = route.connect_to[key]
+            address, other_port = address or host, other_port or port
+            return Hop(address=address, port=other_port, via=f"{address}:{other_port} (--connect-to)")
+    variable = f"{parts.scheme}_proxy"
+    proxy = "" if _is_bypassed(host, route.environ) else _lookup(route.environ, variable)
+    return _proxy_hop(proxy, variable.upper()) if proxy else Hop(address=host, port=port)
+
+
+def _proxy_hop(proxy: str, variable: str) -> Hop:
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        address, port = parts.hostname or "", parts.port or HTTP_PORT
+    except ValueError:
+        address, port = "", 0
+    if parts.scheme != "http" or not address:
+        raise ValueError(f"{variable} is not an http:// URL")
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+    return Hop(
+        address=address, port=port, proxy_headers=headers, via=f"the proxy {quoted(address)}:{port} ({variable})"
+    )
+
+
+def _is_bypassed(host: str, environ: Mapping[str, str]) -> bool:
+    """Return whether NO_PROXY names the host, a domain of it, or everything."""
+    entries = [entry.strip().lower() for entry in _lookup(environ, "no_proxy").split(",")]
+    names = [entry.removeprefix("*").removeprefix(".") for entry in entries]
+    return "*" in entries or any(name and (host == name or host.endswith(f".{name}")) for name in names)
+
+
+def _lookup(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name) or environ.get(name.upper()) or ""

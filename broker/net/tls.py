@@ -1,0 +1,92 @@
+"""TLS as the HTTPS client needs it: which CAs are trusted, and what a session discloses about the server."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from enum import Enum, unique
+from typing import TYPE_CHECKING, Any
+
+from broker.net.http_messages import CertificateFault, PeerCertificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, for which the ssl module has no name."""
+_SHORT_NAMES = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU"}
+
+
+@unique
+class Trust(Enum):
+    """How much of a certificate is verified."""
+
+    FULL = "full"
+    ALL_BUT_DATES = "all but dates"
+    NONE = "none"
+
+
+def verification_context(ca_bundle: str, trust: Trust = Trust.FULL) -> ssl.SSLContext:
+    """Return a context that trusts the CAs in the file, or the system's if the name is empty.
+
+    Raises ValueError, with a phrase, if the file has no CA certificates or cannot be read.
+    Python 3.13 demands more of certificates than OpenSSL does; AWS documents no such demand, so it is turned off.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_bundle or None)
+    except ssl.SSLError:
+        raise ValueError("it holds no CA certificates") from None
+    except OSError as error:
+        raise ValueError(error.strerror or "it cannot be read") from None
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if trust is Trust.ALL_BUT_DATES:
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    elif trust is Trust.NONE:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def read_chain(session: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """Return the certificates as the server sent them, in DER.
+
+    SSLSocket has a method for it from Python 3.13 on. In 3.11 and 3.12 the standard library has the same method only on
+    the object under the socket (docs/adr/0015-https-client.md). Without either, only the server's own is returned.
+    """
+    if hasattr(session, "get_unverified_chain"):
+        return tuple(session.get_unverified_chain())
+    lower: Any = getattr(session, "_sslobj", None)
+    if hasattr(lower, "get_unverified_chain"):
+        return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in lower.get_unverified_chain())
+    own = session.getpeercert(binary_form=True)
+    return (own,) if own else ()
+
+
+def read_certificate(session: ssl.SSLSocket) -> PeerCertificate | None:
+    """Return the server's certificate, or None if it was not verified."""
+    fields: Mapping[str, Any] | None = session.getpeercert()
+    if not fields:
+        return None
+    return PeerCertificate(
+        subject=_format_name(fields.get("subject", ())),
+        issuer=_format_name(fields.get("issuer", ())),
+        not_before=_read_time(fields["notBefore"]),
+        not_after=_read_time(fields["notAfter"]),
+    )
+
+
+def describe_fault(error: ssl.SSLCertVerificationError) -> CertificateFault:
+    """Return why a certificate could not be verified."""
+    return CertificateFault(
+        code=error.verify_code, message=error.verify_message.rstrip("."), found_at=datetime.now(UTC)
+    )
+
+
+def _format_name(name: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """Return a name as text, from the nested pairs of `getpeercert`."""
+    pairs = [(_SHORT_NAMES.get(kind), value) for group in name for kind, value in group]
+    return ", ".join(f"{kind}={value}" for kind, value in pairs if kind) or "no name"
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
