@@ -26,7 +26,7 @@ CAUSES = {
     "not-yet": "The token is not valid now (token_rejected)",
     "in-cluster-issuer": "AWS does not accept the token's issuer URL (token_rejected)",
     "keys-forbidden": "STS cannot use the issuer's documents (token_rejected)",
-    "other-key": "The token's signature does not match the published keys (token_rejected)",
+    "other-key": "STS rejected the token (InvalidIdentityToken)",
     "policy-of-a-namespace": "The role does not trust this token (role_denied)",
     "misspelled-region": "The Region does not exist (exchange_unavailable)",
     "proxy-down": "The proxy does not lead to STS (exchange_unavailable)",
