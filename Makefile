@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/
 DEMO_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench sdk-matrix lock image
+.PHONY: help demo test test-all check fix bench sdk-matrix lock image image-operator
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # --no-deps: pip installs the lines of the lock and resolves nothing. Otherwise an old pip (23.0, Debian 12's) rejects the
 # lock on the day that a dependency with an extra publishes a release. `pip check` finds a lock that lacks a package.
@@ -76,7 +76,7 @@ check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
 	$(RUN)lint-imports
 	$(RUN)hadolint Dockerfile
 
-fix: $(VENV)/.ready ## apply what the linters can mend
+fix: $(VENV)/.ready ## apply what the linters can fix
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
@@ -95,6 +95,9 @@ lock: ## renew the hash-pinned locks (needs uv)
 	$(COMPILE) -c requirements/demo.txt --extra operator --group dev -o requirements/dev.txt pyproject.toml
 	for in in sdk_matrix/locks/*.in; do $(COMPILE) $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
-image: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
-image: ## build the container image: the same tree, the same image
-	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --tag sts-federation-broker:$(VERSION) --file Dockerfile .
+image image-operator: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
+image: ## build the sidecar's image: the same tree gives the same image
+	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target sidecar --tag sts-federation-broker:$(VERSION) --file Dockerfile .
+
+image-operator: ## build the image of the operator tools, for pipelines
+	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target operator --tag sts-federation-broker-operator:$(VERSION) --file Dockerfile .

@@ -1,9 +1,9 @@
-"""Every figure that the README quotes, measured in one run: `make bench`.
+"""Measures every figure of docs/performance.md in one run: `make bench`.
 
-Rules: the broker is measured in `.venv-runtime` (the image's dependencies and no others, bytecode warm) as a process of
-its own; STS runs in another process; what is compared is measured in turn (A B A B …) on the same machine in the same
-run; told are the medians, of the pairs' ratios too, beside the least and the most, because machines are noisy. Files
-are published on a memory-backed directory, as in a pod. A number that was not measured is not printed.
+The broker runs in `.venv-runtime`, with the dependencies of the sidecar's image and warm bytecode, as a process of its
+own. STS runs in another process. Compared figures are measured in turn (A B A B …) on the same machine in the same run.
+Because machines are noisy, the table has medians, also of the pairs' ratios, with minimum and maximum. Files are
+published in a memory-backed directory, as in a pod. Figures that were not measured are not printed.
 
-`runs` starts things, `readings` reads /proc, `rows` judges and prints; the other modules measure one subject each.
+`runs` starts processes, `readings` reads /proc, and `rows` judges and formats. Each other module measures one subject.
 """

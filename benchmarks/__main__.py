@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, tells its progress on standard error, prints the table on standard output."""
+"""Measure figures. Progress goes to standard error, and the table to standard output."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _FIGURES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for. Return the exit code."""
+    """Measure the requested figures. Return the exit code."""
     options = _parser().parse_args(arguments)
     if not (RUNTIME_PYTHON.exists() and PIP_PYTHON.exists()):
-        sys.stderr.write("benchmarks: .venv-runtime or .venv-pip is not there; run `make bench`, which builds both\n")
+        sys.stderr.write("benchmarks: .venv-runtime or .venv-pip is missing. Run `make bench`, which builds both.\n")
         return 2
     rows: list[Row | Skipped] = []
     for name in options.figure or _FIGURES:
@@ -45,25 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         sys.stderr.write(f"{time.monotonic() - began:.0f} s\n")
     if options.json:
-        print(json.dumps({"about": _about(options.repeats), "rows": [row.document() for row in rows]}, indent=2))
+        about = _describe_run(options.repeats)
+        print(json.dumps({"about": about, "rows": [row.document() for row in rows]}, indent=2))
     else:
-        print(table(rows), _about(options.repeats), sep="\n\n")
+        print(table(rows), _describe_run(options.repeats), sep="\n\n")
     return 1 if options.strict and any(row.is_met is False for row in rows) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--figure", action="append", choices=sorted(_FIGURES), help="measure this one (repeatable)")
-    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="samples a figure (default: 10)")
+    parser.add_argument("--figure", action="append", choices=sorted(_FIGURES), help="measure only this (repeatable)")
+    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="samples for each figure (default: 10)")
     parser.add_argument("--json", action="store_true", help="print JSON with every sample")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a bound is missed")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a limit is exceeded")
     return parser
 
 
-def _about(repeats: int) -> str:
-    """Return a line that says where and when."""
+def _describe_run(repeats: int) -> str:
+    """Return the line below the table: date and machine."""
     model = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        (line.partition(":")[2].strip() for line in _read_lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
     load = os.getloadavg()[0]
@@ -73,7 +74,7 @@ def _about(repeats: int) -> str:
     )
 
 
-def _lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         return Path(path).read_text().splitlines()
     except OSError:

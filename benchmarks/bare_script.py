@@ -1,8 +1,7 @@
-"""What the broker is held against: what one would write by hand. One client, one exchange, one file.
+"""The reference for the broker: a script that a user would write. One client, one exchange, one file.
 
-Run by the interpreter of `.venv-runtime`; arguments: token file, role, endpoint, file to write. It then sleeps, so that
-its memory can be read and its CPU counted up to the file and no further. Typing and style as the rest, imports as few
-as one would have.
+The interpreter of `.venv-pip` runs it. Arguments: token file, role, endpoint, file to write. At the end it sleeps, so
+that its memory can be read and its CPU time has only the work up to the file.
 """
 
 import json
@@ -24,8 +23,8 @@ def main() -> None:
     client = session.create_client("sts", region_name="eu-west-1", endpoint_url=endpoint, config=config)
     with open(token_file) as file:  # noqa: PTH123 - a bare script would
         token = file.read()
-    answer = client.assume_role_with_web_identity(RoleArn=role_arn, RoleSessionName="bare", WebIdentityToken=token)
-    credentials = answer["Credentials"]
+    response = client.assume_role_with_web_identity(RoleArn=role_arn, RoleSessionName="bare", WebIdentityToken=token)
+    credentials = response["Credentials"]
     document = {
         "Version": 1,
         "AccessKeyId": credentials["AccessKeyId"],

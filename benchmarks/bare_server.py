@@ -1,6 +1,6 @@
-"""The least that a server in Python can be: accepts, reads once, sends the bytes it was given, hangs up.
+"""The reference for the endpoint: a minimal server that reads once, sends fixed bytes and closes the connection.
 
-Run as a process of its own: `python -m benchmarks.bare_server` prints its port.
+`python -m benchmarks.bare_server` prints its port.
 """
 
 import json
@@ -16,7 +16,7 @@ _CREDENTIALS = {
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     body = json.dumps(_CREDENTIALS).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)

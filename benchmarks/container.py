@@ -1,13 +1,14 @@
-"""The image, run as in a pod: how soon it has credentials when it is short of CPU, how big it is, what memory it takes.
+"""The sidecar's image, run as in a pod: time to first credentials with little CPU, image size, and memory.
 
-The image is built of this tree, on a base made of this machine's own Python; where containers cannot be built or run,
-the rows say SKIPPED and why.
+The image is built from this tree on a base made from this machine's Python. Where containers cannot be built or run,
+the rows are SKIPPED with the reason.
 
-- CPU: limited to 50m, and `/readyz` is asked every second, as a startup probe does. Counted from when podman is called,
-  whose own time is in it, to the last file's rename.
-- Memory: at a limit of 64 MiB, 1,000 refreshes, each with a rotated token, and a scrape, which imports the metrics
-  library. Told are the most that the container's cgroup was charged with, and what of it was not page cache at the end.
-  No file of the image is cached when it starts, as on a node that has just started, so that all are charged to it.
+- Time: with a limit of 50m CPU, and a request to `/readyz` every second, as from a startup probe. It is measured from
+  the call of podman, whose own time is included, to the rename of the last file.
+- Memory: with a limit of 64 MiB, after 1,000 refreshes, each with a rotated token, and one scrape, which imports the
+  metrics library. The figures are the peak of the container's cgroup, and the part that is not page cache at the end.
+  The image's files are removed from the page cache before the start, as on a node that has just booted. So they are
+  charged to the container.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = "container"
-_FIRST = "first credentials under 50m of CPU"
+_FIRST = "first credentials with 50m of CPU"
 _SIZE = "image, uncompressed"
-_PEAK = "memory peak of the container through 1,000 refreshes, limit 64 MiB"
-_NOT_CACHE = "memory of the container after them, less page cache"
+_PEAK = "memory peak of the container during 1,000 refreshes, limit 64 MiB"
+_NOT_CACHE = "memory of the container afterwards, without page cache"
 _USER = 65532
 _MAXIMUM_SECONDS = 15
 _MAXIMUM_MB = 110
@@ -44,15 +45,15 @@ _BYTES_A_MIB = 1 << 20
 _CGROUPS = Path("/sys/fs/cgroup")
 _PEAK_FILES = ("memory.peak", "memory.max_usage_in_bytes")
 _USAGE_FILES = ("memory.current", "memory.usage_in_bytes")
-"""What the two versions of cgroups call them."""
+"""The files' names in the two versions of cgroups."""
 
 
 def measure(repeats: int) -> Sequence[Row | Skipped]:
-    """Return the rows."""
+    """Return the rows of this subject."""
     try:
         with containers() as tools, tempfile.TemporaryDirectory(prefix="broker-bench-") as directory:
             make_base(tools)
-            image = build(tools, "measured", copy_tree(ROOT, Path(directory, "tree")))
+            image = build(tools, "measured", copy_tree(ROOT, Path(directory, "tree")), target="sidecar")
             size = int(tools.podman("image", "inspect", "--format", "{{.Size}}", image)) / _BYTES_A_MB
             return [
                 _first_credentials(tools, image, repeats),
@@ -81,7 +82,7 @@ def _memory(tools: Containers, image: str, repeats: int) -> Sequence[Row]:
         sts = workplace.start_sts()
         for _ in range(repeats):
             with tools.files_of(image) as files:
-                _forget(files)
+                _drop_page_cache(files)
             with _running(tools, image, workplace, sts) as broker:
                 broker.wait_for_all_since(0.001)
                 for _ in range(_REFRESHES):
@@ -90,8 +91,8 @@ def _memory(tools: Containers, image: str, repeats: int) -> Sequence[Row]:
                 broker.get("/readyz")
                 broker.get("/metrics")
                 group = _memory_cgroup(tools.pid_of(NAME))
-                peaks.append(_number(group, _PEAK_FILES) / _BYTES_A_MIB)
-                others.append((_number(group, _USAGE_FILES) - _cached_bytes(group)) / _BYTES_A_MIB)
+                peaks.append(_read_number(group, _PEAK_FILES) / _BYTES_A_MIB)
+                others.append((_read_number(group, _USAGE_FILES) - _read_cached_bytes(group)) / _BYTES_A_MIB)
     return [
         Row(figure=_PEAK, unit="MiB", samples=peaks, maximum=_MAXIMUM_MIB),
         Row(figure=_NOT_CACHE, unit="MiB", samples=others, maximum=_MAXIMUM_NOT_CACHE_MIB),
@@ -100,8 +101,8 @@ def _memory(tools: Containers, image: str, repeats: int) -> Sequence[Row]:
 
 @contextmanager
 def _running(tools: Containers, image: str, workplace: Workplace, sts: str, *options: str) -> Iterator[Broker]:
-    """Run the image in the foreground of a podman: what podman is sent, the broker gets."""
-    workplace.path.chmod(0o755)  # the broker is another user
+    """Run the image with podman in the foreground, which forwards signals to the broker."""
+    workplace.path.chmod(0o755)  # the broker runs as another user
     directory = Path(tempfile.mkdtemp(dir=workplace.path))
     os.chown(directory, 0, _USER)
     directory.chmod(0o2777)
@@ -129,17 +130,17 @@ def _running(tools: Containers, image: str, workplace: Workplace, sts: str, *opt
 
 
 def _probe_until_ready(broker: Broker) -> None:
-    """Ask every second, as soon as there is somebody to ask, until the answer is yes. Raises BenchmarkError."""
+    """Request /readyz every second until it succeeds. Raises BenchmarkError."""
     for _ in range(2 * _MAXIMUM_SECONDS):
         time.sleep(1)
         if '"listening"' in broker.log.read_text() and broker.get("/readyz").startswith(b"ready"):
             return
-    raise BenchmarkError(f"no credentials in {2 * _MAXIMUM_SECONDS} s: {broker.log.read_text()[-2000:]}")
+    raise BenchmarkError(f"No credentials within {2 * _MAXIMUM_SECONDS} s. Log: {broker.log.read_text()[-2000:]}")
 
 
-def _forget(files: Path) -> None:
-    """Let the kernel forget what it holds in memory of these files."""
-    os.sync()  # what is not on the disk yet cannot be forgotten, and an overlay syncs no file of its layers
+def _drop_page_cache(files: Path) -> None:
+    """Remove these files from the page cache."""
+    os.sync()  # dirty pages cannot be dropped, and an overlay does not sync the files of its layers
     for path in files.rglob("*"):
         if path.is_file() and not path.is_symlink():
             descriptor = os.open(path, os.O_RDONLY)
@@ -148,21 +149,21 @@ def _forget(files: Path) -> None:
 
 
 def _memory_cgroup(pid: int) -> Path:
-    """Return the directory of the cgroup that a process's memory is charged to. Raises BenchmarkError."""
+    """Return the directory of a process's memory cgroup. Raises BenchmarkError."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        place = _CGROUPS / controllers / group.removeprefix("/")
-        if controllers in ("", "memory") and any((place / name).is_file() for name in _PEAK_FILES):
-            return place
-    raise BenchmarkError("the kernel does not tell the peak of a cgroup's memory")
+        directory = _CGROUPS / controllers / group.removeprefix("/")
+        if controllers in ("", "memory") and any((directory / name).is_file() for name in _PEAK_FILES):
+            return directory
+    raise BenchmarkError("The kernel does not report the memory peak of a cgroup.")
 
 
-def _number(group: Path, names: Sequence[str]) -> int:
+def _read_number(group: Path, names: Sequence[str]) -> int:
     (path,) = (group / name for name in names if (group / name).is_file())
     return int(path.read_text())
 
 
-def _cached_bytes(group: Path) -> int:
-    """Return what a cgroup was charged for pages of files, which can be read again; what is published is none of it."""
+def _read_cached_bytes(group: Path) -> int:
+    """Return the page cache of a cgroup. It excludes the published files, which are in memory only."""
     counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     return sum(int(counts[name]) for name in ("inactive_file", "active_file"))

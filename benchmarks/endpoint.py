@@ -1,13 +1,13 @@
-"""The credentials endpoint: how soon, how cheaply and how surely it answers, and what it adds to memory.
+"""The credentials endpoint: latency, CPU time, wrong responses, and added memory.
 
-The broker runs on one core, and who asks (`asking`) on another. What an answer costs is read from the scheduler's
-nanoseconds, not from a clock: at 667 us of CPU, one core gives 1,500 answers a second, whatever else the machine does.
-Latency is a matter of the machine as well: it is held against a bare server in Python that sends the same bytes to the
-same client, measured just before.
+The broker runs on one core, and the load generator (`endpoint_client`) on another. CPU time is in the scheduler's
+nanoseconds, independent of other load: 667 us for each response allow 1,500 responses a second on one core. Latency
+depends on the machine as well. It is compared with a minimal server in Python that sends the same bytes to the same
+client, measured just before.
 
-Lost or wrong answers are looked for while generations change every second or two, by clients that take every connection
-anew. Memory is that of the whole broker, after thousands of answers, less that of a broker without the endpoint that
-lived through the same otherwise.
+Wrong and lost responses are counted while generations change every one or two seconds, with a new connection for each
+request. Added memory is the memory of a broker after thousands of responses, minus that of a broker without the
+endpoint after the same number of refreshes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = "endpoint"
-_OF = "credentials endpoint,"
+_PREFIX = "credentials endpoint,"
 _SESSION_SECONDS = 4
-_ANSWERS_FOR_CPU = 2000
-_ANSWERS_FOR_LATENCY = 600
-_ANSWERS_FOR_MEMORY = 2000
+_REQUESTS_FOR_CPU = 2000
+_REQUESTS_FOR_LATENCY = 600
+_REQUESTS_FOR_MEMORY = 2000
 _REFRESHES_FOR_MEMORY = 8
 _MAXIMUM_CPU_US = 667  # 1,500 answers a second on one core
 _MAXIMUM_P99_MS = 5
@@ -43,47 +43,47 @@ _MICROSECONDS_A_SECOND = 1_000_000
 
 
 def measure(repeats: int) -> Sequence[Row]:
-    """Return the rows."""
+    """Return the rows of this subject."""
     with Workplace() as workplace:
         endpoint = workplace.start_sts()
         broker = workplace.start_broker(endpoint)
         broker.wait_for_all_since(0.001)
-        _set_apart(broker.process.pid, _cores()[0])
-        rows = [*_latency(workplace, broker, repeats), *_cost(broker, repeats)]
+        _pin_to_core(broker.process.pid, _cores()[0])
+        rows = [*_measure_latency(workplace, broker, repeats), *_measure_cpu(broker, repeats)]
         end(broker.process)
-        return [*rows, _memory(workplace, endpoint, repeats), _steadiness(workplace, repeats)]
+        return [*rows, _measure_memory(workplace, endpoint, repeats), _count_wrong_responses(workplace, repeats)]
 
 
-def _latency(workplace: Workplace, broker: Broker, repeats: int) -> Sequence[Row]:
+def _measure_latency(workplace: Workplace, broker: Broker, repeats: int) -> Sequence[Row]:
     process, port, token = workplace.start_bare_server()
-    _set_apart(process.pid, _cores()[0])
+    _pin_to_core(process.pid, _cores()[0])
     bare, samples = [], []
     for _ in range(repeats):
-        bare.append(_p99(_ask("paced", _ANSWERS_FOR_LATENCY, port, token)["seconds"]))
-        samples.append(_p99(_ask_broker("paced", _ANSWERS_FOR_LATENCY, broker)["seconds"]))
-    figure = f"{_OF} p99 at 200 requests a second"
+        bare.append(_p99(_send_requests("paced", _REQUESTS_FOR_LATENCY, port, token)["seconds"]))
+        samples.append(_p99(_send_to_broker("paced", _REQUESTS_FOR_LATENCY, broker)["seconds"]))
+    figure = f"{_PREFIX} p99 at 200 requests a second"
     return [Row(figure=figure, unit="ms", samples=samples, against=bare, maximum=_MAXIMUM_P99_MS, places=2)]
 
 
-def _cost(broker: Broker, repeats: int) -> Sequence[Row]:
+def _measure_cpu(broker: Broker, repeats: int) -> Sequence[Row]:
     rows = []
-    for mode, manner in (("apart", "a connection each"), ("kept", "connections kept")):
+    for mode, connections in (("new", "new connections"), ("kept", "kept connections")):
         costs, rates = [], []
         for _ in range(repeats):
             before = cpu_seconds(broker.process)
-            answer = _ask_broker(mode, _ANSWERS_FOR_CPU, broker)
-            costs.append((cpu_seconds(broker.process) - before) / _ANSWERS_FOR_CPU * _MICROSECONDS_A_SECOND)
-            rates.append(_ANSWERS_FOR_CPU / answer["took"])
+            result = _send_to_broker(mode, _REQUESTS_FOR_CPU, broker)
+            costs.append((cpu_seconds(broker.process) - before) / _REQUESTS_FOR_CPU * _MICROSECONDS_A_SECOND)
+            rates.append(_REQUESTS_FOR_CPU / result["took"])
         rows += [
             Row(
-                figure=f"{_OF} CPU an answer, {manner}",
+                figure=f"{_PREFIX} CPU for each response, {connections}",
                 unit="us",
                 samples=costs,
                 maximum=_MAXIMUM_CPU_US,
                 places=0,
             ),
             Row(
-                figure=f"{_OF} answers a second on one core, {manner}",
+                figure=f"{_PREFIX} responses a second on one core, {connections}",
                 unit="/s",
                 samples=rates,
                 places=0,
@@ -92,7 +92,7 @@ def _cost(broker: Broker, repeats: int) -> Sequence[Row]:
     return rows
 
 
-def _memory(workplace: Workplace, endpoint: str, repeats: int) -> Row:
+def _measure_memory(workplace: Workplace, endpoint: str, repeats: int) -> Row:
     program = [str(ROOT / "benchmarks" / "without_endpoint.py")]
     samples = []
     for _ in range(repeats):
@@ -103,16 +103,16 @@ def _memory(workplace: Workplace, endpoint: str, repeats: int) -> Row:
             for _ in range(_REFRESHES_FOR_MEMORY):
                 each.refresh()
             each.get("/readyz")
-        for mode in ("apart", "kept"):
-            _ask_broker(mode, _ANSWERS_FOR_MEMORY, broker)
+        for mode in ("new", "kept"):
+            _send_to_broker(mode, _REQUESTS_FOR_MEMORY, broker)
         samples.append(resident_mib(broker.process) - resident_mib(without.process))
         end(without.process)
         end(broker.process)
-    figure = f"{_OF} resident memory that it adds"
+    figure = f"{_PREFIX} added resident memory"
     return Row(figure=figure, unit="MiB", samples=samples, maximum=_MAXIMUM_MIB, places=2)
 
 
-def _steadiness(workplace: Workplace, repeats: int) -> Row:
+def _count_wrong_responses(workplace: Workplace, repeats: int) -> Row:
     endpoint = workplace.start_sts("--lifetime", str(_SESSION_SECONDS), "--hang-up")
     broker = workplace.start_broker(endpoint)
     broker.wait_for_all_since(0.001)
@@ -120,23 +120,23 @@ def _steadiness(workplace: Workplace, repeats: int) -> Row:
     for _ in range(repeats):
         began, wrong = time.monotonic(), 0
         while time.monotonic() - began < _SESSION_SECONDS:
-            wrong += len(_ask_broker("apart", _ANSWERS_FOR_CPU, broker)["wrong"])
+            wrong += len(_send_to_broker("new", _REQUESTS_FOR_CPU, broker)["wrong"])
         samples.append(float(wrong))
-    figure = f"{_OF} answers lost or wrong while generations change"
-    return Row(figure=figure, unit="answers", samples=samples, maximum=0, places=0)
+    figure = f"{_PREFIX} wrong or lost responses while generations change"
+    return Row(figure=figure, unit="responses", samples=samples, maximum=0, places=0)
 
 
-def _ask_broker(mode: str, count: int, broker: Broker) -> dict[str, Any]:
-    return _ask(mode, count, broker.port("credentials"), broker.directory / "endpoint-token")
+def _send_to_broker(mode: str, count: int, broker: Broker) -> dict[str, Any]:
+    return _send_requests(mode, count, broker.port("credentials"), broker.directory / "endpoint-token")
 
 
-def _ask(mode: str, count: int, port: int, token: Path) -> dict[str, Any]:
-    """Ask so many times, on the last core. Return what `asking` prints."""
+def _send_requests(mode: str, count: int, port: int, token: Path) -> dict[str, Any]:
+    """Send `count` requests from the last core. Return the output of `endpoint_client`."""
     arguments = ["127.0.0.1", str(port), "/v1/credentials", str(token), mode, str(count)]
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.asking", *arguments], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.endpoint_client", *arguments], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
-        _set_apart(process.pid, _cores()[-1])
+        _pin_to_core(process.pid, _cores()[-1])
         document: dict[str, Any] = json.loads(process.communicate()[0])
     return document
 
@@ -149,10 +149,10 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _set_apart(pid: int, core: int) -> None:
-    """Let all threads that a process has by now, and those that they start, run on one core, before others if allowed.
+def _pin_to_core(pid: int, core: int) -> None:
+    """Run all threads of a process, and those that they start later, on one core, with real-time priority if allowed.
 
-    What else the machine does is so not taken for latency, as far as that can be.
+    This reduces the influence of other load on latency.
     """
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core})

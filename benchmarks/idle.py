@@ -1,6 +1,6 @@
-"""CPU that `run` takes while there is nothing to do: naps of the loop, wake-ups of the health listener.
+"""The CPU time of an idle `sts-broker run`: the wake-ups of the main loop and of the health listener.
 
-As many brokers as repeats idle beside each other for one nap of 30 s, each with an hour's session; the scheduler's
+As many brokers as repeats run idle at the same time for 30 s, each with a session of one hour. The scheduler's
 nanoseconds of each are read before and after.
 """
 
@@ -23,7 +23,7 @@ _MILLISECONDS_A_SECOND = 1000
 
 
 def measure(repeats: int) -> Sequence[Row]:
-    """Return the row."""
+    """Return the row of this subject."""
     with Workplace() as workplace:
         endpoint = workplace.start_sts()
         brokers = []
@@ -39,4 +39,4 @@ def measure(repeats: int) -> Sequence[Row]:
             (cpu_seconds(broker.process) - cpu) / (time.monotonic() - at) * _MILLISECONDS_A_SECOND
             for broker, (at, cpu) in zip(brokers, began, strict=True)
         ]
-    return [Row(figure="idle CPU, a second", unit="ms", samples=samples, maximum=0.5, places=3)]
+    return [Row(figure="idle CPU, each second", unit="ms", samples=samples, maximum=0.5, places=3)]

@@ -1,9 +1,9 @@
-"""An STS that costs next to nothing: answers AssumeRoleWithWebIdentity from a template, verifies nothing.
+"""A minimal STS with little overhead: answers AssumeRoleWithWebIdentity from a template and verifies nothing.
 
-Run as a process of its own, so that its CPU and memory are nobody else's: `python -m benchmarks.lean_sts`. It prints
-its port. `--latency` is waited before each answer, `--lifetime` ends sessions sooner than asked for, `--hang-up` closes
-the connection after each answer, as STS has done by the time of the next refresh. `GET /spans` tells, as a JSON list,
-how many seconds each call was here: from its first byte read to its last byte written.
+`python -m benchmarks.lean_sts` runs it as a process of its own and prints its port. `--latency` delays each response.
+`--lifetime` replaces the requested lifetime of sessions. `--hang-up` closes the connection after each response, because
+the real STS has closed it by the next refresh. `GET /spans` returns a JSON list with the seconds of each call, from the
+first byte read to the last byte written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from urllib.parse import parse_qs
 
-_ANSWER = """\
+_RESPONSE = """\
 <AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleWithWebIdentityResult>
     <SubjectFromWebIdentityToken>system:serviceaccount:team:app</SubjectFromWebIdentityToken>
@@ -39,11 +39,11 @@ _ANSWER = """\
   <ResponseMetadata><RequestId>{number:032x}</RequestId></ResponseMetadata>
 </AssumeRoleWithWebIdentityResponse>
 """
-_SESSION_TOKEN_BYTES = 720  # 960 characters in base64, about what AWS gives
+_SESSION_TOKEN_BYTES = 720  # 960 characters in base64, similar to AWS
 
 
 class LeanSts:
-    """Serves each connection on a thread of its own."""
+    """Serves each connection in its own thread."""
 
     def __init__(self, *, latency: float, lifetime: float, hang_up: bool) -> None:
         self._latency = latency
@@ -53,38 +53,39 @@ class LeanSts:
         self._lock = threading.Lock()
 
     def serve(self, listening: socket.socket) -> None:
-        """Accept connections for ever."""
+        """Accept connections until the process is killed."""
         while True:
             connection, _ = listening.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._serve_connection, args=(connection,), daemon=True).start()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _serve_connection(self, connection: socket.socket) -> None:
         with connection:
             received, began = b"", 0.0
             while chunk := connection.recv(65536):
                 began = began or time.monotonic()
                 received += chunk
                 head, end, body = received.partition(b"\r\n\r\n")
-                if not end or len(body) < _content_length(head):
+                if not end or len(body) < _read_content_length(head):
                     continue
                 if head.startswith(b"GET"):
-                    connection.sendall(_http(json.dumps(self._spans).encode(), "application/json", hang_up=True))
+                    content = json.dumps(self._spans).encode()
+                    connection.sendall(_build_response(content, "application/json", hang_up=True))
                     return
-                answer = self._answer(body)
+                response = _build_response(self._issue(body), "text/xml", hang_up=self._hang_up)
                 time.sleep(self._latency)
-                connection.sendall(_http(answer, "text/xml", hang_up=self._hang_up))
+                connection.sendall(response)
                 self._spans.append(time.monotonic() - began)
                 if self._hang_up:
                     return
                 received, began = b"", 0.0
 
-    def _answer(self, body: bytes) -> bytes:
+    def _issue(self, body: bytes) -> bytes:
         form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
         arn = form["RoleArn"].split(":")
-        asked = float(form.get("DurationSeconds", "3600"))
-        lifetime = timedelta(seconds=self._lifetime or asked)
-        text = _ANSWER.format(
+        requested = float(form.get("DurationSeconds", "3600"))
+        lifetime = timedelta(seconds=self._lifetime or requested)
+        text = _RESPONSE.format(
             account=arn[4],
             role=arn[5].rsplit("/", 1)[-1],
             session=form["RoleSessionName"],
@@ -96,7 +97,7 @@ class LeanSts:
         return text.encode()
 
 
-def _content_length(head: bytes) -> int:
+def _read_content_length(head: bytes) -> int:
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
@@ -104,7 +105,7 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-def _http(body: bytes, content_type: str, *, hang_up: bool) -> bytes:
+def _build_response(body: bytes, content_type: str, *, hang_up: bool) -> bytes:
     connection = "close" if hang_up else "keep-alive"
     head = (
         f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: {content_type}\r\n"
@@ -114,11 +115,11 @@ def _http(body: bytes, content_type: str, *, hang_up: bool) -> bytes:
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lean_sts", description=__doc__)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--lifetime", type=float, default=0.0, help="seconds that sessions last; 0: as asked for")
-    parser.add_argument("--hang-up", action="store_true", help="close the connection after each answer")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each response")
+    parser.add_argument("--lifetime", type=float, default=0.0, help="lifetime of sessions in seconds; 0: as requested")
+    parser.add_argument("--hang-up", action="store_true", help="close the connection after each response")
     options = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)
     print(listening.getsockname()[1], flush=True)

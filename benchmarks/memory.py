@@ -1,8 +1,8 @@
-"""Resident memory an hour into `run`, held against the bare script's at its end.
+"""Resident memory after an hour of `run`, compared with the bare script's memory at its end.
 
-The hour is lived through in seconds, and harder than a real one: a day's refreshes (48), each with a rotated token,
-and an hour's probes (`/livez` and `/readyz` every 10 s each). Then it is scraped as often as Prometheus does in an hour
-(every 15 s), because the first scrape imports the metrics library.
+The hour is simulated in seconds, with more work than in reality: the refreshes of a day (48), each with a rotated
+token, and the probes of an hour (`/livez` and `/readyz` every 10 s). Then the broker is scraped as often as by
+Prometheus in an hour (every 15 s), because the first scrape imports the metrics library.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAXIMUM_MIB = 56
 
 
 def measure(repeats: int) -> Sequence[Row]:
-    """Return a row for a broker that is never scraped, and one for the same broker scraped."""
+    """Return a row for the broker before it is scraped, and one for the same broker afterwards."""
     unscraped, scraped, scripts = [], [], []
     with Workplace() as workplace:
         endpoint = workplace.start_sts()
@@ -35,16 +35,16 @@ def measure(repeats: int) -> Sequence[Row]:
             end(script.process)
             broker = workplace.start_broker(endpoint)
             broker.wait_for_all_since(0.001)
-            _live_an_hour(workplace, broker)
+            _simulate_an_hour(workplace, broker)
             unscraped.append(resident_mib(broker.process))
             for _ in range(_SCRAPES):
                 broker.get("/metrics")
             scraped.append(resident_mib(broker.process))
             end(broker.process)
-    return [_row("never scraped", unscraped, scripts), _row("scraped", scraped, scripts)]
+    return [_make_row("never scraped", unscraped, scripts), _make_row("scraped", scraped, scripts)]
 
 
-def _live_an_hour(workplace: Workplace, broker: Broker) -> None:
+def _simulate_an_hour(workplace: Workplace, broker: Broker) -> None:
     for _ in range(_REFRESHES):
         workplace.rotate_token()
         broker.refresh()
@@ -53,9 +53,9 @@ def _live_an_hour(workplace: Workplace, broker: Broker) -> None:
         broker.get("/readyz")
 
 
-def _row(which: str, samples: Sequence[float], scripts: Sequence[float]) -> Row:
+def _make_row(which: str, samples: Sequence[float], scripts: Sequence[float]) -> Row:
     return Row(
-        figure=f"resident memory an hour into `run`, {which}",
+        figure=f"resident memory after an hour of `run`, {which}",
         unit="MiB",
         samples=samples,
         against=scripts,

@@ -1,9 +1,9 @@
-"""From "refresh due" to "files renamed", less what STS took.
+"""The time from "refresh due" to "files renamed", without the time of STS.
 
-Measured on `sts-broker run` itself with a tap on its events (see `tapped_broker`): sessions of 4 s fall due every
-second or two; due is the instant that the clockwork reckoned, published the loop's own instant after the last rename.
-What STS took is counted by STS, from the call's first byte read to its last byte written, so that connecting (anew each
-time, as an hour after the last call), botocore and the loop's waking are all the broker's.
+`sts-broker run` itself is measured, with a hook on its events (see `tapped_broker`). Sessions of 4 s are due every one
+or two seconds. "Due" is the time that the schedule computed; "published" is the loop's own time after the last rename.
+STS measures its time from the first byte read to the last byte written. So the connection, which is new for each call,
+botocore and the wake-up of the loop are part of the figure.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _MILLISECONDS_A_SECOND = 1000
 
 
 def measure(repeats: int) -> Sequence[Row]:
-    """Return the row."""
+    """Return the row of this subject."""
     program = [str(ROOT / "benchmarks" / "tapped_broker.py")]
     with Workplace() as workplace:
         endpoint = workplace.start_sts(
             "--latency", str(_LATENCY_SECONDS), "--lifetime", str(_SESSION_SECONDS), "--hang-up"
         )
         broker = workplace.start_broker(endpoint, program=program)
-        told = broker.process.stdout
-        assert told is not None
-        published = [json.loads(told.readline()) for _ in range(repeats + 1)]
-        with urllib.request.urlopen(endpoint + "/spans") as answer:  # noqa: S310 - our own, on loopback
-            spans = json.load(answer)
+        output = broker.process.stdout
+        assert output is not None
+        published = [json.loads(output.readline()) for _ in range(repeats + 1)]
+        with urllib.request.urlopen(endpoint + "/spans") as response:  # noqa: S310 - a server of this benchmark
+            spans = json.load(response)
     samples = [
         (this["published_at"] - before["next_due_at"] - span) * _MILLISECONDS_A_SECOND
         for (before, this), span in zip(pairwise(published), spans[1 : len(published)], strict=True)
     ]
-    figure = "from refresh due to files renamed, less STS's time"
+    figure = "from refresh due to files renamed, without STS's time"
     return [Row(figure=figure, unit="ms", samples=samples, maximum=10)]

@@ -1,8 +1,8 @@
-"""What the kernel says of a process: CPU time, memory, when a file was replaced.
+"""Reads figures of the kernel: a process's CPU time and memory, and when a file was replaced.
 
-Rules: CPU comes from the scheduler's own nanoseconds, never from the 10 ms ticks of /proc/PID/stat. A process that has
-children is ended and waited for, because only `wait4` counts those that it reaped (the broker's settings child) with
-that precision; one that goes on running is read from the schedstat of its threads.
+CPU time comes from the scheduler's nanoseconds, not from the 10 ms ticks of /proc/PID/stat. The CPU time of a process
+with children is read with `wait4` at its end, because only `wait4` includes reaped children with that precision. For a
+running process, it comes from the schedstat of its threads.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _KIB_A_MIB = 1024
 
 
 def end_and_count_cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Kill the process. Return the CPU it took since exec, user and system, its reaped children included."""
+    """Kill the process. Return its CPU time since exec, user and system, including reaped children."""
     os.kill(process.pid, signal.SIGKILL)
-    return cpu_seconds_at_its_end(process)
+    return cpu_seconds_at_exit(process)
 
 
-def cpu_seconds_at_its_end(process: subprocess.Popen[bytes]) -> float:
-    """Wait for the process's end. Return the CPU it took since exec, user and system, its reaped children included."""
+def cpu_seconds_at_exit(process: subprocess.Popen[bytes]) -> float:
+    """Wait for the process to end. Return its CPU time since exec, user and system, including reaped children."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_utime + usage.ru_stime
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Return the CPU that the process's living threads have taken so far."""
+    """Return the CPU time so far of the process's current threads."""
     threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / NANOSECONDS_A_SECOND
 
 
 def resident_mib(process: subprocess.Popen[bytes]) -> float:
-    """Return the process's resident memory (Rss: shared pages count in full, as for a container's limit alone)."""
+    """Return the process's resident memory (RSS). Shared pages count in full."""
     text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
     found = re.search(r"^Rss:\s+(\d+) kB$", text, re.MULTILINE)
     assert found is not None, text
@@ -48,9 +48,9 @@ def resident_mib(process: subprocess.Popen[bytes]) -> float:
 
 
 def replaced_at_seconds(path: Path) -> float:
-    """Return when the file got its present content, as an epoch time; 0 where there is none.
+    """Return when the file got its current content, as an epoch time; 0 if there is no file.
 
-    A rename sets the change time of the file it moves, to the kernel's tick (4 ms at most).
+    A rename sets the change time of the moved file, with the precision of the kernel's tick (up to 4 ms).
     """
     try:
         return path.stat().st_ctime_ns / NANOSECONDS_A_SECOND

@@ -1,6 +1,6 @@
-"""A row of the table: samples, what they are held against, the bound, and whether it is met. Pure; prints nothing.
+"""A row of the table: samples, the reference, the limits, and whether they are met. Pure.
 
-What cannot be measured here has a row too, which says so.
+Figures that cannot be measured on this machine have a row with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HEADER = ("figure", "measured (least to most)", "against", "ratio", "at most", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure, in `unit`. `against[n]` was measured just before `samples[n]`; no bound at all: told, not judged."""
+    """One figure, in `unit`. The reference `against[n]` was measured just before `samples[n]`. Limits are optional."""
 
     figure: str
     unit: str
@@ -34,14 +34,14 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the pairs' ratios: what slows the machine for a while slows both of a pair."""
+        """The median of the pairs' ratios, which other load affects less than the samples."""
         if not self.against:
             return None
         return median(sample / other for sample, other in zip(self.samples, self.against, strict=True))
 
     @property
     def is_met(self) -> bool | None:
-        """Whether every bound is met; None where there is none."""
+        """Whether every limit is met; None if there is no limit."""
         verdicts = [
             value <= bound
             for value, bound in ((self.measured, self.maximum), (self.ratio, self.maximum_ratio))
@@ -50,7 +50,7 @@ class Row:
         return all(verdicts) if verdicts else None
 
     def document(self) -> dict[str, object]:
-        """Return the row as JSON values, every sample included."""
+        """Return the row as JSON values, including every sample."""
         return {
             "figure": self.figure,
             "unit": self.unit,
@@ -67,17 +67,17 @@ class Row:
         """Return the row's cells as Markdown."""
         bounds = [] if self.maximum_ratio is None else [f"{self.maximum_ratio:g}x"]
         bounds += [] if self.maximum is None else [f"{self.maximum:g} {self.unit}"]
-        spread = f"({self._number(min(self.samples))} to {self._number(max(self.samples))})"
+        spread = f"({self._format(min(self.samples))} to {self._format(max(self.samples))})"
         return (
             self.figure,
-            f"{self._number(self.measured)} {self.unit} {spread}",
-            f"{self._number(median(self.against))} {self.unit}" if self.against else "-",
+            f"{self._format(self.measured)} {self.unit} {spread}",
+            f"{self._format(median(self.against))} {self.unit}" if self.against else "-",
             "-" if self.ratio is None else f"{self.ratio:.2f}x",
             ", ".join(bounds) or "-",
             {True: "yes", False: "**no**", None: "-"}[self.is_met],
         )
 
-    def _number(self, value: float) -> str:
+    def _format(self, value: float) -> str:
         return f"{value:.{self.places}f}"
 
 

@@ -1,7 +1,7 @@
-"""Starts what is measured and what it talks to, and puts everything away afterwards.
+"""Starts the measured programs and the servers that they need, and removes everything afterwards.
 
-A `Workplace` is a memory-backed directory with a token, started processes and their logs. The environment of what it
-starts is made from nothing, so that no setting of the developer's shell is measured.
+A `Workplace` is a memory-backed directory with a token, started processes and their logs. Processes get only the given
+environment, so that settings of the developer's shell have no influence.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_PYTHON = ROOT / ".venv-runtime" / "bin" / "python"
-"""What the image contains: the hash-pinned dependencies, botocore's data reduced to STS."""
+"""The environment of the sidecar's image: the locked dependencies, with botocore's data reduced to STS."""
 PIP_PYTHON = ROOT / ".venv-pip" / "bin" / "python"
-"""What pip installs: the same dependencies, botocore's data whole."""
-_MEMORY_BACKED = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
+"""The environment after pip install: the same dependencies, with all of botocore's data."""
+_MEMORY_BACKED = Path("/dev/shm")  # noqa: S108 - a new directory is created in it
 _PATIENCE_SECONDS = 60.0
 _TOKEN_LIFE_SECONDS = 3600
 
 
 class BenchmarkError(Exception):
-    """What was to be measured did not come about."""
+    """A figure could not be measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A started process and the file that its standard error goes to."""
+    """A started process and the file with its standard error."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -62,12 +62,12 @@ class Broker(Running):
         left = {self.directory / f"{name}.json" for name in self.names}
         newest = 0.0
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        pause = 0.001 if len(left) == 1 else 0.02  # looking must not cost what is measured
+        pause = 0.001 if len(left) == 1 else 0.02  # polling many files must not affect the figure
         while left:
             for path in tuple(left):
                 replaced = replaced_at_seconds(path)
                 if replaced < began_seconds:
-                    break  # the others will not all be there either
+                    break  # not all files are new yet
                 newest = max(newest, replaced)
                 left.remove(path)
             _check(self, deadline)
@@ -75,14 +75,14 @@ class Broker(Running):
         return newest
 
     def refresh(self) -> float:
-        """Ask for a refresh of every profile. Return the seconds until the last file was renamed."""
-        time.sleep(0.01)  # past the kernel's tick, so that the files of before are older than what follows
+        """Request a refresh of every profile. Return the seconds until the last file was renamed."""
+        time.sleep(0.01)  # longer than the kernel's tick, so that existing files are older than the refresh
         began = time.time()
         self.process.send_signal(signal.SIGHUP)
         return self.wait_for_all_since(began - 0.004) - began
 
     def get(self, path: str) -> bytes:
-        """Return what the health listener answers, on a connection of its own, as kubelets ask."""
+        """Return the response of the health listener, on a new connection, as for a kubelet."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)
         try:
             connection.request("GET", path)
@@ -95,19 +95,19 @@ class Broker(Running):
         for line in self.log.read_text().splitlines():
             if '"listening"' in line and f'"listener": "{listener}"' in line:
                 return int(json.loads(line)["port"])
-        raise BenchmarkError(f"no {listener} listener: {self.log.read_text()[-500:]}")
+        raise BenchmarkError(f"The {listener} listener does not listen. Log: {self.log.read_text()[-500:]}")
 
 
 @dataclass(slots=True)
 class Workplace:
-    """A directory, a token, and the processes started in it; all gone at the end of the `with`."""
+    """A directory with a token, and the processes started in it. A context manager that removes all of it."""
 
     path: Path = field(init=False)
     _started: list[subprocess.Popen[bytes]] = field(init=False, default_factory=list)
     _count: int = field(init=False, default=0)
 
     def __enter__(self) -> Self:
-        """Make the directory and the first token."""
+        """Create the directory and the first token."""
         parent = _MEMORY_BACKED if _MEMORY_BACKED.is_dir() else None
         self.path = Path(tempfile.mkdtemp(prefix="broker-bench-", dir=parent))
         self.rotate_token()
@@ -123,17 +123,17 @@ class Workplace:
 
     @property
     def token_file(self) -> Path:
-        """Where the bound token is."""
+        """The path of the bound token."""
         return self.path / "token"
 
     def rotate_token(self) -> None:
-        """Put a new token in place, by a rename, as the kubelet does."""
+        """Replace the token by a rename, as the kubelet does."""
         new = self.path / "token.new"
-        new.write_text(_token())
+        new.write_text(_make_token())
         new.rename(self.token_file)
 
     def start_sts(self, *options: str) -> str:
-        """Start a lean STS. Return its URL."""
+        """Start a minimal STS. Return its URL."""
         command = [sys.executable, "-m", "benchmarks.lean_sts", *options]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         self._started.append(process)
@@ -141,7 +141,7 @@ class Workplace:
         return f"http://127.0.0.1:{int(process.stdout.readline())}"
 
     def start_bare_server(self) -> tuple[subprocess.Popen[bytes], int, Path]:
-        """Start the bare server. Return it, its port, and a file with a token for it, which it does not look at."""
+        """Start the bare server. Return its process, its port, and a token file, whose token it ignores."""
         process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_server"], cwd=ROOT, stdout=subprocess.PIPE)
         self._started.append(process)
         token = self._new_directory() / "endpoint-token"
@@ -150,7 +150,7 @@ class Workplace:
         return process, int(process.stdout.readline()), token
 
     def start_bare_script(self, endpoint: str) -> tuple[Running, Path]:
-        """Start the bare script. Return it, and the file that it is going to write."""
+        """Start the bare script. Return its process and the file that it will write."""
         target = self._new_directory() / "credentials.json"
         script = str(ROOT / "benchmarks" / "bare_script.py")
         arguments = [script, str(self.token_file), role_arn("app"), endpoint, str(target)]
@@ -164,7 +164,7 @@ class Workplace:
         program: Sequence[str] = ("-m", "broker", "run"),
         python: Path = RUNTIME_PYTHON,
     ) -> Broker:
-        """Start `sts-broker run` with these profiles. `program` is what `python` is to run instead."""
+        """Start `sts-broker run` with these profiles. `program` replaces the arguments of `python`."""
         home = self._new_directory()
         directory = home / "aws"
         directory.mkdir()
@@ -205,15 +205,15 @@ class Workplace:
 
 
 def wait_for(path: Path, running: Running) -> None:
-    """Return once the file is there, looked for every millisecond. Raises BenchmarkError."""
+    """Wait until the file exists, polling every millisecond. Raises BenchmarkError."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not os.path.exists(path):  # noqa: PTH110 - the cheapest look there is
+    while not os.path.exists(path):  # noqa: PTH110 - the fastest check
         _check(running, deadline)
         time.sleep(0.001)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End one process of ours."""
+    """Kill a started process and wait for it."""
     if process.poll() is None:
         process.kill()
         process.wait()
@@ -228,15 +228,15 @@ def role_arn(name: str) -> str:
 
 
 def _check(running: Running, deadline: float) -> None:
-    """Raise BenchmarkError where the process is gone or time is up."""
+    """Raise BenchmarkError if the process has ended or the time is up."""
     code = running.process.poll()
     if code is not None or time.monotonic() > deadline:
-        state = "took too long" if code is None else f"ended with {code}"
-        raise BenchmarkError(f"what was measured {state}: {running.log.read_text()[-2000:]}")
+        state = "took too long" if code is None else f"ended with exit code {code}"
+        raise BenchmarkError(f"The measured process {state}. Log: {running.log.read_text()[-2000:]}")
 
 
-def _token() -> str:
-    """Return a token with the claims of a bound one and a signature that nobody made: the broker verifies none."""
+def _make_token() -> str:
+    """Return a token with the claims of a bound one and an invalid signature, which the broker does not verify."""
     now = int(time.time())
     claims = {
         "aud": ["sts.amazonaws.com"],

@@ -1,7 +1,7 @@
-"""`sts-broker run` without its credentials endpoint: what the endpoint adds to memory is the difference.
+"""`sts-broker run` without its credentials endpoint, to measure the memory that the endpoint adds.
 
-Run by the interpreter of `.venv-runtime`. The endpoint's module is never imported, its listener never made; all else is
-the broker itself.
+The interpreter of `.venv-runtime` runs it. The endpoint's module is not imported, and its listener is not created.
+Everything else is the broker itself.
 """
 
 import sys
@@ -11,33 +11,33 @@ from typing import Any
 from broker.core.model import Secret
 
 
-class _Nothing:
-    """Replaces the served credentials, the application and the listener."""
+class _Stub:
+    """Replaces the credential store, the application and the listener of the endpoint."""
 
     name = "none"
     address = ("127.0.0.1", 0)
 
-    def __init__(self, **_: Any) -> None:  # noqa: ANN401 - whatever those are made of
-        """Be made like any of them."""
+    def __init__(self, **_: Any) -> None:  # noqa: ANN401 - the arguments of the replaced classes
+        """Accept the arguments of each replaced class."""
 
     def record(self, _: object) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def start(self) -> None:
-        """Serve nobody."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Do nothing."""
 
 
 _stub: Any = types.ModuleType("broker.serving.credentials_endpoint")
-_stub.ServedCredentials = _stub.CredentialsApplication = _Nothing
-_stub.generate_token = lambda: Secret("not-a-token-for-there-is-no-endpoint")
+_stub.ServedCredentials = _stub.CredentialsApplication = _Stub
+_stub.generate_token = lambda: Secret("unused-token")
 sys.modules["broker.serving.credentials_endpoint"] = _stub
 
-from broker.cli import main  # noqa: E402 - the stub has to be there first
-from broker.runtime import daemon  # noqa: E402 - the stub has to be there first
+from broker.cli import main  # noqa: E402 - only after the stub
+from broker.runtime import daemon  # noqa: E402 - only after the stub
 
 _daemon: Any = daemon
-_daemon.open_credentials_listener = lambda *_: _Nothing()
+_daemon.open_credentials_listener = lambda *_: _Stub()
 sys.exit(main.main(["run"]))

@@ -1,1 +1,1 @@
-"""Scripts that the Dockerfile runs while it builds; nothing of them is in the image."""
+"""Scripts that the Dockerfile runs during a build. They are not part of the images."""

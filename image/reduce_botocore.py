@@ -1,21 +1,21 @@
-"""Cut botocore's data down to what a client for one service, STS, reads.
+"""Reduce botocore's data to what a client for one service, STS, reads.
 
-Nine tenths of what botocore adds to an image describe some four hundred services that the broker never calls. Nor is
-it only a matter of disk: every session parses `endpoints.json`, more than a megabyte of text, which costs a sidecar
-some 50 ms of CPU time at each start and 7 MB of memory for as long as it lives.
+Nine tenths of botocore's files describe about 400 services that the sidecar never calls. They cost more than disk
+space: every session parses `endpoints.json`, more than a megabyte of text. That takes about 50 ms of CPU time at each
+start, and 7 MB of memory.
 
-What goes, and why it may go:
+What is removed, and why nothing needs it:
 
-* the directory of every other service: a client loads the directory of its own service only;
-* the examples and waiters of STS itself: documentation generators read the examples, and STS has no waiters;
-* in `endpoints.json`, the entries of every other service. Partitions, their Regions, their defaults and
-  the entries of STS stay, because pseudo-Regions, signing Regions and `get_partition_for_region` come from there.
+* the directories of the other services: a client loads only the directory of its own service;
+* the examples and waiters of STS: only documentation generators read the examples, and STS has no waiters;
+* the entries of the other services in `endpoints.json`. Partitions, their Regions, their defaults and the entries of
+  STS stay, because pseudo-Regions, signing Regions and `get_partition_for_region` come from there.
 
-What stays as it was: `partitions.json`, `_retry.json`, `sdk-default-configuration.json`, the model and endpoint rules.
+What stays unchanged: `partitions.json`, `_retry.json`, `sdk-default-configuration.json`, the model and endpoint rules.
 
-A reduction that finds anything else than it expects fails the build. That the reduced data resolve every Region of
-every partition to the same endpoint as the full data, with and without FIPS and dual-stack, is what
-`tests/image/test_reduced_botocore.py` proves with real clients.
+If the data has another layout than expected, the build fails. `tests/image/test_reduced_botocore.py` proves with real
+clients that the reduced data resolves every Region of every partition to the same endpoint as the full data, with and
+without FIPS and dual-stack.
 """
 
 import json
@@ -43,23 +43,21 @@ def reduce_data(data: Path) -> None:
             entry.unlink()
     missing = SHARED_FILES - {entry.name for entry in data.iterdir()}
     if missing:
-        raise SystemExit(
-            f"{data}: botocore no longer ships {', '.join(sorted(missing))}; look at how it loads its data"
-        )
+        raise SystemExit(f"{data}: botocore no longer ships {', '.join(sorted(missing))}. Check how it loads its data.")
     endpoints = data / "endpoints.json"
     reduced = reduce_endpoints(json.loads(endpoints.read_text(encoding="utf-8")))
     endpoints.write_text(json.dumps(reduced, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def reduce_endpoints(endpoints: dict[str, Any]) -> dict[str, Any]:
-    """Leave out every service but STS, in each partition, and keep the order of everything."""
-    if endpoints["version"] != 3:  # noqa: PLR2004  (the only layout that this function knows)
-        raise SystemExit(f"endpoints.json has version {endpoints['version']}, not 3; look at its layout first")
+    """Remove every service except STS from each partition. The order of entries does not change."""
+    if endpoints["version"] != 3:  # noqa: PLR2004  (the only layout that this function supports)
+        raise SystemExit(f"endpoints.json has version {endpoints['version']}, not 3. Check its layout.")
     partitions = []
     for partition in endpoints["partitions"]:
         services = {name: entry for name, entry in partition["services"].items() if name == SERVICE}
         if not services:
-            raise SystemExit(f"partition {partition['partition']} has no {SERVICE} entry; look at endpoints.json first")
+            raise SystemExit(f"Partition {partition['partition']} has no {SERVICE} entry. Check endpoints.json.")
         partitions.append({**partition, "services": services})
     return {**endpoints, "partitions": partitions}
 

@@ -1,7 +1,6 @@
-"""`python -m sandbox`: runs the whole box until Ctrl-C or SIGTERM and prints the environment for a broker.
+"""`python -m sandbox`: runs the simulator until Ctrl-C or SIGTERM and prints the environment for a broker.
 
-Rules: what goes to standard output can be `eval`uated by a shell; everything else goes to standard error.
-It refuses to know the broker's verbs beyond naming one in the hint.
+A shell can evaluate standard output. Everything else goes to standard error.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from sandbox.cluster.kubelet import Rotation
 
 _HINT = """\
-# An AWS account and a kubelet in a box. In another shell, paste these lines, or start with
-#   python -m sandbox > box.env &     and then     . ./box.env; sts-broker once
-# Temporary credentials work against moto: AWS_ENDPOINT_URL=$SANDBOX_MOTO_URL aws s3 ls"""
+# A local AWS and Kubernetes simulator. Paste these lines into another shell, or start it with
+#   python -m sandbox > sandbox.env &     and then     . ./sandbox.env; sts-broker once
+# Temporary credentials work with moto's services: AWS_ENDPOINT_URL=$SANDBOX_MOTO_URL aws s3 ls"""
 
 
-def _seconds(text: str) -> timedelta:
+def _parse_seconds(text: str) -> timedelta:
     seconds = float(text)
     if seconds <= 0:
         raise argparse.ArgumentTypeError("must be more than 0")
@@ -40,60 +39,62 @@ def _seconds(text: str) -> timedelta:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="An AWS account (moto, and an STS that verifies tokens and trust) and a kubelet, on loopback. "
-        "Prints the environment for a broker and runs until Ctrl-C.",
+        description="Simulates AWS (moto, and an STS that verifies tokens and trust policies) and a kubelet on "
+        "loopback. Prints the environment for a broker, and runs until Ctrl-C.",
     )
-    parser.add_argument("--directory", type=Path, help="where the token volume goes (default: a temporary directory)")
+    parser.add_argument("--directory", type=Path, help="directory of the token volume (default: a temporary one)")
     parser.add_argument(
         "--token-lifetime",
-        type=_seconds,
+        type=_parse_seconds,
         default=timedelta(hours=1),
         metavar="SECONDS",
-        help="lifetime of bound tokens; they rotate at 80%% of it (default: 3600)",
+        help="lifetime of bound tokens, which rotate at 80%% of it (default: 3600)",
     )
     parser.add_argument(
         "--session-lifetime",
-        type=_seconds,
+        type=_parse_seconds,
         metavar="SECONDS",
-        help="issue sessions that live this long at most, below STS's own 900 too (default: as the broker asks)",
+        help="maximum lifetime of sessions; may be below the 900 s of the real STS (default: as requested)",
     )
-    for name, what in (("sts", "the STS"), ("moto", "the other AWS services"), ("issuer", "the issuer's documents")):
+    for name, what in (("sts", "STS"), ("moto", "the other AWS services"), ("issuer", "the issuer's documents")):
         parser.add_argument(
-            f"--port-{name}", type=int, default=0, metavar="PORT", help=f"port for {what} (default: any free one)"
+            f"--port-{name}", type=int, default=0, metavar="PORT", help=f"port of {what} (default: any free port)"
         )
     return parser.parse_args(argv)
 
 
-def _exports(box: Sandbox, environment: dict[str, str]) -> str:
-    names = {**environment, "SANDBOX_MOTO_URL": box.moto_url, "SANDBOX_ISSUER_URL": box.issuer.url}
+def _format_exports(simulator: Sandbox, environment: dict[str, str]) -> str:
+    names = {**environment, "SANDBOX_MOTO_URL": simulator.moto_url, "SANDBOX_ISSUER_URL": simulator.issuer.url}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items())
 
 
-def _report(rotation: Rotation) -> None:
-    sys.stderr.write(f"# token {rotation.number} is in place, expires {rotation.expires_at:%H:%M:%S}Z\n")
+def _report_rotation(rotation: Rotation) -> None:
+    sys.stderr.write(f"# token {rotation.number} written, expires {rotation.expires_at:%H:%M:%S}Z\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal; returns the exit code."""
+    """Run until a signal. Return the exit code."""
     arguments = _arguments(argv)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with (
-        host_environment.hidden(),
+        host_environment.hide_host_settings(),
         tempfile.TemporaryDirectory(prefix="sandbox-") as temporary,
         Sandbox(
             session_lifetime=arguments.session_lifetime,
             sts_port=arguments.port_sts,
             moto_port=arguments.port_moto,
             issuer_port=arguments.port_issuer,
-        ) as box,
-        box.projected_token(
-            arguments.directory or Path(temporary) / "token", lifetime=arguments.token_lifetime, on_rotation=_report
+        ) as simulator,
+        simulator.projected_token(
+            arguments.directory or Path(temporary) / "token",
+            lifetime=arguments.token_lifetime,
+            on_rotation=_report_rotation,
         ) as token,
     ):
         token.start()
-        sys.stdout.write(f"{_HINT}\n{_exports(box, box.environment(token))}\n")
+        sys.stdout.write(f"{_HINT}\n{_format_exports(simulator, simulator.environment(token))}\n")
         sys.stdout.flush()
         stopping.wait()
     return 0

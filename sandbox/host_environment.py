@@ -1,6 +1,6 @@
-"""Keeps what the host's shell says of AWS out of this process: moto makes boto sessions as it pleases.
+"""Hides the host's AWS settings and proxies from this process, because moto creates boto sessions of its own.
 
-A profile that does not exist would keep the box from starting, and a proxy or an endpoint would lead calls elsewhere.
+A profile that does not exist would keep the simulator from starting. A proxy or an endpoint URL would redirect calls.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _SETTINGS = re.compile(r"(AWS|BOTO|MOTO)_.*|\w+_proxy", re.IGNORECASE)
 
 
 @contextlib.contextmanager
-def hidden() -> Iterator[None]:
-    """Hide the host's AWS profile, files and proxies from this process until the end of the `with`."""
+def hide_host_settings() -> Iterator[None]:
+    """Remove AWS, boto and proxy variables from this process's environment until the end of the `with`."""
     before = dict(os.environ)
     for name in before:
         if _SETTINGS.fullmatch(name):

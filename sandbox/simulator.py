@@ -1,7 +1,7 @@
-"""Puts the account, the issuer and STS together: everything that a broker needs, on loopback, in one context manager.
+"""Combines account, issuer and STS: everything that a broker needs, on loopback, in one context manager.
 
-Rules: what it starts it stops, in reverse order; a role exists with a working trust policy from the start.
-It refuses to know the broker: it hands out an environment and a token volume.
+From the start, there is a role whose trust policy works. `stop` stops all servers in reverse order. This module does
+not know the broker: it provides an environment and a token volume.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _IDP_TIMEOUT = timedelta(seconds=5)
 
 
 class Sandbox:
-    """An AWS account and a cluster's issuer, running from construction until `stop()`; a context manager.
+    """A simulated AWS account and a cluster's issuer, from construction until `stop()`. A context manager.
 
-    `session_lifetime` shortens every session that STS issues; `now` is the clock of issuer, STS and kubelet; ports of
-    0 mean any free one. Sandboxes of one process share moto's account: a role created twice is replaced.
+    `session_lifetime` shortens every session that STS issues. `now` is the clock of issuer, STS and kubelet. Port 0
+    means any free port. All instances in one process share moto's account: a role that is created twice is replaced.
     """
 
     region = "eu-west-1"
     account_id = DEFAULT_ACCOUNT_ID
 
-    def __init__(  # noqa: PLR0913 - a box's description, all by keyword
+    def __init__(  # noqa: PLR0913 - the options of a simulator, all by keyword
         self,
         *,
         issuer: str = DEFAULT_ISSUER,
@@ -52,8 +52,8 @@ class Sandbox:
         sts_port: int = 0,
     ) -> None:
         self._now = now
-        self.addresses: dict[str, str] = {}  # where each issuer's documents really are: the box's DNS
-        self._session = boto3.session.Session()  # one for all clients: it loads the service models once
+        self.addresses: dict[str, str] = {}  # the loopback URL of each issuer's documents, in place of DNS
+        self._session = boto3.session.Session()  # one for all clients, because loading service models is slow
         with contextlib.ExitStack() as started:
             self.account = MotoAccount(port=moto_port)
             started.callback(self.account.stop)
@@ -75,7 +75,7 @@ class Sandbox:
             self._started = started.pop_all()
 
     def __enter__(self) -> Self:
-        """Return itself: everything already runs."""
+        """Return the simulator, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,16 +83,16 @@ class Sandbox:
         self.stop()
 
     def stop(self) -> None:
-        """Stop every server; a second time does nothing."""
+        """Stop every server. A second call does nothing."""
         self._started.close()
 
     @property
     def moto_url(self) -> str:
-        """The endpoint of every AWS service but STS; it checks no credentials."""
+        """The endpoint of every AWS service except STS. It does not check credentials."""
         return self.account.url
 
     def boto3_client(self, service: str, **options: Any) -> Any:  # noqa: ANN401 - boto3's clients have no static type
-        """Make a client of one of moto's services; `options` go to boto3 (aws_access_key_id, …). Close it when done."""
+        """Return a client of one of moto's services. `options` go to boto3. The caller closes it."""
         keys = {"aws_access_key_id": "sandbox", "aws_secret_access_key": "sandbox"}
         if "aws_access_key_id" in options:
             keys = {}
@@ -103,7 +103,7 @@ class Sandbox:
         )
 
     def register_provider(self, issuer: Issuer, audiences: Sequence[str] = (DEFAULT_AUDIENCE,)) -> str:
-        """Create the account's OIDC provider for an issuer, replacing one that exists; returns its ARN."""
+        """Create the account's OIDC provider for an issuer, or replace it. Return its ARN."""
         self.addresses[issuer.issuer] = issuer.url
         arn = provider_arn(issuer.issuer, self.account_id)
         with contextlib.suppress(self.iam.exceptions.NoSuchEntityException):
@@ -111,7 +111,7 @@ class Sandbox:
         created = self.iam.create_open_id_connect_provider(Url=issuer.issuer, ClientIDList=list(audiences))
         return str(created["OpenIDConnectProviderArn"])
 
-    def create_role(  # noqa: PLR0913 - a role's description, all by keyword
+    def create_role(  # noqa: PLR0913 - the properties of a role, all by keyword
         self,
         name: str,
         *,
@@ -123,13 +123,13 @@ class Sandbox:
         account_id: str = DEFAULT_ACCOUNT_ID,
         partition: str = "aws",
     ) -> str:
-        """Create a role that trusts these subjects (or with `trust_policy` as it is); returns its ARN.
+        """Create a role that trusts these subjects, or one with this `trust_policy`. Return its ARN.
 
-        `may_assume` are ARNs of roles, wildcards allowed, for which the role gets the permission to chain to them.
-        A role of another account or partition needs a `trust_policy`: the box's provider is not there.
+        `may_assume` has ARNs of roles that the new role may assume. Wildcards are allowed. A role of another account or
+        partition needs a `trust_policy`, because the issuer has no provider there.
         """
         policy = trust_policy or self.trust_policy(subjects=subjects, audience=audience)
-        with self.iam_of(account_id, partition) as iam:
+        with self.iam_client(account_id, partition) as iam:
             with contextlib.suppress(iam.exceptions.NoSuchEntityException):
                 _delete_role(iam, name)
             created = iam.create_role(
@@ -143,10 +143,10 @@ class Sandbox:
         return arn
 
     def permit_chaining(self, role_arn: str, may_assume: Sequence[str], actions: Sequence[str] = CHAINING) -> None:
-        """Let a role's own permissions allow these actions on these roles, in place of what it was let before."""
+        """Allow a role these actions on the roles in `may_assume`. This replaces an earlier permission."""
         statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(may_assume)}
         _, partition, _, _, account_id, resource = role_arn.split(":", 5)
-        with self.iam_of(account_id, partition) as iam:
+        with self.iam_client(account_id, partition) as iam:
             iam.put_role_policy(
                 RoleName=resource.rpartition("/")[2],
                 PolicyName="chaining",
@@ -154,8 +154,8 @@ class Sandbox:
             )
 
     @contextlib.contextmanager
-    def iam_of(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
-        """Give a client of the IAM of any account; of another than the box's own it is closed afterwards."""
+    def iam_client(self, account_id: str, partition: str = "aws") -> Iterator[Any]:
+        """Yield a client of any account's IAM. A client of another account is closed at the end."""
         if (account_id, partition) == (self.account_id, "aws"):
             yield self.iam
             return
@@ -167,7 +167,7 @@ class Sandbox:
     def chain_trust(
         *principals: str, actions: Sequence[str] = CHAINING, condition: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Write a trust policy that lets these ARNs or account numbers do these actions under this condition."""
+        """Return a trust policy that allows these ARNs or account ids these actions under this condition."""
         statement = {
             "Sid": "TrustChain",
             "Effect": "Allow",
@@ -180,7 +180,7 @@ class Sandbox:
     def trust_policy(
         self, *, subjects: Sequence[str] = (DEFAULT_SUBJECT,), audience: str = DEFAULT_AUDIENCE
     ) -> dict[str, Any]:
-        """Write the trust policy for subjects of the box's own issuer, with both conditions pinned."""
+        """Return a trust policy for subjects of this simulator's issuer, with conditions on audience and subject."""
         prefix = self.issuer.issuer.removeprefix("https://")
         return {
             "Version": "2012-10-17",
@@ -195,7 +195,7 @@ class Sandbox:
             ],
         }
 
-    def projected_token(  # noqa: PLR0913 - the fields of a projected volume
+    def projected_token(  # noqa: PLR0913 - the properties of a projected volume
         self,
         directory: Path,
         *,
@@ -204,16 +204,16 @@ class Sandbox:
         service_account: str = "app",
         pod: str = "app-7d9c5b6f8-x2x7k",
         audience: str = DEFAULT_AUDIENCE,
-        **options: Any,  # noqa: ANN401 - passed on
+        **options: Any,  # noqa: ANN401 - the options of ProjectedToken
     ) -> ProjectedToken:
-        """Project a bound token into `directory`; `options` go to ProjectedToken. It rotates after `start()` only."""
-        own_audience = audience
+        """Project a bound token into `directory`. `options` go to ProjectedToken. It rotates only after `start()`."""
+        default_audience = audience
 
         def mint(lifetime: timedelta, *, audience: str | None = None, not_before: datetime | None = None) -> str:
             return self.issuer.mint(
                 namespace=namespace,
                 service_account=service_account,
-                audience=audience or own_audience,
+                audience=audience or default_audience,
                 lifetime=lifetime,
                 pod=pod,
                 not_before=not_before,
@@ -222,7 +222,7 @@ class Sandbox:
         return ProjectedToken(directory, mint=mint, lifetime=lifetime, **{"now": self._now, **options})
 
     def environment(self, token: ProjectedToken, role_arn: str | None = None) -> dict[str, str]:
-        """Give the names that the EKS webhook sets (but AWS_DEFAULT_REGION), plus the endpoint of this STS."""
+        """Return the variables of the EKS webhook (without AWS_DEFAULT_REGION), and the endpoint of this STS."""
         return {
             "AWS_ROLE_ARN": role_arn or self.role_arn,
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(token.path),
@@ -232,7 +232,7 @@ class Sandbox:
 
 
 def _delete_role(iam: Any, name: str) -> None:  # noqa: ANN401 - boto3's clients have no static type
-    """Delete a role and what keeps IAM from deleting it."""
+    """Delete a role, and first the policies that prevent its deletion."""
     for policy_name in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         iam.delete_role_policy(RoleName=name, PolicyName=policy_name)
     for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:

@@ -1,10 +1,11 @@
-"""Which SDKs follow the broker: unmodified clients call across several generations of credentials: `make sdk-matrix`.
+"""Finds out which SDKs follow the broker's refreshes: unmodified clients call across generations of credentials.
 
-Rules: every client is one long-lived process for each way of delivery, and knows nothing but what an app in a pod is
-given; all call at the same time, each a recording endpoint of its own, with one real broker refreshing underneath; the
-verdict rests on what the endpoints saw, because SDKs hide refused calls by retrying. A client that cannot be had is
-SKIPPED, loudly: it neither passes nor fails.
+`make sdk-matrix` runs it. Each client is one long-lived process for each delivery (endpoint, process profile, static
+file), with the environment of an app in a pod. All call at the same time, each its own recording endpoint, while one
+real broker refreshes. The verdicts depend on what the endpoints recorded, because SDKs hide refused calls by retrying.
+A client that cannot be installed is reported as SKIPPED. It neither passes nor fails.
 
-`clients` is the list; `installs` fetches them, hash-pinned, into `.venv-sdk`; `drivers/` are the programs, each a loop
-around one call; `recorder` is the endpoint; `stage` runs everything; `verdicts` judges and `table` prints, both pure.
+Modules: `clients` is the list. `installs` and `archives` fetch the clients with pinned hashes into `.venv-sdk`.
+`drivers/` are the programs, each a loop around one call. `environment` builds their variables. `recorder` is the
+endpoint. `matrix_run` runs everything. `verdicts` and `table` are pure: they judge and format.
 """

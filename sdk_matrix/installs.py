@@ -1,7 +1,7 @@
-"""Fetches the clients: each into a folder of its own under `.venv-sdk`, from a hash-pinned lock; Debian's by apt-get.
+"""Installs the clients, each into its own folder below `.venv-sdk` from a lock with hashes, or from Debian's packages.
 
-Rules: what a lock names is fetched once and kept until the lock changes; wheels only, nothing is built; packages of the
-system are installed by root alone. Whatever cannot be had is `UnavailableError` with the reason, never a failure.
+A client is installed once and kept until its lock changes. Only wheels are installed; nothing is built. Packages of the
+system are installed only by root. If a client cannot be installed, `UnavailableError` gives the reason.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ _apt_lock = threading.Lock()
 
 
 class UnavailableError(Exception):
-    """A client cannot be had here; the message says why."""
+    """A client cannot be installed on this machine. The message gives the reason."""
 
 
 class Install(Protocol):
-    """A way to have a client; equal ones are prepared once."""
+    """How a client is installed. Equal values are prepared once."""
 
     def prepare(self) -> None:
-        """Make sure it is there, or raise UnavailableError."""
+        """Install the client if it isn't installed. Raises UnavailableError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Venv:
-    """What `locks/<name>.txt` names, in a virtual environment without pip."""
+    """The packages in `locks/<name>.txt`, in a virtual environment without pip."""
 
     name: str
 
     @property
     def directory(self) -> Path:
-        """Where it is."""
+        """The directory of the environment."""
         return folder(self.name)
 
     @property
     def python(self) -> str:
-        """Its interpreter."""
+        """The path of the interpreter."""
         return self.program("python")
 
     def program(self, name: str) -> str:
-        """Return the path of one of its programs."""
+        """Return the path of a program in the environment."""
         return str(self.directory / "bin" / name)
 
     def prepare(self) -> None:
-        """Install it, unless this very lock was installed before."""
-        lock = lock_of(self.name)
+        """Install the packages, unless the same lock is already installed."""
+        lock = lock_path(self.name)
         if is_ready(self.directory, lock):
             return
         venv.create(self.directory, clear=True, symlinks=True)
@@ -74,25 +74,25 @@ class Venv:
 
 @dataclass(frozen=True, slots=True)
 class Npm:
-    """What `locks/<name>/package-lock.json` names."""
+    """The packages in `locks/<name>/package-lock.json`."""
 
     name: str
 
     @property
     def directory(self) -> Path:
-        """Where it is."""
+        """The directory of the installation."""
         return folder(self.name)
 
     @property
     def modules(self) -> Path:
-        """Where the modules are, for NODE_PATH."""
+        """The directory of the modules, for NODE_PATH."""
         return self.directory / "node_modules"
 
     def prepare(self) -> None:
-        """Install it, unless this very lock was installed before."""
+        """Install the packages, unless the same lock is already installed."""
         lock = _LOCKS / self.name / "package-lock.json"
         if not (shutil.which("node") and shutil.which("npm")):
-            raise UnavailableError("node and npm are not there")
+            raise UnavailableError("node and npm are not installed")
         if is_ready(self.directory, lock):
             return
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -108,55 +108,54 @@ class Debian:
     packages: tuple[str, ...]
 
     def prepare(self) -> None:
-        """Install the packages, unless they are there."""
+        """Install the packages, unless they are installed."""
         with _apt_lock:
             missing = [package for package in self.packages if not _is_installed(package)]
             if not missing:
                 return
             if not shutil.which("apt-get"):
-                raise UnavailableError("this is no Debian")
+                raise UnavailableError("this machine has no apt-get")
             if os.geteuid() != 0:
                 raise UnavailableError(f"{', '.join(missing)} not installed, and apt-get needs root")
             install = [*_APT, "install", "-y", "-q", "--no-install-recommends", *missing]
             try:
                 run(install)
-            except UnavailableError:  # lists may never have been fetched, or be old
+            except UnavailableError:  # the package lists may be missing or old
                 run([*_APT, "update", "-q"])
                 run(install)
 
 
 def folder(name: str) -> Path:
-    """Return where the client of this name is installed."""
+    """Return the directory of the client with this name."""
     return _HOME / name
 
 
 def fetch_wheel(name: str) -> Path:
-    """Download the one wheel that `locks/<name>.txt` names into the client's folder, emptied before."""
+    """Download the wheel in `locks/<name>.txt` to the client's directory, which is emptied first. Return its path."""
     directory = folder(name)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    lock = lock_of(name)
-    run([*_PIP, "download", "--no-cache-dir", *_PINNED, "--dest", str(directory), "-r", str(lock)])
+    run([*_PIP, "download", "--no-cache-dir", *_PINNED, "--dest", str(directory), "-r", str(lock_path(name))])
     return next(directory.glob("*.whl"))
 
 
-def lock_of(name: str) -> Path:
-    """Return the lock of this name."""
+def lock_path(name: str) -> Path:
+    """Return the path of the lock with this name."""
     return _LOCKS / f"{name}.txt"
 
 
-def is_ready(directory: Path, *made_from: Path) -> bool:
-    """Say whether all was installed here from just these files."""
+def is_ready(directory: Path, *sources: Path) -> bool:
+    """Return whether the client in `directory` was installed from these files, with the same content."""
     ready = directory / ".ready"
-    return ready.exists() and ready.read_text() == _digest(made_from)
+    return ready.exists() and ready.read_text() == _hash_files(sources)
 
 
-def set_ready(directory: Path, *made_from: Path) -> None:
-    """Remember that all is installed."""
-    (directory / ".ready").write_text(_digest(made_from))
+def set_ready(directory: Path, *sources: Path) -> None:
+    """Record that the client in `directory` is installed from these files."""
+    (directory / ".ready").write_text(_hash_files(sources))
 
 
-def _digest(files: Sequence[Path]) -> str:
+def _hash_files(files: Sequence[Path]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -168,7 +167,7 @@ def _is_installed(package: str) -> bool:
 
 
 def run(command: Sequence[str], directory: Path = ROOT) -> None:
-    """Run a command to its end; UnavailableError with its last line if it fails."""
+    """Run a command and wait for it. Raises UnavailableError with the last line of its output if it fails."""
     try:
         done = subprocess.run(
             command,

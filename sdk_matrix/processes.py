@@ -1,7 +1,7 @@
-"""Clients as processes: started in an environment made from nothing, told to stop by the end of their input.
+"""Starts clients as processes with a given environment, and stops them by closing their standard input.
 
-Rules: output goes to files, so that nothing has to be drained; a client that does not stop is ended with its children,
-by the process group that was made for it; nothing else is ever signalled.
+Output goes to files, so that no pipe has to be read. A client that does not stop is ended with its children, by its own
+process group.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STOP_SECONDS = 10.0
 
 
 def wait_until(condition: Callable[[], bool], within_seconds: float) -> bool:
-    """Wait for the condition; say whether it came about in time."""
+    """Wait until the condition is true. Return whether it became true in time."""
     deadline = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], bool], within_seconds: float) -> bool:
 
 
 class Process:
-    """A started program. `output` is a path without suffix: standard output and error go to `.out` and `.err`."""
+    """A started program. `output` is a path without a suffix: standard output and error go to `.out` and `.err`."""
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], output: Path) -> None:
         self._out, self._err = output.with_suffix(".out"), output.with_suffix(".err")
@@ -51,29 +51,29 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def output(self) -> str:
-        """Return what it wrote to standard output so far."""
+        """Return the standard output so far."""
         return self._out.read_text(errors="replace")
 
     def errors(self) -> str:
-        """Return what it wrote to standard error so far."""
+        """Return the standard error so far."""
         return self._err.read_text(errors="replace")
 
     def close_input(self) -> None:
-        """Tell it to stop."""
+        """Close the program's standard input, which stops drivers."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
     def terminate(self) -> None:
-        """Tell it to stop by SIGTERM, where it does not heed its input."""
+        """Send SIGTERM, for programs that do not read standard input."""
         self._process.terminate()
 
     def stop(self) -> None:
-        """Tell it to stop, and wait for the end; end it with all its children if it does not."""
+        """Stop the program and wait for it. After 10 s, end it with all its children."""
         self.close_input()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)

@@ -1,9 +1,8 @@
-"""The recording endpoint: an STS and an S3 in small, one for each client and way, that verifies and counts every call.
+"""The recording endpoint: a minimal STS and S3 for one client and delivery, which verifies and records every call.
 
-Rules: a call counts as accepted only if its signature, its session token and the session's expiry are right, judged by
-the same authority that issued the session; what is refused is recorded like the rest. A call is judged by the second it
-was signed in if it then took no longer than 2 s, so that one on its way at the moment of expiry is no fault of anybody.
-It knows no bucket's content: a bucket is empty, an object is not there.
+A call is accepted only if its signature, session token and expiry are valid, according to the STS that issued the
+session. Refused calls are recorded as well. Expiry is checked at the time of signing if that was at most 2 s ago, so
+that a call in transit at the moment of expiry does not count as refused. Buckets are empty, and objects do not exist.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote
 
-from sandbox.aws.answers import new_request_id, refusal_answer, success_answer
 from sandbox.aws.refusal import Refusal
+from sandbox.aws.responses import error_response, new_request_id, success_response
 from sandbox.aws.signature import read_signature
 from sandbox.http.loopback import LoopbackServer, Request, Wire
 from sdk_matrix.verdicts import ACCEPTED, Call
@@ -25,7 +24,7 @@ from sdk_matrix.verdicts import ACCEPTED, Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ON_ITS_WAY = timedelta(seconds=2)
+_TRANSIT_LIMIT = timedelta(seconds=2)
 _UNRESERVED = "-_.~"
 _S3_ERROR = "<Error><Code>{code}</Code><Message>{code}</Message><RequestId>{request_id}</RequestId></Error>"
 _S3_NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -36,9 +35,9 @@ _EMPTY_BUCKET = (
 
 
 class Recorder:
-    """Listens from construction until `stop()`; a context manager.
+    """Listens from construction until `stop()`. A context manager.
 
-    `identify` gives the result of GetCallerIdentity for whoever signed a request, or raises Refusal.
+    `identify` returns the result of GetCallerIdentity for the signer of a request, or raises Refusal.
     """
 
     def __init__(self, identify: Callable[[Request, datetime], str]) -> None:
@@ -48,7 +47,7 @@ class Recorder:
         self._server = LoopbackServer(answer=self._answer)
 
     def __enter__(self) -> Self:
-        """Return itself: the endpoint already listens."""
+        """Return the recorder, which already listens."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +65,7 @@ class Recorder:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """Every call so far, oldest first."""
+        """All calls so far, oldest first."""
         with self._lock:
             return tuple(self._calls)
 
@@ -77,29 +76,29 @@ class Recorder:
         refusal: Refusal | None = None
         identity = ""
         try:
-            identity = self._identify(canonical(request), judged_at(request, at))
+            identity = self._identify(canonicalize(request), find_judgement_time(request, at))
         except Refusal as refused:
             refusal = refused
         outcome = refusal.code if refusal else ACCEPTED
         with self._lock:
             self._calls.append(Call(at_seconds=time.monotonic(), access_key_id=key, outcome=outcome))
         if request.method == "POST":
-            _answer_as_sts(wire, identity, refusal, at)
+            _respond_as_sts(wire, identity, refusal, at)
         else:
-            _answer_as_s3(wire, request, refusal)
+            _respond_as_s3(wire, request, refusal)
 
 
-def judged_at(request: Request, at: datetime) -> datetime:
-    """Return the instant by which a session must not be over: when the request was signed, if that was just now."""
+def find_judgement_time(request: Request, at: datetime) -> datetime:
+    """Return the time at which the session must be unexpired: the time of signing if that was at most 2 s ago."""
     try:
         signed = datetime.strptime(request.headers.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return at
-    return signed if timedelta(0) <= at - signed <= _ON_ITS_WAY else at
+    return signed if timedelta(0) <= at - signed <= _TRANSIT_LIMIT else at
 
 
-def canonical(request: Request) -> Request:
-    """Return the request with its query as Signature Version 4 has it: each name with a value, encoded, in order."""
+def canonicalize(request: Request) -> Request:
+    """Return the request with the canonical query of Signature Version 4: sorted, encoded, each name with a value."""
     path, _, query = request.path.partition("?")
     pairs = sorted(
         (quote(name, safe=_UNRESERVED), quote(value, safe=_UNRESERVED))
@@ -108,17 +107,17 @@ def canonical(request: Request) -> Request:
     return replace(request, path=path + "?" + "&".join(f"{name}={value}" for name, value in pairs))
 
 
-def _answer_as_sts(wire: Wire, identity: str, refusal: Refusal | None, at: datetime) -> None:
+def _respond_as_sts(wire: Wire, identity: str, refusal: Refusal | None, at: datetime) -> None:
     request_id = new_request_id()
     if refusal is None:
-        answer = success_answer("GetCallerIdentity", identity, request_id=request_id, at=at)
+        response = success_response("GetCallerIdentity", identity, request_id=request_id, at=at)
     else:
-        answer = refusal_answer(refusal, request_id=request_id, at=at)
-    wire.send(answer.status, answer.all_headers(), answer.body)
+        response = error_response(refusal, request_id=request_id, at=at)
+    wire.send(response.status, response.all_headers(), response.body)
 
 
-def _answer_as_s3(wire: Wire, request: Request, refusal: Refusal | None) -> None:
-    """Say 404 to whoever asks for a bucket or an object itself, and list every bucket as empty."""
+def _respond_as_s3(wire: Wire, request: Request, refusal: Refusal | None) -> None:
+    """Respond with 404 to requests for a bucket or an object, and with an empty list to list requests."""
     path, _, query = request.path.partition("?")
     is_in_bucket = "/" in path.strip("/")
     if refusal is not None:

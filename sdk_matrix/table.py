@@ -1,7 +1,7 @@
-"""The table of the README: rendered, read back and compared. Pure.
+"""The Markdown table of verdicts: formats it, reads it from a document, and compares. Pure.
 
-Rules: a client that was skipped leaves its row in the README alone; a version that the system decides may differ,
-everything else must be equal.
+The document can be any file with the two markers. The row of a skipped client in the document is kept and not compared.
+A version that the system determines may differ. Everything else must be equal.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ _NAME, _VERSION = COLUMNS[:2]
 
 
 class MarkersMissingError(Exception):
-    """The document has no place for the table."""
+    """The document lacks the markers between which the table belongs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A client's row. `verdicts` are words by column; `skipped` says why there are none."""
+    """A client's row. `verdicts` has the text of each column. `skipped` is the reason if there are no verdicts.
+
+    `is_version_variable`: the system determines the version.
+    """
 
     client: str
     version: str = ""
     verdicts: Mapping[str, str]
     setting: str = ""
-    is_version_free: bool = False
+    is_version_variable: bool = False
     skipped: str = ""
 
     def cells(self) -> dict[str, str]:
@@ -44,53 +47,52 @@ class Row:
 
 
 def render(rows: Sequence[Mapping[str, str]]) -> str:
-    """Write rows as a Markdown table."""
+    """Return rows as a Markdown table."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *([cells[column] for column in COLUMNS] for cells in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def read(document: str) -> dict[str, dict[str, str]]:
-    """Read the rows between the markers, by client."""
+def read_table(document: str) -> dict[str, dict[str, str]]:
+    """Return the rows between the markers, by client. Raises MarkersMissingError."""
     found = {}
-    for line in _parts(document)[1].splitlines():
+    for line in _split(document)[1].splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] != _NAME and set(cells[0]) != {"-"}:
             found[cells[0]] = dict(zip(COLUMNS, cells, strict=True))
     return found
 
 
-def differences(document: str, rows: Sequence[Row]) -> list[str]:
-    """Tell each difference between the table in a document and these rows; none means that the document is right."""
-    written = read(document)
-    told = [
-        f"{client}: no such client; take the row out" for client in written if client not in {r.client for r in rows}
-    ]
+def find_differences(document: str, rows: Sequence[Row]) -> list[str]:
+    """Return each difference between the table in a document and these rows. An empty list means that they agree."""
+    written = read_table(document)
+    clients = {row.client for row in rows}
+    found = [f"{client}: unknown client. Remove the row." for client in written if client not in clients]
     for row in rows:
         if row.skipped:
             continue
         if row.client not in written:
-            told.append(f"{row.client}: no row")
+            found.append(f"{row.client}: the row is missing")
             continue
-        there = written[row.client]
+        cells = written[row.client]
         for column, cell in row.cells().items():
-            if there[column] != cell and not (column == _VERSION and row.is_version_free):
-                told.append(f"{row.client}, {column}: written {there[column]!r}, now {cell!r}")
-    return told
+            if cells[column] != cell and not (column == _VERSION and row.is_version_variable):
+                found.append(f"{row.client}, {column}: the document has {cells[column]!r}, this run {cell!r}")
+    return found
 
 
-def rewritten(document: str, rows: Sequence[Row], about: str) -> str:
-    """Return the document with the table and the line under it replaced; a skipped client keeps the row it has."""
-    written = read(document)
+def replace_table(document: str, rows: Sequence[Row], about: str) -> str:
+    """Return the document with a new table and the line `about` below it. Skipped clients keep their rows."""
+    written = read_table(document)
     cells = [written.get(row.client) if row.skipped else row.cells() for row in rows]
     table = render([each for each in cells if each is not None])
-    before, _, after = _parts(document)
+    before, _, after = _split(document)
     return f"{before}{BEGIN}\n{table}\n\n{about}\n{END}{after}"
 
 
-def _parts(document: str) -> tuple[str, str, str]:
-    """Return what stands before, between and after the markers."""
+def _split(document: str) -> tuple[str, str, str]:
+    """Return the text before, between and after the markers."""
     before, begin, rest = document.partition(BEGIN)
     between, end, after = rest.partition(END)
     if not (begin and end):
-        raise MarkersMissingError(f"the document needs the markers {BEGIN} and {END}")
+        raise MarkersMissingError(f"The markers {BEGIN} and {END} are missing. Add them where the table belongs.")
     return before, between, after

@@ -1,10 +1,13 @@
-"""What a client's calls say about it. Pure; the words are those of the README's table.
+"""Judges clients by their calls. Pure. The verdicts are the words of the table in docs/sdks.md.
 
-Rules: a generation is an access key that signed at least one accepted call; a client follows only if it lived through
-`GENERATIONS` of them, not one of its calls was refused or failed, since an SDK that is refused, reads anew and retries
-has failed for a moment, and it was never silent for `SILENCE_SECONDS`, waiting for credentials. A client that never
-signed a call, and said so each time, does not know the way; what else never worked, not even in a fresh process, is
-said to fail, never left out.
+A generation is an access key that signed at least one accepted call. A client "follows" if all of this is true:
+
+- It used at least `GENERATIONS` generations.
+- No call was refused or failed. An SDK that is refused, reads new credentials and retries has failed for a moment.
+- It was never silent for `SILENCE_SECONDS`, for example while it waited for credentials.
+
+A client that reported a failure for each call and never signed one does not support the delivery. Any other client that
+never worked, even in a new process, fails.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ SILENCE_SECONDS = 15.0
 
 
 class Verdict(StrEnum):
-    """What is told of a client and a way of delivery."""
+    """The verdict on a client with one delivery."""
 
     FOLLOWS = "follows"
     AFTER_FAILURES = "follows after failed calls"
@@ -34,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that reached an endpoint: when, who signed it, and `ACCEPTED` or the code of the refusal."""
+    """A call that reached an endpoint. `outcome` is `ACCEPTED` or the error code of the refusal."""
 
     at_seconds: float
     access_key_id: str
@@ -43,9 +46,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What one long-lived process did, seen from the endpoint; `failed` is what it said of itself.
+    """The counts of one long-lived process, from the endpoint's record. The process itself reports `failed` calls.
 
-    `silences` are the times that it made no call for longer than any client pauses.
+    `silences` counts the pauses between calls that were longer than `SILENCE_SECONDS`.
     """
 
     generations: int
@@ -56,17 +59,17 @@ class Counts:
 
     @property
     def is_faultless(self) -> bool:
-        """Whether nothing went wrong."""
+        """Whether there was no refused or failed call and no silence."""
         return self.refused + self.failed + self.silences == 0
 
     @property
     def is_settled(self) -> bool:
-        """Whether more time would hardly change the verdict."""
+        """Whether the verdict would not change with more time."""
         return self.generations >= GENERATIONS or not self.is_faultless
 
 
 def count(calls: Sequence[Call], failed: int) -> Counts:
-    """Count calls by how they ended, and the generations that signed those accepted."""
+    """Count the calls by outcome, and the generations that signed accepted calls."""
     accepted = [call.access_key_id for call in calls if call.outcome == ACCEPTED]
     return Counts(
         generations=len(set(accepted)),
@@ -78,7 +81,7 @@ def count(calls: Sequence[Call], failed: int) -> Counts:
 
 
 def judge(counts: Counts, *, fresh_process_works: bool) -> Verdict:
-    """Give the verdict; what a fresh process does at the end matters only where the long-lived one did not follow."""
+    """Return the verdict. `fresh_process_works` matters only if the long-lived process did not follow."""
     if counts.generations >= GENERATIONS:
         return Verdict.FOLLOWS if counts.is_faultless else Verdict.AFTER_FAILURES
     if fresh_process_works:

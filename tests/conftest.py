@@ -23,5 +23,5 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.fixture(scope="session", autouse=True)
 def _host_hidden() -> Iterator[None]:
-    with host_environment.hidden():
+    with host_environment.hide_host_settings():
         yield

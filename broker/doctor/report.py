@@ -52,7 +52,7 @@ _HEADLINES: Final = {
     "issuer": "AWS does not accept the token's issuer URL",
     "issuer-documents": "STS cannot use the issuer's documents",
     "issuer-keys": "STS cannot use the issuer's published keys",
-    "signature": "The issuer publishes no usable key for the token",
+    "signature": "The token's signing key is not among the published keys",
     "trust-policy": "The role does not trust this token",
     "region": "The Region does not exist",
     "sts-proxy": "The proxy does not lead to STS",

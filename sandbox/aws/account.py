@@ -1,8 +1,7 @@
-"""The AWS account in the box: moto's real server, and a direct view of the IAM objects that it holds.
+"""The simulated AWS account: moto's server, and direct access to the IAM objects in it.
 
-Rules: IAM is read from moto's memory at every look, so a change through any client counts at once; moto's state is one
-per process, so all accounts of a process live in it.
-It refuses to know tokens and faults. moto checks nothing by itself: `sandbox.sts` does.
+IAM objects are read from moto's memory each time, so that a change by any client takes effect at once. moto has one
+state for each process, which contains all accounts. moto verifies no tokens or policies; `sandbox.aws.sts` does.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
 DEFAULT_ACCOUNT_ID = "123456789012"
 _DEFAULT_MAX_SESSION_SECONDS = 3600
-_NOTHING = '{"Statement": []}'
+_EMPTY_POLICY = '{"Statement": []}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """An IAM role as far as STS looks at it; `trust_policy` is the stored JSON text."""
+    """The properties of an IAM role that STS uses. `trust_policy` is the stored JSON text."""
 
     arn: str
     role_id: str
@@ -49,7 +48,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An IAM user, likewise."""
+    """The properties of an IAM user that STS uses."""
 
     arn: str
     permissions: Permissions
@@ -57,10 +56,10 @@ class User:
 
 
 class MotoAccount:
-    """moto's server on loopback, from construction until `stop()`; `port` 0 means any free one."""
+    """moto's server on loopback, from construction until `stop()`. Port 0 means any free port."""
 
     def __init__(self, *, port: int = 0) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or it logs each request on stderr
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise each request is logged on stderr
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
         self._server.start()
         self.host, self.port = self._server.get_host_and_port()
@@ -71,18 +70,18 @@ class MotoAccount:
         return f"http://{self.host}:{self.port}"
 
     def stop(self) -> None:
-        """Stop the server; the account's content stays until the process ends."""
+        """Stop the server. The account's objects stay until the process ends."""
         self._server.stop()
 
     def provider_audiences(self, issuer: str, *, account_id: str, partition: str) -> tuple[str, ...] | None:
-        """Give the client ids of the OIDC provider for `issuer`; None: the account has no such provider."""
+        """Return the client ids of the OIDC provider for `issuer`, or None if the account has no such provider."""
         provider = _iam(account_id, partition).open_id_providers.get(provider_arn(issuer, account_id, partition))
         return tuple(provider.client_id_list) if provider else None
 
     def role(self, arn: str) -> Role | None:
-        """Look a role up by its ARN."""
+        """Return the role with this ARN, or None."""
         _, partition, _, _, account_id, _ = arn.split(":", 5)
-        roles = list(_iam(account_id, partition).get_roles())  # a copy: another thread may create one meanwhile
+        roles = list(_iam(account_id, partition).get_roles())  # a copy, because another thread may create a role
         found = next((one for one in roles if one.arn == arn), None)
         if found is None:
             return None
@@ -91,21 +90,21 @@ class MotoAccount:
             role_id=found.id,
             trust_policy=str(found.assume_role_policy_document),
             max_session=timedelta(seconds=int(found.max_session_duration or _DEFAULT_MAX_SESSION_SECONDS)),
-            permissions=Permissions(identity=_policies_of(found), boundary=self._boundary(found)),
-            tags=_pairs(found.tags),
+            permissions=Permissions(identity=_read_policies(found), boundary=self._read_boundary(found)),
+            tags=_read_tags(found.tags),
         )
 
     def managed_policy(self, arn: str, account_id: str) -> str:
-        """Give the text of a managed policy as `account_id` sees it; one that does not exist permits nothing."""
+        """Return the text of a managed policy in `account_id`. A policy that does not exist allows nothing."""
         policy = _iam(account_id, arn.split(":")[1]).managed_policies.get(arn)
-        return _default_version(policy) if policy else _NOTHING
+        return _read_default_version(policy) if policy else _EMPTY_POLICY
 
-    def _boundary(self, found: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - moto's own class, which has no types
+    def _read_boundary(self, found: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - moto's class has no types
         arn = found.permissions_boundary_arn
         return (self.managed_policy(arn, found.account_id),) if arn else None
 
     def forward(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Let moto answer an STS request; returns status and body."""
+        """Send an STS request to moto. Return status and body of the response."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.request("POST", "/", body, headers)
@@ -115,13 +114,13 @@ class MotoAccount:
             connection.close()
 
     def issue_keys(self, request: ExchangeRequest) -> tuple[str, str, str]:
-        """Let moto issue credentials; returns access key id, secret access key and session token.
+        """Return new credentials of moto: access key id, secret access key and session token.
 
-        moto's own function is called rather than its server: that saves 2 ms, and the server would put an unsigned
-        request for a role in China into the partition `aws`.
+        This calls moto's function instead of its server. That saves 2 ms, and the server would use the partition `aws`
+        for an unsigned request for a role in China.
         """
         issued = sts_backends[request.account_id][request.partition].assume_role_with_web_identity(
-            region_name=request.partition,  # moto takes a partition's name for one of its Regions
+            region_name=request.partition,  # moto accepts a partition's name in place of a Region
             role_session_name=request.session_name,
             role_arn=request.role_arn,
             policy=request.policy,
@@ -132,42 +131,42 @@ class MotoAccount:
 
 
 def provider_arn(issuer: str, account_id: str, partition: str = "aws") -> str:
-    """Name the OIDC provider of an issuer."""
+    """Return the ARN of an issuer's OIDC provider."""
     return f"arn:{partition}:iam::{account_id}:oidc-provider/{issuer.removeprefix('https://')}"
 
 
-def user_of(access_key_id: str) -> User | None:
-    """Give the IAM user whom a long-lived access key belongs to."""
+def find_user(access_key_id: str) -> User | None:
+    """Return the IAM user that owns a long-lived access key, or None."""
     account_id = get_account_id_from(access_key_id)
     for partition in PARTITION_NAMES:
         backend = _iam(account_id, partition)
         if found := backend.get_user_from_access_key_id(access_key_id):
             groups = backend.get_groups_for_user(found.name)
-            policies = tuple(text for one in (found, *groups) for text in _policies_of(one))
+            policies = tuple(text for one in (found, *groups) for text in _read_policies(one))
             tags = backend.tagger.list_tags_for_resource(found.arn)["Tags"]
-            return User(arn=str(found.arn), permissions=Permissions(identity=policies), tags=_pairs(tags))
+            return User(arn=str(found.arn), permissions=Permissions(identity=policies), tags=_read_tags(tags))
     return None
 
 
 def act_in(account_id: str, partition: str = "aws") -> dict[str, str]:
-    """Make keys that moto takes for this account's, as options for a boto3 client. STS does not know them."""
+    """Return keys that moto assigns to this account, as options for a boto3 client. STS does not know them."""
     key = _iam(account_id, partition).create_temp_access_key()
     return {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
 
 
-def _policies_of(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - moto's roles, users and groups alike
-    managed = [_default_version(policy) for policy in list(found.managed_policies.values())]
+def _read_policies(found: Any) -> tuple[str, ...]:  # noqa: ANN401 - moto's roles, users and groups
+    managed = [_read_default_version(policy) for policy in list(found.managed_policies.values())]
     return (*map(str, list(found.policies.values())), *managed)
 
 
-def _default_version(policy: Any) -> str:  # noqa: ANN401 - moto's own class
+def _read_default_version(policy: Any) -> str:  # noqa: ANN401 - moto's class has no types
     version = next(one for one in policy.versions if one.version_id == policy.default_version_id)
     return str(version.document)
 
 
-def _pairs(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def _read_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-def _iam(account_id: str, partition: str) -> Any:  # noqa: ANN401 - moto's own class, which has no types
+def _iam(account_id: str, partition: str) -> Any:  # noqa: ANN401 - moto's class has no types
     return iam_backends[account_id][partition]

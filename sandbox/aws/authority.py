@@ -1,10 +1,9 @@
-"""The judgement of STS: who may have a session of which role, and whose session a signed request belongs to.
+"""The decisions of STS: who gets a session of which role, and which session signed a request.
 
-Rules: a session is issued only when request, token, role, trust policy and duration fit, in AWS's order; a role that
-does not exist is refused like one whose trust does not fit; chained sessions last an hour at most, and inherit
-transitive tags and a source identity; a signed request needs a key that was issued here, its own session token, a
-valid signature and a session that is not over.
-It refuses to know HTTP's wire and scripted faults.
+A session needs a valid request, token, role, trust policy and duration; they are checked in AWS's order. A role that
+does not exist is refused like a role that denies. Chained sessions last at most one hour, and inherit transitive tags
+and the source identity. A signed request needs a key that was issued here, the matching session token, a valid
+signature and an unexpired session. This module does not know HTTP connections or scripted faults.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from broker.policy.trust_policy import Caller, Decision, PolicyMalformedError, evaluate, federated
-from sandbox.aws.account import MotoAccount, Role, User, provider_arn, user_of
+from sandbox.aws.account import MotoAccount, Role, User, find_user, provider_arn
 from sandbox.aws.chaining import check_authorized, check_source_identity
 from sandbox.aws.exchange_request import ExchangeRequest, read_request
 from sandbox.aws.packing import packed_size
@@ -37,7 +36,7 @@ _CHAINED_MAXIMUM = timedelta(hours=1)
 
 
 class Authority:
-    """Decides and keeps the sessions that it issued; thread-safe."""
+    """Makes the decisions and stores the issued sessions. Thread-safe."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class Authority:
         self._lock = threading.Lock()
 
     def exchange(self, form: Mapping[str, str], at: datetime) -> tuple[Session, dict[str, str]]:
-        """Do AssumeRoleWithWebIdentity: the session and the further elements of the answer, or Refusal."""
+        """Handle AssumeRoleWithWebIdentity. Return the session and more elements of the response. Raises Refusal."""
         request = read_request(form, needs_token=True)
         extra = packed_size(request, request.tags)
 
@@ -71,7 +70,7 @@ class Authority:
             "sts:RoleSessionName": [request.session_name],
         }
         role = self._account.role(request.role_arn)
-        decision = _consult(role, federated(provider), _WEB_IDENTITY, context)
+        decision = _evaluate_trust(role, federated(provider), _WEB_IDENTITY, context)
         if role is None or not decision.allowed:
             message = f"Not authorized to perform {_WEB_IDENTITY}"
             raise Refusal("AccessDenied", message, 403, reason=decision.reason)
@@ -84,15 +83,15 @@ class Authority:
         return self._issue(request, role, at, tags=request.tags), extra
 
     def assume_role(self, form: Mapping[str, str], http: Request, at: datetime) -> tuple[Session, dict[str, str]]:
-        """Do AssumeRole, by a session that was issued here or by an IAM user; Refusal as above."""
-        principal = self._principal(self.caller(http, at))
+        """Handle AssumeRole by a session that was issued here or by an IAM user. Return as `exchange`."""
+        principal = self._describe_principal(self.caller(http, at))
         request = read_request(form, needs_token=False)
-        tags = principal.session_tags.joined(request.tags)
+        tags = principal.session_tags.merge(request.tags)
         source_identity = check_source_identity(principal, request)
         extra = packed_size(request, tags)
         role = self._account.role(request.role_arn)
         check_authorized(principal, request, role)
-        assert role is not None  # or nobody would have been authorized
+        assert role is not None  # otherwise check_authorized has refused
         if principal.is_session and request.duration > _CHAINED_MAXIMUM:
             message = (
                 "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
@@ -104,17 +103,17 @@ class Authority:
         return self._issue(request, role, at, tags=tags, source_identity=source_identity), extra
 
     def caller_arn(self, http: Request) -> str:
-        """Tell who says to have signed a request, unchecked, for the record; empty for nobody known."""
+        """Return the ARN of the key that signed a request, without a check, for the record. "" if it is unknown."""
         signature = read_signature(http)
         if signature is None:
             return ""
         with self._lock:
             known = self._sessions.get(signature.access_key_id)
-        found = known or user_of(signature.access_key_id)
+        found = known or find_user(signature.access_key_id)
         return found.arn if found else ""
 
     def caller(self, http: Request, at: datetime) -> Session | User:
-        """Tell who signed a request: a session issued here, or an IAM user. Refusal: nobody known."""
+        """Return the session or the IAM user that signed a request. Raises Refusal."""
         signature = read_signature(http)
         if signature is None:
             raise Refusal("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
@@ -123,17 +122,17 @@ class Authority:
         if session is not None:
             _check_session(session, signature, http, at)
             return session
-        user = user_of(signature.access_key_id)
+        user = find_user(signature.access_key_id)
         if user is None:
             raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         return user
 
-    def _principal(self, caller: Session | User) -> Principal:
+    def _describe_principal(self, caller: Session | User) -> Principal:
         if isinstance(caller, User):
             return Principal(
                 arn=caller.arn, entity_arn=caller.arn, permissions=caller.permissions, entity_tags=caller.tags
             )
-        role = self._account.role(caller.role_arn)  # None: it was deleted since, and its policies with it
+        role = self._account.role(caller.role_arn)  # None if the role and its policies were deleted
         permissions = role.permissions if role else Permissions()
         return Principal(
             arn=caller.arn,
@@ -165,18 +164,18 @@ class Authority:
             session_name=request.session_name,
             tags=tags,
             source_identity=source_identity,
-            policies=self._session_policies(request),
+            policies=self._read_session_policies(request),
         )
         with self._lock:
             self._sessions[key] = session
         return session
 
-    def _session_policies(self, request: ExchangeRequest) -> tuple[str, ...] | None:
+    def _read_session_policies(self, request: ExchangeRequest) -> tuple[str, ...] | None:
         managed = (self._account.managed_policy(arn, request.account_id) for arn in request.policy_arns)
         return tuple(text for text in (request.policy, *managed) if text) or None
 
 
-def _consult(role: Role | None, caller: Caller, action: str, context: Mapping[str, Sequence[str]]) -> Decision:
+def _evaluate_trust(role: Role | None, caller: Caller, action: str, context: Mapping[str, Sequence[str]]) -> Decision:
     if role is None:
         return Decision(allowed=False, reason="the role does not exist", statements=())
     try:

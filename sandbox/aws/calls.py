@@ -1,8 +1,7 @@
-"""The record of what STS was asked: a list that tests and the demo read, and can wait on.
+"""The record of STS calls, which tests and the demo read and can wait for.
 
-Rules: a call is recorded before its answer leaves, so whoever has the answer finds the record; tokens appear as a short
-fingerprint only.
-It refuses to know what the calls mean.
+A call is recorded before its response is sent, so a client that has the response finds the record. Tokens appear only
+as short fingerprints.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call. `outcome` is "Success", the error code, "HTTP <status>", "Hang" or "Reset"; `fault` names a fault.
+    """One call. `outcome` is "Success", the error code, "HTTP <status>", "Hang" or "Reset". `fault` names the fault.
 
-    `reason` says why a call was refused, in more words than the caller gets.
-    Texts that the caller did not send are empty; `duration_seconds` is None when the request left it to STS or was
-    not readable. `caller_arn` is of the session or user whose key signed the call, checked or not, and empty where
-    nobody did. Tags appear by their keys and an external id by its presence, also in `reason`.
+    `reason` explains a refusal in more detail than the response. Texts that the caller did not send are empty.
+    `duration_seconds` is None if the request has no valid one. `caller_arn` belongs to the session or user whose key
+    signed the call, even if the signature is wrong, and is empty for unsigned calls. The record has the keys of tags
+    but not their values, and whether there is an external id but not the id, also in `reason`.
     """
 
     time: datetime
@@ -49,12 +48,12 @@ class Call:
 
 
 def fingerprint(token: str) -> str:
-    """Name a token without showing it: the first 12 hex digits of its SHA-256; empty for no token."""
+    """Return the first 12 hex digits of a token's SHA-256; "" for an empty token."""
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else ""
 
 
-def call_of(form: Mapping[str, str], *, time: datetime, caller_arn: str) -> Call:
-    """Record what was asked, however wrong it is; how it ended is left open."""
+def describe_call(form: Mapping[str, str], *, time: datetime, caller_arn: str) -> Call:
+    """Return the record of a request, valid or not. The caller adds the outcome."""
     duration = form.get("DurationSeconds", "")
     return Call(
         time=time,
@@ -74,7 +73,7 @@ def call_of(form: Mapping[str, str], *, time: datetime, caller_arn: str) -> Call
 
 
 def without_external_id(form: Mapping[str, str], reason: str) -> str:
-    """Take the external id that was sent out of a reason."""
+    """Return a reason in which the request's external id is replaced."""
     external_id = form.get("ExternalId", "")
     return reason.replace(external_id, "<external id>") if external_id else reason
 
@@ -93,17 +92,17 @@ class CallLog:
             self._changed.notify_all()
 
     def snapshot(self) -> list[Call]:
-        """Copy the list."""
+        """Return a copy of the list."""
         with self._changed:
             return list(self._calls)
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Remove all calls."""
         with self._changed:
             self._calls.clear()
 
     def wait_for(self, count: int, timeout: timedelta) -> list[Call]:
-        """Wait until there are at least `count` calls; TimeoutError after `timeout` of real time."""
+        """Wait until there are at least `count` calls, and return all. Raises TimeoutError after `timeout`."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._calls) >= count, timeout.total_seconds()):
                 raise TimeoutError(f"{len(self._calls)} of {count} calls arrived within {timeout}")

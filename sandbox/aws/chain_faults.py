@@ -1,7 +1,4 @@
-"""Refusals that only a signed call meets, to be scripted with `action="AssumeRole"`.
-
-Rules: code, message and status are AWS's own. It refuses to know when they are due: `sandbox.authority` judges that.
-"""
+"""Refusals that only signed calls get, with AWS's code, message and status. Queue them with `action="AssumeRole"`."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ SIGNATURE_DOES_NOT_MATCH = Refuse(
     message="The request signature we calculated does not match the signature you provided.",
     status=403,
 )
-# The caller's clock is behind by more than a quarter of an hour: github.com/devsecops/bootcamp/issues/101.
+# The caller's clock is more than 15 minutes behind: github.com/devsecops/bootcamp/issues/101.
 SIGNATURE_EXPIRED = Refuse(
     code="SignatureDoesNotMatch",
     message="Signature expired: 20261123T120000Z is now earlier than 20261123T121500Z (20261123T123000Z - 15 min.)",

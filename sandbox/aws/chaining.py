@@ -1,9 +1,8 @@
-"""The judgement of AssumeRole: whether a principal may have a session of a role, with its tags and source identity.
+"""Decides AssumeRole: whether a principal may get a session of a role, with its tags and source identity.
 
-Rules: each of sts:AssumeRole, sts:TagSession (tags are passed or handed on) and sts:SetSourceIdentity (one is passed or
-was set) is asked for by itself, of the role's trust policy and then of the caller's own policies; a condition finds
-only the keys that belong to the action.
-It refuses to know HTTP, signatures and durations.
+Each action is evaluated separately, first in the role's trust policy and then in the caller's own policies:
+sts:AssumeRole; sts:TagSession, if tags are passed or inherited; sts:SetSourceIdentity, if one is passed or already set.
+Conditions see only the keys of the action. This module does not know HTTP, signatures or durations.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 _ASSUME, _TAG, _SET_SOURCE_IDENTITY = "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"
 _TAG_KEYS = ("aws:RequestTag/", "aws:TagKeys", "sts:TransitiveTagKeys")
-# docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html: so a statement that
-# allows sts:TagSession on a condition of sts:ExternalId never applies.
+# Source: docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html. For example, a
+# statement that allows sts:TagSession with a condition on sts:ExternalId never applies.
 _KEYS = {
     _ASSUME: ("sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity", *_TAG_KEYS),
     _TAG: _TAG_KEYS,
@@ -36,9 +35,9 @@ _GLOBAL_KEYS = ("aws:Principal", "aws:SourceIdentity")
 
 
 def check_source_identity(principal: Principal, request: ExchangeRequest) -> str | None:
-    """Give the source identity of the new session, or refuse to change the one that is set.
+    """Return the source identity of the new session. Raises Refusal if the request would change it.
 
-    The refusal was seen at AWS: github.com/mahitotsu/gekko_08 `experiments/multi-hop-propagation/RESULTS.md`.
+    AWS's message is from github.com/mahitotsu/gekko_08 `experiments/multi-hop-propagation/RESULTS.md`.
     """
     if principal.source_identity is None:
         return request.source_identity
@@ -48,43 +47,44 @@ def check_source_identity(principal: Principal, request: ExchangeRequest) -> str
 
 
 def check_authorized(principal: Principal, request: ExchangeRequest, role: Role | None) -> None:
-    """Refuse what trust policy or the caller's own policies do not allow, by the first action that fails."""
-    for action in _actions(principal, request):
-        reason = _refusal(principal, request, role, action)
+    """Raise Refusal if the trust policy or the caller's own policies do not allow one of the actions."""
+    for action in _needed_actions(principal, request):
+        reason = _explain_denial(principal, request, role, action)
         if reason is not None:
             message = f"User: {principal.arn} is not authorized to perform: {action} on resource: {request.role_arn}"
             raise Refusal("AccessDenied", message, 403, reason=reason)
 
 
-def _actions(principal: Principal, request: ExchangeRequest) -> Iterator[str]:
+def _needed_actions(principal: Principal, request: ExchangeRequest) -> Iterator[str]:
     yield _ASSUME
-    if request.tags.pairs or principal.session_tags.handed_on.pairs:
+    if request.tags.pairs or principal.session_tags.transitive.pairs:
         yield _TAG
     if request.source_identity or principal.source_identity:
         yield _SET_SOURCE_IDENTITY
 
 
-def _refusal(principal: Principal, request: ExchangeRequest, role: Role | None, action: str) -> str | None:
+def _explain_denial(principal: Principal, request: ExchangeRequest, role: Role | None, action: str) -> str | None:
+    """Return why an action is denied, or None if it is allowed."""
     if role is None:
         return "the role does not exist"
     if principal.partition != request.partition:
         return f"the role is in the partition {request.partition}, the caller in {principal.partition}"
-    context = _context(principal, request, action)
+    context = _collect_context(principal, request, action)
     try:
-        trust = evaluate(role.trust_policy, caller=principal.by_every_name(), action=action, context=context)
+        trust = evaluate(role.trust_policy, caller=principal.with_every_name(), action=action, context=context)
     except PolicyMalformedError as error:
         return f"the trust policy: {error}"
     if not trust.allowed:
         return f"the trust policy does not allow {action}: {trust.reason}"
-    needed = _needed(principal, role, action, context)
+    needed = _find_needed(principal, role, action, context)
     return principal.permissions.refusal(needed, action=action, resource=role.arn, context=context)
 
 
-def _needed(principal: Principal, role: Role, action: str, context: Context) -> Needed:
-    """Say how much the caller's own policies have to allow, by how the trust policy names the caller.
+def _find_needed(principal: Principal, role: Role, action: str, context: Context) -> Needed:
+    """Return what the caller's own policies must allow. It depends on how the trust policy names the caller.
 
-    docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html; a chain
-    needs sts:SetSourceIdentity on both sides (…/id_credentials_temp_control-access_monitor.html).
+    Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html. A
+    chain needs sts:SetSourceIdentity on both sides: id_credentials_temp_control-access_monitor.html in the same guide.
     """
     if role.account_id != principal.account_id or (action == _SET_SOURCE_IDENTITY and principal.is_session):
         return Needed.ALLOW
@@ -92,13 +92,13 @@ def _needed(principal: Principal, role: Role, action: str, context: Context) -> 
     def trusts(caller: Caller) -> bool:
         return evaluate(role.trust_policy, caller=caller, action=action, context=context).allowed
 
-    if principal.is_session and trusts(principal.by_own_arn()):
+    if principal.is_session and trusts(principal.with_session_arn()):
         return Needed.NO_DENY
-    return Needed.NO_BOUND if trusts(principal.by_own_names()) else Needed.ALLOW
+    return Needed.NO_BOUND if trusts(principal.without_account()) else Needed.ALLOW
 
 
-def _context(principal: Principal, request: ExchangeRequest, action: str) -> Context:
-    """Collect the condition keys of `action`: what is handed on is the principal's, and not the request's."""
+def _collect_context(principal: Principal, request: ExchangeRequest, action: str) -> Context:
+    """Return the condition keys of `action`. Inherited tags are tags of the principal, not of the request."""
     found: dict[str, list[str]] = {
         "aws:PrincipalArn": [principal.entity_arn],
         "aws:PrincipalAccount": [principal.account_id],

@@ -1,7 +1,4 @@
-"""What STS's service model constrains in a request, said as STS says it.
-
-It refuses to know which parameters there are: each reader asks for its own.
-"""
+"""The constraints of STS's service model, with the messages of STS. The readers of parameters call these functions."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def invalid(member: str, value: str | None, constraint: str) -> Refusal:
-    """Make the refusal of one value; `member` is the parameter's name, its first letter small; None hides the value."""
+    """Return the refusal of one value. `member` is the parameter's name. None for `value` hides it in the message."""
     shown = "Value" if value is None else f"Value '{value}'"
     return Refusal(
         "ValidationError",
@@ -25,7 +22,7 @@ def invalid(member: str, value: str | None, constraint: str) -> Refusal:
 
 
 def check_length(member: str, value: str, shortest: int, longest: int, *, shown: bool = True) -> None:
-    """Refuse a text that is too short or too long."""
+    """Raise Refusal if a text is too short or too long. `shown`: whether the message may contain the text."""
     repeated = value if shown else None
     if len(value) < shortest:
         raise invalid(member, repeated, f"Member must have length greater than or equal to {shortest}")
@@ -34,13 +31,13 @@ def check_length(member: str, value: str, shortest: int, longest: int, *, shown:
 
 
 def check_pattern(member: str, value: str, pattern: str) -> None:
-    """Refuse a text that does not match; `pattern` is the model's, where a letter or digit is an ASCII one."""
+    """Raise Refusal if a text does not match. `pattern` is the model's, in which letters and digits are ASCII."""
     if not re.fullmatch(pattern, value, re.ASCII):
         raise invalid(member, value, f"Member must satisfy regular expression pattern: {pattern}")
 
 
 def required_text(form: Mapping[str, str], name: str, shortest: int, longest: int) -> str:
-    """Read a parameter that may not be left out."""
+    """Return a required parameter. Raises Refusal."""
     value = form.get(name)
     if value is None:
         raise invalid(name, "null", "Member must not be null")
@@ -49,7 +46,7 @@ def required_text(form: Mapping[str, str], name: str, shortest: int, longest: in
 
 
 def optional_text(form: Mapping[str, str], name: str, shortest: int, longest: int, pattern: str) -> str | None:
-    """Read a parameter that may be left out."""
+    """Return an optional parameter, or None. Raises Refusal."""
     value = form.get(name)
     if value is not None:
         check_length(name, value, shortest, longest)
@@ -58,7 +55,7 @@ def optional_text(form: Mapping[str, str], name: str, shortest: int, longest: in
 
 
 def members(form: Mapping[str, str], name: str, *, field: str = "") -> dict[int, str]:
-    """Read a list of the query protocol by its places: `<name>.member.<place>`, or one `field` of each member."""
+    """Return a list of the query protocol by position: `<name>.member.<n>`, or one `field` of each member."""
     suffix = re.escape(f".{field}" if field else "")
     found = ((re.fullmatch(rf"{name}\.member\.(\d{{1,6}}){suffix}", key), value) for key, value in form.items())
     return dict(sorted((int(match[1]), value) for match, value in found if match))

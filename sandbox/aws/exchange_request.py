@@ -1,8 +1,7 @@
-"""Reads and validates the parameters of an AssumeRole call, with STS's own constraints and messages.
+"""Reads and validates the parameters of AssumeRole calls, with the constraints and messages of STS.
 
-Rules: what the service model constrains is a ValidationError, a session policy that is no JSON is a
-MalformedPolicyDocument; nothing is corrected silently.
-It refuses to know whether the role exists and whether the token is good.
+A violated constraint of the service model is a ValidationError. A session policy that isn't JSON is a
+MalformedPolicyDocument. This module does not know whether the role exists and whether the token is valid.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _DURATION_SECONDS = (900, 43_200)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRequest:
-    """A validated call; `token` is empty for a plain AssumeRole."""
+    """A validated call. `token` is empty for AssumeRole."""
 
     role_arn: str
     session_name: str
@@ -58,17 +57,17 @@ class ExchangeRequest:
 
     @property
     def policy_characters(self) -> int:
-        """How long the session policies are together."""
+        """The total length of the session policies, in characters."""
         return len(self.policy or "") + sum(map(len, self.policy_arns))
 
 
-def form_of(body: bytes) -> dict[str, str]:
-    """Read a form-encoded body; raises nothing: what cannot be read is left out."""
+def parse_form(body: bytes) -> dict[str, str]:
+    """Return the parameters of a form-encoded body. Unreadable parts are left out."""
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def read_request(form: Mapping[str, str], *, needs_token: bool) -> ExchangeRequest:
-    """Validate the form of one call; raises Refusal."""
+    """Return the validated parameters of one call. Raises Refusal."""
     role_arn = required_text(form, "RoleArn", 20, 2048)
     session_name = required_text(form, "RoleSessionName", 2, 64)
     check_pattern("RoleSessionName", session_name, _NAME)
@@ -89,8 +88,8 @@ def read_request(form: Mapping[str, str], *, needs_token: bool) -> ExchangeReque
 
 
 def _with_chain_parameters(request: ExchangeRequest, form: Mapping[str, str]) -> ExchangeRequest:
-    """Add what AssumeRole alone takes."""
-    # A source identity may not begin with aws: either; the pattern has no colon, and so refuses that too.
+    """Return the request with the parameters that only AssumeRole has."""
+    # STS also refuses a source identity that begins with aws:. The pattern has no colon, so it refuses that as well.
     return replace(
         request,
         external_id=optional_text(form, "ExternalId", 2, 1224, _EXTERNAL_ID),

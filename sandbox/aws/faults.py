@@ -1,8 +1,8 @@
-"""What can go wrong at STS, as values that a test or the demo queues.
+"""Faults of STS, as values that a test or the demo queues.
 
-Rules: a fault either refuses at once (`Refuse`, `Broken`), or spoils the answer of a real exchange (`Spoiled`,
-`Blank`, `Missing`, `SkewedDate`), or spoils its delivery (`Latency`, `Drip`, `Hang`, `Reset`).
-It refuses to know sockets: `sandbox.sts` delivers, this module describes and rewrites answers.
+A fault refuses the request (`Refuse`, `Broken`), changes the response of a real exchange (`Spoiled`, `Blank`,
+`Missing`, `SkewedDate`), or disturbs its delivery (`Latency`, `Drip`, `Hang`, `Reset`). This module describes faults
+and rewrites responses. `sandbox.aws.sts` sends them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from sandbox.aws.answers import Answer, instant
 from sandbox.aws.refusal import Refusal
+from sandbox.aws.responses import Response, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,19 +33,19 @@ _KEY_ERROR = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Wait, then answer as usual."""
+    """Wait, then respond as usual."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang:
-    """Never answer: the connection stays open until the client leaves or the server stops."""
+    """Never respond. The connection stays open until the client closes it or the server stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drip:
-    """Send the answer in small pieces with a pause after each."""
+    """Send the response in small pieces with a pause after each."""
 
     pause_seconds: float = 0.05
     piece_bytes: int = 1
@@ -53,12 +53,12 @@ class Drip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """Reset the connection (RST) instead of answering."""
+    """Reset the connection (RST) instead of responding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """Answer with an STS error, whatever was asked."""
+    """Respond with this STS error to any request."""
 
     code: str
     message: str
@@ -66,7 +66,7 @@ class Refuse:
 
 
 class Body(enum.Enum):
-    """What a broken answer carries: nothing, a proxy's HTML, or JSON as Ceph writes it. None has a code."""
+    """The body of a broken response: nothing, a proxy's HTML, or JSON like Ceph's. None has an STS error code."""
 
     EMPTY = b""
     HTML = _HTML
@@ -75,14 +75,14 @@ class Body(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """Answer with this HTTP status and a body that is no STS error."""
+    """Respond with this HTTP status and a body that isn't an STS error."""
 
     status: int
     body: Body = Body.EMPTY
 
 
 class Field(enum.Enum):
-    """A field of Credentials, by its element's name."""
+    """A field of Credentials. The value is its element's name."""
 
     ACCESS_KEY_ID = "AccessKeyId"
     SECRET_ACCESS_KEY = "SecretAccessKey"
@@ -92,33 +92,33 @@ class Field(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blank:
-    """Issue credentials of which one field is empty."""
+    """Issue credentials with one empty field."""
 
     field: Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """Issue credentials that lack one field."""
+    """Issue credentials without one field."""
 
     field: Field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkewedDate:
-    """Answer as usual with a Date header that is off by this much (STS's own checks keep the right time)."""
+    """Respond as usual, with a Date header that differs by this much. STS's own checks use the correct time."""
 
     by: timedelta
 
 
 class Spoiled(enum.Enum):
-    """Ways to spoil an otherwise good answer."""
+    """Changes to an otherwise good response."""
 
     TRUNCATED_XML = "truncated-xml"  # ends inside the session token, after the whole secret key
     MALFORMED_XML = "malformed-xml"
     EXPIRED = "expired"
     WRONG_ROLE = "wrong-role"
-    ECHO = "echo"  # a debugging proxy: the request's body, token and all, comes back
+    ECHO = "echo"  # a debugging proxy: the response is the request's body, including the token
     NO_DATE = "no-date"
 
 
@@ -161,17 +161,17 @@ CEPH_403 = Broken(status=403, body=Body.CEPH)
 CEPH_400 = Broken(status=400, body=Body.CEPH)
 
 
-def name_of(fault: Fault | None) -> str | None:
-    """Name a fault for the record of calls."""
+def fault_name(fault: Fault | None) -> str | None:
+    """Return the name of a fault for the record of calls."""
     if isinstance(fault, Spoiled):
         return f"Spoiled.{fault.name}"
     return None if fault is None else type(fault).__name__
 
 
 def apply(
-    fault: Fault | None, exchange: Callable[[], Answer], *, request_body: bytes, refuse: Callable[[Refusal], Answer]
-) -> Answer:
-    """Give the answer under this fault; `exchange` does the real thing and is called only if the fault needs it."""
+    fault: Fault | None, exchange: Callable[[], Response], *, request_body: bytes, refuse: Callable[[Refusal], Response]
+) -> Response:
+    """Return the response under this fault. `exchange` does the real exchange. It is called only if needed."""
     match fault:
         case Refuse(code=code, message=message, status=status):
             return refuse(Refusal(code, message, status))
@@ -179,44 +179,45 @@ def apply(
             template = refuse(Refusal("", "", status))
             kind = {Body.HTML: "text/html", Body.CEPH: "application/json"}.get(body, "text/plain")
             return replace(template, body=body.value, outcome=f"HTTP {status}", content_type=kind)
-    answer = exchange()
-    if answer.outcome != "Success":
-        return answer
-    return _spoil(fault, answer, request_body)
+    response = exchange()
+    if response.outcome != "Success":
+        return response
+    return _spoil(fault, response, request_body)
 
 
-def _spoil(fault: Fault | None, answer: Answer, request_body: bytes) -> Answer:  # noqa: PLR0911 - a table
+def _spoil(fault: Fault | None, response: Response, request_body: bytes) -> Response:  # noqa: PLR0911 - a table
     match fault:
         case Blank(field=field):
-            return _rewrite(answer, field.value, f"<{field.value}></{field.value}>")
+            return _rewrite(response, field.value, f"<{field.value}></{field.value}>")
         case Missing(field=field):
-            return _rewrite(answer, field.value, "")
+            return _rewrite(response, field.value, "")
         case SkewedDate(by=by):
-            return replace(answer, at=answer.at + by)
+            return replace(response, at=response.at + by)
         case Spoiled.NO_DATE:
-            return replace(answer, headers={"Date": ""})
+            return replace(response, headers={"Date": ""})
         case Spoiled.EXPIRED:
-            past = instant(answer.at - timedelta(minutes=5))
-            return _rewrite(answer, "Expiration", f"<Expiration>{past}</Expiration>")
+            past = format_time(response.at - timedelta(minutes=5))
+            return _rewrite(response, "Expiration", f"<Expiration>{past}</Expiration>")
         case Spoiled.WRONG_ROLE:
-            return replace(answer, body=re.sub(rb":assumed-role/[^/]+/", b":assumed-role/somebody-else/", answer.body))
+            body = re.sub(rb":assumed-role/[^/]+/", b":assumed-role/somebody-else/", response.body)
+            return replace(response, body=body)
         case Spoiled.TRUNCATED_XML:
-            return replace(answer, body=answer.body[: answer.body.index(b"<SessionToken>") + 60])
+            return replace(response, body=response.body[: response.body.index(b"<SessionToken>") + 60])
         case Spoiled.MALFORMED_XML:
-            return replace(answer, body=answer.body.replace(b"</Credentials>", b"</Credential"))
+            return replace(response, body=response.body.replace(b"</Credentials>", b"</Credential"))
         case Spoiled.ECHO:
-            return replace(answer, body=request_body, content_type="application/x-www-form-urlencoded")
+            return replace(response, body=request_body, content_type="application/x-www-form-urlencoded")
         case _:
-            return answer
+            return response
 
 
-def _rewrite(answer: Answer, element: str, text: str) -> Answer:
+def _rewrite(response: Response, element: str, text: str) -> Response:
     pattern = f"<{element}>[^<]*</{element}>".encode()
-    return replace(answer, body=re.sub(pattern, text.encode(), answer.body))
+    return replace(response, body=re.sub(pattern, text.encode(), response.body))
 
 
 class FaultPlan:
-    """Which fault the next exchange meets; thread-safe. Queued faults come before the permanent one."""
+    """The faults of coming exchanges. Thread-safe. Queued faults take precedence over permanent ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -224,12 +225,12 @@ class FaultPlan:
         self._permanent: dict[tuple[str, str | None], Fault] = {}
 
     def script(self, faults: tuple[Fault | None, ...], action: str) -> None:
-        """Queue faults for `action`, one per exchange; None stands for an exchange that goes well."""
+        """Queue faults for `action`, one for each exchange. None means no fault."""
         with self._lock:
             self._queues.setdefault(action, deque()).extend(faults)
 
     def always(self, fault: Fault | None, action: str, role_arn: str | None) -> None:
-        """Set, or with None clear, the fault of every exchange (of one role, if named)."""
+        """Set the fault of every exchange, or of every exchange for one role. None clears it."""
         with self._lock:
             if fault is None:
                 self._permanent.pop((action, role_arn), None)
@@ -237,13 +238,13 @@ class FaultPlan:
                 self._permanent[action, role_arn] = fault
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all faults."""
         with self._lock:
             self._queues.clear()
             self._permanent.clear()
 
     def next(self, action: str, role_arn: str) -> Fault | None:
-        """Take the fault of one exchange."""
+        """Return the fault of the next exchange, and remove it from the queue."""
         with self._lock:
             if queue := self._queues.get(action):
                 return queue.popleft()

@@ -1,9 +1,9 @@
-"""How much of the space for session policies and session tags a call takes: STS calls it the packed size.
+"""The packed size: the share of the space for session policies and session tags that a call uses.
 
-AWS publishes neither the packing nor the space, so this rule is an approximation: policies may have 2048 characters,
-tags 450, and the shares add up. It lies near what was seen: 9 tags of 252 characters are 498 %
-(github.com/aws-actions/configure-aws-credentials/issues/1898), and tags that are handed on count, passed or not
-(github.com/aws/containers-roadmap/issues/2413). It refuses to know what the policies say.
+AWS publishes neither the packing nor the limit, so this is an approximation: policies may have 2048 characters, tags
+450, and the two shares are added. It is close to what was observed: 9 tags of 252 characters are 498 %
+(github.com/aws-actions/configure-aws-credentials/issues/1898). Inherited tags count even if they are not passed
+(github.com/aws/containers-roadmap/issues/2413).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALL = 100
 
 
 def packed_size(request: ExchangeRequest, tags: SessionTags) -> dict[str, str]:
-    """Give the element of the answer, none without policies and tags; Refusal: it is too much."""
+    """Return the PackedPolicySize element, if there are policies or tags. Raises Refusal if the size is too large."""
     share = request.policy_characters / _POLICY_CHARACTERS + tags.characters / _TAG_CHARACTERS
     percent = round(_ALL * share)
     if share > 1:

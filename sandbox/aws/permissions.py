@@ -1,8 +1,8 @@
-"""Evaluates what a caller's own policies permit: those of its identity, its boundary and its session.
+"""Evaluates a caller's own policies: those of its identity, its permissions boundary and its session.
 
-Rules: an explicit Deny in any of them wins; the identity's policies grant, boundary and session policies only bound.
-(docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html)
-It refuses to know where policies are stored, and what a resource's own policy says.
+An explicit Deny in any of them takes precedence. Identity policies grant permissions; the boundary and session policies
+only limit them (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html).
+This module does not know where policies are stored, or the policies of resources.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 class Needed(enum.IntEnum):
-    """How much the caller's own policies have to say, by whom the resource's policy names."""
+    """What the caller's own policies must allow. It depends on whom the resource's policy names."""
 
-    NO_DENY = 0  # it names the very session: nothing may deny
-    NO_BOUND = 1  # it names the role or user: boundary and session policies bound that too
-    ALLOW = 2  # it names the account, or lies in another one: the identity's policies have to allow
+    NO_DENY = 0  # the policy names the session: no Deny may match
+    NO_BOUND = 1  # the policy names the role or user: the boundary and session policies must also allow
+    ALLOW = 2  # the policy names the account, or is in another account: the identity policies must also allow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permissions:
-    """JSON texts of policies; `boundary` and `session` are None where there is no such bound."""
+    """JSON texts of policies. `boundary` and `session` are None if there are no such policies."""
 
     identity: tuple[str, ...] = ()
     boundary: tuple[str, ...] | None = None
     session: tuple[str, ...] | None = None
 
     def refusal(self, needed: Needed, *, action: str, resource: str, context: Context) -> str | None:
-        """Say why these policies do not permit `action` on `resource`, or None if they do."""
+        """Return why these policies do not allow `action` on `resource`, or None if they do."""
         by_kind = {"identity policies": self.identity, "boundary": self.boundary, "session policies": self.session}
         decisions = {
             kind: _decide(policies, action=action, resource=resource, context=context)

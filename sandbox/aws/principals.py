@@ -1,7 +1,4 @@
-"""Who calls AssumeRole: a session of a role or an IAM user, with all that policies can ask about it.
-
-It refuses to know how the caller was recognised.
-"""
+"""The caller of AssumeRole: a role's session or an IAM user, with everything that policies can refer to."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """`arn` is the session's or the user's, `entity_arn` the role's or again the user's.
+    """A caller. `arn` is that of the session or user; `entity_arn` is that of the role or user.
 
-    `entity_tags` are the role's or user's own; `session_tags` and `source_identity` those of the session.
+    `entity_tags` are the role's or user's own tags. `session_tags` and `source_identity` belong to the session.
     """
 
     arn: str
@@ -34,7 +31,7 @@ class Principal:
 
     @property
     def is_session(self) -> bool:
-        """Whether a role's session calls, so that this is a chain."""
+        """Whether the caller is a role's session, so that this call chains roles."""
         return self.arn != self.entity_arn
 
     @property
@@ -49,20 +46,20 @@ class Principal:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The principal tags: a session's override its role's, whatever the case of their keys."""
+        """The principal tags. Session tags override those of the role; keys are compared without case."""
         overridden = {key.lower() for key in self.session_tags.pairs}
         own = {key: value for key, value in self.entity_tags.items() if key.lower() not in overridden}
         return {**own, **self.session_tags.pairs}
 
-    def by_every_name(self) -> Caller:
-        """Describe the caller to a trust policy with all names that mean it."""
+    def with_every_name(self) -> Caller:
+        """Return the caller with every name by which a trust policy can refer to it."""
         root = f"arn:{self.partition}:iam::{self.account_id}:root"
         return Caller(kind="AWS", names=(self.arn, self.entity_arn, root, self.account_id, "*"))
 
-    def by_own_arn(self) -> Caller:
-        """Describe the caller by its own ARN only."""
+    def with_session_arn(self) -> Caller:
+        """Return the caller with only its own ARN."""
         return Caller(kind="AWS", names=(self.arn,))
 
-    def by_own_names(self) -> Caller:
-        """Describe the caller by what means itself, or everybody, but not by its account."""
+    def without_account(self) -> Caller:
+        """Return the caller with its own names and the wildcard, but without the names of its account."""
         return Caller(kind="AWS", names=(self.arn, self.entity_arn, "*"))

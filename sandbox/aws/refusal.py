@@ -1,10 +1,10 @@
-"""The refusal that STS answers with, as an exception that any check of a request can raise."""
+"""The exception for requests that STS refuses. Every check of a request can raise it."""
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """STS says no: the code, message and HTTP status of its answer, and a `reason` that it keeps to itself."""
+    """A refused request: code, message and HTTP status of the response, and a `reason` that only the record has."""
 
     def __init__(self, code: str, message: str, status: int = 400, *, reason: str = "") -> None:
         super().__init__(f"{code}: {message}")

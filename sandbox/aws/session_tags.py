@@ -1,9 +1,9 @@
-"""Session tags of an AssumeRole call: read, validated, and joined with those that the caller's session hands on.
+"""Session tags of AssumeRole calls: reads and validates them, and merges them with the tags that a session inherits.
 
-Rules: keys ignore case; a key may come once, may not begin with `aws:`, may not be one that is handed on; what is to be
-transitive is among what is passed. Codes and messages were seen at AWS:
-github.com/localstack/localstack `tests/aws/services/sts/test_sts.snapshot.json`; that of the reserved prefix was not.
-It refuses to know who may tag sessions.
+Keys are compared without case. A key must be unique, must not begin with `aws:`, and must not be one of the inherited
+tags. Transitive keys must be among the passed tags. Codes and messages are from AWS: github.com/localstack/localstack
+`tests/aws/services/sts/test_sts.snapshot.json`. Only the message for the reserved prefix is invented. This module does
+not know who may tag sessions.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _RESERVED_PREFIX = "aws:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTags:
-    """Tags in the order in which they came, and the keys of those that later sessions inherit."""
+    """Tags in the order of the request, and the keys of those that later sessions inherit."""
 
     pairs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     transitive_keys: tuple[str, ...] = ()
 
     @property
-    def handed_on(self) -> SessionTags:
-        """What the next session of a chain inherits."""
+    def transitive(self) -> SessionTags:
+        """The tags that the next session of a chain inherits."""
         kept = {key.lower() for key in self.transitive_keys}
         pairs = {key: value for key, value in self.pairs.items() if key.lower() in kept}
         return SessionTags(pairs=pairs, transitive_keys=self.transitive_keys)
 
     @property
     def characters(self) -> int:
-        """How long keys and values are together."""
+        """The total length of keys and values."""
         return sum(len(key) + len(value) for key, value in self.pairs.items())
 
-    def joined(self, passed: SessionTags) -> SessionTags:
-        """Add what the next call passes to what is handed on; Refusal: one would override another."""
-        inherited = self.handed_on
+    def merge(self, passed: SessionTags) -> SessionTags:
+        """Return the inherited tags and the tags that the next call passes. Raises Refusal for equal keys."""
+        inherited = self.transitive
         taken = {key.lower() for key in inherited.pairs}
         if any(key.lower() in taken for key in passed.pairs):
             message = (
@@ -62,7 +62,7 @@ class SessionTags:
 
 
 def read_tags(form: Mapping[str, str]) -> SessionTags:
-    """Read Tags and TransitiveTagKeys, or raise Refusal."""
+    """Return Tags and TransitiveTagKeys of a request. Raises Refusal."""
     keys, values = members(form, "Tags", field="Key"), members(form, "Tags", field="Value")
     if len(keys.keys() | values.keys()) > _MAX_TAGS:
         raise invalid("Tags", None, f"Member must have length less than or equal to {_MAX_TAGS}")

@@ -1,4 +1,4 @@
-"""An issued session: its temporary credentials, and the role and tags that it carries."""
+"""An issued session: its temporary credentials, role, tags and policies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One set of issued temporary credentials and whom they stand for.
-
-    `policies` are the texts of its session policies, which bound it; None: it has none.
-    """
+    """Issued temporary credentials and their identity. `policies` are its session policies, or None."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -36,7 +33,7 @@ class Session:
 
     @property
     def arn(self) -> str:
-        """The assumed-role ARN, with the session name; a role's path is no part of it."""
+        """The assumed-role ARN with the session name. It does not contain the role's path."""
         partition = self.role_arn.split(":")[1]
         role_name = self.role_arn.rpartition("/")[2]
         return f"arn:{partition}:sts::{self.account_id}:assumed-role/{role_name}/{self.session_name}"

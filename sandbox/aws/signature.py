@@ -1,8 +1,8 @@
-"""Reads and recomputes Signature Version 4 of a request in its Authorization header.
+"""Reads and verifies Signature Version 4 in a request's Authorization header.
 
-Rules: only header signatures over a form-encoded POST, as STS clients send them; the comparison takes constant time.
-It refuses to know which keys exist. It is written out here, rather than taken from botocore, so that the proof of a
-published secret does not rest on the library that used it.
+It supports signatures in headers, as STS and S3 clients send them, and compares them in constant time. botocore's
+implementation is not used: the library that signs with a published secret must not also verify it.
+This module does not know which keys exist.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a signed request says about its signer; `scope` is date/region/service/aws4_request."""
+    """The signature of a request. `scope` is date/region/service/aws4_request."""
 
     access_key_id: str
     session_token: str | None
@@ -34,7 +34,7 @@ class Signature:
 
 
 def read_signature(request: Request) -> Signature | None:
-    """Read the Authorization header; None if there is none of this kind."""
+    """Return the signature in the Authorization header, or None if there is none of this kind."""
     match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     if not match:
         return None
@@ -48,7 +48,7 @@ def read_signature(request: Request) -> Signature | None:
 
 
 def is_signed_with(request: Request, signature: Signature, secret_access_key: str) -> bool:
-    """Say whether the request was signed with this secret key and not altered since."""
+    """Return whether the request was signed with this secret key and has not been changed."""
     path, _, query = request.path.partition("?")
     headers = "".join(
         f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signature.signed_headers

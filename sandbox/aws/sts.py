@@ -1,9 +1,8 @@
-"""An STS with teeth: verifies what AWS verifies, lets moto issue, records every call, and fails on demand.
+"""A simulated STS: verifies what AWS verifies, issues moto's credentials, records every call, and fails on demand.
 
-Rules: AssumeRoleWithWebIdentity is refused with AWS's own codes, messages and statuses unless token, provider, role,
-trust policy and duration all fit; other actions need credentials that this STS issued and that are not expired; every
-answer has a Date; a scripted fault spoils one exchange (or all), never the record.
-It refuses to know Kubernetes: a token is its claims.
+AssumeRoleWithWebIdentity needs a valid token, provider, role, trust policy and duration. Refusals have AWS's codes,
+messages and statuses. Other actions need unexpired credentials that this STS issued. Every response has a Date. A
+scripted fault changes one exchange, or all, but not the record of calls.
 """
 
 from __future__ import annotations
@@ -14,11 +13,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 from sandbox.aws import faults
-from sandbox.aws.answers import Answer, identity_result, new_request_id, refusal_answer, session_result, success_answer
 from sandbox.aws.authority import Authority
-from sandbox.aws.calls import Call, CallLog, call_of, without_external_id
-from sandbox.aws.exchange_request import form_of
+from sandbox.aws.calls import Call, CallLog, describe_call, without_external_id
+from sandbox.aws.exchange_request import parse_form
 from sandbox.aws.refusal import Refusal
+from sandbox.aws.responses import (
+    Response,
+    error_response,
+    identity_result,
+    new_request_id,
+    session_result,
+    success_response,
+)
 from sandbox.aws.sessions import Session
 from sandbox.http.loopback import LoopbackServer, Request, Wire, render
 
@@ -31,14 +37,14 @@ _GONE_CHECK_SECONDS = 0.05
 
 
 class StsServer:
-    """Serves STS on loopback from construction until `stop()`; a context manager.
+    """Serves STS on loopback from construction until `stop()`. A context manager.
 
-    `addresses` maps issuer strings to the loopback URL where their documents are; `session_lifetime` shortens every
-    session (real STS never goes below 15 minutes); `now` is STS's clock, aware UTC; `idp_timeout` is how long STS
-    waits for an issuer's document.
+    `addresses` maps issuers to the loopback URLs of their documents. `session_lifetime` shortens every session, also
+    below the 15 minutes of the real STS. `now` is STS's clock, in UTC. `idp_timeout` is how long STS waits for an
+    issuer's document.
     """
 
-    def __init__(  # noqa: PLR0913 - a server's description, all by keyword
+    def __init__(  # noqa: PLR0913 - the options of a server, all by keyword
         self,
         *,
         account: MotoAccount,
@@ -61,7 +67,7 @@ class StsServer:
         self._server = LoopbackServer(answer=self._answer, port=port)
 
     def __enter__(self) -> Self:
-        """Return itself: the server already runs."""
+        """Return the server, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +75,7 @@ class StsServer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop serving; requests that a fault holds are dropped."""
+        """Stop serving. Requests that a fault delays are dropped."""
         self._server.stop()
 
     @property
@@ -79,33 +85,37 @@ class StsServer:
 
     @property
     def calls(self) -> list[Call]:
-        """A copy of the record of all calls so far, oldest first."""
+        """All calls so far, oldest first."""
         return self._log.snapshot()
 
     def wait_for_calls(self, count: int, timeout: timedelta = timedelta(seconds=10)) -> list[Call]:
-        """Wait until at least `count` calls are recorded; TimeoutError after `timeout`."""
+        """Wait until at least `count` calls are recorded, and return all. Raises TimeoutError after `timeout`."""
         return self._log.wait_for(count, timeout)
 
     def clear_calls(self) -> None:
-        """Empty the record."""
+        """Clear the record."""
         self._log.clear()
 
+    def identify(self, request: Request, at: datetime) -> Session | User:
+        """Return the session or the IAM user that signed a request, at this time. Raises Refusal."""
+        return self._authority.caller(request, at)
+
     def script(self, *scripted: faults.Fault | None, action: str = faults.WEB_IDENTITY) -> None:
-        """Queue faults, one per coming exchange; None is an exchange that goes well."""
+        """Queue faults, one for each coming exchange. None means no fault."""
         self._plan.script(scripted, action)
 
     def always(
         self, fault: faults.Fault | None, *, role_arn: str | None = None, action: str = faults.WEB_IDENTITY
     ) -> None:
-        """Set the fault of every coming exchange (of one role, if named) until cleared with None."""
+        """Set the fault of every coming exchange, or of every exchange for one role. None clears it."""
         self._plan.always(fault, action, role_arn)
 
     def clear_faults(self) -> None:
-        """Forget every scripted and permanent fault."""
+        """Remove every queued and permanent fault."""
         self._plan.clear()
 
     def _answer(self, request: Request, wire: Wire) -> None:
-        form = form_of(request.body)
+        form = parse_form(request.body)
         action = form.get("Action", "")
         fault = self._plan.next(action, form.get("RoleArn", ""))
         if isinstance(fault, faults.Latency) and wire.pause(fault.seconds):
@@ -113,53 +123,53 @@ class StsServer:
             return
         if isinstance(fault, faults.Hang | faults.Reset):
             self._record(request, form, fault, outcome=type(fault).__name__)
-            _keep_silent(fault, wire)
+            _withhold_response(fault, wire)
             return
-        answer, reason = self._decide(request, form, fault)
-        self._record(request, form, fault, outcome=answer.outcome, request_id=answer.request_id, reason=reason)
+        response, reason = self._decide(request, form, fault)
+        self._record(request, form, fault, outcome=response.outcome, request_id=response.request_id, reason=reason)
         if isinstance(fault, faults.Drip):
-            _drip(fault, wire, render(answer.status, answer.all_headers(), answer.body))
+            _drip(fault, wire, render(response.status, response.all_headers(), response.body))
         else:
-            wire.send(answer.status, answer.all_headers(), answer.body)
+            wire.send(response.status, response.all_headers(), response.body)
 
-    def _decide(self, request: Request, form: Mapping[str, str], fault: faults.Fault | None) -> tuple[Answer, str]:
-        """Give the answer, and for a refusal the reason that AWS would keep to itself."""
+    def _decide(self, request: Request, form: Mapping[str, str], fault: faults.Fault | None) -> tuple[Response, str]:
+        """Return the response, and for a refusal the reason, which AWS would not disclose."""
         request_id, at = new_request_id(), self._now()
         reasons: list[str] = []
 
-        def refuse(refusal: Refusal) -> Answer:
+        def refuse(refusal: Refusal) -> Response:
             reasons.append(refusal.reason or refusal.message)
-            return refusal_answer(refusal, request_id=request_id, at=at)
+            return error_response(refusal, request_id=request_id, at=at)
 
-        def exchange() -> Answer:
+        def exchange() -> Response:
             try:
                 return self._perform(request, form, request_id, at)
             except Refusal as refusal:
                 return refuse(refusal)
 
-        answer = faults.apply(fault, exchange, request_body=request.body, refuse=refuse)
-        return answer, "; ".join(reasons)
+        response = faults.apply(fault, exchange, request_body=request.body, refuse=refuse)
+        return response, "; ".join(reasons)
 
-    def _perform(self, request: Request, form: Mapping[str, str], request_id: str, at: datetime) -> Answer:
+    def _perform(self, request: Request, form: Mapping[str, str], request_id: str, at: datetime) -> Response:
         action = form.get("Action", "")
         match action:
             case faults.WEB_IDENTITY:
                 session, extra = self._authority.exchange(form, at)
-                return success_answer(action, session_result(session, extra), request_id=request_id, at=at)
+                return success_response(action, session_result(session, extra), request_id=request_id, at=at)
             case "AssumeRole":
                 session, extra = self._authority.assume_role(form, request, at)
-                return success_answer(action, session_result(session, extra), request_id=request_id, at=at)
+                return success_response(action, session_result(session, extra), request_id=request_id, at=at)
             case "GetCallerIdentity":
                 caller = self._authority.caller(request, at)
                 if isinstance(caller, Session):
-                    return success_answer(action, identity_result(caller), request_id=request_id, at=at)
+                    return success_response(action, identity_result(caller), request_id=request_id, at=at)
             case _:
                 _forbid_session_tokens(action, self._authority.caller(request, at))
         status, body = self._account.forward(request.body, dict(request.headers))
         outcome = "Success" if status == HTTPStatus.OK else f"HTTP {status}"
-        return Answer(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
+        return Response(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
 
-    def _record(  # noqa: PLR0913 - what there is to know of a call
+    def _record(  # noqa: PLR0913 - the fields of a record
         self,
         request: Request,
         form: Mapping[str, str],
@@ -169,10 +179,10 @@ class StsServer:
         request_id: str = "",
         reason: str = "",
     ) -> None:
-        call = call_of(form, time=self._now(), caller_arn=self._authority.caller_arn(request))
+        call = describe_call(form, time=self._now(), caller_arn=self._authority.caller_arn(request))
         reason = without_external_id(form, reason)
         self._log.record(
-            replace(call, outcome=outcome, request_id=request_id, fault=faults.name_of(fault), reason=reason)
+            replace(call, outcome=outcome, request_id=request_id, fault=faults.fault_name(fault), reason=reason)
         )
 
 
@@ -181,7 +191,7 @@ def _forbid_session_tokens(action: str, caller: Session | User) -> None:
         raise Refusal("AccessDenied", f"Cannot call {action} with session credentials", HTTPStatus.FORBIDDEN)
 
 
-def _keep_silent(fault: faults.Hang | faults.Reset, wire: Wire) -> None:
+def _withhold_response(fault: faults.Hang | faults.Reset, wire: Wire) -> None:
     if isinstance(fault, faults.Reset):
         wire.reset()
         return

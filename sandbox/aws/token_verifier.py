@@ -1,8 +1,7 @@
-"""Verifies a web identity token as STS does: provider, audience, signing key fetched over HTTP, signature, times.
+"""Verifies a web identity token as STS does: provider, audience, signature with a key fetched over HTTP, and times.
 
-Rules: the checks run in AWS's order and refuse with AWS's words; keys are fetched for every exchange, so a retired key
-or an unreachable issuer shows at once; only the algorithms that STS takes are taken.
-It refuses to know roles. Where the issuer really listens is told to it, as DNS would.
+The checks have AWS's order and messages. Keys are fetched for every exchange, so a retired key or an unreachable issuer
+takes effect at once. Only the algorithms that STS supports are accepted. This module does not know roles.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _MAX_DOCUMENT_BYTES = 262_144
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """The claims that STS goes by; `audience` is the one that the provider lists."""
+    """The claims that STS uses. `audience` is the one that the provider lists."""
 
     issuer: str
     subject: str
@@ -38,10 +37,10 @@ class VerifiedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenVerifier:
-    """Checks tokens against providers.
+    """Verifies tokens against providers.
 
-    `audiences_of` gives the client ids of the provider for an issuer, or None if there is none; `addresses` maps
-    issuers to the base URL where they really listen; `timeout` bounds each fetch of a document (AWS allows about 5 s).
+    `addresses` maps issuers to the loopback URLs of their documents, in place of DNS. `timeout` limits each fetch of a
+    document; AWS allows about 5 s.
     """
 
     addresses: Mapping[str, str]
@@ -50,7 +49,10 @@ class TokenVerifier:
     def verify(
         self, token: str, *, audiences_of: Callable[[str], tuple[str, ...] | None], now: datetime
     ) -> VerifiedToken:
-        """Give the verified claims, or raise Refusal."""
+        """Return the verified claims. Raises Refusal.
+
+        `audiences_of` returns the client ids of an issuer's provider, or None if there is no provider.
+        """
         header, claims = _decode(token)
         issuer, subject = claims["iss"], claims["sub"]
         audiences = audiences_of(issuer)
@@ -99,12 +101,12 @@ def _fetch(connection: http.client.HTTPConnection, path: str) -> dict[str, Any]:
         raise ValueError(f"{path} answered {response.status}")
     document = json.loads(content)
     if not isinstance(document, dict):
-        raise ValueError(f"{path} is no JSON object")  # noqa: TRY004 - it is the content that is wrong
+        raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004 - the content is wrong, not a type
     return document
 
 
 def _decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read header and claims of a token whose signature nobody has checked yet."""
+    """Return header and claims of a token whose signature has not been verified. Raises Refusal."""
     try:
         unverified = jwt.api_jws.decode_complete(token, options={"verify_signature": False})
         claims = json.loads(unverified["payload"])

@@ -1,8 +1,8 @@
-"""A Kubernetes API server in a box, as far as a pod needs it that asks for bound tokens: TokenRequest over TLS.
+"""Simulates the part of a Kubernetes API server that a pod needs to request bound tokens: TokenRequest over TLS.
 
-Rules: what is asked is judged by `sandbox.token_requests`; every request is recorded before its answer leaves; it
-writes the pod's service account volume as the kubelet does, can change its CA, and be down for a while.
-It refuses to know AWS, and every other resource.
+`sandbox.cluster.token_requests` decides each request. Every request is recorded before its response is sent. The server
+writes the pod's service account volume as the kubelet does. Tests can replace its CA, and stop and restart it.
+It supports no other resource.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 from sandbox.aws import faults
 from sandbox.aws.calls import fingerprint
 from sandbox.cluster.cluster_ca import ClusterCa
-from sandbox.cluster.kubelet import swap
-from sandbox.cluster.token_requests import AUDIENCE, Cluster, Refusal, document
+from sandbox.cluster.kubelet import replace_files
+from sandbox.cluster.token_requests import AUDIENCE, Cluster, Refusal, token_response
 from sandbox.http.loopback import LoopbackServer, Request, Wire, render
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ _JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Says:
-    """A fault: an answer in place of the real one."""
+class CannedResponse:
+    """A fault: this response replaces the real one."""
 
     status: int
     body: bytes
     location: str = ""
 
 
-Fault = Says | faults.Hang | faults.Reset | faults.Drip
+Fault = CannedResponse | faults.Hang | faults.Reset | faults.Drip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCall:
-    """One request as it came, and the status of its answer (0: none). Tokens appear as fingerprints."""
+    """One request, and the status of its response (0: none). `bearer` and `issued` are fingerprints of tokens."""
 
     time: datetime
     method: str
@@ -54,13 +54,13 @@ class TokenCall:
     body: dict[str, Any]
     bearer: str
     status: int
-    given: str = ""
+    issued: str = ""
 
 
 class ApiServer:
-    """Serves on loopback from construction until `stop()`; a context manager.
+    """Serves on loopback from construction until `stop()`. A context manager.
 
-    `cluster` is what its judgement rests on.
+    `cluster` has the objects on which its decisions depend.
     """
 
     def __init__(self, issuer: Issuer, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -68,7 +68,7 @@ class ApiServer:
         self._now = now
         self._lock = threading.Lock()
         self._calls: list[TokenCall] = []
-        self._given: list[str] = []  # for tests that look for secrets where none should be
+        self._issued: list[str] = []
         self._script: deque[Fault | None] = deque()
         self._always: Fault | None = None
         self.change_ca()
@@ -76,7 +76,7 @@ class ApiServer:
         self.port = self._server.port
 
     def __enter__(self) -> Self:
-        """Return itself: the server already runs."""
+        """Return the server, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,44 +84,50 @@ class ApiServer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop serving: the API is down."""
+        """Stop serving. Clients find the API down."""
         self._server.stop()
 
     def restart(self) -> None:
-        """Serve again, at the same port."""
+        """Serve again on the same port."""
         self._server = LoopbackServer(answer=self._answer, tls=lambda: self._context, port=self.port)
 
     def change_ca(self) -> None:
-        """Have another CA from now on, and a certificate of it: who reads ca.crt no more is lost."""
+        """Use a new CA, and a certificate signed by it. A client that does not re-read ca.crt can no longer connect."""
         self.ca = ClusterCa()
         self.certify(HOST, "kubernetes.default.svc")
 
     def certify(self, *hosts: str) -> None:
-        """Have a certificate that names these hosts."""
-        self._context = self.ca.server(hosts)
+        """Use a certificate for these hosts."""
+        self._context = self.ca.server_context(hosts)
 
     def script(self, *scripted: Fault | None) -> None:
-        """Queue faults, one per coming request; None is a request that goes well."""
+        """Queue faults, one for each coming request. None means no fault."""
         with self._lock:
             self._script.extend(scripted)
 
     def always(self, fault: Fault | None) -> None:
-        """Set the fault of every coming request, until cleared with None."""
+        """Set the fault of every coming request. None clears it."""
         self._always = fault
 
     @property
     def calls(self) -> list[TokenCall]:
-        """A copy of the record of all requests so far, oldest first."""
+        """All requests so far, oldest first."""
         with self._lock:
             return list(self._calls)
 
     @property
+    def issued_tokens(self) -> list[str]:
+        """All tokens issued so far. Tests search output for them."""
+        with self._lock:
+            return list(self._issued)
+
+    @property
     def environment(self) -> dict[str, str]:
-        """What Kubernetes tells every pod."""
+        """The variables that Kubernetes sets in every pod."""
         return {"KUBERNETES_SERVICE_HOST": HOST, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def mount(self, directory: Path, *, token: str | None = None, ca: ClusterCa | None = None) -> str:
-        """Put the pod's service account volume in place, or all of it anew. Return the token that stands there."""
+        """Write the pod's service account volume, or replace all its files. Return the token in it."""
         token = token or self.own_token()
         directory.mkdir(parents=True, exist_ok=True)
         files = {
@@ -129,11 +135,11 @@ class ApiServer:
             "ca.crt": (ca or self.ca).pem,
             "namespace": self.cluster.namespace.encode(),
         }
-        swap(directory, files, mode=0o644, now=self._now())
+        replace_files(directory, files, mode=0o644, now=self._now())
         return token
 
-    def own_token(self, **overrides: Any) -> str:  # noqa: ANN401 - whatever `Issuer.mint` takes
-        """Return a token of the pod for the API, as the kubelet mounts it; `overrides` replace claims."""
+    def own_token(self, **overrides: Any) -> str:  # noqa: ANN401 - the arguments of `Issuer.mint`
+        """Return the pod's token for the API, as the kubelet mounts it. `overrides` replace arguments and claims."""
         return self.cluster.issuer.mint(
             namespace=self.cluster.namespace,
             service_account=self.cluster.service_account,
@@ -144,23 +150,23 @@ class ApiServer:
     def _answer(self, request: Request, wire: Wire) -> None:
         with self._lock:
             fault = self._script.popleft() if self._script else self._always
-        given = ""
+        issued = ""
         if isinstance(fault, faults.Hang | faults.Reset):
             status, body, headers = 0, b"", {}
-        elif isinstance(fault, Says):
+        elif isinstance(fault, CannedResponse):
             status, body = fault.status, fault.body
             headers = {"Location": fault.location} if fault.location else {}
         else:
             headers = _JSON
             try:
-                given = self.cluster.token(request)
-                status, body = HTTPStatus.CREATED, json.dumps(document(given)).encode()
+                issued = self.cluster.issue_token(request)
+                status, body = HTTPStatus.CREATED, json.dumps(token_response(issued)).encode()
             except Refusal as refusal:
                 status, body = refusal.status, json.dumps(refusal.document).encode()
-        self._record(request, status, given)
+        self._record(request, status, issued)
         _deliver(wire, fault, status, headers, body)
 
-    def _record(self, request: Request, status: int, given: str) -> None:
+    def _record(self, request: Request, status: int, issued: str) -> None:
         try:
             body = json.loads(request.body)
         except ValueError:
@@ -172,11 +178,11 @@ class ApiServer:
             body=body,
             bearer=fingerprint(request.headers.get("authorization", "").removeprefix("Bearer ")),
             status=status,
-            given=fingerprint(given),
+            issued=fingerprint(issued),
         )
         with self._lock:
             self._calls.append(call)
-            self._given += [given] if given else []
+            self._issued += [issued] if issued else []
 
 
 def _deliver(wire: Wire, fault: Fault | None, status: int, headers: dict[str, str], body: bytes) -> None:

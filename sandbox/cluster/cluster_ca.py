@@ -1,7 +1,7 @@
-"""A cluster's CA in a box, and the certificates that it gives to servers.
+"""Simulates a cluster's CA: issues real certificates for servers, valid for a day.
 
-Rules: the CA has no extension but Basic Constraints, as those of long-lived EKS clusters: what Python 3.13 calls strict
-refuses it (kubernetes-client/python#2394). Certificates are real, and last for a day.
+The CA certificate has no extension except Basic Constraints, like those of old EKS clusters. The strict verification of
+Python 3.13 refuses it (kubernetes-client/python#2394).
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 
 class ClusterCa:
-    """One CA, made at construction."""
+    """A CA with a key of its own, created at construction."""
 
     def __init__(self, name: str = "kubernetes") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._certificate = (
-            self._begun(self._name, self._key.public_key())
+            self._new_certificate(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
 
     @property
     def pem(self) -> bytes:
-        """The CA's certificate, as ca.crt holds it."""
+        """The CA's certificate, the content of ca.crt."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, hosts: Sequence[str]) -> ssl.SSLContext:
-        """Return what a server encrypts with that has a certificate for these names and addresses."""
+    def server_context(self, hosts: Sequence[str]) -> ssl.SSLContext:
+        """Return a server's TLS context with a new certificate for these host names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
         certificate = (
-            self._begun(subject, key.public_key())
+            self._new_certificate(subject, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -53,13 +53,13 @@ class ClusterCa:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory(prefix="sandbox-ca-") as directory:  # ssl reads certificates from files only
+        with tempfile.TemporaryDirectory(prefix="sandbox-ca-") as directory:  # ssl reads certificates only from files
             file = Path(directory) / "server.pem"
             file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
             context.load_cert_chain(file)
         return context
 
-    def _begun(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _new_certificate(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()

@@ -1,9 +1,9 @@
-"""An OIDC issuer in a box: signs bound service account tokens and publishes its keys, as a Kubernetes API server does.
+"""Simulates a cluster's OIDC issuer: signs bound service account tokens and publishes keys, as Kubernetes does.
 
-Rules: the issuer string is an https URL without a port, as IAM demands, while the documents are really served on
-loopback (whoever verifies is told where, as DNS would); tokens carry exactly the claims that Kubernetes writes; a
-retired key disappears from the key document at once.
-It refuses to know AWS and files: it mints strings and answers GETs.
+The issuer URL is an https URL without a port, because IAM requires that. The documents are served on loopback; a
+verifier gets that address separately, in place of DNS. Tokens have exactly the claims that Kubernetes writes. A retired
+key disappears from the key document at once. As on a real API server, the key document is not available as
+`application/json`: a client that accepts nothing else gets 406. This module does not know AWS or files.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 import jwt
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
 DEFAULT_ISSUER = "https://oidc.sandbox.example/cluster"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
-_KEYS_PATH = "/keys.json"
+_KEYS_PATH = "/openid/v1/jwks"
+_KEYS_TYPE = "application/jwk-set+json"
 
 
 class Availability(enum.Enum):
-    """How the issuer's documents answer."""
+    """Whether and how the issuer's documents can be fetched."""
 
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
@@ -50,21 +52,21 @@ class _SigningKey:
             document = RSAAlgorithm.to_jwk(self.private_key.public_key(), as_dict=True)
         else:
             document = ECAlgorithm.to_jwk(self.private_key.public_key(), as_dict=True)
-        # Kubernetes publishes use, kid and alg, and no key_ops.
+        # Kubernetes publishes use, kid and alg, but no key_ops.
         public = {name: value for name, value in document.items() if name != "key_ops"}
         return {**public, "use": "sig", "kid": self.kid, "alg": self.algorithm}
 
 
-def uid_of(*names: str) -> str:
-    """Give an object the same UID each time it is named, as a cluster would."""
+def make_uid(*names: str) -> str:
+    """Return the UID of an object. The same names give the same UID."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(names)))
 
 
 class Issuer:
-    """Starts serving when constructed, with one RS256 key; a context manager that stops when left.
+    """Serves from construction until `stop()`, with one RS256 key at first. A context manager.
 
-    `issuer` is the `iss` claim; `port` is the loopback port (0: any free one); `now` gives aware UTC instants and
-    rules `iat` only.
+    `issuer` is the `iss` claim. `port` is the loopback port; 0 means any free port. `now` returns the current time in
+    UTC and determines `iat`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Issuer:
         self._server = LoopbackServer(answer=self._answer, port=port)
 
     def __enter__(self) -> Self:
-        """Return itself: the server already runs."""
+        """Return the issuer, which already serves."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,12 +96,12 @@ class Issuer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop serving; tokens can still be minted."""
+        """Stop serving. Tokens can still be minted."""
         self._server.stop()
 
     @property
     def url(self) -> str:
-        """The loopback base URL that stands for the issuer URL."""
+        """The loopback URL where the documents of the issuer URL are."""
         return self._server.url
 
     @property
@@ -109,40 +111,40 @@ class Issuer:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The kids that are published, oldest first."""
+        """The published key ids, oldest first."""
         with self._lock:
             return tuple(key.kid for key in self._keys)
 
     def add_key(self, algorithm: str = "RS256") -> str:
-        """Publish a new key, which signs from now on; returns its kid. ValueError: neither RS256 nor ES256."""
+        """Publish a new key, which signs new tokens. Return its kid. ValueError: not RS256 or ES256."""
         private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
         if algorithm == "RS256":
             private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         elif algorithm == "ES256":
             private_key = ec.generate_private_key(ec.SECP256R1())
         else:
-            raise ValueError(f"The sandbox's issuer signs with RS256 or ES256, not {algorithm}")
+            raise ValueError(f"The simulated issuer signs with RS256 or ES256, not {algorithm}")
         key = _SigningKey(kid=secrets.token_urlsafe(32), algorithm=algorithm, private_key=private_key)
         with self._lock:
             self._keys.append(key)
         return key.kid
 
     def public_key(self, kid: str) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
-        """Return the key that verifies what `kid` signed; None where it is not published."""
+        """Return the published public key with this kid, or None."""
         with self._lock:
             return next((key.private_key.public_key() for key in self._keys if key.kid == kid), None)
 
     def retire_key(self, kid: str) -> None:
-        """Withdraw a key: it signs no more, and whoever fetches the key document cannot verify its tokens."""
+        """Remove a key. It signs no more tokens, and its tokens can no longer be verified."""
         with self._lock:
             self._keys = [key for key in self._keys if key.kid != kid]
 
     def set_availability(self, availability: Availability, *, delay: timedelta = timedelta(seconds=10)) -> None:
-        """Choose how documents answer from now on; `delay` counts for SLOW only."""
+        """Set how documents can be fetched from now on. `delay` applies only to SLOW."""
         self._availability = availability
         self._delay = delay
 
-    def mint(  # noqa: PLR0913 - each is a claim that a caller may want to vary, all by keyword
+    def mint(  # noqa: PLR0913 - each is a claim that a test may vary, all by keyword
         self,
         *,
         namespace: str = "demo",
@@ -155,9 +157,9 @@ class Issuer:
         algorithm: str = "RS256",
         **overrides: object,
     ) -> str:
-        """Sign a bound token. `overrides` replace claims by name; None removes the claim.
+        """Return a signed bound token. `overrides` replace claims by name; None removes a claim.
 
-        The newest key of `algorithm` signs; one is made when there is none.
+        The newest key of `algorithm` signs. If there is none, a key is created.
         """
         issued = (issued_at or self._now()).replace(microsecond=0)
         claims: dict[str, Any] = {
@@ -168,9 +170,9 @@ class Issuer:
             "jti": str(uuid.uuid4()),
             "kubernetes.io": {
                 "namespace": namespace,
-                "node": {"name": self.node, "uid": uid_of("node", self.node)},
-                "pod": {"name": pod, "uid": uid_of("pod", namespace, pod)},
-                "serviceaccount": {"name": service_account, "uid": uid_of("sa", namespace, service_account)},
+                "node": {"name": self.node, "uid": make_uid("node", self.node)},
+                "pod": {"name": pod, "uid": make_uid("pod", namespace, pod)},
+                "serviceaccount": {"name": service_account, "uid": make_uid("sa", namespace, service_account)},
             },
             "nbf": int((not_before or issued).timestamp()),
             "sub": f"system:serviceaccount:{namespace}:{service_account}",
@@ -182,9 +184,9 @@ class Issuer:
 
     def _signing_key(self, algorithm: str) -> _SigningKey:
         with self._lock:
-            fitting = [key for key in self._keys if key.algorithm == algorithm]
-        if fitting:
-            return fitting[-1]
+            candidates = [key for key in self._keys if key.algorithm == algorithm]
+        if candidates:
+            return candidates[-1]
         kid = self.add_key(algorithm)
         with self._lock:
             return next(key for key in self._keys if key.kid == kid)
@@ -198,10 +200,13 @@ class Issuer:
             return
         document = self._document(request.path)
         if document is None:
-            wire.send(404, {"Content-Type": "text/plain"}, b"404 page not found\n")
+            wire.send(HTTPStatus.NOT_FOUND, {"Content-Type": "text/plain"}, b"404 page not found\n")
             return
-        content_type = "application/jwk-set+json" if request.path == _KEYS_PATH else "application/json"
-        wire.send(200, {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}, document)
+        if request.path == _KEYS_PATH and not _accepts(request, _KEYS_TYPE):
+            wire.send(HTTPStatus.NOT_ACCEPTABLE, {"Content-Type": "text/plain"}, b"406: Not Acceptable")
+            return
+        content_type = _KEYS_TYPE if request.path == _KEYS_PATH else "application/json"
+        wire.send(HTTPStatus.OK, {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}, document)
 
     def _document(self, path: str) -> bytes | None:
         if path == _KEYS_PATH:
@@ -221,3 +226,9 @@ class Issuer:
                 "id_token_signing_alg_values_supported": algorithms,
             }
         ).encode()
+
+
+def _accepts(request: Request, media_type: str) -> bool:
+    """Return whether the request's Accept header allows this media type. Without the header, every type is allowed."""
+    accepted = {part.partition(";")[0].strip() for part in request.headers.get("accept", "*/*").split(",")}
+    return not accepted.isdisjoint({media_type, "*/*"})

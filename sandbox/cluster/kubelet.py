@@ -1,11 +1,11 @@
-"""A kubelet in a box: keeps one bound token fresh in a projected volume, or misbehaves on demand.
+"""Simulates a kubelet: rotates one bound token in a projected volume, or produces a fault on demand.
 
-Rules, both the kubelet's own (Kubernetes `atomic_writer.go` and `token_manager.go`): an update is a new timestamped
-directory, a `..data_tmp` link renamed onto `..data`, and the removal of the old directory, so that a reader sees the
-old token or the new one; a token is replaced when it is past 80 % of its lifetime, or older than 24 hours, or issued
-in the future, each a random moment early. As on a real node, an open that has resolved `..data` just before the old
-directory goes fails with ENOENT, and works when tried again.
-It refuses to know how tokens are signed (a callable mints them) and who reads them.
+Updates and rotation times follow Kubernetes `atomic_writer.go` and `token_manager.go`. An update creates a directory
+with a timestamp, renames a `..data_tmp` link to `..data`, and removes the old directory. So a reader sees the old token
+or the new one. A token is replaced when it is past 80 % of its lifetime, older than 24 hours, or issued in the future;
+each rule applies a random time early. As on a real node, `open` fails with ENOENT if it resolved `..data` just before
+the old directory was removed. The next attempt succeeds. This module does not sign tokens (a callable does) and does
+not know their readers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FOREIGN_AUDIENCE = "https://kubernetes.default.svc"
 
 
 class Misbehaviour(enum.Enum):
-    """What a projected volume can do wrong; while it does, nothing rotates."""
+    """The faults of a projected volume. While a fault lasts, the token does not rotate."""
 
     STUCK = "stuck"
     ABSENT = "absent"
@@ -43,16 +43,16 @@ class Misbehaviour(enum.Enum):
 
 
 class Mint(Protocol):
-    """Signs one bound token; without the options, a good one."""
+    """Signs one bound token. Without options, the token is valid."""
 
     def __call__(self, lifetime: timedelta, *, audience: str | None = None, not_before: datetime | None = None) -> str:
-        """Give the token's text."""
+        """Return the token's text."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """One good token put in place: the first is number 1; instants are aware UTC."""
+    """A valid token that was written to the volume. The first has number 1. Times are in UTC."""
 
     number: int
     at: datetime
@@ -60,7 +60,7 @@ class Rotation:
 
 
 def is_due(*, now: datetime, issued_at: datetime, lifetime: timedelta, jitter: timedelta) -> bool:
-    """Say whether the kubelet would replace this token now."""
+    """Return whether the kubelet would replace this token now."""
     if now > issued_at + MAX_AGE - jitter:
         return True
     if now > issued_at + lifetime * _REFRESH_FRACTION - jitter:
@@ -68,8 +68,8 @@ def is_due(*, now: datetime, issued_at: datetime, lifetime: timedelta, jitter: t
     return now < issued_at
 
 
-def swap(directory: Path, files: Mapping[str, bytes], *, mode: int, now: datetime) -> None:
-    """Replace all files of a volume at once, as AtomicWriter does; the numbers are its steps."""
+def replace_files(directory: Path, files: Mapping[str, bytes], *, mode: int, now: datetime) -> None:
+    """Replace all files of a volume at once, as AtomicWriter does. The numbers are its steps."""
     data = directory / "..data"
     try:
         old = directory / data.readlink()  # (2)
@@ -80,7 +80,7 @@ def swap(directory: Path, files: Mapping[str, bytes], *, mode: int, now: datetim
     for name, content in files.items():
         file = new / name
         file.write_bytes(content)  # (6)
-        file.chmod(mode)  # whatever the umask says
+        file.chmod(mode)  # independent of the umask
         if not (directory / name).is_symlink():
             (directory / name).symlink_to(f"..data/{name}")  # (7)
     link = directory / "..data_tmp"
@@ -91,11 +91,12 @@ def swap(directory: Path, files: Mapping[str, bytes], *, mode: int, now: datetim
 
 
 class ProjectedToken:
-    """A projected token volume in `directory` (created if missing), which holds its first token once constructed.
+    """A projected token volume in `directory`, which is created if missing. The constructor writes the first token.
 
-    `mode` is the token file's; `now` gives aware UTC instants; `jitter` is the longest random head start of a rotation
-    (default: the kubelet's 10 s, scaled down for tokens that live less than 10 minutes); `on_rotation` is called after
-    each good token, in the thread that rotates. A context manager that stops the thread of `start()`.
+    `mode` is the token file's mode. `now` returns the current time in UTC. `jitter` is the longest random time by which
+    a rotation is early; the default is the kubelet's 10 s, less for tokens with a lifetime below 10 minutes.
+    `on_rotation` is called after each valid token, in the rotating thread. A context manager that stops the thread of
+    `start()`.
     """
 
     def __init__(  # noqa: PLR0913 - a volume's description, all by keyword
@@ -119,7 +120,7 @@ class ProjectedToken:
         self.misbehaviour: Misbehaviour | None = None
         self._mint = mint
         self._now = now
-        self._random = source or random.Random()  # noqa: S311 - a jitter, no secret
+        self._random = source or random.Random()  # noqa: S311 - for a jitter, not a secret
         self._max_jitter = min(MAX_JITTER, lifetime / 60) if jitter is None else jitter
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -128,7 +129,7 @@ class ProjectedToken:
         self.rotate()
 
     def __enter__(self) -> Self:
-        """Return itself, not started."""
+        """Return the volume. Its thread is not started."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,7 +137,7 @@ class ProjectedToken:
         self.stop()
 
     def rotate(self) -> Rotation:
-        """Put a new good token in place now, and end any misbehaviour."""
+        """Write a new valid token now, and end any fault."""
         with self._lock:
             now = self._now()
             self._write(self._mint(self.lifetime).encode())
@@ -149,7 +150,7 @@ class ProjectedToken:
         return rotation
 
     def tick(self) -> bool:
-        """Do one sync of the kubelet: rotate if it is due. Returns whether it did."""
+        """Do one sync of the kubelet: rotate if due. Return whether it rotated."""
         with self._lock:
             if self.misbehaviour is not None or self.rotation is None:
                 return False
@@ -162,20 +163,20 @@ class ProjectedToken:
     def start(self, period: timedelta = timedelta(milliseconds=200)) -> None:
         """Tick in a background thread, every `period` of real time, until `stop()`."""
         if self._thread is not None:
-            raise RuntimeError("This volume is already kept by a thread")
+            raise RuntimeError("A thread already rotates this volume")
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._keep, args=(period.total_seconds(),), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(period.total_seconds(),), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background thread and wait for it; the last token stays in place."""
+        """Stop the background thread and wait for it. The last token stays in the volume."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def misbehave(self, mode: Misbehaviour) -> None:
-        """Go wrong in one way until `heal()` or `rotate()`; the file changes at once."""
+        """Start a fault, which lasts until `heal()` or `rotate()`. The file changes at once."""
         with self._lock:
             self.misbehaviour = mode
             if mode is Misbehaviour.STUCK:
@@ -186,10 +187,10 @@ class ProjectedToken:
                 self._write(self._bad_content(mode))
 
     def heal(self) -> None:
-        """Put a good token back and rotate again."""
+        """End the fault: write a valid token, and rotate again when due."""
         self.rotate()
 
-    def _keep(self, period_seconds: float) -> None:
+    def _run(self, period_seconds: float) -> None:
         while not self._stopping.wait(period_seconds):
             self.tick()
 
@@ -208,7 +209,7 @@ class ProjectedToken:
                 return b"\xff\xfe\x00not a token\x80" + self._random.randbytes(64)
 
     def _write(self, content: bytes) -> None:
-        swap(self.directory, {"token": content}, mode=self.mode, now=self._now())
+        replace_files(self.directory, {"token": content}, mode=self.mode, now=self._now())
 
     def _remove(self) -> None:
         data = self.directory / "..data"

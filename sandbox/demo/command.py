@@ -1,9 +1,8 @@
-"""`sts-broker demo`: the broker's whole job on an AWS account in a box, beside an app that must not notice.
+"""`sts-broker demo`: runs the broker and an app against a local AWS simulator, and shows how credentials are refreshed.
 
-Rules: what is started is ended, by its pid, and the temporary directory goes, whether the time is up, Ctrl-C or SIGTERM
-comes, or something breaks; the exit code is 0 only if the app made every call and saw two generations, otherwise the
-last lines say why it is 1.
-It refuses to know how the broker works.
+Every started process is ended by its pid, and the temporary directory is removed, also after Ctrl-C, SIGTERM or an
+error. The exit code is 0 only if every call of the app succeeded and the app used at least two generations of
+credentials. Otherwise it is 1, and the last lines give the reasons.
 """
 
 from __future__ import annotations
@@ -20,76 +19,79 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from sandbox import host_environment
+from sandbox.demo.demo_run import DemoRun, Message, Pace, SignalReceived
 from sandbox.demo.lines import Lines
-from sandbox.demo.stage import Fact, Interrupted, Pace, Stage
-from sandbox.demo.verdict import shortcomings, summary, verdict
+from sandbox.demo.verdict import find_shortcomings, summarize, write_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
 
-    from sandbox.demo.story import Story
+    from sandbox.demo.progress import Progress
     from sandbox.simulator import Sandbox
 
-_LEAST_COLUMNS, _LEAST_LINES = 72, 22
+_MINIMUM_COLUMNS, _MINIMUM_LINES = 72, 22
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
 class View(Protocol):
-    """Shows a story while it happens, inside `with`, and its conclusion after that."""
+    """Shows the demo while it runs, inside `with`, and its result afterwards."""
 
     def __enter__(self) -> object:
-        """Begin to show."""
+        """Start to show the demo."""
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         ...
 
-    def show(self, story: Story) -> None:
-        """Show the story as it is now."""
+    def show(self, progress: Progress) -> None:
+        """Show the current state."""
         ...
 
-    def conclude(self, story: Story, *, counts: list[str], verdict: list[str], is_good: bool) -> None:
-        """Show the last words."""
+    def conclude(self, progress: Progress, *, counts: list[str], verdict: list[str], is_good: bool) -> None:
+        """Show the result."""
         ...
 
 
 def run(*, seconds: float, prepare: Callable[[Sandbox], None] = lambda _: None, output: TextIO | None = None) -> int:
-    """Show the demo for so many seconds, on `output` (standard output). Return the exit code.
+    """Run the demo for this many seconds and show it on `output` (default: standard output). Return the exit code.
 
-    `prepare` is called with the box before anything uses it: the place to script faults.
+    `prepare` is called with the simulator before anything uses it. Tests queue faults there.
     """
-    view = _view(output or sys.stdout, seconds)
-    inbox: SimpleQueue[Fact] = SimpleQueue()
+    view = _choose_view(output or sys.stdout, seconds)
+    inbox: SimpleQueue[Message] = SimpleQueue()
     with (
-        _signals_told(inbox),
-        host_environment.hidden(),
+        _forward_signals(inbox),
+        host_environment.hide_host_settings(),
         tempfile.TemporaryDirectory(prefix="broker-demo-") as temporary,
     ):
-        stage = Stage(directory=Path(temporary), pace=Pace.of(seconds), inbox=inbox, prepare=prepare)
+        demo = DemoRun(directory=Path(temporary), pace=Pace.of(seconds), inbox=inbox, prepare=prepare)
         try:
             with view:
-                stage.play(seconds, view.show)
-                ended_after = datetime.now(UTC) - stage.story.begun_at
-                stage.end_programs()
+                demo.run(seconds, view.show)
+                ended_after = datetime.now(UTC) - demo.progress.began_at
+                demo.end_programs()
         finally:
-            stage.close()
-    return _conclude(view, stage.story, ended_after)
+            demo.close()
+    return _conclude(view, demo.progress, ended_after)
 
 
-def _conclude(view: View, story: Story, ended_after: timedelta) -> int:
-    missing = shortcomings(story, ended_after=ended_after)
+def _conclude(view: View, progress: Progress, ended_after: timedelta) -> int:
+    shortcomings = find_shortcomings(progress, ended_after=ended_after)
     view.conclude(
-        story, counts=summary(story, ended_after=ended_after), verdict=verdict(story, missing), is_good=not missing
+        progress,
+        counts=summarize(progress, ended_after=ended_after),
+        verdict=write_verdict(progress, shortcomings),
+        is_good=not shortcomings,
     )
-    return 1 if missing else 0
+    return 1 if shortcomings else 0
 
 
-def _view(output: TextIO, seconds: float) -> View:
-    """Choose the screen for a terminal that can show it, lines for all else."""
+def _choose_view(output: TextIO, seconds: float) -> View:
+    """Return the screen view for a terminal that can show it, and the line view otherwise."""
     size = shutil.get_terminal_size()
-    is_large = size.columns >= _LEAST_COLUMNS and size.lines >= _LEAST_LINES
+    is_large = size.columns >= _MINIMUM_COLUMNS and size.lines >= _MINIMUM_LINES
     is_able = os.environ.get("TERM", "dumb") != "dumb" and "utf" in (output.encoding or "").lower()
     if not (output.isatty() and is_large and is_able):
         return Lines(output)
@@ -99,16 +101,16 @@ def _view(output: TextIO, seconds: float) -> View:
 
 
 @contextlib.contextmanager
-def _signals_told(inbox: SimpleQueue[Fact]) -> Iterator[None]:
-    """Turn signals into facts (SimpleQueue.put may be called from a handler); a signal that was ignored stays so."""
+def _forward_signals(inbox: SimpleQueue[Message]) -> Iterator[None]:
+    """Put received signals into the inbox. Ignored signals stay ignored. A handler may call SimpleQueue.put."""
 
-    def tell(number: int, _: object) -> None:
-        inbox.put(Interrupted(signal_name=_SIGNALS[signal.Signals(number)]))
+    def forward(number: int, _: object) -> None:
+        inbox.put(SignalReceived(signal_name=_SIGNALS[signal.Signals(number)]))
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, tell)
+            signal.signal(number, forward)
     try:
         yield
     finally:

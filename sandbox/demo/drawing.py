@@ -1,7 +1,6 @@
-"""Pictures of lives and calls as rows of characters: what is left of a life, and what happened when.
+"""Draws lifetimes and calls as rows of characters: the remaining lifetime, and a timeline.
 
-Rules: pure; a row is exactly as wide as asked; numbers, not colours alone, tell generations apart.
-It refuses to know screens and clocks.
+Pure functions. A row has exactly the requested width. Numbers distinguish generations, not colors alone.
 """
 
 from __future__ import annotations
@@ -17,87 +16,87 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sandbox.demo.story import AppCall, Life
+    from sandbox.demo.progress import AppCall, Lifespan
 
-_COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
-_LEFT, _GONE, _DUE, _FAILED, _QUIET = "━", "─", "┃", "✗", "·"
+_COLORS = ("cyan", "magenta", "green", "yellow", "blue")
+_LEFT, _ELAPSED, _DUE, _FAILED, _IDLE = "━", "─", "┃", "✗", "·"
 _TICKS_SECONDS = (1, 2, 5, 10, 20, 30, 60)
 _TICK_COLUMNS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The stretch of time that a timeline shows, and its width."""
+    """The period that a timeline shows, and the timeline's width."""
 
-    begun_at: datetime
+    began_at: datetime
     span: timedelta
     columns: int
 
     def column(self, at: datetime) -> int:
-        """Say which column an instant falls into; outside the window it is below 0, or `columns` and more."""
-        return int((at - self.begun_at) / self.span * self.columns // 1)
+        """Return the column of a time. Outside the window, it is negative or at least `columns`."""
+        return int((at - self.began_at) / self.span * self.columns // 1)
 
 
-def colour(number: int) -> str:
-    """Give a generation its colour."""
-    return _COLOURS[number % len(_COLOURS)]
+def color_of_generation(number: int) -> str:
+    """Return the color of a generation."""
+    return _COLORS[number % len(_COLORS)]
 
 
-def bar(life: Life, *, now: datetime, columns: int) -> Text:
-    """Draw what is left of a life, with a mark where it is due for replacement."""
-    lifetime = life.expires_at - life.begun_at
-    left = round(max((life.expires_at - now) / lifetime, 0) * columns)
-    due = round((life.expires_at - life.due_at) / lifetime * columns)
-    row = Text(_LEFT * min(left, columns), style=colour(life.number))
-    row.append(_GONE * (columns - left), style="dim")
+def draw_bar(span: Lifespan, *, now: datetime, columns: int) -> Text:
+    """Draw the remaining lifetime, with a mark where replacement is due."""
+    lifetime = span.expires_at - span.began_at
+    left = round(max((span.expires_at - now) / lifetime, 0) * columns)
+    due = round((span.expires_at - span.due_at) / lifetime * columns)
+    row = Text(_LEFT * min(left, columns), style=color_of_generation(span.number))
+    row.append(_ELAPSED * (columns - left), style="dim")
     if 0 < due < columns:
         row = row[:due] + Text(_DUE, style="bold") + row[due + 1 :]
     return row
 
 
-def lives(told: Sequence[Life], *, window: Window, now: datetime) -> Text:
-    """Draw one life after the other: each begins with its number, the first at the window's edge if it is older."""
+def draw_lifespans(spans: Sequence[Lifespan], *, window: Window, now: datetime) -> Text:
+    """Draw consecutive lifespans. Each begins with its number; one that began earlier starts at the window's edge."""
     row = [" "] * window.columns
     styles = [""] * window.columns
-    for life, following in zip_longest(told, told[1:]):
-        end = following.begun_at if following else now
-        first, last = window.column(life.begun_at), window.column(end)
+    for span, following in zip_longest(spans, spans[1:]):
+        end = following.began_at if following else now
+        first, last = window.column(span.began_at), window.column(end)
         for column in range(max(first, 0), min(last + 1, window.columns)):
-            row[column], styles[column] = _LEFT, colour(life.number)
+            row[column], styles[column] = _LEFT, color_of_generation(span.number)
         if last < 0:
             continue
-        for column, digit in enumerate(str(life.number), start=max(first, 0)):
+        for column, digit in enumerate(str(span.number), start=max(first, 0)):
             if column < window.columns:
-                row[column], styles[column] = digit, f"bold {colour(life.number)}"
-    return _joined(row, styles)
+                row[column], styles[column] = digit, f"bold {color_of_generation(span.number)}"
+    return _join_cells(row, styles)
 
 
-def calls(made: Sequence[AppCall], *, window: Window) -> Text:
-    """Draw each call as the last digit of the generation that signed it, or as failed, and a dot between calls."""
+def draw_calls(calls: Sequence[AppCall], *, window: Window) -> Text:
+    """Draw each call as the last digit of the generation that signed it or as failed, with dots between calls."""
     row = [" "] * window.columns
     styles = [""] * window.columns
-    if made:
-        for column in range(max(window.column(made[0].at), 0), min(window.column(made[-1].at) + 1, window.columns)):
-            row[column], styles[column] = _QUIET, "dim"
-    for call in made:
+    if calls:
+        for column in range(max(window.column(calls[0].at), 0), min(window.column(calls[-1].at) + 1, window.columns)):
+            row[column], styles[column] = _IDLE, "dim"
+    for call in calls:
         column = window.column(call.at)
         if not 0 <= column < window.columns or row[column] == _FAILED:
             continue
         if call.failure:
             row[column], styles[column] = _FAILED, "bold red"
         else:
-            row[column], styles[column] = str(call.generation % 10), colour(call.generation)
-    return _joined(row, styles)
+            row[column], styles[column] = str(call.generation % 10), color_of_generation(call.generation)
+    return _join_cells(row, styles)
 
 
-def axis(*, window: Window, story_begun_at: datetime) -> Text:
-    """Draw the seconds since the story's start under a timeline."""
+def draw_axis(*, window: Window, demo_began_at: datetime) -> Text:
+    """Draw the axis of a timeline, in seconds since the start of the demo."""
     seconds = window.span.total_seconds()
     step = next((one for one in _TICKS_SECONDS if one * window.columns >= seconds * _TICK_COLUMNS), 60)
-    offset = (window.begun_at - story_begun_at).total_seconds()
+    offset = (window.began_at - demo_began_at).total_seconds()
     row = [" "] * window.columns
     tick = int(-(-offset // step) * step)
-    while (column := window.column(story_begun_at + timedelta(seconds=tick))) < window.columns:
+    while (column := window.column(demo_began_at + timedelta(seconds=tick))) < window.columns:
         label = f"{tick} s"
         if column + len(label) <= window.columns:
             row[column : column + len(label)] = label
@@ -105,7 +104,7 @@ def axis(*, window: Window, story_begun_at: datetime) -> Text:
     return Text("".join(row), style="dim")
 
 
-def _joined(row: Sequence[str], styles: Sequence[str]) -> Text:
+def _join_cells(row: Sequence[str], styles: Sequence[str]) -> Text:
     text = Text()
     borders = [0, *(at for at in range(1, len(row)) if styles[at] != styles[at - 1]), len(row)]
     for first, last in pairwise(borders):

@@ -1,8 +1,7 @@
-"""The demo without a terminal: one line for each happening, after the seconds since the start.
+"""The demo without a terminal: one line for each event, with the seconds since the start.
 
-Rules: plain text, flushed at once, so that pipes and CI logs show it as it happens; a character that the stream cannot
-take becomes a question mark.
-It refuses to know what counts as good.
+The output is plain text and flushed at once, so that pipes and CI logs show events when they happen. A character that
+the stream cannot encode becomes a question mark.
 """
 
 from __future__ import annotations
@@ -12,32 +11,32 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sandbox.demo.story import Happening, Story
+    from sandbox.demo.progress import Event, Progress
 
 
 class Lines:
-    """Writes to a stream; a context manager for the sake of its richer sibling."""
+    """Writes lines to a stream. A context manager only because `Screen` is one."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._told = 0
+        self._written = 0
 
     def __enter__(self) -> None:
-        """Begin: nothing to do."""
+        """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
-        """End: nothing to do."""
+        """Do nothing."""
 
-    def show(self, story: Story) -> None:
-        """Write what has happened since the last time."""
-        news = story.happenings[self._told :]
-        self._told += len(news)
-        self._write([line_of(happening, story) for happening in news])
+    def show(self, progress: Progress) -> None:
+        """Write the new events."""
+        new = progress.events[self._written :]
+        self._written += len(new)
+        self._write([format_event(event, progress) for event in new])
 
-    def conclude(self, story: Story, *, counts: list[str], verdict: list[str], is_good: bool) -> None:
-        """Write the last words."""
-        del is_good  # the verdict's words say it
-        self.show(story)
+    def conclude(self, progress: Progress, *, counts: list[str], verdict: list[str], is_good: bool) -> None:
+        """Write the remaining events and the result."""
+        del is_good  # the text of the verdict says it
+        self.show(progress)
         self._write(["", *counts, "", *verdict])
 
     def _write(self, lines: Sequence[str]) -> None:
@@ -47,8 +46,8 @@ class Lines:
             self._stream.flush()
 
 
-def line_of(happening: Happening, story: Story) -> str:
-    """Write one happening as a line: seconds since the start, actor, sentence."""
-    elapsed = max((happening.at - story.begun_at).total_seconds(), 0)
-    mark = "! " if happening.trouble else ""
-    return f"{elapsed:6.1f}  {happening.actor.value:<8} {mark}{happening.text}"
+def format_event(event: Event, progress: Progress) -> str:
+    """Return an event as a line: seconds since the start, actor, text."""
+    elapsed = max((event.at - progress.began_at).total_seconds(), 0)
+    mark = "! " if event.is_problem else ""
+    return f"{elapsed:6.1f}  {event.actor.value:<8} {mark}{event.text}"

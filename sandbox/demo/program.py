@@ -1,8 +1,7 @@
-"""Starts a program of the demo as a user does: a process of its own, with the given environment and nothing else.
+"""Starts a program of the demo as a process of its own.
 
-Rules: no variable of the host reaches it; Ctrl-C in the terminal is for the demo alone, which then ends it by its pid;
-every line it writes, and its end, arrive in the demo's inbox.
-It refuses to know what the lines mean.
+The process gets only the given environment, no variable of the host. Ctrl-C in the terminal reaches only the demo,
+which then ends the process by its pid. Each line of the program's output, and its exit, go to the demo's inbox.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ _PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A line of a program's output, without its end."""
+class OutputLine:
+    """A line of a program's output, without the line end."""
 
     program: str
     line: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A program's output is over, and so is the program."""
+class ProgramExit:
+    """A program and its output have ended."""
 
     program: str
     code: int
@@ -46,11 +45,11 @@ class Program:
         arguments: Sequence[str],
         *,
         environment: Mapping[str, str],
-        tell: Callable[[Said | Ended], None],
+        report: Callable[[OutputLine | ProgramExit], None],
     ) -> None:
         self.name = name
-        self._tell = tell
-        self._process = subprocess.Popen(  # noqa: S603 - our own modules, by the interpreter that runs this one
+        self._report = report
+        self._process = subprocess.Popen(  # noqa: S603 - modules of this project, run by this interpreter
             [sys.executable, "-m", *arguments],
             cwd=CHECKOUT,
             env=dict(environment),
@@ -71,7 +70,7 @@ class Program:
         return self._process.pid
 
     def stop(self) -> None:
-        """End it with SIGTERM, or SIGKILL if it does not listen; all its lines have been told when this returns."""
+        """End the program with SIGTERM, or with SIGKILL after 5 s. On return, all its lines have been reported."""
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE_SECONDS)
@@ -83,5 +82,5 @@ class Program:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                self._tell(Said(program=self.name, line=line.rstrip("\n")))
-        self._tell(Ended(program=self.name, code=self._process.wait()))
+                self._report(OutputLine(program=self.name, line=line.rstrip("\n")))
+        self._report(ProgramExit(program=self.name, code=self._process.wait()))

@@ -1,93 +1,94 @@
-"""What a demo has shown: the summary's lines, and every reason why it did not show what it promises.
+"""The result of a demo: the lines of the summary, and every reason why the demo failed.
 
-Rules: good is only what the app saw: no call failed or was refused, and its calls were signed by two generations or
-more; whoever reads a reason learns what to look at.
-It refuses to know screens: its lines are plain text.
+A demo is good if no call of the app failed or was refused, and the app used at least two generations of credentials.
+The lines are plain text.
 """
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from sandbox.demo.story import Life, Story
+    from sandbox.demo.progress import Lifespan, Progress
 
-GENERATIONS_NEEDED = 2
-ENOUGH_SECONDS = 10
-_NEXT = 'Next: README.md, "Who needs it, and who does not", then "In a pod".'
+MINIMUM_GENERATIONS = 2
+SUFFICIENT_SECONDS = 10
+_NEXT = 'Next: in README.md, "Who needs it, and who does not" and "In a pod".'
 
 
-def shortcomings(story: Story, *, ended_after: timedelta) -> list[str]:
-    """Say what is missing from a good demo; empty where nothing is."""
-    found = list(story.deaths)
-    if story.failures:
-        first = story.failures[0]
+def find_shortcomings(progress: Progress, *, ended_after: timedelta) -> list[str]:
+    """Return the reasons why the demo is not good. An empty list means that it is."""
+    found = list(progress.unexpected_exits)
+    if progress.failures:
+        first = progress.failures[0]
         found.append(
-            f"{_count(len(story.failures), 'call')} of the app failed, "
-            f"the first {_since(story, first.at)}: {first.failure}"
+            f"{_count(len(progress.failures), 'call')} of the app failed, "
+            f"the first {_format_time(progress, first.at)}: {first.failure}"
         )
-    if story.refusals:
-        refusal = story.refusals[0]
-        why = f" ({refusal.reason})" if refusal.reason else ""
-        why += "; the SDK tried again" if len(story.refusals) > len(story.failures) else ""
+    if progress.refusals:
+        refusal = progress.refusals[0]
+        details = f" ({refusal.reason})" if refusal.reason else ""
+        details += "; the SDK retried" if len(progress.refusals) > len(progress.failures) else ""
         found.append(
-            f"STS refused {_count(len(story.refusals), 'call')} of the app, "
-            f"the first {_since(story, refusal.time)}: {refusal.outcome}{why}"
+            f"STS refused {_count(len(progress.refusals), 'call')} of the app, "
+            f"the first {_format_time(progress, refusal.time)}: {refusal.outcome}{details}"
         )
-    return found or _too_few(story, ended_after)
+    return found or _explain_missing_generations(progress, ended_after)
 
 
-def summary(story: Story, *, ended_after: timedelta) -> list[str]:
-    """Count what happened."""
-    left = story.shortest_life_left
-    again = f", {_count(story.retries, 'retry', 'retries')} inside the SDK" if story.retries else ""
+def summarize(progress: Progress, *, ended_after: timedelta) -> list[str]:
+    """Return the lines of the summary."""
+    remaining = progress.shortest_remaining
+    retries = f", {_count(progress.retries, 'retry', 'retries')} inside the SDK" if progress.retries else ""
+    rotations = _count(max(len(progress.tokens) - 1, 0), "rotation")
+    generations = _count(len(progress.generations), "generation")
     rows = [
-        ("kubelet", f"{_count(max(len(story.tokens) - 1, 0), 'rotation')} of a token that lives {_life(story.tokens)}"),
-        ("STS", f"{_count(len(story.exchanges), 'exchange')}, {len(story.refused_exchanges)} failed"),
-        (
-            "broker",
-            f"{_count(len(story.generations), 'generation')} of credentials that live {_life(story.generations)}",
-        ),
-        ("app", f"{_count(len(story.calls), 'call')}, {len(story.failures)} failed{again}"),
+        ("kubelet", f"{rotations} of the token{_format_lifetime(progress.tokens)}"),
+        ("STS", f"{_count(len(progress.exchanges), 'exchange')}, {len(progress.failed_exchanges)} failed"),
+        ("broker", f"{generations} of credentials{_format_lifetime(progress.generations)}"),
+        ("app", f"{_count(len(progress.calls), 'call')}, {len(progress.failures)} failed{retries}"),
     ]
-    if story.calls:
-        rows.append(("", f"signed by {_count(len(story.signers), 'generation')}"))
-    if left is not None:
-        rows.append(("", f"never with less than {left.total_seconds():.1f} s of life left"))
-    if story.arn:
-        rows.append(("", story.arn))
+    if progress.calls:
+        rows.append(("", f"signed by {_count(len(progress.signers), 'generation')}"))
+    if remaining is not None:
+        rows.append(("", f"shortest remaining lifetime at a call: {remaining.total_seconds():.1f} s"))
+    if progress.arn:
+        rows.append(("", progress.arn))
     return [f"Ended after {ended_after.total_seconds():.1f} s.", *(f"  {actor:<8} {text}" for actor, text in rows)]
 
 
-def verdict(story: Story, missing: list[str]) -> list[str]:
-    """Say how it went, and what to do next."""
-    if missing:
-        return ["FAILED: this demo did not show what it promises.", *(f"  - {reason}" for reason in missing)]
-    refreshes = _count(len(story.signers) - 1, "refresh", "refreshes")
-    return [f"OK: all {len(story.calls)} calls of one boto3 session succeeded, across {refreshes}.", _NEXT]
+def write_verdict(progress: Progress, shortcomings: list[str]) -> list[str]:
+    """Return the lines of the verdict, and for a good demo what to read next."""
+    if shortcomings:
+        return ["FAILED: the demo did not show a successful refresh.", *(f"  - {reason}" for reason in shortcomings)]
+    refreshes = _count(len(progress.signers) - 1, "refresh", "refreshes")
+    return [f"OK: all {len(progress.calls)} calls of one boto3 session succeeded, across {refreshes}.", _NEXT]
 
 
-def _too_few(story: Story, ended_after: timedelta) -> list[str]:
-    published, seen = len(story.generations), len(story.signers)
-    trouble = next((one.text for one in reversed(story.happenings) if one.trouble), "")
-    why = f"; the last trouble: {trouble}" if trouble else ""
-    if not trouble and ended_after.total_seconds() < ENOUGH_SECONDS:
-        why = f": give it time, --seconds {ENOUGH_SECONDS} is enough"
-    if published < GENERATIONS_NEEDED:
-        return [f"the broker published {_count(published, 'generation')}, {GENERATIONS_NEEDED} are needed{why}"]
-    if seen < GENERATIONS_NEEDED:
-        return [f"the app's calls were signed by {_count(seen, 'generation')}, {GENERATIONS_NEEDED} are needed{why}"]
+def _explain_missing_generations(progress: Progress, ended_after: timedelta) -> list[str]:
+    published, used = len(progress.generations), len(progress.signers)
+    problem = next((one.text for one in reversed(progress.events) if one.is_problem), "")
+    details = f" Last problem: {problem}" if problem else ""
+    if not problem and ended_after.total_seconds() < SUFFICIENT_SECONDS:
+        details = f" Run the demo longer, for example with --seconds {SUFFICIENT_SECONDS}."
+    if published < MINIMUM_GENERATIONS:
+        return [f"The broker published {_count(published, 'generation')}; {MINIMUM_GENERATIONS} are needed.{details}"]
+    if used < MINIMUM_GENERATIONS:
+        return [f"The app used {_count(used, 'generation')}; {MINIMUM_GENERATIONS} are needed.{details}"]
     return []
 
 
-def _since(story: Story, at: datetime) -> str:
-    return f"at {(at - story.begun_at).total_seconds():.1f} s"
+def _format_time(progress: Progress, at: datetime) -> str:
+    return f"at {(at - progress.began_at).total_seconds():.1f} s"
 
 
-def _life(lives: list[Life]) -> str:
-    return f"{(lives[-1].expires_at - lives[-1].begun_at).total_seconds():.0f} s" if lives else "no time"
+def _format_lifetime(spans: list[Lifespan]) -> str:
+    """Return the longest lifetime. Each one is shorter than the session by the time that its publication took."""
+    longest = max((span.expires_at - span.began_at for span in spans), default=None)
+    return f", valid for {ceil(longest.total_seconds())} s" if longest else ""
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

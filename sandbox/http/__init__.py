@@ -1,1 +1,1 @@
-"""sandbox/http."""
+"""The small HTTP server under all simulated services. It imports nothing of the sandbox and knows no service."""

@@ -1,9 +1,9 @@
-"""A small threaded HTTP/1.1 server on loopback, on which the sandbox's issuer, STS and Kubernetes API are built.
+"""A small threaded HTTP/1.1 server on loopback, for the simulated issuer, STS and Kubernetes API.
 
-Rules: it binds 127.0.0.1 only; connections are kept alive; an answer leaves in one write; `stop()` returns when every
-connection is closed and every thread has ended, even those that a scripted fault keeps waiting.
-It refuses to know what is served: one callable answers every request, and may misuse the wire as a fault demands.
-The standard `http.server` is avoided because its header parser costs more than all the rest of an exchange.
+It binds only 127.0.0.1, keeps connections alive, and sends a response in one write. `stop()` returns when every
+connection is closed and every thread has ended, including threads that a fault delays. One callable answers every
+request, and can drip, reset or withhold the response. The standard `http.server` is not used, because its header parser
+takes more time than the rest of an exchange.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JOIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request; header names are in lower case."""
+    """One HTTP request. Header names are in lower case."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ class Request:
 
 
 class Wire:
-    """One connection, seen from the side that answers: it can answer, drip, hang up or reset."""
+    """The server's side of one connection: sends, closes or resets it."""
 
     def __init__(self, connection: socket.socket, reader: BinaryIO, stopping: threading.Event) -> None:
         self._connection = connection
@@ -45,19 +45,19 @@ class Wire:
         self.is_open = True
 
     def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a whole answer; raises OSError if the client is gone."""
+        """Send a whole response. Raises OSError if the client is gone."""
         self.send_raw(render(status, headers, body))
 
     def send_raw(self, payload: bytes) -> None:
-        """Send bytes as they are; raises OSError if the client is gone."""
+        """Send bytes unchanged. Raises OSError if the client is gone."""
         self._connection.sendall(payload)
 
     def pause(self, seconds: float) -> bool:
-        """Wait; True says that the server is stopping and that the caller should give up."""
+        """Wait. Return True if the server is stopping, so that the caller should return."""
         return self.stopping.wait(seconds)
 
     def client_is_gone(self) -> bool:
-        """Say whether the client has closed its side; never blocks."""
+        """Return whether the client has closed its side. Does not block."""
         try:
             return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -66,19 +66,19 @@ class Wire:
             return True
 
     def close(self) -> None:
-        """Hang up in order (FIN)."""
+        """Close the connection (FIN) after the current request."""
         self.is_open = False
 
     def reset(self) -> None:
-        """Hang up rudely (RST): the client's read fails with "connection reset by peer"."""
+        """Reset the connection (RST). The client's read fails with "connection reset by peer"."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._reader.close()
-        self._connection.close()  # before socketserver's own shutdown(), which would send an orderly FIN first
+        self._connection.close()  # before socketserver's shutdown(), which would send a FIN first
         self.is_open = False
 
 
 def render(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Put an answer together, with its Content-Length, as it goes over the wire."""
+    """Return the bytes of a response, with its Content-Length."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -90,7 +90,7 @@ def render(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
 
 def _read_request(reader: BinaryIO) -> Request | None:
     words = reader.readline(65_536).decode("latin-1").split()
-    if len(words) != 3:  # noqa: PLR2004 - method, path, version; anything else is an end of stream or no HTTP
+    if len(words) != 3:  # noqa: PLR2004 - method, path, version; otherwise the stream has ended or isn't HTTP
         return None
     headers: dict[str, str] = {}
     while line := reader.readline(65_536).decode("latin-1").strip():
@@ -138,7 +138,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        if self.tls is not None:  # the handshake is for the connection's own thread
+        if self.tls is not None:  # the connection's own thread does the handshake
             connection = self.tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
@@ -169,10 +169,10 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @dataclass(slots=True, kw_only=True)
 class LoopbackServer:
-    """Serves `answer` on 127.0.0.1 from construction until `stop()`; port 0 asks the system for a free one.
+    """Serves on 127.0.0.1 from construction until `stop()`. Port 0 means any free port.
 
-    `answer` runs in a thread per connection, so it has to be safe for several at once. `tls` gives what each new
-    connection is encrypted with; None: nothing is.
+    `answer` is called for each request, in one thread for each connection, so it must be thread-safe. `tls` returns the
+    TLS context of each new connection; None means plain HTTP.
     """
 
     answer: Callable[[Request, Wire], None]
@@ -182,7 +182,7 @@ class LoopbackServer:
     _thread: threading.Thread = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Bind and listen; raises OSError when the port is taken."""
+        """Bind and listen. Raises OSError if the port is in use."""
         self._server = _Server(self.port, self.answer, self.tls)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -190,7 +190,7 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:

@@ -1,6 +1,6 @@
 import java.util.concurrent.Callable;
 
-/** The loop of every driver in Java: say the version, call, say how it ended, wait, until standard input ends. */
+/** The loop of every driver in Java: prints the version, then calls and prints outcomes until standard input ends. */
 final class Driving {
     private static final long PAUSE_MILLISECONDS = 1500;
 

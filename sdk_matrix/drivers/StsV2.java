@@ -3,7 +3,7 @@ import smfs.shaded.software.amazon.awssdk.core.util.VersionInfo;
 import smfs.shaded.software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import smfs.shaded.software.amazon.awssdk.services.sts.StsClient;
 
-/** AWS SDK for Java v2, inside a jar that puts its packages under a name of its own: one STS client. */
+/** AWS SDK for Java v2, in a jar that renames its packages: one STS client. */
 final class StsV2 {
     public static void main(String[] arguments) throws Exception {
         StsClient client = StsClient.builder()

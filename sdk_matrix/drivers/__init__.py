@@ -1,6 +1,7 @@
-"""The clients' programs: each makes the SDK's usual client once, then one call after the other until its input ends.
+"""The clients' programs: each creates the SDK's usual client once and calls repeatedly until its standard input ends.
 
-Rules: nothing is told to an SDK but the address of the recording endpoint; everything else is the environment's. Lines
-on standard output say which version runs, then how each call ended, by its class alone: messages may quote secrets.
-They run in the clients' own environments, so they import nothing but the standard library, the SDK and each other.
+A driver gives its SDK only the address of the recording endpoint. Everything else comes from the environment. Standard
+output has the version, and then the outcome of each call. A failure is reported by its class, because messages may
+contain secrets. Drivers run in the clients' own environments and import only the standard library, the SDK and each
+other.
 """

@@ -1,4 +1,4 @@
-"""AWS Common Runtime: one default chain signs each request, the standard library sends it."""
+"""AWS Common Runtime: one default chain signs each request, and the standard library sends it."""
 
 import http.client
 import io

@@ -1,4 +1,4 @@
-// The loop of every driver in JavaScript: say the version, call, say how it ended, wait, until standard input ends.
+// The loop of every driver in JavaScript: prints the version, then calls and prints outcomes until standard input ends.
 const PAUSE_MILLISECONDS = 1500;
 
 exports.drive = async (version, call) => {

@@ -1,4 +1,4 @@
-"""The loop of every driver in Python: say the version, call, say how it ended, wait, until standard input ends."""
+"""The loop of every driver in Python: prints the version, then calls and prints outcomes until standard input ends."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PAUSE_SECONDS = 1.5
 
 
 def drive(version: str, call: Callable[[], object]) -> None:
-    """Call again and again; a failed call is told and no reason to end."""
-    say("version", version)
+    """Call repeatedly until standard input ends. A failed call is reported and does not end the loop."""
+    report("version", version)
     while True:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - whatever an SDK raises is what is looked for
-            say("failed", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - any exception of an SDK is a failed call
+            report("failed", type(error).__name__)
         else:
-            say("done")
+            report("done")
         if is_over(_PAUSE_SECONDS):
             return
 
 
-def say(*words: str) -> None:
-    """Print a line at once."""
+def report(*words: str) -> None:
+    """Print a line and flush it."""
     print(*words, flush=True)
 
 
 def is_over(wait_seconds: float) -> bool:
-    """Wait; say whether standard input has ended."""
+    """Wait. Return whether standard input has ended."""
     return bool(select.select([sys.stdin], [], [], wait_seconds)[0])

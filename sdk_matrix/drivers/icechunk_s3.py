@@ -1,4 +1,4 @@
-"""The SDK for Rust, inside icechunk: one storage."""
+"""The SDK for Rust, in icechunk: one storage."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""object_store, the S3 client in Rust of polars, delta-rs and others, inside obstore: one store."""
+"""object_store, the Rust S3 client of polars, delta-rs and others, in obstore: one store."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The SDK for C++, inside pyarrow: one S3 file system."""
+"""The SDK for C++, in pyarrow: one S3 file system."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""rclone: one `rclone rcd`, asked over HTTP to list a bucket. Argument: the program."""
+"""rclone: one `rclone rcd`, which lists a bucket on request over HTTP. Argument: the program."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""s5cmd: one `s5cmd run`, given a command a time. Argument: the program."""
+"""s5cmd: one `s5cmd run`, which gets one command at a time. Argument: the program."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ running = subprocess.Popen(
 
 
 def call() -> None:
-    """Hand over one command; whether it went well is for the endpoint to see."""
+    """Send one command. The endpoint records whether it succeeds."""
     assert running.stdin is not None
     running.stdin.write("ls s3://bucket/\n")
     running.stdin.flush()

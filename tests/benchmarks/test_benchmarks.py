@@ -1,4 +1,4 @@
-"""The benchmarks' verdicts and their stand-in for STS: wrong ones would make the README lie."""
+"""The benchmarks' rows, load generator and minimal STS."""
 
 import io
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.asking import Asker
+from benchmarks.endpoint_client import EndpointClient
 from benchmarks.lean_sts import LeanSts
 from benchmarks.rows import Row, Skipped, table
 
 
-def credentials_answer(**changes: str) -> bytes:
-    """Return a right answer of the credentials endpoint, but for these fields."""
+def credentials_response(**changes: str) -> bytes:
+    """Return a correct response of the credentials endpoint, with these fields changed."""
     fields = {
         "AccessKeyId": "ASIA1",
         "SecretAccessKey": "secret",
@@ -37,7 +37,7 @@ def test_ratio_is_the_median_of_the_pairs() -> None:
 @pytest.mark.parametrize(
     ("maximum", "maximum_ratio", "met"), [(3.0, None, True), (2.9, None, False), (3.0, 1.4, False), (None, None, None)]
 )
-def test_every_bound_must_be_met(maximum: float | None, maximum_ratio: float | None, met: bool | None) -> None:
+def test_every_limit_must_be_met(maximum: float | None, maximum_ratio: float | None, met: bool | None) -> None:
     row = Row(figure="f", unit="s", samples=(3.0,), against=(2.0,), maximum=maximum, maximum_ratio=maximum_ratio)
     assert row.is_met is met
 
@@ -47,50 +47,52 @@ def test_table_shows_median_spread_ratio_and_verdict() -> None:
     assert table([row]).splitlines()[-1] == "| f | 2.0 s (1.0 to 3.0) | 1.0 s | 2.00x | 1.6x | **no** |"
 
 
-def test_figure_that_was_not_measured_says_why_and_is_not_judged() -> None:
+def test_skipped_figure_has_its_reason_and_no_verdict() -> None:
     row = Skipped(figure="f", reason="not installed: podman")
     assert table([row]).splitlines()[-1] == "| f | SKIPPED: not installed: podman | - | - | - | - |"
     assert row.is_met is None
     assert row.document() == {"figure": "f", "skipped": "not installed: podman"}
 
 
-def test_lean_sts_answers_for_the_role_that_was_asked_for() -> None:
+def test_minimal_sts_issues_a_session_of_the_requested_role() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     sts = LeanSts(latency=0, lifetime=0, hang_up=True)
     threading.Thread(target=sts.serve, args=(listening,), daemon=True).start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     form = {"RoleArn": "arn:aws:iam::123456789012:role/path/app", "RoleSessionName": "me", "DurationSeconds": "900"}
-    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as answer:
-        found = {element.tag.rpartition("}")[2]: element.text for _, element in ET.iterparse(io.BytesIO(answer.read()))}
+    with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as response:
+        found = {
+            element.tag.rpartition("}")[2]: element.text for _, element in ET.iterparse(io.BytesIO(response.read()))
+        }
     assert found["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/me"
 
 
-class TestAsking:
-    """What counts as a right answer of the credentials endpoint."""
+class TestEndpointClient:
+    """Which responses of the credentials endpoint are correct."""
 
-    def test_newer_generations_are_right_and_older_ones_wrong(self) -> None:
-        asker = Asker(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
+    def test_newer_generations_are_correct_and_older_ones_wrong(self) -> None:
+        client = EndpointClient(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
         for key in ("ASIA1", "ASIA1", "ASIA2"):
-            asker.take(credentials_answer(AccessKeyId=key))
-        assert (asker.answered, asker.wrong) == (3, [])
-        asker.take(credentials_answer(AccessKeyId="ASIA1"), newest="ASIA1")  # asked before ASIA2 was seen
-        assert (asker.answered, asker.wrong) == (4, [])
-        asker.take(credentials_answer(AccessKeyId="ASIA1"))
-        assert (asker.answered, len(asker.wrong)) == (4, 1)
+            client.check(credentials_response(AccessKeyId=key))
+        assert (client.correct, client.wrong) == (3, [])
+        client.check(credentials_response(AccessKeyId="ASIA1"), newest="ASIA1")  # requested before ASIA2 was seen
+        assert (client.correct, client.wrong) == (4, [])
+        client.check(credentials_response(AccessKeyId="ASIA1"))
+        assert (client.correct, len(client.wrong)) == (4, 1)
 
     @pytest.mark.parametrize(
-        "answer",
+        "response",
         [
             b"",
             b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}",
             b"HTTP/1.1 200 OK\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n\r\n{}",
-            credentials_answer()[:-20],
-            credentials_answer(Token=""),
-            credentials_answer(Expiration="2026-11-23T12:00:00Z"),
+            credentials_response()[:-20],
+            credentials_response(Token=""),
+            credentials_response(Expiration="2026-11-23T12:00:00Z"),
         ],
     )
-    def test_what_is_lost_torn_blank_or_expired_is_wrong(self, answer: bytes) -> None:
-        asker = Asker(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
-        asker.take(answer)
-        assert (asker.answered, len(asker.wrong)) == (0, 1)
+    def test_lost_incomplete_blank_and_expired_responses_are_wrong(self, response: bytes) -> None:
+        client = EndpointClient(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
+        client.check(response)
+        assert (client.correct, len(client.wrong)) == (0, 1)

@@ -97,9 +97,9 @@ def test_requested_refreshes_and_clock_jumps_fire_no_alert(tmp_path: Path) -> No
     for _ in range(12):
         pods.live(10 * MINUTE)
         pods.change_worlds(lambda world: world.inbox.put(RefreshNow()))
-        pods.change_worlds(lambda world: world.clock.leap(timedelta(seconds=60)))
+        pods.change_worlds(lambda world: world.clock.jump(timedelta(seconds=60)))
         pods.live(10 * MINUTE)
-        pods.change_worlds(lambda world: world.clock.leap(timedelta(seconds=-60)))
+        pods.change_worlds(lambda world: world.clock.jump(timedelta(seconds=-60)))
     pods.check_alerts({4 * HOUR - MINUTE: set()}, tmp_path)
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 HOST = "oidc.doctor.example"
 ISSUER = f"https://{HOST}/cluster"
 STS_HOST = "sts.eu-west-1.amazonaws.com"
-DISCOVERY, KEYS = "/.well-known/openid-configuration", "/keys.json"
+DISCOVERY, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
 
 
 class IssuerSite:

@@ -148,7 +148,7 @@ class TestShortMemory:
         self, pod: FaultyPod, broker: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker(status(ready=False, fault=REFUSED))
-        pod.network.issuer_site.publish("/keys.json", b"", status=403)
+        pod.network.issuer_site.publish("/openid/v1/jwks", b"", status=403)
         report = pod.diagnose(monkeypatch)
         assert list(report.failed) == ["issuer-documents"]
         assert report.cause_of("exchange") == "issuer-documents"

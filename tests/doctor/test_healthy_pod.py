@@ -56,7 +56,11 @@ def test_cluster_internal_issuer_with_another_sts_is_a_warning(pod: FaultyPod, m
     """An STS implementation inside the cluster accepts the cluster's own issuer."""
     issuer, sandbox = "https://kubernetes.default.svc", pod.sandbox
     pod.use_plain_sts()
-    discovery = {**pod.network.issuer_site.document(DISCOVERY), "issuer": issuer, "jwks_uri": f"{issuer}/keys.json"}
+    discovery = {
+        **pod.network.issuer_site.document(DISCOVERY),
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/openid/v1/jwks",
+    }
     inner = IssuerSite(sandbox, issuer)
     inner.publish(DISCOVERY, discovery)
     provider = sandbox.iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])

@@ -166,5 +166,5 @@ def test_foreign_group_names_supplemental_groups(pod: FaultyPod, user: Unprivile
     ended = pod.run_doctor("--json", wrapper=user.wrapper, BROKER_PUBLISH_GROUP="12345")
     assert list(causes(ended)) == ["publish-directory"]
     assert "can't write a file with mode 0640 and group 12345" in causes(ended)["publish-directory"]
-    assert "list it in supplementalGroups" in causes(ended)["publish-directory"]
+    assert "add that group to supplementalGroups" in causes(ended)["publish-directory"]
     assert list(pod.published.iterdir()) == []

@@ -44,7 +44,7 @@ def iam(pod: FaultyPod) -> None:
 def keys_of_a_user(pod: FaultyPod, account: str = "") -> dict[str, str]:
     """Return the variables of a new IAM user's keys."""
     name = f"operator-{pod.memory.name}"
-    with pod.sandbox.iam_of(account or pod.sandbox.account_id) as client:
+    with pod.sandbox.iam_client(account or pod.sandbox.account_id) as client:
         client.create_user(UserName=name)
         key = client.create_access_key(UserName=name)["AccessKey"]
     pod.canaries.add("the shell's secret", key["SecretAccessKey"])
@@ -151,7 +151,7 @@ def test_role_with_another_path_is_the_only_cause_of_access_denied(
 def test_credentials_of_another_account_leave_the_role_unchecked(
     pod: FaultyPod, monkeypatch: pytest.MonkeyPatch, has_namesake: bool
 ) -> None:
-    with pod.sandbox.iam_of(OTHER_ACCOUNT) as client:
+    with pod.sandbox.iam_client(OTHER_ACCOUNT) as client:
         if has_namesake:
             pod.sandbox.create_role("doctor-app", trust_policy=pod.sandbox.chain_trust("*"), account_id=OTHER_ACCOUNT)
         try:

@@ -1,7 +1,7 @@
-"""A pod of real containers: a token volume, a volume to publish on, and the image run in it as deploy/ asks for it.
+"""A pod of real containers: a token volume, a publish volume, and the sidecar's image run with the options of deploy/.
 
-Both volumes are directories of this machine, with the modes that the kubelet gives them under `fsGroup`. Containers
-share the machine's network if nothing else is said, so that they reach a sandbox in this process.
+Both volumes are directories of this machine, with the modes that the kubelet sets for `fsGroup`. By default, containers
+share the machine's network, so that they reach a simulator in this process.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ APP_ENVIRONMENT = {
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{PUBLISH_DIRECTORY}/endpoint-token",
     "AWS_REGION": "eu-west-1",
 }
-"""What deploy/ gives the app's SDK."""
+"""The variables that deploy/ sets for the app's SDK."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ContainerPod:
-    """What tests start containers in; `close` ends them."""
+    """The pod in which tests start containers. `close` stops them."""
 
     tools: Containers
     image: str
@@ -45,13 +45,13 @@ class ContainerPod:
     _programs: dict[str, Program] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the directory to publish in."""
+        """Create the publish directory."""
         self.published = Path(tempfile.mkdtemp(prefix="aws-", dir=MEMORY_BACKED if MEMORY_BACKED.is_dir() else None))
         os.chown(self.published, 0, FS_GROUP)
-        self.published.chmod(0o2777)  # an emptyDir's 0777, and the group bit that fsGroup adds
+        self.published.chmod(0o2777)  # 0777 of an emptyDir, and the setgid bit that fsGroup adds
 
     def options(self, *, user: str = USER, network: str = "host", **changes: str) -> list[str]:
-        """Return podman's options for a container of the broker; a change to "" takes a variable away."""
+        """Return podman's options for a container of the broker. `changes` replace variables; "" removes one."""
         environment = {
             **self.settings,
             "AWS_WEB_IDENTITY_TOKEN_FILE": f"{TOKEN_DIRECTORY}/token",
@@ -72,7 +72,7 @@ class ContainerPod:
     def start(
         self, *more: str, name: str = "broker", user: str = USER, network: str = "host", **changes: str
     ) -> Program:
-        """Start the image as it is: `sts-broker run`. `more` are further options of podman's."""
+        """Start the image with its default command, `sts-broker run`. `more` are further podman options."""
         options = (f"--name={name}", *self.options(user=user, network=network, **changes), *more)
         self._programs[name] = Program(
             environment=self.tools.environment,
@@ -83,14 +83,14 @@ class ContainerPod:
         return self._programs[name]
 
     def run(self, *arguments: str, more: tuple[str, ...] = (), user: str = USER, **changes: str) -> Ended:
-        """Run another verb to its end."""
+        """Run another verb and wait for it."""
         options = (*self.options(user=user, **changes), *more)
         return self._run(self.tools.run_command(self.image, *options, arguments=arguments))
 
     def app(
         self, *command: str, user: str, groups: tuple[int, ...] = (), network: str = "none", image: str = BASE
     ) -> Ended:
-        """Run a command in another container of the pod, which mounts the published files only, to its end."""
+        """Run a command in another container of the pod, which mounts only the published files. Wait for its end."""
         options = [
             *("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--entrypoint="),
             f"--network={network}",
@@ -102,7 +102,7 @@ class ContainerPod:
         return self._run(self.tools.run_command(image, *options, arguments=command))
 
     def close(self) -> None:
-        """End what still runs, and take the files away."""
+        """Stop what still runs, and remove the files."""
         for name, program in self._programs.items():
             if program.is_running:
                 self.tools.podman("rm", "--force", "--ignore", "--time=0", name)

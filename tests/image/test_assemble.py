@@ -1,10 +1,11 @@
-"""The parts of the image's layout that need no image."""
+"""The functions that lay out the image, without an image."""
 
 from pathlib import Path
 
 import pytest
 
-from image.assemble import ETC, fix_modes_and_times, launcher_text, libraries_in, wanted_from_standard_library
+from image.assemble import ETC, copy_packages, fix_modes_and_times, is_wanted_module, launcher_text, parse_ldd
+from image.contents import OPERATOR_PACKAGES, SIDECAR_PACKAGES, check_packages
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,8 @@ from image.assemble import ETC, fix_modes_and_times, launcher_text, libraries_in
         "wsgiref/types.py",
     ],
 )
-def test_module_of_use_to_a_service_is_kept(name: str) -> None:
-    assert wanted_from_standard_library(Path(name))
+def test_module_that_a_service_can_use_is_kept(name: str) -> None:
+    assert is_wanted_module(Path(name))
 
 
 @pytest.mark.parametrize(
@@ -40,18 +41,18 @@ def test_module_of_use_to_a_service_is_kept(name: str) -> None:
         "lib-dynload/_sqlite3.cpython-313-x86_64-linux-gnu.so",
     ],
 )
-def test_module_without_use_to_a_service_is_left_out(name: str) -> None:
-    assert not wanted_from_standard_library(Path(name))
+def test_module_that_no_service_uses_is_left_out(name: str) -> None:
+    assert not is_wanted_module(Path(name))
 
 
-def test_loader_answer_gives_libraries_and_the_loader_itself() -> None:
-    answer = (
+def test_ldd_output_gives_the_libraries_and_the_loader() -> None:
+    output = (
         "\tlinux-vdso.so.1 (0x00007ffc5d3f2000)\n"
         "\tlibpython3.13.so.1.0 => /usr/local/lib/libpython3.13.so.1.0 (0x00007f2a1b000000)\n"
         "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f2a1ae1f000)\n"
         "\t/lib64/ld-linux-x86-64.so.2 (0x00007f2a1b5d0000)\n"
     )
-    assert libraries_in(answer, Path("python3.13")) == [
+    assert parse_ldd(output, Path("python3.13")) == [
         Path("/usr/local/lib/libpython3.13.so.1.0"),
         Path("/lib/x86_64-linux-gnu/libc.so.6"),
         Path("/lib64/ld-linux-x86-64.so.2"),
@@ -59,23 +60,48 @@ def test_loader_answer_gives_libraries_and_the_loader_itself() -> None:
 
 
 def test_static_object_needs_no_library() -> None:
-    assert libraries_in("\tstatically linked\n", Path("any.so")) == []
+    assert parse_ldd("\tstatically linked\n", Path("any.so")) == []
 
 
 def test_library_that_the_base_lacks_fails_the_build() -> None:
     with pytest.raises(SystemExit, match=r"_x\.so needs libnsl\.so\.2, which the base image does not have"):
-        libraries_in("\tlibnsl.so.2 => not found\n", Path("_x.so"))
+        parse_ldd("\tlibnsl.so.2 => not found\n", Path("_x.so"))
+
+
+def test_package_that_is_left_out_is_not_copied(tmp_path: Path) -> None:
+    for name in ("broker/trust", "broker/core", "botocore/trust"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        (tmp_path / "site" / name / "module.py").touch()
+    (tmp_path / "root/usr/local/bin").mkdir(parents=True)
+    copy_packages(tmp_path / "site", tmp_path / "root", frozenset({"trust"}))
+    copied = {path.parent.relative_to(tmp_path / "root") for path in tmp_path.glob("root/**/module.py")}
+    assert {"/".join(path.parts[-2:]) for path in copied} == {"broker/core", "botocore/trust"}
+
+
+def test_package_without_an_image_fails_the_build(tmp_path: Path) -> None:
+    for name in (*SIDECAR_PACKAGES, *OPERATOR_PACKAGES, "__pycache__"):
+        (tmp_path / name).mkdir()
+    check_packages(tmp_path)
+    (tmp_path / "gadgets").mkdir()
+    with pytest.raises(SystemExit, match=r"these packages of the broker: gadgets\. Add them to SIDECAR_PACKAGES or"):
+        check_packages(tmp_path)
+
+
+def test_every_package_of_the_broker_is_in_one_of_the_lists() -> None:
+    packages = {path.parent.name for path in (Path(__file__).parents[2] / "broker").glob("*/__init__.py")}
+    assert packages | {"iam_policies"} == SIDECAR_PACKAGES | OPERATOR_PACKAGES
+    assert SIDECAR_PACKAGES.isdisjoint(OPERATOR_PACKAGES)
 
 
 def test_launcher_isolates_python_from_working_directory_and_environment() -> None:
     assert launcher_text(Path("/usr/local/bin/python3.13")).splitlines()[0] == "#!/usr/local/bin/python3.13 -Iu"
 
 
-def test_nobody_in_the_image_has_a_shell_to_log_in_with() -> None:
+def test_no_user_in_the_image_has_a_login_shell() -> None:
     assert {line.rpartition(":")[2] for line in ETC["passwd"].splitlines()} == {"/nonexistent"}
 
 
-def test_modes_and_times_are_fixed_and_setuid_is_gone(tmp_path: Path) -> None:
+def test_modes_and_times_are_fixed_and_setuid_is_removed(tmp_path: Path) -> None:
     program, data, link = tmp_path / "program", tmp_path / "data", tmp_path / "link"
     program.touch()
     program.chmod(0o4755)

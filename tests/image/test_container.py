@@ -1,4 +1,4 @@
-"""The image as a kubelet runs it: confined, under any user, short of CPU; ended; its files read by others."""
+"""The sidecar's image, run as a kubelet runs it: confined, as any user, with little CPU, and with other readers."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ OPENSHIFT_USER = "1000700000:0"
 FIRST_CREDENTIALS_SECONDS = 15
 ENDING_SECONDS = 2
 CREDENTIAL_FILES = ("config", "credentials", "default.json")
+SIDECAR_VERBS = ("run", "once", "exec", "credentials", "token", "doctor")
+OPERATOR_VERBS = ("issuer", "trust", "inject")
 
 
-def kernel_says_of(pid: int) -> dict[str, str]:
-    """Return what the kernel tells of a process."""
+def read_process_status(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def seconds_to_end(pid: int) -> float:
-    """End a container's first process as a kubelet does. Return how long it took."""
-    assert kernel_says_of(pid)["NSpid"].split()[-1] == "1"
+def terminate(pid: int) -> float:
+    """Send SIGTERM to a container's first process, as a kubelet does. Return the seconds until it has ended."""
+    assert read_process_status(pid)["NSpid"].split()[-1] == "1"
     began = time.monotonic()
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
@@ -45,33 +47,35 @@ def seconds_to_end(pid: int) -> float:
 
 
 @pytest.mark.parametrize("user", [USER, OPENSHIFT_USER])
-def test_confined_and_short_of_cpu_it_has_credentials_in_15_seconds_and_ends_in_2(pod: ContainerPod, user: str) -> None:
+def test_confined_broker_with_little_cpu_has_credentials_in_15_seconds_and_ends_in_2(
+    pod: ContainerPod, user: str
+) -> None:
     began = time.monotonic()
     program = pod.start(SLOW, user=user)
     program.wait_for("listening", listener="health", within=FIRST_CREDENTIALS_SECONDS)
-    while program.get("/readyz").status != 200:  # asked every second, as a startup probe does
+    while program.get("/readyz").status != 200:  # every second, like a startup probe
         assert time.monotonic() - began < FIRST_CREDENTIALS_SECONDS, program.output()
         time.sleep(1)
-    status = kernel_says_of(pod.tools.pid_of("broker"))
+    status = read_process_status(pod.tools.pid_of("broker"))
     assert status["Uid"].split() == [user.partition(":")[0]] * 4
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == [0] * 5
     assert {path.name for path in pod.published.iterdir()} == {*CREDENTIAL_FILES, "endpoint-token"}
     assert {path.stat().st_gid for path in pod.published.iterdir()} == {FS_GROUP}
     assert {path.stat().st_mode & 0o777 for path in pod.published.iterdir()} == {0o640}
-    assert seconds_to_end(pod.tools.pid_of("broker")) < ENDING_SECONDS
+    assert terminate(pod.tools.pid_of("broker")) < ENDING_SECONDS
     assert program.wait() == 0
 
 
-def test_while_sts_does_not_answer_it_ends_in_2_seconds(pod: ContainerPod, box: Sandbox) -> None:
-    box.sts.always(faults.Hang())
+def test_broker_whose_exchange_hangs_ends_in_2_seconds(pod: ContainerPod, simulator: Sandbox) -> None:
+    simulator.sts.always(faults.Hang())
     program = pod.start()
-    box.sts.wait_for_calls(1)
-    assert seconds_to_end(pod.tools.pid_of("broker")) < ENDING_SECONDS
+    simulator.sts.wait_for_calls(1)
+    assert terminate(pod.tools.pid_of("broker")) < ENDING_SECONDS
     assert program.wait() == 0
 
 
-def test_app_of_another_user_reads_the_files_if_it_is_in_the_group(pod: ContainerPod) -> None:
+def test_app_of_another_user_reads_the_files_only_if_it_is_in_the_group(pod: ContainerPod) -> None:
     pod.start().wait_for("refreshed")
     for name in CREDENTIAL_FILES:
         path = f"{PUBLISH_DIRECTORY}/{name}"
@@ -83,7 +87,7 @@ def test_app_of_another_user_reads_the_files_if_it_is_in_the_group(pod: Containe
         assert "Permission denied" in outside.err
 
 
-def test_refresh_reaches_the_container_as_a_signal(pod: ContainerPod) -> None:
+def test_sighup_to_the_container_refreshes_the_credentials(pod: ContainerPod) -> None:
     program = pod.start(BROKER_MINIMUM_INTERVAL_SECONDS="1")
     program.wait_for("refreshed")
     before = (pod.published / "default.json").read_bytes()
@@ -93,7 +97,7 @@ def test_refresh_reaches_the_container_as_a_signal(pod: ContainerPod) -> None:
 
 
 @pytest.mark.parametrize("user", [USER, OPENSHIFT_USER])
-def test_without_a_volume_it_publishes_in_the_image_itself(pod: ContainerPod, user: str) -> None:
+def test_broker_without_a_volume_publishes_in_the_container(pod: ContainerPod, user: str) -> None:
     code = "import os, sys; sys.stdout.write(' '.join(sorted(os.listdir('/var/run/aws'))))"
     options = [
         option for option in pod.options(user=user) if "/var/run/aws" not in option and "read-only" not in option
@@ -119,34 +123,47 @@ def test_nothing_is_imported_from_the_working_directory_or_the_environment(pod: 
 
 
 class TestVerbs:
-    """What else an operator or an app's image runs in it."""
+    """The verbs that the image contains, and those that it doesn't."""
 
-    def test_every_verb_can_be_imported_and_explains_itself(self, pod: ContainerPod) -> None:
-        listed = pod.run("--help").out.partition("verbs:")[2].partition("settings:")[0]
-        verbs = re.findall(r"^    (\w+) ", listed, re.MULTILINE)
-        assert {"run", "once", "exec", "token", "trust"} <= set(verbs)
-        for verb in verbs:
+    def test_help_lists_every_verb_and_each_verb_of_the_sidecar_has_help(self, pod: ContainerPod) -> None:
+        ended = pod.run("--help")
+        assert ended.code == 0, ended.err
+        verbs = re.findall(r"^    (\w+) ", ended.out.partition("Settings:")[0], re.MULTILINE)
+        assert set(verbs) == {*SIDECAR_VERBS, *OPERATOR_VERBS, "demo"}
+        for verb in SIDECAR_VERBS:
             ended = pod.run(verb, "--help")
             assert ended.code == 0, ended.err
             assert ended.out.startswith(f"usage: sts-broker {verb} ")
 
-    def test_token_says_whom_it_is_for(self, pod: ContainerPod) -> None:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("trust", "lint", "trust.json"),
+            ("trust", "render", "--account", "123456789012"),
+            ("issuer", "check", "https://oidc.example.com"),
+            ("inject", "-f", "app.yaml"),
+        ],
+        ids=" ".join,
+    )
+    def test_operator_verb_fails_and_names_the_image_that_has_it(
+        self, pod: ContainerPod, arguments: tuple[str, ...]
+    ) -> None:
+        ended = pod.run(*arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert "sts-federation-broker-operator" in ended.err
+        assert "Traceback" not in ended.err
+
+    def test_token_prints_the_subject(self, pod: ContainerPod) -> None:
         ended = pod.run("token", "--json")
         assert ended.code == 0, ended.err
         assert "system:serviceaccount:demo:app" in ended.out
 
-    def test_trust_policy_is_rendered_from_the_texts_in_the_image(self, pod: ContainerPod) -> None:
-        ended = pod.run("trust", "render")
-        assert ended.code == 0, ended.err
-        (statement,) = json.loads(ended.out)["Statement"]
-        assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
-
-    def test_credentials_are_printed_to_a_reader_in_the_group(self, pod: ContainerPod) -> None:
+    def test_credentials_are_printed_for_a_reader_in_the_group(self, pod: ContainerPod) -> None:
         assert pod.run("once").code == 0
         ended = pod.run("credentials", user=f"1000:{FS_GROUP}")
         assert json.loads(ended.out) == json.loads((pod.published / "default.json").read_text())
 
-    def test_command_of_exec_gets_credentials_that_are_gone_at_its_end(self, pod: ContainerPod) -> None:
+    def test_command_of_exec_gets_credentials_that_are_removed_when_it_ends(self, pod: ContainerPod) -> None:
         code = (
             "import json, os, urllib.request as u; e = os.environ;"
             "t = open(e['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']).read();"
@@ -158,7 +175,7 @@ class TestVerbs:
         assert re.fullmatch(r"ASIA\w{16}\n", ended.out)
         assert list(pod.published.iterdir()) == []
 
-    def test_setting_that_is_missing_is_named(self, pod: ContainerPod) -> None:
+    def test_missing_setting_is_named(self, pod: ContainerPod) -> None:
         ended = pod.run("once", AWS_ROLE_ARN="")
         assert ended.code == 2
         assert "AWS_ROLE_ARN" in ended.err

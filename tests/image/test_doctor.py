@@ -1,4 +1,4 @@
-"""`sts-broker doctor` in the broker's own container, within the memory that deploy/ gives both, and with less."""
+"""`sts-broker doctor` in the broker's own container, with the memory limit of deploy/ and with a lower one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def start(pod: ContainerPod, *more: str) -> Program:
-    """Start the broker with a health listener that the doctor finds, and wait for its credentials."""
+    """Start the broker with a health listener that the doctor can find, and wait for its credentials."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     program = pod.start(*more, BROKER_HEALTH_ADDRESS=f"127.0.0.1:{port}")
@@ -21,27 +21,27 @@ def start(pod: ContainerPod, *more: str) -> Program:
     return program
 
 
-def look(tools: Containers) -> dict[str, dict[str, Any]]:
-    """Run the doctor beside the broker; return its lines by check."""
+def diagnose(tools: Containers) -> dict[str, dict[str, Any]]:
+    """Run the doctor in the broker's container. Return its lines by check id."""
     document = json.loads(tools.podman("exec", "broker", "sts-broker", "doctor", "--json"))
     return {each["check"]: each for each in document["checks"]}
 
 
-def test_doctor_and_broker_fit_into_the_memory_of_the_manifests(pod: ContainerPod, tools: Containers) -> None:
+def test_doctor_and_broker_fit_into_the_memory_limit_of_the_manifests(pod: ContainerPod, tools: Containers) -> None:
     program = start(pod)
     for _ in range(3):
-        lines = look(tools)
-        told = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
-        assert set(told) <= {"publish-volume"}, told  # the volume of this test is on a disk where there is no /dev/shm
+        lines = diagnose(tools)
+        problems = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
+        assert set(problems) <= {"publish-volume"}, problems  # without /dev/shm, this test's volume is on a disk
         assert lines["exchange"]["found"].startswith("STS issued credentials for arn:aws:sts::"), lines["memory"]
         assert "is ready" in lines["broker"]["found"]
     assert program.is_running
     assert program.status()["generation"] == 1
 
 
-def test_with_less_the_doctor_goes_without_and_the_broker_lives(pod: ContainerPod, tools: Containers) -> None:
+def test_with_less_memory_the_doctor_skips_checks_and_the_broker_survives(pod: ContainerPod, tools: Containers) -> None:
     program = start(pod, "--memory=54m", "--memory-swap=54m")
-    lines = look(tools)
+    lines = diagnose(tools)
     assert lines["memory"]["verdict"] == "warning"
     assert lines["exchange"]["found"] == "The running broker has credentials and reports no failure."
     assert lines["sts-tls"]["because"] == "memory"

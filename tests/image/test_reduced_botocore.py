@@ -1,4 +1,4 @@
-"""The reduced botocore data send STS to the same endpoints as the full data: real clients, no network."""
+"""With the reduced botocore data, STS has the same endpoints as with the full data. Real clients, no network."""
 
 import json
 import os
@@ -22,7 +22,7 @@ FULL: Final = Path(botocore.__file__).parent / "data"
 ENDPOINTS: Final = json.loads((FULL / "endpoints.json").read_text(encoding="utf-8"))
 RULE_PARTITIONS: Final = json.loads((FULL / "partitions.json").read_text(encoding="utf-8"))["partitions"]
 PARTITIONS: Final = sorted({entry["partition"] for entry in ENDPOINTS["partitions"]})
-# One that no partition's pattern matches, and one that a pattern matches though nobody has built it yet.
+# One that no partition's pattern matches, and one that matches a pattern but does not exist.
 UNLISTED_REGIONS: Final = ("mars-north-1", "eu-central-99")
 PLAIN: Final = Config()
 FIPS: Final = Config(use_fips_endpoint=True)
@@ -32,10 +32,10 @@ VARIANTS: Final = (PLAIN, FIPS, DUALSTACK, FIPS.merge(DUALSTACK))
 
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a data directory that the script has reduced."""
+    """Return a data directory that the script has reduced."""
     data = tmp_path_factory.mktemp("botocore") / "data"
     others = [entry for entry in FULL.iterdir() if entry.is_dir() and entry.name != SERVICE]
-    # The whole of it is 400 directories; two stand for all that has to go.
+    # The full data has 400 directories. Two of them are enough to see that the others are removed.
     spared = {entry.name for entry in sorted(others)[2:]}
     shutil.copytree(FULL, data, ignore=lambda folder, _: spared if Path(folder) == FULL else set())
     reduce_data(data)
@@ -52,14 +52,14 @@ def no_ambient_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 class Wire:
-    """A session on one data directory, whose clients answer with what they were about to send."""
+    """A session on one data directory. Its clients send nothing; they record the request instead."""
 
     def __init__(self, data: Path) -> None:
-        """Read models from `data` and from nowhere else."""
+        """Read models only from `data`."""
         self._session = botocore.session.Session()
         loader = Loader(extra_search_paths=[str(data)], include_default_search_paths=False)
-        # As in the image, where the reduced data take the place of botocore's own: for endpoints.json from anywhere
-        # else, botocore switches the endpoint rules off.
+        # In the image, the reduced data replaces botocore's own. If endpoints.json is anywhere else, botocore doesn't
+        # use its endpoint rules.
         loader.BUILTIN_DATA_PATH = str(data)
         self._session.register_component("data_loader", loader)
         self._session.register("before-send.sts", self._keep)
@@ -71,7 +71,7 @@ class Wire:
         return AWSResponse(request.url, 200, {}, _Body())
 
     def outcome(self, region: str, config: Config) -> tuple[Any, ...]:
-        """Tell where a signed and an unsigned call go, and the former's signing scope; or the error raised."""
+        """Return the URLs of a signed and an unsigned call and the signing scope, or the error raised."""
         self._sent.clear()
         try:
             client = self._session.create_client(
@@ -90,20 +90,20 @@ class Wire:
         return client.meta.endpoint_url, client.meta.region_name, client.meta.partition, tuple(self._sent)
 
     def partition_of(self, region: str) -> str | None:
-        """Say which partition the legacy resolver finds for a Region."""
+        """Return the partition that the legacy resolver finds for a Region."""
         try:
             return cast("str", self._session.get_partition_for_region(region))
         except BotoCoreError:
             return None
 
     def regions(self, partition: str) -> tuple[list[str], list[str]]:
-        """List the Regions in which a partition offers STS, and the same with its pseudo-Regions."""
+        """Return the Regions in which a partition offers STS, without and with its pseudo-Regions."""
         regions_of = self._session.get_available_regions
         return regions_of(SERVICE, partition), regions_of(SERVICE, partition, allow_non_regional=True)
 
 
 class _Body:
-    """An empty answer of STS."""
+    """An empty STS response."""
 
     def stream(self) -> Iterator[bytes]:
         yield b"<Any><GetCallerIdentityResult/><AssumeRoleWithWebIdentityResult/><ResponseMetadata/></Any>"
@@ -111,12 +111,12 @@ class _Body:
 
 @pytest.fixture(scope="module")
 def wires(reduced: Path) -> tuple[Wire, Wire]:
-    """Give a session on the full data and one on the reduced data."""
+    """Return a session on the full data and one on the reduced data."""
     return Wire(FULL), Wire(reduced)
 
 
 def regions_of(partition: str) -> list[str]:
-    """List every name that botocore's data hold for a partition, pseudo-Regions of any kind included."""
+    """Return every Region name in botocore's data for a partition, including pseudo-Regions."""
     (legacy,) = (entry for entry in ENDPOINTS["partitions"] if entry["partition"] == partition)
     rules = [region for entry in RULE_PARTITIONS if entry["id"] == partition for region in entry["regions"]]
     return sorted({*legacy["regions"], *legacy["services"][SERVICE]["endpoints"], *rules})
@@ -157,7 +157,7 @@ def test_known_region_reaches_its_own_host(region: str, config: Config, host: st
     assert sent == ((f"https://{host}/", f"{region}/sts/aws4_request"), (f"https://{host}/", "unsigned"))
 
 
-def test_reduced_data_hold_sts_and_the_shared_files_only(reduced: Path) -> None:
+def test_reduced_data_has_only_sts_and_the_shared_files(reduced: Path) -> None:
     assert {entry.name for entry in reduced.iterdir()} == {*SHARED_FILES, SERVICE}
     model = list((reduced / SERVICE).glob("*/*"))
     assert {prefix for prefix in MODEL_PREFIXES for entry in model if entry.name.startswith(prefix)} == {
@@ -167,7 +167,7 @@ def test_reduced_data_hold_sts_and_the_shared_files_only(reduced: Path) -> None:
     assert sum(entry.stat().st_size for entry in reduced.rglob("*") if entry.is_file()) < 200_000
 
 
-def test_files_other_than_endpoints_are_left_as_they_were(reduced: Path) -> None:
+def test_files_other_than_endpoints_are_unchanged(reduced: Path) -> None:
     for entry in (entry for entry in reduced.rglob("*") if entry.is_file() and entry.name != "endpoints.json"):
         assert entry.read_bytes() == (FULL / entry.relative_to(reduced)).read_bytes()
 
@@ -192,5 +192,5 @@ def test_unknown_layout_of_endpoints_fails_the_build() -> None:
 
 def test_partition_without_sts_fails_the_build() -> None:
     partition = {**ENDPOINTS["partitions"][0], "services": {}}
-    with pytest.raises(SystemExit, match="partition aws has no sts entry"):
+    with pytest.raises(SystemExit, match="Partition aws has no sts entry"):
         reduce_endpoints({**ENDPOINTS, "partitions": [partition]})

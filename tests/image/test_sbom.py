@@ -1,4 +1,4 @@
-"""The bill of materials, written of invented root file systems; that of the real image is judged in test_contents."""
+"""The bill of materials of invented root file systems. test_contents checks that of the real images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from image.sbom import SBOM, bill_of_materials, write_sbom
+from image.sbom import describe_contents, sbom_path, write_sbom
+
+IMAGE = "sts-federation-broker-operator"
 
 STATUS = (
     "Package: libssl3\nStatus: install ok installed\nArchitecture: amd64\nSource: openssl (3.0.2)\nVersion: 1:3.0~a+b\n"
@@ -20,7 +22,7 @@ OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12"\nVERSION_ID="12"\nID=debian\n'
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Lay out a file system with the broker and nothing else."""
+    """Create a file system with only the broker."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text(OS_RELEASE)
     (tmp_path / "var/lib/dpkg/status.d").mkdir(parents=True)
@@ -29,38 +31,38 @@ def root(tmp_path: Path) -> Path:
 
 
 def install(root: Path, name: str, version: str, *lines: str) -> Path:
-    """Put a package's notes in place. Return their directory."""
-    notes = root / Path(sysconfig.get_path("purelib")).relative_to("/") / f"{name}-{version}.dist-info"
-    notes.mkdir(parents=True)
+    """Create a package's metadata. Return its directory."""
+    info = root / Path(sysconfig.get_path("purelib")).relative_to("/") / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
     fields = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}", *lines]
-    (notes / "METADATA").write_text("\n".join(fields) + "\n\nA description: with colons.\n")
-    return notes
+    (info / "METADATA").write_text("\n".join(fields) + "\n\nA description: with colons.\n")
+    return info
 
 
 def install_debian(root: Path, copyright_text: str | None) -> None:
-    """Put a Debian package's status, and its copyright file if it has one, in place."""
+    """Create a Debian package's status, and its copyright file if there is a text."""
     (root / "var/lib/dpkg/status.d/libssl3").write_text(STATUS)
     if copyright_text is not None:
-        place = root / "usr/share/doc/libssl3"
-        place.mkdir(parents=True)
-        (place / "copyright").write_text(copyright_text)
+        directory = root / "usr/share/doc/libssl3"
+        directory.mkdir(parents=True)
+        (directory / "copyright").write_text(copyright_text)
 
 
 def entry(root: Path, name: str) -> dict[str, Any]:
     """Return the entry of one package."""
-    (found,) = (part for part in bill_of_materials(root)["components"] if part["name"] == name)
+    (found,) = (part for part in describe_contents(root, IMAGE)["components"] if part["name"] == name)
     assert isinstance(found, dict)
     return found
 
 
-def test_bill_is_of_the_image_in_the_brokers_version(root: Path) -> None:
-    bill = bill_of_materials(root)
-    assert bill["metadata"]["component"]["version"] == "0.1.0"
+def test_bill_has_the_images_name_and_the_brokers_version(root: Path) -> None:
+    bill = describe_contents(root, IMAGE)
+    assert (bill["metadata"]["component"]["name"], bill["metadata"]["component"]["version"]) == (IMAGE, "0.1.0")
     assert [part["name"] for part in bill["components"]] == ["python", "sts-federation-broker"]
     assert entry(root, "sts-federation-broker")["purl"] == "pkg:generic/sts-federation-broker@0.1.0"
 
 
-def test_interpreter_is_known_by_the_name_that_advisories_use(root: Path) -> None:
+def test_interpreter_has_the_name_that_advisories_use(root: Path) -> None:
     version = platform.python_version()
     assert entry(root, "python")["cpe"] == f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*"
 
@@ -81,24 +83,26 @@ def test_interpreter_is_known_by_the_name_that_advisories_use(root: Path) -> Non
         ),
     ],
 )
-def test_licence_is_what_the_metadata_say_best(root: Path, lines: list[str], licenses: list[dict[str, Any]]) -> None:
+def test_license_is_the_most_precise_one_in_the_metadata(
+    root: Path, lines: list[str], licenses: list[dict[str, Any]]
+) -> None:
     install(root, "Some_Package", "1.0", *lines)
     assert entry(root, "some-package")["licenses"] == licenses
     assert entry(root, "some-package")["purl"] == "pkg:pypi/some-package@1.0"
 
 
-def test_package_without_any_licence_fails_the_build(root: Path) -> None:
+def test_package_without_a_license_fails_the_build(root: Path) -> None:
     install(root, "bare", "1.0")
-    with pytest.raises(SystemExit, match=r"bare 1\.0 names no licence"):
-        bill_of_materials(root)
+    with pytest.raises(SystemExit, match=r"bare 1\.0 names no license"):
+        describe_contents(root, IMAGE)
 
 
-def test_what_is_compiled_into_a_wheel_is_nested_without_where_it_was_built(root: Path) -> None:
-    notes = install(root, "compiled", "2.0", "License-Expression: MIT")
-    (notes / "sboms").mkdir()
+def test_component_compiled_into_a_wheel_is_nested_without_its_build_path(root: Path) -> None:
+    info = install(root, "compiled", "2.0", "License-Expression: MIT")
+    (info / "sboms").mkdir()
     part = {"name": "memchr", "version": "2.7", "purl": "pkg:cargo/memchr@2.7", "licenses": [{"expression": "MIT"}]}
     built_at = {"bom-ref": "path+file:///home/somebody/memchr", "type": "library"}
-    (notes / "sboms/compiled.cyclonedx.json").write_text(json.dumps({"components": [{**part, **built_at}]}))
+    (info / "sboms/compiled.cyclonedx.json").write_text(json.dumps({"components": [{**part, **built_at}]}))
     (nested,) = entry(root, "compiled")["components"]
     assert nested == {**part, "type": "library", "bom-ref": "compiled#pkg:cargo/memchr@2.7"}
 
@@ -120,7 +124,7 @@ def test_debian_package_names_its_source_and_its_release(root: Path) -> None:
         (None, ["not in the base image"]),
     ],
 )
-def test_debian_licences_are_those_of_the_copyright_file(root: Path, text: str | None, names: list[str]) -> None:
+def test_debian_licenses_are_those_of_the_copyright_file(root: Path, text: str | None, names: list[str]) -> None:
     install_debian(root, text)
     assert [each["license"]["name"] for each in entry(root, "libssl3")["licenses"]] == names
 
@@ -128,10 +132,10 @@ def test_debian_licences_are_those_of_the_copyright_file(root: Path, text: str |
 def test_file_is_the_same_every_time(root: Path) -> None:
     install(root, "Zeta", "1.0", "License: MIT")
     install(root, "alpha", "1.0", "License: MIT")
-    write_sbom(root)
-    place = root / SBOM.relative_to("/")
-    first = place.read_bytes()
-    write_sbom(root)
-    assert place.read_bytes() == first
+    write_sbom(root, IMAGE)
+    path = root / sbom_path(IMAGE).relative_to("/")
+    first = path.read_bytes()
+    write_sbom(root, IMAGE)
+    assert path.read_bytes() == first
     purls = [part["purl"] for part in json.loads(first)["components"]]
     assert purls == sorted(purls)

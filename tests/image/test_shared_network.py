@@ -1,7 +1,7 @@
-"""Containers that share one network, as in a pod: the app meets the broker on loopback, at the ports of the manifests.
+"""Containers that share one network, as in a pod: the app reaches the broker on loopback at the ports of the manifests.
 
-The network is that of a container which does nothing but hold it, as a kubelet's does. The sandbox runs in it too, for
-it leads nowhere else.
+The network belongs to a container that does nothing else, like a kubelet's pause container. The simulator runs in this
+network too, because the network has no other connection.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[2]
-HOLDER = "holder-of-the-network"
-NETWORK = f"container:{HOLDER}"
-PORTS_OF_THE_MANIFESTS = {"BROKER_HEALTH_ADDRESS": "", "BROKER_ENDPOINT_ADDRESS": ""}
+PAUSE = "pause"
+NETWORK = f"container:{PAUSE}"
+DEFAULT_PORTS = {"BROKER_HEALTH_ADDRESS": "", "BROKER_ENDPOINT_ADDRESS": ""}
 SDK = (
     "import botocore.session as b, json; c = b.get_session().get_credentials();"
     "print(json.dumps([c.method, c.access_key, c.secret_key, c.token]))"
 )
 PROBE = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9910/readyz').status)"
-UNINVITED = (
+WITHOUT_TOKEN = (
     "import urllib.request as u, urllib.error as e\n"
     "try: u.urlopen('http://127.0.0.1:9911/v1/credentials')\n"
     "except e.HTTPError as x: print(x.code)\n"
@@ -46,20 +46,20 @@ UNINVITED = (
 
 @pytest.fixture
 def network(tools: Containers, built: Built) -> Iterator[Path]:
-    """Make a network that leads nowhere, held by a container. Give the file by which other processes join it."""
-    options = ("--detach", "--rm", "--pull=never", "--timeout=120", f"--name={HOLDER}", "--network=none")
+    """Create an isolated network that belongs to a container. Yields the file by which other processes join it."""
+    options = ("--detach", "--rm", "--pull=never", "--timeout=120", f"--name={PAUSE}", "--network=none")
     code = "import signal; signal.pause()"
-    tools.podman("run", *options, "--entrypoint=/usr/local/bin/python3", built.image, "-c", code)
-    yield Path(f"/proc/{tools.pid_of(HOLDER)}/ns/net")
-    tools.podman("rm", "--force", "--time=0", HOLDER)
+    tools.podman("run", *options, "--entrypoint=/usr/local/bin/python3", built.sidecar, "-c", code)
+    yield Path(f"/proc/{tools.pid_of(PAUSE)}/ns/net")
+    tools.podman("rm", "--force", "--time=0", PAUSE)
 
 
 @pytest.fixture
-def sandbox(network: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Run a sandbox in that network, its token in `tmp_path`. Give the environment for a broker."""
+def settings(network: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Run a simulator in that network, with its token in `tmp_path`. Yields the environment for a broker."""
     command = ["nsenter", f"--net={network}", sys.executable, "-m", "sandbox", "--directory", str(tmp_path / "token")]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    output = tmp_path / "sandbox"
+    output = tmp_path / "simulator"
     with output.open("wb") as stream:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=stream, env=environment)
     try:
@@ -72,19 +72,19 @@ def sandbox(network: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def shared(tools: Containers, built: Built, sandbox: dict[str, str], tmp_path: Path) -> Iterator[ContainerPod]:
-    """Make a pod in that network, and run the broker in it at the ports of the manifests."""
+def shared(tools: Containers, built: Built, settings: dict[str, str], tmp_path: Path) -> Iterator[ContainerPod]:
+    """Create a pod in that network, and run the broker in it at the ports of the manifests."""
     pod = ContainerPod(
-        tools=tools, image=built.image, root=tmp_path, token_directory=tmp_path / "token", settings=sandbox
+        tools=tools, image=built.sidecar, root=tmp_path, token_directory=tmp_path / "token", settings=settings
     )
     try:
-        pod.start(network=NETWORK, **PORTS_OF_THE_MANIFESTS).wait_for("refreshed")
+        pod.start(network=NETWORK, **DEFAULT_PORTS).wait_for("refreshed")
         yield pod
     finally:
         pod.close()
 
 
-def test_app_in_the_pod_gets_credentials_on_loopback_and_nobody_else_does(shared: ContainerPod) -> None:
+def test_only_an_app_in_the_pod_gets_credentials_on_loopback(shared: ContainerPod) -> None:
     for network in (NETWORK, "container:broker"):
         ended = shared.app(
             "python3", "-c", SDK, user="1000:1000", groups=(FS_GROUP,), network=network, image=shared.image
@@ -94,8 +94,9 @@ def test_app_in_the_pod_gets_credentials_on_loopback_and_nobody_else_does(shared
         keys = [published[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
         assert json.loads(ended.out) == ["container-role", *keys]
     assert shared.app("python3", "-c", PROBE, user="1000:1000", network=NETWORK).out == "200\n"
-    assert shared.app("python3", "-c", UNINVITED, user="1000:1000", network=NETWORK).out == "401\n"
-    assert shared.app("python3", "-c", UNINVITED, user="1000:1000", network="none").out == "ConnectionRefusedError\n"
+    without_token = ("python3", "-c", WITHOUT_TOKEN)
+    assert shared.app(*without_token, user="1000:1000", network=NETWORK).out == "401\n"
+    assert shared.app(*without_token, user="1000:1000", network="none").out == "ConnectionRefusedError\n"
 
 
 def test_app_outside_the_group_cannot_read_the_endpoints_token(shared: ContainerPod) -> None:

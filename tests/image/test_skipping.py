@@ -1,4 +1,4 @@
-"""Where containers cannot be had, whoever asks for them is told what to install, before anything is made."""
+"""Where containers don't work, the tests are skipped with the reason, before any file is created."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.Monk
         pass
 
 
-def test_kernel_that_runs_no_container_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_kernel_that_refuses_containers_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("buildah", "podman", "runc", "conmon", "nsenter", "strip"):
         (tmp_path / name).write_text("#!/bin/sh\necho one >&2; echo 'unshare: operation not permitted' >&2; exit 1\n")
         (tmp_path / name).chmod(0o755)

@@ -76,9 +76,9 @@ class AskingPod:
 
     def given(self) -> list[str]:
         """Return the fingerprints of the tokens that the API issued, in order."""
-        return [call.given for call in self.api.calls if call.given]
+        return [call.issued for call in self.api.calls if call.issued]
 
     def close(self) -> None:
         """Stop the API, and add its tokens to those that must not be in any output."""
         self.api.stop()
-        self.pod.tokens += self.api._given
+        self.pod.tokens += self.api.issued_tokens

@@ -52,7 +52,7 @@ def meet_fault(program: Program, pod: Pod, fault: faults.Fault) -> None:
     before = len(pod.sts.calls)
     pod.sts.script(fault)
     program.refresh()
-    name = faults.name_of(fault)
+    name = faults.fault_name(fault)
     eventually(lambda: any(call.fault == name for call in pod.sts.calls[before:]), what=f"a call that meets {fault}")
     reached = len(pod.sts.calls)
     eventually(

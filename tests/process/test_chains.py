@@ -28,7 +28,7 @@ PARTNER = "arn:aws:iam::210987654321:role/partner"
 def partners(pod: Pod) -> Pod:
     """Create the roles and policies of the page."""
     app = pod.box.create_role("app")
-    with pod.box.iam_of("123456789012") as iam:
+    with pod.box.iam_client("123456789012") as iam:
         iam.put_role_policy(RoleName="app", PolicyName="chain", PolicyDocument=json.dumps(PERMISSION))
     assert pod.box.create_role("partner", account_id="210987654321", trust_policy=TRUST) == PARTNER
     assert app == EXAMPLE["role_arn"]

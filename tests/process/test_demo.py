@@ -1,4 +1,4 @@
-"""`sts-broker demo` as a person meets it: in a pipe, on a terminal, interrupted, and when something goes wrong."""
+"""`sts-broker demo` as a user runs it: in a pipe, on a terminal, interrupted, and with faults."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.demo.drawing import Window, lives
-from sandbox.demo.stage import Pace
-from sandbox.demo.story import Life
+from sandbox.aws.calls import Call
+from sandbox.demo.demo_run import Pace
+from sandbox.demo.drawing import Window, draw_lifespans
+from sandbox.demo.progress import AppCall, Lifespan, Progress
+from sandbox.demo.verdict import find_shortcomings
 from tests.process.leaks import Canaries
 from tests.support.program import children_of, command, eventually
 
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 40.0
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = {
     "AWS_PROFILE": "a-profile-of-the-host",
     "AWS_ACCESS_KEY_ID": "AKIAOFTHEHOST",
@@ -41,30 +44,32 @@ HOSTILE = {
     "HTTP_PROXY": "http://127.0.0.1:9",
     "https_proxy": "http://127.0.0.1:9",
 }
-# Runs the demo with a script for the box's STS, then tells what it left behind, and which secrets there were.
+GOOD_RUN_SECONDS = 7
+# Runs the demo with `prepare`, code for the simulator. Then writes a report with the remaining threads and the secrets.
 DRIVER = """
 import json, sys, threading
 from pathlib import Path
 from sandbox.aws import faults
 from sandbox.demo import command as demo
 seconds, prepare, report = sys.argv[1:]
-boxes, tokens = [], []
-def prepared(box):
-    boxes.append(box)
-    mint = box.issuer.mint
+simulators, tokens = [], []
+def prepared(simulator):
+    simulators.append(simulator)
+    mint = simulator.issuer.mint
     def remember(**options):
         tokens.append(mint(**options))
         return tokens[-1]
-    box.issuer.mint = remember
+    simulator.issuer.mint = remember
+    sts = simulator.sts
     exec(prepare)
 code = demo.run(seconds=float(seconds), prepare=prepared)
-sessions = boxes[0].sts._authority._sessions.values()
+sessions = simulators[0].sts._authority._sessions.values()
 secrets = tokens + [text for one in sessions for text in (one.secret_access_key, one.session_token)]
 names = [thread.name for thread in threading.enumerate()]
 Path(report).write_text(json.dumps({"secrets": secrets, "threads": names}))
 sys.exit(code)
 """
-# Makes its standard input the controlling terminal, so that Ctrl-C in it is a signal.
+# Makes standard input the controlling terminal, so that Ctrl-C sends a signal.
 ON_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -72,17 +77,17 @@ ON_TERMINAL = (
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where a demo runs: its environment has a temporary directory of its own."""
+    """A directory in which demos run, with an environment that has its own temporary directory."""
 
     root: Path
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return what the shell of a person would hand on."""
+        """Return the environment of a user's shell, with AWS settings that the demo must ignore."""
         return {"PATH": os.environ["PATH"], "HOME": str(self.root), "TMPDIR": str(self.temporary), **HOSTILE, **more}
 
     @property
     def temporary(self) -> Path:
-        """Where the demo makes its directory."""
+        """The directory in which the demo creates its own."""
         return self.root / "tmp"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -102,16 +107,24 @@ class Host:
         )
 
     def drive(self, seconds: float, prepare: str = "") -> tuple[int, str, dict[str, list[str]]]:
-        """Run the demo with a script for its box. Return exit code, output and the driver's report."""
+        """Run the demo with `prepare`, code for its `simulator` and `sts`. Return exit code, output and report."""
         report = self.root / "report.json"
         line = [sys.executable, "-W", "error", "-c", DRIVER, str(seconds), prepare, str(report)]
-        code, output = ended(self.start_command(line))
+        code, output = wait_for_end(self.start_command(line))
         return code, output, json.loads(report.read_text())
+
+
+@dataclass(frozen=True, slots=True)
+class GoodRun:
+    """The output and the driver's report of a demo without faults."""
+
+    output: str
+    report: dict[str, list[str]]
 
 
 @pytest.fixture(autouse=True)
 def _interruptible() -> Iterator[None]:
-    """Let what is started take Ctrl-C, even where the tests run in a shell's background, which ignores it."""
+    """Let started programs receive Ctrl-C. In the background of a shell, SIGINT is ignored and inherited as such."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -119,14 +132,25 @@ def _interruptible() -> Iterator[None]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """Make a host on which every demo has tidied up in the end."""
-    made = Host(tmp_path)
-    made.temporary.mkdir()
-    yield made
-    assert list(made.temporary.iterdir()) == []
+    """Create a host, and check at the end that every demo has removed its files."""
+    host = Host(tmp_path)
+    host.temporary.mkdir()
+    yield host
+    assert list(host.temporary.iterdir()) == []
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+@pytest.fixture(scope="module")
+def good_run(tmp_path_factory: pytest.TempPathFactory) -> GoodRun:
+    """Run one demo without faults for all tests that read its output."""
+    host = Host(tmp_path_factory.mktemp("good-run"))
+    host.temporary.mkdir()
+    code, output, report = host.drive(GOOD_RUN_SECONDS)
+    assert code == 0, output
+    assert list(host.temporary.iterdir()) == []
+    return GoodRun(output=output, report=report)
+
+
+def wait_for_end(process: subprocess.Popen[str]) -> tuple[int, str]:
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, output
 
@@ -135,123 +159,140 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-def descendants(process: subprocess.Popen[str]) -> list[int]:
-    """Return broker and app, once both run."""
+def wait_for_children(process: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of broker and app as soon as both run."""
     return eventually(lambda: children if len(children := children_of(process.pid)) == 2 else [], within=20)
 
 
-def test_ten_seconds_in_a_pipe_show_every_actor_and_end_well(host: Host) -> None:
-    code, output = ended(host.start("--seconds", "10"))
-    assert code == 0, output
+@pytest.mark.xdist_group("demo")
+def test_output_in_a_pipe_shows_every_actor(good_run: GoodRun) -> None:
     for line in (
-        r" +0\.\d  demo +tokens live 10 s, credentials 8 s; in a cluster an hour each",
-        r" +0\.\d  kubelet  projected token 1 \([0-9a-f]{12}\), lives 10 s",
-        r" +\d+\.\d  kubelet  rotated: token 2 \([0-9a-f]{12}\), lives 10 s",
-        r" +\d+\.\d  STS      token [0-9a-f]{12}: gave a session, request [0-9a-f-]{36}",
-        r" +\d+\.\d  broker   published generation 1: \d\.\d s to live, next refresh in \d\.\d s",
+        r" +0\.\d  demo +short lifetimes: 8 s for tokens, 6 s for credentials; in a cluster, typically one hour",
+        r" +0\.\d  kubelet  projected token 1 \([0-9a-f]{12}\), valid for 8 s",
+        r" +\d+\.\d  kubelet  rotated to token 2 \([0-9a-f]{12}\), valid for 8 s",
+        r" +\d+\.\d  STS      token [0-9a-f]{12}: issued credentials, request [0-9a-f-]{36}",
+        r" +\d+\.\d  broker   published generation 1: expires in \d\.\d s, next refresh in \d\.\d s",
         r" +\d+\.\d  broker   published generation 2: .*",
-        r" +\d+\.\d  app      call \d+ is signed by generation 2, key ASIA\.\.\.[A-Z0-9]{4}, 0 failed",
-        r"  kubelet  \d rotations? of a token that lives 10 s",
+        r" +\d+\.\d  app      call \d+ is signed by generation 2, key ASIA\.\.\.[A-Z0-9]{4}; failed calls so far: 0",
+        r"  kubelet  \d rotations? of the token, valid for 8 s",
+        r"  broker   \d generations of credentials, valid for [56] s",  # 5 where each publication took over a second
         r"  app      \d+ calls, 0 failed",
+        r"           shortest remaining lifetime at a call: \d\.\d s",
         r"           arn:aws:sts::123456789012:assumed-role/app/demo\.app-7d9c5b6f8-x2x7k",
         r"OK: all \d+ calls of one boto3 session succeeded, across \d refresh(es)?\.",
     ):
-        assert re.search(f"^{line}$", output, re.MULTILINE), f"{line} is not in {output}"
-    assert "\x1b" not in output
-    assert not re.search(r"^ +\d+\.\d  \S+ +!", output, re.MULTILINE)
+        assert re.search(f"^{line}$", good_run.output, re.MULTILINE), f"{line} is not in {good_run.output}"
+    assert "\x1b" not in good_run.output
+    assert not re.search(r"^ +\d+\.\d  \S+ +!", good_run.output, re.MULTILINE)
 
 
-def test_pointers_of_the_last_line_exist(host: Host) -> None:
-    _, output = ended(host.start("--seconds", "4"))
+@pytest.mark.xdist_group("demo")
+def test_headings_in_the_last_line_exist(good_run: GoodRun) -> None:
     readme = (CHECKOUT / "README.md").read_text()
-    for heading in re.findall(r'"([^"]+)"', output.splitlines()[-1]):
+    headings = re.findall(r'"([^"]+)"', good_run.output.splitlines()[-1])
+    assert len(headings) == 2
+    for heading in headings:
         assert f"\n## {heading}\n" in readme
 
 
-def test_demo_leaves_no_thread_and_no_secret_behind(host: Host) -> None:
-    code, output, report = host.drive(7)
-    assert code == 0, output
-    assert report["threads"] == ["MainThread"]
+@pytest.mark.xdist_group("demo")
+def test_demo_leaves_no_thread_and_shows_no_secret(good_run: GoodRun) -> None:
+    assert good_run.report["threads"] == ["MainThread"]
     canaries = Canaries()
-    for number, secret in enumerate(report["secrets"]):
+    for number, secret in enumerate(good_run.report["secrets"]):
         canaries.add(str(number), secret)
-    assert len(canaries.names) >= 5  # a token, and two of each session
-    assert canaries.found_in(output) == set()
+    assert len(canaries.names) >= 5  # a token, and two secrets of each session
+    assert canaries.found_in(good_run.output) == set()
 
 
-def test_refused_exchanges_fail_the_demo_in_the_brokers_own_words(host: Host) -> None:
-    code, output, _ = host.drive(4, "box.sts.always(faults.ACCESS_DENIED)")
+def test_refused_exchanges_fail_the_demo_with_the_brokers_message(host: Host) -> None:
+    code, output, _ = host.drive(3, "sts.always(faults.ACCESS_DENIED)")
     assert code == 1
-    assert re.search(r"  STS      ! token \w+: refused it: AccessDenied", output)
+    assert re.search(r"  STS      ! token \w+: refused: AccessDenied", output)
     conclusion = output[output.index("FAILED: ") :]
-    assert "the broker published 0 generations, 2 are needed; the last trouble: Cannot assume role" in conclusion
+    assert "The broker published 0 generations; 2 are needed. Last problem: Cannot assume role" in conclusion
     assert "Traceback" not in output
 
 
-def test_exchanges_that_fail_on_the_way_are_no_failure_of_the_demo(host: Host) -> None:
-    code, output, _ = host.drive(8, "box.sts.script(None, faults.THROTTLING)")
+def test_throttled_exchange_does_not_fail_the_demo(host: Host) -> None:
+    code, output, _ = host.drive(6, "sts.script(None, faults.THROTTLING)")
     assert code == 0, output
     assert re.search(r"^  STS      \d exchanges, 1 failed$", output, re.MULTILINE)
 
 
-def test_failed_call_of_the_app_fails_the_demo(host: Host) -> None:
+def test_failed_and_hidden_calls_of_the_app_fail_the_demo(host: Host) -> None:
     refuse = "faults.Refuse(code='ExpiredToken', message='Over.', status=403)"
-    code, output, _ = host.drive(7, f"box.sts.script(None, None, {refuse}, action='GetCallerIdentity')")
+    prepare = f"sts.script(None, faults.INTERNAL_FAILURE, None, {refuse}, action='GetCallerIdentity')"
+    code, output, _ = host.drive(3, prepare)  # the second call is retried by the SDK, so the third one fails
     assert code == 1
     assert re.search(r"  app      ! call 3 FAILED: ExpiredToken", output)
+    assert re.search(r"  app      \d+ calls, 1 failed, 1 retry inside the SDK", output)
     assert re.search(r"  - 1 call of the app failed, the first at \d+\.\d s: ExpiredToken", output)
+    assert re.search(r"  - STS refused 2 calls of the app, .* InternalFailure .*; the SDK retried", output)
 
 
-def test_refused_call_that_the_sdk_hides_fails_the_demo(host: Host) -> None:
-    code, output, _ = host.drive(7, "box.sts.script(None, faults.INTERNAL_FAILURE, action='GetCallerIdentity')")
+def test_refused_call_that_the_sdk_retried_is_a_shortcoming_without_a_failed_call() -> None:
+    progress = Progress(began_at=NOON, published=Path("default.json"))
+    progress.calls = [AppCall(at=NOON, access_key_id=key, generation=1, remaining=None, failure="") for key in "AB"]
+    call = Call(
+        time=NOON,
+        action="GetCallerIdentity",
+        role_arn="",
+        session_name="",
+        duration_seconds=None,
+        token_fingerprint="",
+        outcome="InternalFailure",
+    )
+    progress.add_sts_call(call)
+    assert find_shortcomings(progress, ended_after=timedelta(seconds=60)) == [
+        "STS refused 1 call of the app, the first at 0.0 s: InternalFailure; the SDK retried"
+    ]
+
+
+def test_time_for_only_one_generation_fails_the_demo_with_advice(host: Host) -> None:
+    code, output = wait_for_end(host.start("--seconds", "0.2"))
     assert code == 1
-    assert re.search(r"  app      \d+ calls, 0 failed, 1 retry inside the SDK", output)
-    assert re.search(r"  - STS refused 1 call of the app, .* InternalFailure .*; the SDK tried again", output)
+    assert re.search(r"  - .* are needed\. Run the demo longer, for example with --seconds 10\.", output)
 
 
-def test_time_for_one_generation_only_fails_the_demo_and_says_what_is_enough(host: Host) -> None:
-    code, output = ended(host.start("--seconds", "0.2"))
-    assert code == 1
-    assert re.search(r"  - .* are needed: give it time, --seconds 10 is enough", output)
-
-
-def test_sigterm_ends_the_demo_and_all_it_started(host: Host) -> None:
+def test_sigterm_ends_the_demo_and_its_programs(host: Host) -> None:
     process = host.start("--seconds", "60")
-    children = descendants(process)
+    children = wait_for_children(process)
     process.terminate()
-    code, output = ended(process)
+    code, output = wait_for_end(process)
     assert code == 1
-    assert "demo     SIGTERM: ending the app and the broker" in output
-    assert "the broker published 1 generation, 2 are needed" in output
+    assert "demo     SIGTERM: stopping the app and the broker" in output
+    assert "The broker published 1 generation; 2 are needed" in output
     assert all(is_gone(pid) for pid in children)
 
 
 @pytest.mark.parametrize(("place", "name"), [(0, "broker"), (1, "app")])
-def test_program_that_dies_ends_the_demo_and_is_named(host: Host, place: int, name: str) -> None:
+def test_program_that_is_killed_ends_the_demo_and_is_named(host: Host, place: int, name: str) -> None:
     process = host.start("--seconds", "60")
-    children = descendants(process)
+    children = wait_for_children(process)
     os.kill(children[place], signal.SIGKILL)
-    code, output = ended(process)
+    code, output = wait_for_end(process)
     assert code == 1
-    assert f"  - the {name} ended by itself with exit code -9" in output
+    assert f"  - The {name} ended unexpectedly with exit code -9" in output
     assert all(is_gone(pid) for pid in children)
 
 
-def test_ctrl_c_on_a_terminal_gives_it_back_with_the_summary(host: Host) -> None:
+def test_ctrl_c_restores_the_terminal_and_prints_the_summary(host: Host) -> None:
     terminal = Terminal(host, columns=80, lines=24)
-    terminal.read_until("generations seen: 2")
+    terminal.read_until("generations used: 2")
     terminal.type("\x03")
     code = terminal.wait()
-    shown, left_behind = terminal.text.split("\x1b[?1049l", 1)
-    assert code == 0, left_behind
-    assert "\x1b[?1049h" in shown
-    assert "A boto3 app calls AWS while its token and its keys expire under it. Ctrl-C ends." in shown
-    assert re.search(r"bound token .*1  .*━+.* s left, rotation in", plain(shown))
-    assert "demo     Ctrl-C: ending the app and the broker" in plain(shown)
-    assert re.search(r"calls signed by +1[1·]*2", plain(left_behind))
-    assert re.search(r"  app      \d+ calls, 0 failed", left_behind)
+    screen, printed = terminal.text.split("\x1b[?1049l", 1)
+    assert code == 0, printed
+    assert "\x1b[?1049h" in screen
+    assert "STS federation broker, demo with a local AWS simulator" in plain(screen)
+    assert "A boto3 app calls AWS while the broker refreshes its credentials. Ctrl-C ends." in screen
+    assert re.search(r"bound token .*1  .*━+.* s left, rotation in", plain(screen))
+    assert "demo     Ctrl-C: stopping the app and the broker" in plain(screen)
+    assert re.search(r"calls signed by +1[1·]*2", plain(printed))
+    assert re.search(r"  app      \d+ calls, 0 failed", printed)
     assert "\x1b[?25h" in terminal.text  # the cursor is visible again
-    assert max(map(len, plain(left_behind).splitlines())) <= 80
+    assert max(map(len, plain(printed).splitlines())) <= 80
 
 
 def test_small_terminal_gets_lines(host: Host) -> None:
@@ -265,31 +306,29 @@ def test_small_terminal_gets_lines(host: Host) -> None:
 @pytest.mark.parametrize(
     ("seconds", "session", "token"), [(1, 5, 7), (10, 8, 10), (20, 16, 20), (60, 20, 25), (3600, 20, 25)]
 )
-def test_pace_fits_the_time_there_is(seconds: float, session: int, token: int) -> None:
+def test_lifetimes_fit_the_length_of_the_demo(seconds: float, session: int, token: int) -> None:
     pace = Pace(session_lifetime=timedelta(seconds=session), token_lifetime=timedelta(seconds=token))
     assert Pace.of(seconds) == pace
 
 
-def test_timeline_numbers_the_life_that_is_older_than_its_window() -> None:
-    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+def test_timeline_numbers_a_lifespan_that_began_before_its_window() -> None:
+    def lifespan(number: int, began_after: int) -> Lifespan:
+        began_at = NOON + timedelta(seconds=began_after)
+        expires_at = began_at + timedelta(seconds=8)
+        return Lifespan(number=number, name="", began_at=began_at, due_at=expires_at, expires_at=expires_at)
 
-    def life(number: int, begun_after: int) -> Life:
-        begun_at = noon + timedelta(seconds=begun_after)
-        expires_at = begun_at + timedelta(seconds=8)
-        return Life(number=number, name="", begun_at=begun_at, due_at=expires_at, expires_at=expires_at)
-
-    window = Window(begun_at=noon + timedelta(seconds=6), span=timedelta(seconds=10), columns=10)
-    told = [life(9, 0), life(10, 5), life(11, 10)]
-    assert lives(told, window=window, now=noon + timedelta(seconds=13)).plain == "10━━11━━  "
+    window = Window(began_at=NOON + timedelta(seconds=6), span=timedelta(seconds=10), columns=10)
+    spans = [lifespan(9, 0), lifespan(10, 5), lifespan(11, 10)]
+    assert draw_lifespans(spans, window=window, now=NOON + timedelta(seconds=13)).plain == "10━━11━━  "
 
 
 def plain(text: str) -> str:
-    """Return the text without colours and cursor movements."""
+    """Return the text without colors and cursor movements."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
 
 
 class Terminal:
-    """`sts-broker demo --seconds 10` with a terminal of its own."""
+    """`sts-broker demo --seconds 10` on a terminal of its own."""
 
     def __init__(self, host: Host, *, columns: int, lines: int) -> None:
         self._master, slave = pty.openpty()
@@ -308,18 +347,18 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All it has shown so far."""
+        """All output so far."""
         return self._bytes.decode(errors="replace")
 
     def read_until(self, words: str) -> None:
-        """Read until these words have been shown."""
+        """Read until these words appear."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while words not in plain(self.text):
             assert time.monotonic() < deadline, self.text
             assert self._read(), self.text
 
     def type(self, keys: str) -> None:
-        """Press keys."""
+        """Type keys."""
         os.write(self._master, keys.encode())
 
     def wait(self) -> int:
@@ -332,7 +371,7 @@ class Terminal:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # EIO: nobody holds the other end any more
+        except OSError:  # EIO: the other end is closed
             return False
         self._bytes += data
         return bool(data)

@@ -26,7 +26,7 @@ from broker.net.routes import Route
 from sandbox import Sandbox
 from sandbox.http.loopback import LoopbackServer
 from tests.process.issuer_faults import MISCONFIGURATIONS, OTHER, PRIVATE, discovery, jwk, keys, token
-from tests.sandbox.asking import unsigned_client
+from tests.sandbox.sts_client import unsigned_client
 from tests.support.issuer_site import DISCOVERY, HOST, ISSUER, KEYS, Authority, Proxy, Site, reply
 from tests.support.program import run_to_end
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import botocore.exceptions
 import pytest
 
-from tests.sandbox.asking import Asker, unsigned_client
-from tests.sandbox.chains import assume
+from tests.sandbox.role_chains import assume
+from tests.sandbox.sts_client import Exchanger, unsigned_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,10 +37,10 @@ def partner(pod: Pod) -> str:
 
 
 @pytest.fixture
-def attacker(pod: Pod) -> Iterator[Asker]:
+def attacker(pod: Pod) -> Iterator[Exchanger]:
     """Return an SDK client, with which an attacker uses a stolen token."""
     client = unsigned_client(pod.box)
-    yield Asker(pod.box, client)
+    yield Exchanger(pod.box, client)
     client.close()
 
 
@@ -64,7 +64,9 @@ def can_chain(pod: Pod, keys: Mapping[str, str], role_arn: str) -> bool:
     return True
 
 
-def test_session_policy_limits_readers_but_not_holders_of_the_token(pod: Pod, partner: str, attacker: Asker) -> None:
+def test_session_policy_limits_readers_but_not_holders_of_the_token(
+    pod: Pod, partner: str, attacker: Exchanger
+) -> None:
     pod.start_and_publish(BROKER_SESSION_POLICY=json.dumps(ONLY_S3))
     assert not can_chain(pod, published_keys(pod), partner)
     stolen = attacker.keys(RoleArn=pod.role_arn, WebIdentityToken=pod.tokens[-1])
@@ -76,7 +78,7 @@ def test_reader_of_a_source_assumes_the_chained_role_without_its_session_policy(
     assert can_chain(pod, published_keys(pod), partner)
 
 
-def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, attacker: Asker) -> None:
+def test_stolen_token_outlives_its_pod(pod: Pod, partner: str, attacker: Exchanger) -> None:
     """The broker has ended and its volume is deleted, but STS does not ask the cluster."""
     del partner
     program = pod.start_and_publish()

@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.aws import faults
 from sandbox.aws.calls import fingerprint
-from sandbox.cluster.api_server import ApiServer, Says
+from sandbox.cluster.api_server import ApiServer, CannedResponse
 from sandbox.cluster.cluster_ca import ClusterCa
 from tests.process.asking_pod import AskingPod
 from tests.process.pod import RUN_FILES, TEXT_FILES
@@ -149,7 +149,7 @@ def test_api_that_is_down_at_the_start_is_called_until_it_is_up(asking: AskingPo
 
 
 def test_another_cause_of_the_same_reason_is_logged_again(asking: AskingPod) -> None:
-    asking.api.script(Says(status=500, body=b""), Says(status=503, body=b'{"message": "starting"}'))
+    asking.api.script(CannedResponse(status=500, body=b""), CannedResponse(status=503, body=b'{"message": "starting"}'))
     program = asking.start()
     program.wait_for("refreshed")
     logged = [line["message"] for line in program.lines("token_unfit", reason="token_unavailable")]
@@ -172,7 +172,7 @@ def test_failed_renewal_is_logged_while_the_token_in_hand_is_used(asking: Asking
     asking.api.cluster.lifetime = timedelta(seconds=5)
     program = asking.start()
     program.wait_for("refreshed")
-    asking.api.always(Says(status=500, body=b""))
+    asking.api.always(CannedResponse(status=500, body=b""))
     time.sleep(3.9)  # with the moment since the request, 80 % of its lifetime
     program.refresh()
     failed = program.wait_for("token_request_failed")
@@ -235,7 +235,7 @@ def test_profiles_with_two_audiences_have_one_token_each(asking: AskingPod) -> N
     program = asking.start(BROKER_CONFIG=str(file))
     program.wait_for("refreshed", profile="default")
     program.wait_for("token_observed", profile="other")
-    audiences = {call.given: call.body["spec"]["audiences"] for call in asking.api.calls}
+    audiences = {call.issued: call.body["spec"]["audiences"] for call in asking.api.calls}
     for profile, audience in (("default", "sts.amazonaws.com"), ("other", "other.example")):
         assert audiences[program.wait_for("token_observed", profile=profile)["token_fingerprint"]] == [audience]
 

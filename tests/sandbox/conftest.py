@@ -1,4 +1,4 @@
-"""One sandbox for all of these tests, put in order again before each."""
+"""One simulator for all of these tests. It is reset before each test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Availability, Sandbox
-from tests.sandbox.asking import Asker, ShiftedClock, unsigned_client
+from tests.sandbox.sts_client import Exchanger, ShiftedClock, unsigned_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,9 @@ def shared_clock() -> ShiftedClock:
 
 
 @pytest.fixture(scope="session")
-def shared_box(shared_clock: ShiftedClock) -> Iterator[Sandbox]:
-    with Sandbox(now=shared_clock.now, idp_timeout=timedelta(seconds=1)) as box:
-        yield box
+def shared_simulator(shared_clock: ShiftedClock) -> Iterator[Sandbox]:
+    with Sandbox(now=shared_clock.now, idp_timeout=timedelta(seconds=1)) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -32,21 +32,21 @@ def clock(shared_clock: ShiftedClock) -> ShiftedClock:
 
 
 @pytest.fixture
-def box(shared_box: Sandbox, clock: ShiftedClock) -> Sandbox:
-    del clock  # asked for so that time is right again
-    shared_box.sts.clear_faults()
-    shared_box.sts.clear_calls()
-    shared_box.issuer.set_availability(Availability.REACHABLE)
-    return shared_box
+def simulator(shared_simulator: Sandbox, clock: ShiftedClock) -> Sandbox:
+    del clock  # requested to reset the clock
+    shared_simulator.sts.clear_faults()
+    shared_simulator.sts.clear_calls()
+    shared_simulator.issuer.set_availability(Availability.REACHABLE)
+    return shared_simulator
 
 
 @pytest.fixture(scope="session")
-def shared_client(shared_box: Sandbox) -> Iterator[object]:
-    client = unsigned_client(shared_box)
+def shared_client(shared_simulator: Sandbox) -> Iterator[object]:
+    client = unsigned_client(shared_simulator)
     yield client
     client.close()
 
 
 @pytest.fixture
-def asker(box: Sandbox, shared_client: object) -> Asker:
-    return Asker(box, shared_client)
+def exchanger(simulator: Sandbox, shared_client: object) -> Exchanger:
+    return Exchanger(simulator, shared_client)

@@ -1,4 +1,4 @@
-"""The whole box: an SDK's own web identity flow through it, its clean end, and `python -m sandbox`."""
+"""The whole simulator: an SDK's own web identity flow, a clean stop, and `python -m sandbox`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sandbox import Misbehaviour, Sandbox
 from sandbox.__main__ import main
 
 if TYPE_CHECKING:
-    from tests.sandbox.asking import Asker
+    from tests.sandbox.sts_client import Exchanger
 
 
 def test_botocores_own_web_identity_flow_works_with_the_environment(
-    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulator: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = box.projected_token(tmp_path)
-    for name, value in box.environment(token).items():
+    token = simulator.projected_token(tmp_path)
+    for name, value in simulator.environment(token).items():
         monkeypatch.setenv(name, value)
     session = botocore.session.Session()
-    client = session.create_client("sts", region_name=box.region)  # botocore ignores AWS_REGION
+    client = session.create_client("sts", region_name=simulator.region)  # botocore ignores AWS_REGION
     assert client.get_caller_identity()["Arn"].startswith(
         "arn:aws:sts::123456789012:assumed-role/app/botocore-session-"
     )
     client.close()
-    assert [call.action for call in box.sts.calls] == ["AssumeRoleWithWebIdentity", "GetCallerIdentity"]
+    assert [call.action for call in simulator.sts.calls] == ["AssumeRoleWithWebIdentity", "GetCallerIdentity"]
 
 
 @pytest.mark.parametrize(
@@ -46,29 +46,31 @@ def test_botocores_own_web_identity_flow_works_with_the_environment(
         (Misbehaviour.FUTURE_NBF, "InvalidIdentityToken"),
     ],
 )
-def test_misbehaving_kubelet_is_refused_by_sts(
-    box: Sandbox, asker: Asker, tmp_path: Path, mode: Misbehaviour, code: str
+def test_faulty_token_is_refused_by_sts(
+    simulator: Sandbox, exchanger: Exchanger, tmp_path: Path, mode: Misbehaviour, code: str
 ) -> None:
-    volume = box.projected_token(tmp_path, lifetime=timedelta(minutes=10))
+    volume = simulator.projected_token(tmp_path, lifetime=timedelta(minutes=10))
     volume.misbehave(mode)
-    assert asker.refusal(WebIdentityToken=volume.path.read_text()).code == code
+    assert exchanger.refusal(WebIdentityToken=volume.path.read_text()).code == code
     volume.heal()
-    assert asker.exchange(WebIdentityToken=volume.path.read_text())
+    assert exchanger.exchange(WebIdentityToken=volume.path.read_text())
 
 
-def test_projected_token_is_of_the_named_account(box: Sandbox, asker: Asker, tmp_path: Path) -> None:
-    volume = box.projected_token(tmp_path, namespace="team", service_account="worker")
-    arn = box.create_role("worker", subjects=["system:serviceaccount:team:worker"])
-    answer = asker.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
-    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:team:worker"
-    assert box.environment(volume, arn)["AWS_ROLE_ARN"] == arn
+def test_projected_token_belongs_to_the_named_service_account(
+    simulator: Sandbox, exchanger: Exchanger, tmp_path: Path
+) -> None:
+    volume = simulator.projected_token(tmp_path, namespace="team", service_account="worker")
+    arn = simulator.create_role("worker", subjects=["system:serviceaccount:team:worker"])
+    response = exchanger.exchange(RoleArn=arn, WebIdentityToken=volume.path.read_text())
+    assert response["SubjectFromWebIdentityToken"] == "system:serviceaccount:team:worker"
+    assert simulator.environment(volume, arn)["AWS_ROLE_ARN"] == arn
 
 
-def test_box_stops_twice_and_leaves_no_thread() -> None:
+def test_stopped_simulator_leaves_no_thread_and_can_be_stopped_again() -> None:
     before = set(threading.enumerate())
-    box = Sandbox()
-    box.stop()
-    box.stop()
+    simulator = Sandbox()
+    simulator.stop()
+    simulator.stop()
     assert set(threading.enumerate()) <= before
 
 
@@ -86,7 +88,7 @@ def test_program_prints_a_working_environment_and_ends_on_sigterm(tmp_path: Path
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert errors.startswith("# token 1 is in place")
+    assert errors.startswith("# token 1 written, expires ")
     assert "Traceback" not in errors
     assert exports["AWS_WEB_IDENTITY_TOKEN_FILE"] == str(tmp_path / "token")
     assert exports["AWS_ENDPOINT_URL_STS"].startswith("http://127.0.0.1:")
@@ -100,17 +102,17 @@ def test_help_explains_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "80%" in text
 
 
-def test_lifetime_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lifetime_of_zero_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--token-lifetime", "0"])
     assert "must be more than 0" in capsys.readouterr().err
 
 
-def test_sandbox_imports_nothing_from_the_broker_but_the_evaluator() -> None:
+def test_sandbox_imports_only_the_policy_evaluator_from_the_broker() -> None:
     evaluator = "broker.policy(.(document|conditions|statements|trust_policy))?"
     other = re.compile(rf"^\s*(from|import) (?!{evaluator} )broker\b", re.MULTILINE)
     modules = list(Path(sandbox.__file__).parent.rglob("*.py"))
     assert modules
     for module in modules:
-        if module.parent.name != "demo":  # the demo shows both
+        if module.parent.name != "demo":  # the demo runs both
             assert not other.search(module.read_text()), module

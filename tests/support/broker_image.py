@@ -1,14 +1,13 @@
-"""Builds the broker's image from this work tree, offline: from wheels that pip has checked, on the stand-in base.
+"""Builds the broker's images from this work tree, offline, on the stand-in base.
 
-Rules: wheels are those of the locks, hashes and all, kept in a temporary directory from one run to the next; pip in the
-build checks them again. Where pip cannot get them, `NoContainers` says so.
+The wheels are those of the locks. pip checks their hashes when it downloads them, and again in the build. They stay in
+a temporary directory for later runs. If pip cannot download them, `NoContainers` gives the reason.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,12 +25,13 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 BASE = f"localhost/stand-in-python:{sys.version_info.major}.{sys.version_info.minor}"
 EPOCH = 1580601600
-"""The Dockerfile's own SOURCE_DATE_EPOCH."""
-_LOCKS = ("requirements/runtime.txt", "requirements/dev.txt")
+"""The Dockerfile's default SOURCE_DATE_EPOCH."""
+_LOCKS = ("requirements/operator.txt", "requirements/build.txt")
+"""Together they contain every package that a build installs; the sidecar's lock is a part of the operator's."""
 
 
 def make_base(tools: Containers) -> str:
-    """Make the stand-in base. Return its name. Raises NoContainers."""
+    """Create the stand-in base. Return its name. Raises NoContainers."""
     container = tools.buildah("from", "scratch").strip()
     try:
         lay_out_base(Path(tools.buildah("mount", container).strip()))
@@ -42,36 +42,25 @@ def make_base(tools: Containers) -> str:
     return BASE
 
 
-def wheels() -> Path:
-    """Return a directory with the wheels that a build needs, downloaded where they are not there yet.
-
-    Raises NoContainers.
-    """
+def fetch_wheels() -> Path:
+    """Return a directory with the wheels that a build needs, and download them if necessary. Raises NoContainers."""
     text = "".join((REPOSITORY / lock).read_text() for lock in _LOCKS)
     name = hashlib.sha256(f"{sys.version} {os.geteuid()} {text}".encode()).hexdigest()[:16]
-    place = Path(tempfile.gettempdir(), f"sts-federation-broker-wheels-{name}")
-    if not place.exists():
-        with tempfile.TemporaryDirectory(prefix="wheels-") as beside:
-            backend = Path(beside, "backend.txt")
-            backend.write_text(build_backend((REPOSITORY / _LOCKS[1]).read_text()))
-            for lock in (REPOSITORY / _LOCKS[0], backend):
-                _download(lock, Path(beside, "wheels"))
+    wheels = Path(tempfile.gettempdir(), f"sts-federation-broker-wheels-{name}")
+    if not wheels.exists():
+        with tempfile.TemporaryDirectory(prefix="wheels-") as directory:
+            downloads = Path(directory, "wheels")
+            for lock in _LOCKS:
+                _download(REPOSITORY / lock, downloads)
             try:
-                shutil.move(str(Path(beside, "wheels")), place)
-            except OSError:  # another process was quicker
-                assert place.is_dir()
-    return place
-
-
-def build_backend(lock: str) -> str:
-    """Give the part of a lock that the Dockerfile installs to build the broker's own wheel."""
-    (names,) = re.findall(r"keep = /\^\(([a-z|-]+)\)==/", (REPOSITORY / "Dockerfile").read_text())
-    blocks = re.findall(rf"^(?:{names})==.*(?:\n    .*)*", lock, re.MULTILINE)
-    return "\n".join(blocks) + "\n"
+                shutil.move(str(downloads), wheels)
+            except OSError:  # another process finished first
+                assert wheels.is_dir()
+    return wheels
 
 
 def copy_tree(tree: Path, target: Path) -> Path:
-    """Copy what the image is built of, so that no change made meanwhile tells two builds apart. Return `target`."""
+    """Copy the files that the images are built from, so that later changes affect no build. Return `target`."""
     patterns = (tree / ".dockerignore").read_text().splitlines()
     for name in ["Dockerfile", ".dockerignore", *(pattern[1:] for pattern in patterns if pattern.startswith("!"))]:
         source = tree / name
@@ -85,16 +74,21 @@ def copy_tree(tree: Path, target: Path) -> Path:
     return target
 
 
-def build(tools: Containers, tag: str, tree: Path) -> str:
-    """Build the image of a tree on the base that `make_base` made. Return its name."""
-    name = f"localhost/sts-federation-broker:{tag}"
+def build(tools: Containers, tag: str, tree: Path, *, target: str) -> str:
+    """Build an image of a tree on the base that `make_base` created. Return its name.
+
+    `target` is a stage of the Dockerfile: "sidecar" or "operator". Without a target, old versions of buildah build
+    every stage, which takes twice as long.
+    """
+    name = f"localhost/{target}:{tag}"
     arguments = {"PYTHON_IMAGE": BASE, "PIP_NO_INDEX": "1", "VERSION": __version__}
     tools.buildah(
         "bud",
         "--isolation=chroot",
         "--pull-never",
-        f"--build-context=wheels={wheels()}",
+        f"--build-context=wheels={fetch_wheels()}",
         *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+        f"--target={target}",
         f"--timestamp={EPOCH}",
         f"--tag={name}",
         ".",
@@ -105,7 +99,7 @@ def build(tools: Containers, tag: str, tree: Path) -> str:
 
 def _download(lock: Path, directory: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-    command += ["--require-hashes", f"--requirement={lock}", f"--dest={directory}"]
+    command += ["--require-hashes", "--no-deps", f"--requirement={lock}", f"--dest={directory}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        raise NoContainers(f"pip gets no wheels for the image: {done.stderr.strip().splitlines()[-1]}")
+        raise NoContainers(f"pip cannot download the wheels: {done.stderr.strip().splitlines()[-1]}")

@@ -1,8 +1,8 @@
-"""Builds images and runs containers with what the machine has: buildah, podman and runc, in a store of their own.
+"""Builds images and runs containers with buildah, podman and runc, in a store of their own.
 
-Rules: the machine's own images and containers are neither seen nor touched; everything is gone at the end; a container
-that outlives its test is ended by podman after `LONGEST_SECONDS`. Whoever cannot have containers is told why
-(`NoContainers`), after a trivial one was tried, because a kernel that refuses says so only then.
+The machine's own images and containers are not used or changed. Everything is removed at the end. podman ends a
+container that outlives its test after `LONGEST_SECONDS`. Where containers don't work, `NoContainers` gives the reason.
+A trivial container is run first to find out, because some kernels refuse only then.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _NEEDED = {
     "nsenter": "util-linux",
     "strip": "binutils",
 }
-"""Programs, and the Debian packages that they are in."""
-# runc and cgroupfs are what works inside other containers and without systemd; podman's defaults are crun and systemd.
+"""Programs, and the Debian packages that contain them."""
+# runc and cgroupfs work inside other containers and without systemd. podman's defaults, crun and systemd, don't.
 _CONFIGURATION = """\
 [containers]
 default_ulimits = ["nofile=10000:10000", "nproc=4096:4096"]
@@ -42,37 +42,37 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-POD = (
+CONFINED = (
     "--read-only",
     "--read-only-tmpfs=false",
     "--cap-drop=all",
     "--security-opt=no-new-privileges",
-    "--memory=64m",
-    "--memory-swap=64m",
     "--pids-limit=100",
 )
-"""What deploy/ asks of a cluster for the broker's container, and its memory; seccomp is podman's default."""
+"""The security context of the broker's container in deploy/. seccomp is on by default in podman."""
+POD = (*CONFINED, "--memory=64m", "--memory-swap=64m")
+"""The same with the container's memory limit."""
 SLOW = "--cpus=0.05"
-"""50m of CPU, as a namespace's LimitRange may give it."""
+"""50m of CPU, a limit that a namespace's LimitRange may set."""
 
 
 class NoContainers(Exception):
-    """Containers cannot be built and run here; says why."""
+    """Containers cannot be built and run on this machine, with the reason."""
 
 
 class CommandFailed(Exception):
-    """buildah or podman failed; says what it wrote last."""
+    """buildah or podman failed. The message has the end of its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
-    """A store with images and containers of its own."""
+    """A separate store of images and containers."""
 
     store: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What buildah and podman are to be started with."""
+        """The environment for buildah and podman."""
         return {**os.environ, "CONTAINERS_CONF": str(self.store / "containers.conf")}
 
     def command(self, program: str, *arguments: str) -> list[str]:
@@ -83,32 +83,32 @@ class Containers:
         return [program, *options, "--storage-driver", "overlay", *arguments]
 
     def buildah(self, *arguments: str, directory: Path | None = None) -> str:
-        """Run buildah to its end. Return what it prints. Raises CommandFailed."""
+        """Run buildah and wait for it. Return its output. Raises CommandFailed."""
         return self._run(self.command("buildah", *arguments), directory)
 
     def podman(self, *arguments: str) -> str:
-        """Run podman to its end. Return what it prints. Raises CommandFailed."""
+        """Run podman and wait for it. Return its output. Raises CommandFailed."""
         return self._run(self.command("podman", *arguments), None)
 
     def run_command(self, image: str, *options: str, arguments: tuple[str, ...] = ()) -> list[str]:
-        """Return the command that runs a container in the foreground, and removes it at its end."""
+        """Return the command that runs a container in the foreground and removes it when it ends."""
         always = ("--rm", f"--timeout={LONGEST_SECONDS}", "--pull=never")
         return self.command("podman", "run", *always, *options, image, *arguments)
 
     def pid_of(self, name: str) -> int:
-        """Return the process id, on this machine, of a running container's first process; 0 where there is none."""
+        """Return the process id, on this machine, of a running container's first process; 0 if there is none."""
         with suppress(CommandFailed):
             return int(self.podman("inspect", "--format", "{{.State.Pid}}", name))
         return 0
 
     @contextmanager
     def files_of(self, image: str) -> Iterator[Path]:
-        """Give the directory that has an image's root file system."""
+        """Mount an image's root file system. Yields its directory."""
         yield Path(self.podman("image", "mount", image).strip())
         self.podman("image", "umount", image)
 
     def close(self) -> None:
-        """End and remove everything."""
+        """Stop and remove everything."""
         for program, *arguments in (
             ("podman", "rm", "--all", "--force", "--depend", "--time=0"),
             ("buildah", "rm", "--all"),
@@ -131,28 +131,28 @@ class Containers:
 
 @contextmanager
 def containers(*, in_memory: bool = False) -> Iterator[Containers]:
-    """Give a store; nothing of it is left at the end. Raises NoContainers.
+    """Create a store, and remove it at the end. Raises NoContainers.
 
-    `in_memory`: where there is room for it, which spares the disk's time.
+    With `in_memory`, the store is in memory if there is room. That is faster than a disk.
     """
     if missing := [name for name in _NEEDED if shutil.which(name) is None]:
         packages = " ".join(_NEEDED[name] for name in missing)
         raise NoContainers(f"not installed: {', '.join(missing)} (on Debian: apt-get install {packages})")
     if os.geteuid() != 0:
-        raise NoContainers("containers are built and run as root only")
-    # Not below pytest's own directory: sockets are made in it, and a socket's path has 107 characters at most.
+        raise NoContainers("building and running containers needs root")
+    # Not below pytest's directory: podman creates sockets here, and a socket's path has at most 107 characters.
     roomy = in_memory and MEMORY_BACKED.is_dir() and shutil.disk_usage(MEMORY_BACKED).free > _STORE_BYTES
     tools = Containers(store=Path(tempfile.mkdtemp(prefix="stsb-", dir=MEMORY_BACKED if roomy else None)))
     try:
         (tools.store / "containers.conf").write_text(_CONFIGURATION)
-        _try_out(tools)
+        _run_trivial_container(tools)
         yield tools
     finally:
         tools.close()
 
 
-def _try_out(tools: Containers) -> None:
-    """Build and run the smallest container that there is, confined as the broker's is. Raises NoContainers."""
+def _run_trivial_container(tools: Containers) -> None:
+    """Build and run a minimal container, confined like the broker's. Raises NoContainers."""
     context = tools.store / "trivial"
     context.mkdir()
     lay_out_program(Path("/bin/true").resolve(), context)

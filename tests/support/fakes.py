@@ -1,4 +1,4 @@
-"""Builders of the broker's values, and a clock that only moves when it is told to, or waited on."""
+"""Builders of the broker's values, and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ AUDIENCE = "sts.amazonaws.com"
 
 
 class FakeClock:
-    """A clock whose time passes only by `advance`, `leap` and `wait`."""
+    """A clock whose time passes only by `advance`, `jump` and `wait`."""
 
     def __init__(self, now: datetime = EPOCH) -> None:
         self.now = now
         self.monotonic = timedelta(seconds=1000)
 
     def read(self) -> Instant:
-        """Return the present moment."""
+        """Return the current time of both clocks."""
         return Instant(now=self.now, monotonic=self.monotonic)
 
     def advance(self, duration: timedelta) -> None:
-        """Let time pass on both clocks."""
+        """Move both clocks forward."""
         self.now += duration
         self.monotonic += duration
 
-    def leap(self, duration: timedelta) -> None:
-        """Set the wall clock forward or back; the monotonic one does not notice."""
+    def jump(self, duration: timedelta) -> None:
+        """Move the wall clock forward or back. The monotonic clock does not change."""
         self.now += duration
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Return a message that is there already, or let the whole duration pass."""
+        """Return the next message in the inbox. If there is none, let the whole duration pass and return None."""
         if not inbox.empty():
             return inbox.get_nowait()
         self.advance(duration)
@@ -65,13 +65,13 @@ def make_profile(name: str = "default", **changes: Any) -> ProfileSpec:  # noqa:
 
 
 def make_chained(name: str, source: str = "default", **changes: Any) -> ProfileSpec:  # noqa: ANN401 - of ChainSpec
-    """Return a profile whose role is asked for with the credentials of `source`."""
+    """Return a profile whose role is assumed with the credentials of `source`."""
     role_arn = f"arn:aws:iam::210987654321:role/{name}"
     return make_profile(name, role_arn=role_arn, token_file="", chain=ChainSpec(source=source, **changes))
 
 
 def make_session(profile: str = "default", number: int = 1, **changes: Any) -> SourceSession:  # noqa: ANN401 - of make_credentials
-    """Return what a role that is chained to `profile` is asked for with."""
+    """Return the source session with which a role that is chained to `profile` is assumed."""
     return SourceSession(generation=make_generation(profile, number, **changes))
 
 
@@ -83,8 +83,8 @@ def make_token(
     serial: int = 0,
     **changes: Any,  # noqa: ANN401 - any claim
 ) -> BoundToken:
-    """Return a token of `demo/app`; `serial` tells tokens of the same times apart."""
-    begins = issued_at or EPOCH
+    """Return a token of `demo/app`. `serial` distinguishes tokens with the same times."""
+    starts_at = issued_at or EPOCH
     claims: dict[str, Any] = {
         "issuer": "https://oidc.example/cluster",
         "subject": "system:serviceaccount:demo:app",
@@ -93,7 +93,7 @@ def make_token(
         "pod": "app-7d9c5b6f8-x2x7k",
         **changes,
     }
-    raw = f"token-{begins.timestamp()}-{lifetime}-{serial}"
+    raw = f"token-{starts_at.timestamp()}-{lifetime}-{serial}"
     return BoundToken(
         raw=Secret(raw),
         fingerprint=hashlib.sha256(raw.encode()).hexdigest()[:12],
@@ -101,7 +101,7 @@ def make_token(
             audiences=audiences,
             issued_at=issued_at,
             not_before=issued_at,
-            expires_at=begins + lifetime,
+            expires_at=starts_at + lifetime,
             **claims,
         ),
     )
@@ -114,7 +114,7 @@ def make_jwt(
     audience: str | list[str] | None = None,
     **claims: object,
 ) -> str:
-    """Return the text of a bound token with a made-up signature; a claim given as None is left out."""
+    """Return the text of a bound token with an invalid signature. A claim that is None is left out."""
     payload: dict[str, object] = {
         "aud": [AUDIENCE] if audience is None else audience,
         "exp": int((issued_at + lifetime).timestamp()),
@@ -131,7 +131,8 @@ def make_jwt(
     }
     header = {"alg": "RS256", "kid": "key-1"}
     kept = {name: value for name, value in payload.items() if value is not None}
-    return ".".join((_part(json.dumps(header).encode()), _part(json.dumps(kept).encode()), _part(b"signature" * 28)))
+    parts = (json.dumps(header).encode(), json.dumps(kept).encode(), b"signature" * 28)
+    return ".".join(_encode_part(part) for part in parts)
 
 
 def make_credentials(
@@ -141,7 +142,7 @@ def make_credentials(
     serial: int = 0,
     **changes: Any,  # noqa: ANN401 - any field
 ) -> TemporaryCredentials:
-    """Return credentials of ROLE_ARN; `serial` tells generations apart."""
+    """Return credentials of ROLE_ARN. `serial` distinguishes generations."""
     fields: dict[str, Any] = {
         "access_key_id": f"ASIA{serial:016d}",
         "secret_access_key": Secret(f"secret+{serial:08d}/abcdefghijklmnopqrstuvwx"),
@@ -159,12 +160,12 @@ def make_credentials(
 
 
 def make_generation(profile: str = "default", number: int = 1, **changes: Any) -> Generation:  # noqa: ANN401 - of make_credentials
-    """Return a generation whose credentials are told apart by its number."""
+    """Return a generation. Its number distinguishes its credentials from others."""
     credentials = make_credentials(serial=number, **changes)
     return Generation(
         profile=profile, number=number, credentials=credentials, reason="refresh_due", fingerprint="0123456789ab"
     )
 
 
-def _part(content: bytes) -> str:
+def _encode_part(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""What stands between a client and a plain loopback server: TLS in front of it, a proxy that leads by name."""
+"""Servers between a client and a plain loopback server: a TLS front, and a proxy that routes by target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class TlsFront:
-    """Takes TLS off each connection and leads it to a plain port of this machine."""
+    """Terminates TLS on each connection and forwards the content to a plain port of this machine."""
 
     def __init__(self, context: ssl.SSLContext, to_port: int) -> None:
         self.context = context
@@ -38,9 +38,9 @@ class TlsFront:
 
 
 class RoutingProxy:
-    """A proxy that leads CONNECT to a port of this machine by the target's `host:port`; `asked` has all targets.
+    """A proxy that connects CONNECT requests to a port of this machine by the target's `host:port`.
 
-    `refusal`, where there is one, is the status line that everybody gets.
+    `asked` has all requested targets. If `refusal` is set, every client gets it as the status line.
     """
 
     def __init__(self, routes: Mapping[str, int]) -> None:
@@ -58,7 +58,7 @@ class RoutingProxy:
 
     @property
     def url(self) -> str:
-        """What to set HTTPS_PROXY to."""
+        """The value for HTTPS_PROXY."""
         return f"http://127.0.0.1:{self.port}"
 
     def _lead(self, connection: socket.socket) -> None:
@@ -79,7 +79,7 @@ class RoutingProxy:
 
 
 class Sayer:
-    """Says the same to everybody who connects, whatever they say."""
+    """Sends the same bytes to every client, independent of the request."""
 
     def __init__(self, said: bytes) -> None:
         self.said = said
@@ -91,7 +91,7 @@ class Sayer:
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Hands each connection to `lead`, on a thread; what is still open at the end is closed."""
+    """Calls `lead` for each connection, in a thread. `stop` closes connections that are still open."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -115,7 +115,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def stop(self) -> None:
-        """Stop listening, and hang up on everybody."""
+        """Stop listening, and close every connection."""
         self.shutdown()
         self._thread.join(5)
         for connection in list(self._open):
@@ -128,6 +128,8 @@ class _Connection(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        with contextlib.suppress(OSError):  # ssl's errors are OSErrors: the client distrusts us, or is gone
+        with contextlib.suppress(
+            OSError
+        ):  # including ssl's errors: the client doesn't trust the certificate, or is gone
             self.request.settimeout(30)
             self.server.lead(self.request)

@@ -1,7 +1,7 @@
-"""Starts the real program as a user does, and watches it from outside: log lines, probes, exit code.
+"""Starts the real program as a user does, and observes its log lines, probes and exit code.
 
-Rules: output goes to files, so that nothing has to be drained; the port is the one that the log tells; waiting is
-polling with a deadline; only what was started here is ever signalled, by its process id.
+Output goes to files, so that no pipe has to be read. Ports are read from the log. Waiting is polling with a deadline.
+Signals go only to processes that were started here, by their process ids.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 12.0
-"""How long a test waits for what should come at once: a stalled machine is no reason to fail."""
+"""How long a test waits for an immediate effect, so that it passes on a slow machine."""
 
 
 def eventually(condition: Callable[[], T], *, within: float = PATIENCE_SECONDS, what: str = "") -> T:
-    """Return what `condition` gives as soon as that is true; AssertionError after `within` seconds."""
+    """Return the value of `condition` as soon as it is true. Raises AssertionError after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         value = condition()
@@ -40,7 +40,7 @@ def eventually(condition: Callable[[], T], *, within: float = PATIENCE_SECONDS, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the health listener said, and how long it took to say it."""
+    """A response of the health listener, and the seconds until it arrived."""
 
     status: int
     body: str
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A program that ran to its end."""
+    """The result of a program that has ended."""
 
     code: int
     out: str
@@ -63,30 +63,30 @@ class Ended:
 
 
 def command(*arguments: str, program: Sequence[str] = ()) -> list[str]:
-    """Return the command that starts the broker: in this interpreter, or what `program` says."""
+    """Return the command that starts the broker: with this interpreter, or with `program`."""
     return [*(program or (sys.executable, "-m", "broker")), *arguments]
 
 
-def _measured(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with what makes coverage measure a program that is started; nothing without coverage."""
+def _with_coverage(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment, and the variables that make coverage measure the program if it measures this test."""
     coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
     return {**environment, **coverage}
 
 
 def log_lines(text: str) -> list[dict[str, Any]]:
-    """Return the JSON log lines in a text; a line that is still being written is left out."""
+    """Return the JSON log lines in a text, without a last line that is incomplete."""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"]
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the ids of a process's children; none where it is gone."""
+    """Return the process ids of a process's children; an empty list if it has ended."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
 
 
-def run_to_end(  # noqa: PLR0913 - what there is to say of a process, all by keyword
+def run_to_end(  # noqa: PLR0913 - the properties of a process, all by keyword
     *arguments: str,
     environment: Mapping[str, str],
     directory: Path,
@@ -95,12 +95,12 @@ def run_to_end(  # noqa: PLR0913 - what there is to say of a process, all by key
     stdin: str = "",
     within: float = 30.0,
 ) -> Ended:
-    """Start `broker ARGUMENTS…` in `directory` and wait for its end."""
+    """Run `sts-broker ARGUMENTS…` in `directory` and wait for its end."""
     began = time.monotonic()
     done = subprocess.run(
         [*wrapper, *command(*arguments, program=program)],
         check=False,
-        env=_measured(environment),
+        env=_with_coverage(environment),
         cwd=directory,
         input=stdin,
         capture_output=True,
@@ -111,12 +111,12 @@ def run_to_end(  # noqa: PLR0913 - what there is to say of a process, all by key
 
 
 class Program:
-    """A running broker. `output` is a path without suffix: standard output and error go to `.out` and `.err`.
+    """A running broker. `output` is a path without a suffix: standard output and error go to `.out` and `.err`.
 
-    `program` is what to start in place of this interpreter's broker, a container for example.
+    `program` replaces the command of this interpreter's broker, for example with a container.
     """
 
-    def __init__(  # noqa: PLR0913 - likewise
+    def __init__(  # noqa: PLR0913 - as above
         self,
         *arguments: str,
         environment: Mapping[str, str],
@@ -130,7 +130,7 @@ class Program:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
                 [*wrapper, *command(*arguments, program=program)],
-                env=_measured(environment),
+                env=_with_coverage(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -140,24 +140,24 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The id of the process that was started, a wrapper where there is one that forks."""
+        """The id of the started process. If a wrapper forks, it is the wrapper's."""
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def children(self) -> list[int]:
-        """Return the ids of its child processes."""
+        """Return the process ids of the children."""
         return children_of(self.pid)
 
     def output(self) -> str:
-        """Return all it has written so far."""
+        """Return all output so far."""
         return self._out.read_text(errors="replace") + self._err.read_text(errors="replace")
 
     def lines(self, event: str = "", **fields: object) -> list[dict[str, Any]]:
-        """Return its log lines so far: those of one event and with these fields, if given."""
+        """Return the log lines so far, filtered by event and fields if given."""
         return [
             line
             for line in log_lines(self._err.read_text())
@@ -165,17 +165,18 @@ class Program:
         ]
 
     def wait_for(self, event: str, *, count: int = 1, within: float = PATIENCE_SECONDS, **fields: object) -> Any:  # noqa: ANN401 - a JSON object
-        """Return the `count`-th log line of this event and with these fields, once it is there."""
+        """Wait for the `count`-th log line with this event and these fields, and return it."""
 
-        def found() -> bool:
-            assert self.is_running or len(self.lines(event, **fields)) >= count, f"it ended: {self.output()}"
-            return len(self.lines(event, **fields)) >= count
+        def has_line() -> bool:
+            is_there = len(self.lines(event, **fields)) >= count
+            assert is_there or self.is_running, f"the program ended: {self.output()}"
+            return is_there
 
-        eventually(found, within=within, what=f"line {count} of {event} {fields} in {self.output()}")
+        eventually(has_line, within=within, what=f"line {count} of {event} {fields} in {self.output()}")
         return self.lines(event, **fields)[count - 1]
 
     def get(self, path: str) -> Answer:
-        """Ask the health listener."""
+        """Send a GET request to the health listener."""
         address = self.wait_for("listening", listener="health")
         began = time.monotonic()
         connection = http.client.HTTPConnection(address["host"], address["port"], timeout=10)
@@ -188,25 +189,25 @@ class Program:
         return Answer(status=response.status, body=body, seconds=time.monotonic() - began)
 
     def status(self, profile: str = "default") -> dict[str, Any]:
-        """Return what `/status` says of one profile."""
+        """Return a profile's part of `/status`."""
         profiles: list[dict[str, Any]] = json.loads(self.get("/status").body)["profiles"]
         return next(each for each in profiles if each["profile"] == profile)
 
     def signal(self, number: signal.Signals, pid: int | None = None) -> None:
-        """Send a signal to it, or to one of its children."""
+        """Send a signal to the process, or to one of its children."""
         assert pid is None or pid in self.children()
         os.kill(pid or self.pid, number)
 
     def refresh(self) -> None:
-        """Ask for a refresh, as an operator does."""
+        """Request a refresh with SIGHUP."""
         self.signal(signal.SIGHUP)
 
     def wait(self, within: float = PATIENCE_SECONDS) -> int:
-        """Wait for its end. Return the exit code, negative for the signal that ended it."""
+        """Wait for the process to end. Return the exit code; a negative one is the signal that ended it."""
         return self._process.wait(timeout=within)
 
     def kill(self) -> None:
-        """End it without warning, if it still runs."""
+        """Kill the process if it still runs."""
         if self.is_running:
             self._process.kill()
         self._process.wait()

@@ -1,8 +1,8 @@
-"""Makes a stand-in for the Dockerfile's base, `python:3…-slim`, of the machine's own files: no registry is needed.
+"""Creates a substitute for the Dockerfile's base image, `python:3…-slim`, from the machine's own files.
 
-It has what the build stage uses and nothing else: a Debian's shell, loader and package database, a CA bundle, and in
-/usr/local a Python, stripped as the official image's is, with pip. What a build takes over from it is recorded as
-Debian's own there too. Knows Debian machines only (`NotDebian`).
+No registry is needed. The substitute has what the build stages use: Debian's shell, loader and package database, a CA
+bundle, and in /usr/local a Python with pip, stripped like the official image's. As in the official image, the files
+that a build copies belong to Debian packages. Only Debian machines are supported (`NotDebian`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import pip
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PROGRAMS = ("sh", "bash", "awk", "cat", "dpkg-query", "install", "ldconfig", "ldd", "ls", "mkdir", "rm", "touch")
-_BESIDE_LIBC = (
+_PROGRAMS = ("sh", "bash", "cat", "dpkg-query", "install", "ldconfig", "ldd", "ls", "mkdir", "rm", "touch")
+_MORE_LIBRARIES = (
     *("libanl.so.1", "libdl.so.2", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libutil.so.1"),
     *("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2"),
 )
-"""What wheels are linked to that Debian's own programs are not, and what is opened by name."""
+"""Libraries that wheels are linked to but Debian's own programs are not, and libraries that are opened by name."""
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _DPKG = Path("/var/lib/dpkg")
 _LIBRARY_LEFT_OUT = (
@@ -43,14 +43,14 @@ _PIP = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import
 
 
 class NotDebian(Exception):
-    """This machine's files make no base for the image; says what is missing."""
+    """This machine lacks files for the base image. The message says which."""
 
 
 def lay_out_base(root: Path) -> None:
-    """Fill the empty directory `root` with the stand-in. Raises NotDebian."""
+    """Fill the empty directory `root` with the base image. Raises NotDebian."""
     for path in (_DPKG / "status", _CA_BUNDLE, Path("/etc/os-release")):
         if not path.exists():
-            raise NotDebian(f"no {path} to make a base image of (the machine must be a Debian with ca-certificates)")
+            raise NotDebian(f"{path} is missing; the base image needs a Debian machine with ca-certificates")
     for name in _PROGRAMS:
         program = Path(shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") or f"no {name}")
         lay_out_program(program.resolve(), root)
@@ -69,15 +69,15 @@ def lay_out_base(root: Path) -> None:
 
 
 def lay_out_program(program: Path, root: Path) -> None:
-    """Copy a program, and the libraries that it needs, to their own places below `root`."""
+    """Copy a program and its libraries to the same paths below `root`."""
     _keep_merged_directories(root)
     _copy(program, root)
-    for library in _libraries_of([program]):
+    for library in _find_libraries([program]):
         _copy(library, root)
 
 
 def _lay_out_python(local: Path) -> None:
-    """Copy the Python that runs this to `local`, as if it had been built for it, with the pip that is in use."""
+    """Copy the Python that runs this, and its pip, to `local` as if they had been installed there."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     prefix = Path(sys.base_prefix)
     library = local / "lib" / version
@@ -99,8 +99,8 @@ def _lay_out_python(local: Path) -> None:
     (local / "bin/pip").chmod(0o755)
     objects = [path for path in local.rglob("*") if path.is_file() and not path.is_symlink() and _is_elf(path)]
     root = local.parents[1]
-    # Asked of the originals: the copies do not yet find each other.
-    for needed in _libraries_of([prefix / "bin" / version, *prefix.glob(f"lib/{version}/lib-dynload/*.so")]):
+    # `ldd` reads the originals, because the copies cannot find each other yet.
+    for needed in _find_libraries([prefix / "bin" / version, *prefix.glob(f"lib/{version}/lib-dynload/*.so")]):
         if not needed.is_relative_to(prefix / "lib") or prefix == Path("/usr"):
             _copy(needed, root)
     for path in objects:
@@ -109,32 +109,32 @@ def _lay_out_python(local: Path) -> None:
 
 
 def _undo_debians_layout(library: Path) -> None:
-    """Let a Python of Debian's own install packages, and find them, where the official image's does.
+    """Make Debian's Python install packages, and find them, in the directory that the official image uses.
 
-    What finds them is compiled into it, so it is told of the place when it starts.
+    Debian compiles its own search path into the interpreter, so a `sitecustomize` module adds the directory.
     """
     for module in (library / "sysconfig.py", library / "sysconfig/__init__.py"):
         if module.exists() and "posix_local" in (text := module.read_text()):
             module.write_text(text.replace("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'"))
-            place = f"/usr/local/lib/{library.name}/site-packages"
-            (library / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({place!r})\n")
+            directory = f"/usr/local/lib/{library.name}/site-packages"
+            (library / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({directory!r})\n")
 
 
 def _lay_out_records(root: Path) -> None:
-    """Copy what Debian knows of its packages, their licences, and the CA bundle."""
+    """Copy dpkg's database, the packages' licenses, and the CA bundle."""
     (root / "var/lib/dpkg/info").mkdir(parents=True)
     for path in (_DPKG / "status", _DPKG / "info/format", *_DPKG.glob("info/*.list")):
         shutil.copy(path, root / path.relative_to("/"))
-    for licence in Path("/usr/share/doc").glob("*/copyright"):
-        place = root / licence.relative_to("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(licence, place)
+    for license_file in Path("/usr/share/doc").glob("*/copyright"):
+        target = root / license_file.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(license_file, target)
     _copy(_CA_BUNDLE, root)
     shutil.copyfile("/etc/os-release", root / "etc/os-release")
 
 
 def _keep_merged_directories(root: Path) -> None:
-    """Repeat the links by which /bin, /lib and their like lead into /usr."""
+    """Recreate the links from /bin, /sbin and /lib* into /usr."""
     for folder in (*Path("/").glob("lib*"), Path("/bin"), Path("/sbin")):
         if folder.is_symlink() and not (root / folder.name).is_symlink():
             (root / folder.resolve().relative_to("/")).mkdir(parents=True, exist_ok=True)
@@ -142,23 +142,23 @@ def _keep_merged_directories(root: Path) -> None:
 
 
 def _copy(path: Path, root: Path) -> None:
-    """Copy what `path` leads to, under its own name in its real directory."""
+    """Copy the file that `path` points to. The copy keeps the name of `path` and its real directory."""
     place = root / (path.parent.resolve() / path.name).relative_to("/")
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
 
 
-def _libraries_of(objects: Iterable[Path]) -> list[Path]:
-    """Ask the loader which libraries these need, all in one go; and add what every Debian has beside them."""
+def _find_libraries(objects: Iterable[Path]) -> list[Path]:
+    """Return the libraries that these files need, according to one run of `ldd`, and `_MORE_LIBRARIES`."""
     answer = subprocess.run(["ldd", *map(str, objects)], check=False, capture_output=True, text=True).stdout
     found = sorted({Path(name) for name in re.findall(r"(?:=> |^\s+)(/\S+) \(0x", answer, re.MULTILINE)})
     folders = {path.parent for path in found}
-    return [*found, *(path for folder in folders for name in _BESIDE_LIBC if (path := folder / name).exists())]
+    return [*found, *(path for folder in folders for name in _MORE_LIBRARIES if (path := folder / name).exists())]
 
 
 def _library_folders(root: Path) -> list[str]:
-    """Name the directories of `root` that have libraries."""
+    """Return the directories of `root` that contain libraries."""
     folders = {path.parent for path in (root / "usr/lib").rglob("*.so*")}
     return sorted(f"/{os.path.relpath(folder, root)}" for folder in folders)
 

@@ -1,8 +1,8 @@
-"""A world in which weeks pass in a second: kubelet, STS and disk fail when told to, and nobody waits for the time.
+"""Simulates weeks of the main loop in a second: a virtual clock, and a kubelet, STS and disk that fail on demand.
 
-The loop under test is the real one; only what it touches is made up. The kubelet rotates by its own rule, late by a
-sync period. STS answers after a latency, by messages that arrive while the loop waits. Wall-clock leaps are the whole
-world's: kubelet and STS go along.
+The loop under test is the real one; everything that it calls is simulated. The kubelet rotates tokens by its own rule,
+up to a sync period late. STS responds after a latency, with messages that arrive while the loop waits. Jumps of the
+wall clock affect kubelet and STS as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SYNC_LAG = timedelta(seconds=70)
 
 
 class WorldClock(FakeClock):
-    """A FakeClock on which things are due: waiting lets them happen."""
+    """A FakeClock with scheduled tasks, which run while the loop waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class WorldClock(FakeClock):
         self._number = count()
 
     def after(self, delay: timedelta, task: Callable[[], None]) -> None:
-        """Do something when so much time has passed."""
+        """Schedule a task."""
         heapq.heappush(self._tasks, (self.monotonic + delay, next(self._number), task))
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Let time pass until a message is there, doing what is due on the way."""
+        """Let time pass and run due tasks until there is a message. Return it, or None after the duration."""
         end = self.monotonic + duration
         while inbox.empty():
             if not self._tasks or self._tasks[0][0] > end:
@@ -63,7 +63,7 @@ class WorldClock(FakeClock):
 
 @dataclass(kw_only=True)
 class World:
-    """Everything around a refresher of these profiles."""
+    """The simulated environment of a refresher with these profiles."""
 
     profiles: Sequence[ProfileSpec] = (make_profile(),)
     token_lifetime: timedelta = timedelta(hours=1)
@@ -78,21 +78,21 @@ class World:
     disk_fault: bool = False
     answer_after: timedelta = LATENCY
     granted_lifetime: timedelta | None = None
-    """What sessions are granted for from now on, whatever was asked."""
+    """The lifetime of new sessions, which replaces the requested one."""
     clock_skew: timedelta = ZERO
-    """What the broker measures of STS's clock."""
+    """The skew of STS's clock that the broker measures."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
-    """Every exchange that reached STS: when, and for which profile."""
+    """Time and profile of every exchange that reached STS."""
     expired_proofs_sent: int = 0
-    """Exchanges that were made with a token, or with a source's credentials, whose life was over."""
+    """The number of exchanges with an expired token or with expired credentials of a source."""
     sources_used: dict[str, list[Generation]] = field(default_factory=dict)
-    """The source's generations that each chained role was asked for with, in order."""
+    """The source generations with which each chained role was assumed, in order."""
     published: dict[str, Generation] = field(default_factory=dict)
     on_publish: Callable[[Generation | None, Generation], None] = lambda _before, _after: None
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Mint the first token, build the loop."""
+        """Create the first token and the loop."""
         self.random = Random(self.seed)
         self.inbox: SimpleQueue[LoopMessage] = SimpleQueue()
         self.status = Status(self.profiles)
@@ -112,18 +112,18 @@ class World:
         )
 
     def live(self, duration: timedelta) -> None:
-        """Let the loop run for so long."""
+        """Run the loop for this duration."""
         self.clock.after(duration, lambda: self.inbox.put(Stop()))
         self.refresher.run()
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing stands in the way of a refresh."""
+        """Whether nothing prevents a refresh."""
         return self.sts_fault is None and not (self.token_absent or self.kubelet_stuck or self.disk_fault)
 
     # The kubelet.
     def read(self, audience: str) -> BoundToken:
-        """Return the token that stands in the file, rotated when that is due."""
+        """Return the token in the file, rotated if due."""
         del audience
         if self.token_absent:
             raise TokenUnavailable("No token.")
@@ -139,9 +139,9 @@ class World:
 
     # STS.
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Answer one call, having checked that the broker was right to make it."""
+        """Handle one exchange, and count it if its proof has expired."""
         self.calls.append((self.clock.read(), profile.name))
-        if isinstance(proof, BoundToken):  # which may expire on its way
+        if isinstance(proof, BoundToken):  # it may expire in transit
             self.expired_proofs_sent += proof.claims.expires_at <= self.clock.now - self.answer_after
         else:
             self.expired_proofs_sent += proof.generation.credentials.expires_at <= self.clock.now
@@ -156,7 +156,7 @@ class World:
 
     # The disk.
     def publish(self, generations: Sequence[Generation]) -> None:
-        """Keep what readers see."""
+        """Store the generations that readers see."""
         if self.disk_fault:
             raise PublishError("Full.", sink="files", errno=28)
         for generation in generations:
@@ -164,7 +164,7 @@ class World:
             self.published[generation.profile] = generation
 
     def missing(self) -> frozenset[str]:
-        """Return the profiles of which readers see nothing."""
+        """Return the profiles without a published generation."""
         return frozenset(profile.name for profile in self.profiles if profile.name not in self.published)
 
     def _spawn(self, task: Callable[[], None]) -> None:
@@ -176,18 +176,18 @@ class World:
 
 
 def usable_until(world: World, profile: str = "default") -> datetime | None:
-    """Return until when readers can use what is published."""
+    """Return the time until which readers can use the published credentials."""
     generation = world.published.get(profile)
     return generation.credentials.usable_until if generation else None
 
 
 def profile_status(world: World, name: str = "default") -> ProfileStatus:
-    """Return one profile's state."""
+    """Return the status of one profile."""
     return next(profile for profile in world.status.snapshot().profiles if profile.profile == name)
 
 
 def most_calls_within(world: World, window: timedelta, profile: str = "default") -> int:
-    """Return the largest number of calls in any window of this length (monotonic)."""
+    """Return the largest number of calls in any window of this length, in monotonic time."""
     times = [instant.monotonic for instant, name in world.calls if name == profile]
     most = first = 0
     for last, time in enumerate(times):
@@ -198,5 +198,5 @@ def most_calls_within(world: World, window: timedelta, profile: str = "default")
 
 
 def raising(kind: type[ExchangeError]) -> Callable[[], ExchangeError]:
-    """Return what makes an error of this kind."""
+    """Return a function that creates an error of this kind."""
     return lambda: kind("Made up.")

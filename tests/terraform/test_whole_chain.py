@@ -17,7 +17,7 @@ import yaml
 
 from sandbox import Issuer, Sandbox
 from sandbox.aws.account import act_in
-from tests.sandbox.asking import Asker, unsigned_client
+from tests.sandbox.sts_client import Exchanger, unsigned_client
 from tests.terraform.bucket_site import BucketSite
 from tests.terraform.deployed import PARTNER_ACCOUNT, Deployed, deploy
 from tests.terraform.workspace import copy_tree, needs_provider, one_at_a_time
@@ -93,10 +93,10 @@ def test_pod_gets_both_roles_with_the_readmes_commands(chain: Deployed) -> None:
 
 
 @pytest.fixture(scope="module")
-def sts(chain: Deployed) -> Iterator[Asker]:
+def sts(chain: Deployed) -> Iterator[Exchanger]:
     """Return a client that calls STS without a broker, which is faster for many cases."""
     with contextlib.closing(unsigned_client(chain.box)) as client:
-        yield Asker(chain.box, client)
+        yield Exchanger(chain.box, client)
 
 
 @pytest.mark.parametrize("service_account", ["demo:api", "payments:default"])
@@ -107,18 +107,18 @@ def test_other_namespace_or_service_account_is_denied(chain: Deployed, service_a
 
 
 @pytest.mark.parametrize("namespace", ["payments2", "payment", "Payments", "payments-api", "*", "payments:api", ""])
-def test_similar_namespace_is_denied(chain: Deployed, sts: Asker, namespace: str) -> None:
+def test_similar_namespace_is_denied(chain: Deployed, sts: Exchanger, namespace: str) -> None:
     token = chain.box.issuer.mint(namespace=namespace, service_account="api")
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "AccessDenied"
 
 
 @pytest.mark.parametrize("name", ["api2", "ap", "API", "api:x", "*", "default", "", "api "])
-def test_similar_service_account_is_denied(chain: Deployed, sts: Asker, name: str) -> None:
+def test_similar_service_account_is_denied(chain: Deployed, sts: Exchanger, name: str) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account=name)
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "AccessDenied"
 
 
-def test_named_subject_is_accepted_without_a_broker(chain: Deployed, sts: Asker) -> None:
+def test_named_subject_is_accepted_without_a_broker(chain: Deployed, sts: Exchanger) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account="api")
     assert sts.exchange(RoleArn=APP, WebIdentityToken=token)["AssumedRoleUser"]
 
@@ -132,7 +132,7 @@ def test_other_audience_is_rejected(chain: Deployed) -> None:
 
 
 @pytest.mark.parametrize("audience", ["sts.amazonaws.com.cn", "STS.amazonaws.com", "sts.amazonaws.com/", "openshift"])
-def test_other_audience_is_refused_though_the_provider_has_it(chain: Deployed, sts: Asker, audience: str) -> None:
+def test_other_audience_is_refused_though_the_provider_has_it(chain: Deployed, sts: Exchanger, audience: str) -> None:
     token = chain.box.issuer.mint(namespace="payments", service_account="api", audience=audience)
     assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "InvalidIdentityToken"
     chain.box.register_provider(chain.box.issuer, ("sts.amazonaws.com", audience))
@@ -155,7 +155,7 @@ def test_other_issuer_is_denied(chain: Deployed) -> None:
     "issuer",
     [f"{ISSUER}2", "https://oidc.example/blu", f"{ISSUER}/api", "https://oidc.example.evil.example/blue"],
 )
-def test_similar_issuer_is_denied_even_if_it_has_a_provider(chain: Deployed, sts: Asker, issuer: str) -> None:
+def test_similar_issuer_is_denied_even_if_it_has_a_provider(chain: Deployed, sts: Exchanger, issuer: str) -> None:
     with Issuer(issuer=issuer) as other:
         token = other.mint(namespace="payments", service_account="api")
         assert sts.refusal(RoleArn=APP, WebIdentityToken=token).code == "InvalidIdentityToken"
@@ -217,7 +217,7 @@ def test_second_plan_is_empty_lint_has_no_findings_and_destroy_leaves_nothing(ch
     chain.second_plan()
     assert_lint_has_no_findings(chain)
     chain.destroy()
-    with chain.box.iam_of(PARTNER_ACCOUNT) as partner:
+    with chain.box.iam_client(PARTNER_ACCOUNT) as partner:
         for iam in (chain.box.iam, partner):
             assert not iam.list_roles(PathPrefix="/workload/")["Roles"]
     providers = chain.box.iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]

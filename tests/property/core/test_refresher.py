@@ -118,7 +118,7 @@ class Weeks(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(min_value=-120, max_value=120))
     def clock_jumps(self, minutes: int) -> None:
-        self.world.clock.leap(timedelta(minutes=minutes))
+        self.world.clock.jump(timedelta(minutes=minutes))
         self.jumped_at = self.world.clock.monotonic
 
     @rule()
@@ -193,7 +193,7 @@ def test_clock_jump_of_any_size_is_corrected_within_the_maximum_sleep(seed: int,
     world = World(seed=seed)
     world.live(timedelta(seconds=age))
     since_refresh = world.clock.monotonic - world.calls[-1][0].monotonic
-    world.clock.leap(timedelta(seconds=jump))
+    world.clock.jump(timedelta(seconds=jump))
     world.live(max(POLICY.nap, POLICY.minimum_interval - since_refresh) + GRACE)
     credentials = world.published["default"].credentials
     assert credentials.received_at <= world.clock.now

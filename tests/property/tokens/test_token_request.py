@@ -51,7 +51,7 @@ def live(api: TokenApi, step: Step) -> BoundToken | TokenError:
     while step.answers and api.in_progress:
         api.answer()
     api.clock.advance(timedelta(seconds=step.nap_seconds))
-    api.clock.leap(timedelta(seconds=step.leap_seconds))
+    api.clock.jump(timedelta(seconds=step.leap_seconds))
     return api.read()
 
 

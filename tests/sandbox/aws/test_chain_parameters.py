@@ -1,4 +1,4 @@
-"""The parameters that AssumeRole alone takes: what STS refuses to read, and how much space tags take."""
+"""The parameters that only AssumeRole has: invalid values, and the packed size of tags."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.asking import Asker, keys_of
-from tests.sandbox.chains import SOURCE, assume, refusal, tags
+from tests.sandbox.role_chains import SOURCE, assume, refusal, tags
+from tests.sandbox.sts_client import Exchanger, keys_of
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
@@ -18,13 +18,13 @@ MANY = {f"key{number}": "" for number in range(51)}
 
 
 @pytest.fixture
-def keys(box: Sandbox, asker: Asker) -> dict[str, str]:
-    return asker.keys(RoleArn=box.create_role("source"))
+def keys(simulator: Sandbox, exchanger: Exchanger) -> dict[str, str]:
+    return exchanger.keys(RoleArn=simulator.create_role("source"))
 
 
 @pytest.fixture
-def arn(box: Sandbox) -> str:
-    return box.create_role("chained", trust_policy=box.chain_trust(SOURCE))
+def arn(simulator: Sandbox) -> str:
+    return simulator.create_role("chained", trust_policy=simulator.chain_trust(SOURCE))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def arn(box: Sandbox) -> str:
     ],
 )
 def test_parameter_outside_the_model_is_a_validation_error(
-    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
+    simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
 ) -> None:
-    answer = refusal(box, keys, arn, **parameters)
-    assert (answer.code, answer.status) == ("ValidationError", 400)
-    assert message in answer.message
+    response = refusal(simulator, keys, arn, **parameters)
+    assert (response.code, response.status) == ("ValidationError", 400)
+    assert message in response.message
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_parameter_outside_the_model_is_a_validation_error(
         ({"Tags": [{"Key": "AWS:team", "Value": "a"}]}, "Tag keys that begin with aws: are reserved."),
     ],
 )
-def test_tags_that_contradict_a_rule_are_an_invalid_parameter_value(
-    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
+def test_tags_that_violate_a_rule_are_an_invalid_parameter_value(
+    simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any], message: str
 ) -> None:
-    answer = refusal(box, keys, arn, **parameters)
-    assert (answer.code, answer.message, answer.status) == ("InvalidParameterValue", message, 400)
+    response = refusal(simulator, keys, arn, **parameters)
+    assert (response.code, response.message, response.status) == ("InvalidParameterValue", message, 400)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +98,20 @@ def test_tags_that_contradict_a_rule_are_an_invalid_parameter_value(
         {"Tags": []},
     ],
 )
-def test_parameter_at_the_edge_of_the_model_is_taken(
-    box: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any]
+def test_parameter_at_the_limit_of_the_model_is_accepted(
+    simulator: Sandbox, keys: dict[str, str], arn: str, parameters: dict[str, Any]
 ) -> None:
-    box.permit_chaining(SOURCE, [arn])
-    assert assume(box, keys, arn, **parameters)
+    simulator.permit_chaining(SOURCE, [arn])
+    assert assume(simulator, keys, arn, **parameters)
 
 
-def test_record_shows_what_was_asked_but_neither_values_of_tags_nor_the_external_id(
-    box: Sandbox, keys: dict[str, str], arn: str
+def test_record_has_the_request_without_tag_values_and_external_id(
+    simulator: Sandbox, keys: dict[str, str], arn: str
 ) -> None:
     policy, arns = '{"Version": "2012-10-17", "Statement": []}', ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
     passed = tags(team="azure", env="lilac")
     assert assume(
-        box,
+        simulator,
         keys,
         arn,
         Tags=passed,
@@ -121,35 +121,37 @@ def test_record_shows_what_was_asked_but_neither_values_of_tags_nor_the_external
         PolicyArns=[{"arn": one} for one in arns],
         DurationSeconds=900,
     )
-    call = box.sts.calls[-1]
+    call = simulator.sts.calls[-1]
     assert (call.role_arn, call.session_name, call.duration_seconds) == (arn, "hop", 900)
     assert (call.tag_keys, call.transitive_tag_keys) == (("team", "env"), ("env",))
     assert (call.has_external_id, call.has_policy, call.policy_arns) == (True, True, tuple(arns))
     assert not [secret for secret in ("agreed-upon", "azure", "lilac") if secret in repr(call)]
 
 
-def test_malformed_session_policy_is_refused(box: Sandbox, keys: dict[str, str], arn: str) -> None:
-    answer = refusal(box, keys, arn, Policy="{bad")
-    assert (answer.code, answer.status) == ("MalformedPolicyDocument", 400)
+def test_malformed_session_policy_is_refused(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
+    response = refusal(simulator, keys, arn, Policy="{bad")
+    assert (response.code, response.status) == ("MalformedPolicyDocument", 400)
 
 
-def test_tags_too_big_when_packed_are_refused_with_their_share(box: Sandbox, keys: dict[str, str], arn: str) -> None:
+def test_tags_with_too_large_a_packed_size_are_refused_with_their_share(
+    simulator: Sandbox, keys: dict[str, str], arn: str
+) -> None:
     nine = tags(**{f"T{number}": "a" * 250 for number in range(9)})
-    answer = refusal(box, keys, arn, Tags=nine)
-    assert (answer.code, answer.status) == ("PackedPolicyTooLarge", 400)
-    assert answer.message == "Packed size of session tags consumes 504% of allotted space."
+    response = refusal(simulator, keys, arn, Tags=nine)
+    assert (response.code, response.status) == ("PackedPolicyTooLarge", 400)
+    assert response.message == "Packed size of session tags consumes 504% of allotted space."
 
 
-def test_policies_and_tags_share_the_space(box: Sandbox, keys: dict[str, str], arn: str) -> None:
+def test_sizes_of_policies_and_tags_are_added(simulator: Sandbox, keys: dict[str, str], arn: str) -> None:
     policy = '{"Version": "2012-10-17", "Statement": []}'.ljust(1024)
-    assert assume(box, keys, arn, Policy=policy, Tags=tags(key="v" * 177))["PackedPolicySize"] == 90
-    answer = refusal(box, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
-    assert answer.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
+    assert assume(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 177))["PackedPolicySize"] == 90
+    response = refusal(simulator, keys, arn, Policy=policy, Tags=tags(key="v" * 250))
+    assert response.message == "Packed policy consumes 106% of allotted space, please use smaller policy."
 
 
-def test_inherited_tags_take_space_too(box: Sandbox, asker: Asker) -> None:
-    source = asker.keys(RoleArn=box.create_role("source"))
-    middle = box.create_role("middle", trust_policy=box.chain_trust(SOURCE))
-    last = box.create_role("chained", trust_policy=box.chain_trust(middle))
-    answer = assume(box, source, middle, Tags=tags(key="v" * 222), TransitiveTagKeys=["key"])
-    assert assume(box, keys_of(answer), last)["PackedPolicySize"] == 50
+def test_inherited_tags_count_in_the_packed_size(simulator: Sandbox, exchanger: Exchanger) -> None:
+    source = exchanger.keys(RoleArn=simulator.create_role("source"))
+    middle = simulator.create_role("middle", trust_policy=simulator.chain_trust(SOURCE))
+    last = simulator.create_role("chained", trust_policy=simulator.chain_trust(middle))
+    response = assume(simulator, source, middle, Tags=tags(key="v" * 222), TransitiveTagKeys=["key"])
+    assert assume(simulator, keys_of(response), last)["PackedPolicySize"] == 50

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.asking import Asker, keys_of
-from tests.sandbox.chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal, tags
+from tests.sandbox.role_chains import HERE, SESSION, SOURCE, THERE, assume, denied, refusal, tags
+from tests.sandbox.sts_client import Exchanger, keys_of
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
@@ -21,44 +21,46 @@ CONFLICT = (
 
 
 @pytest.fixture
-def keys(box: Sandbox, asker: Asker) -> dict[str, str]:
-    return asker.keys(RoleArn=box.create_role("source", may_assume=[EVERY_ROLE]))
+def keys(simulator: Sandbox, exchanger: Exchanger) -> dict[str, str]:
+    return exchanger.keys(RoleArn=simulator.create_role("source", may_assume=[EVERY_ROLE]))
 
 
 def statement(*actions: str, effect: str = "Allow", condition: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"Effect": effect, "Principal": {"AWS": SOURCE}, "Action": list(actions), "Condition": condition or {}}
 
 
-def role(box: Sandbox, *statements: dict[str, Any], account_id: str = HERE) -> str:
+def role(simulator: Sandbox, *statements: dict[str, Any], account_id: str = HERE) -> str:
     policy = {"Version": "2012-10-17", "Statement": list(statements)}
-    return box.create_role("tagged", trust_policy=policy, account_id=account_id)
+    return simulator.create_role("tagged", trust_policy=policy, account_id=account_id)
 
 
-def test_tags_need_tag_session_in_the_trust(box: Sandbox, keys: dict[str, str]) -> None:
-    arn = role(box, statement(ASSUME))
-    assert assume(box, keys, arn)
-    assert refusal(box, keys, arn, Tags=tags(team="blue")) == denied(arn, TAG)
-    call = box.sts.calls[-1]
+def test_tags_need_tag_session_in_the_trust(simulator: Sandbox, keys: dict[str, str]) -> None:
+    arn = role(simulator, statement(ASSUME))
+    assert assume(simulator, keys, arn)
+    assert refusal(simulator, keys, arn, Tags=tags(team="blue")) == denied(arn, TAG)
+    call = simulator.sts.calls[-1]
     assert call.reason.startswith("the trust policy does not allow sts:TagSession")
-    arn = role(box, statement(ASSUME, TAG))
-    assert assume(box, keys, arn, Tags=tags(team="blue", env=""), TransitiveTagKeys=["env"])["PackedPolicySize"] >= 1
-    call = box.sts.calls[-1]
+    arn = role(simulator, statement(ASSUME, TAG))
+    assert (
+        assume(simulator, keys, arn, Tags=tags(team="blue", env=""), TransitiveTagKeys=["env"])["PackedPolicySize"] >= 1
+    )
+    call = simulator.sts.calls[-1]
     assert (call.tag_keys, call.transitive_tag_keys) == (("team", "env"), ("env",))
     assert "blue" not in repr(call)
 
 
 def test_tags_need_tag_session_of_the_caller_where_the_trust_is_in_another_account(
-    box: Sandbox, keys: dict[str, str]
+    simulator: Sandbox, keys: dict[str, str]
 ) -> None:
-    arn = role(box, statement(ASSUME, TAG), account_id=THERE)
-    assert assume(box, keys, arn, Tags=tags(team="blue"))
-    box.permit_chaining(SOURCE, [arn], actions=[ASSUME])
-    assert assume(box, keys, arn)
-    assert refusal(box, keys, arn, Tags=tags(team="blue")) == denied(arn, TAG)
-    assert "the caller's identity policies do not allow sts:TagSession" in box.sts.calls[-1].reason
+    arn = role(simulator, statement(ASSUME, TAG), account_id=THERE)
+    assert assume(simulator, keys, arn, Tags=tags(team="blue"))
+    simulator.permit_chaining(SOURCE, [arn], actions=[ASSUME])
+    assert assume(simulator, keys, arn)
+    assert refusal(simulator, keys, arn, Tags=tags(team="blue")) == denied(arn, TAG)
+    assert "the caller's identity policies do not allow sts:TagSession" in simulator.sts.calls[-1].reason
 
 
-GUIDE = (  # the example of docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html, with this caller
+GUIDE = (  # the example in docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html, for this caller
     statement(
         ASSUME,
         condition={
@@ -90,33 +92,33 @@ GOOD = {"Project": "Automation", "CostCenter": "12345", "Department": "Engineeri
         (GOOD, ["CostCenter"], TAG),
     ],
 )
-def test_trust_of_the_user_guide_is_judged_as_the_guide_says(
-    box: Sandbox, keys: dict[str, str], pairs: dict[str, str], transitive: list[str], refused_action: str | None
+def test_trust_policy_of_the_user_guide_has_the_documented_results(
+    simulator: Sandbox, keys: dict[str, str], pairs: dict[str, str], transitive: list[str], refused_action: str | None
 ) -> None:
-    arn = role(box, *GUIDE)
+    arn = role(simulator, *GUIDE)
     parameters: dict[str, Any] = {"Tags": tags(**pairs), "TransitiveTagKeys": transitive}
-    assert refusal(box, keys, arn, **parameters, ExternalId="Example988") == denied(arn)
+    assert refusal(simulator, keys, arn, **parameters, ExternalId="Example988") == denied(arn)
     if refused_action is None:
-        assert assume(box, keys, arn, **parameters, ExternalId="Example987")
+        assert assume(simulator, keys, arn, **parameters, ExternalId="Example987")
     else:
-        assert refusal(box, keys, arn, **parameters, ExternalId="Example987") == denied(arn, refused_action)
+        assert refusal(simulator, keys, arn, **parameters, ExternalId="Example987") == denied(arn, refused_action)
 
 
-def test_tag_keys_limit_what_may_be_passed(box: Sandbox, keys: dict[str, str]) -> None:
+def test_condition_on_tag_keys_limits_the_passed_tags(simulator: Sandbox, keys: dict[str, str]) -> None:
     arn = role(
-        box,
+        simulator,
         statement(ASSUME),
         statement(TAG, condition={"ForAllValues:StringEquals": {"aws:TagKeys": ["team", "env"]}}),
     )
-    assert assume(box, keys, arn, Tags=tags(team="blue"))
-    assert refusal(box, keys, arn, Tags=tags(team="blue", role="admin")) == denied(arn, TAG)
+    assert assume(simulator, keys, arn, Tags=tags(team="blue"))
+    assert refusal(simulator, keys, arn, Tags=tags(team="blue", role="admin")) == denied(arn, TAG)
 
 
-def test_deny_of_a_tag_value_wins(box: Sandbox, keys: dict[str, str]) -> None:
+def test_deny_of_a_tag_value_takes_precedence(simulator: Sandbox, keys: dict[str, str]) -> None:
     deny = statement("sts:*", effect="Deny", condition={"StringEquals": {"aws:RequestTag/env": "production"}})
-    arn = role(box, statement(ASSUME, TAG), deny)
-    assert assume(box, keys, arn, Tags=tags(env="test"))
-    assert refusal(box, keys, arn, Tags=tags(Env="production")) == denied(arn)
+    arn = role(simulator, statement(ASSUME, TAG), deny)
+    assert assume(simulator, keys, arn, Tags=tags(env="test"))
+    assert refusal(simulator, keys, arn, Tags=tags(Env="production")) == denied(arn)
 
 
 @pytest.mark.parametrize(
@@ -130,125 +132,131 @@ def test_deny_of_a_tag_value_wins(box: Sandbox, keys: dict[str, str]) -> None:
         (SET_SOURCE_IDENTITY, {"StringLike": {"aws:RequestTag/team": "*"}}),
     ],
 )
-def test_condition_on_a_key_of_another_action_never_holds(
-    box: Sandbox, keys: dict[str, str], action: str, condition: dict[str, Any]
+def test_condition_on_a_key_of_another_action_never_matches(
+    simulator: Sandbox, keys: dict[str, str], action: str, condition: dict[str, Any]
 ) -> None:
     others = [one for one in (ASSUME, TAG, SET_SOURCE_IDENTITY) if one != action]
-    arn = role(box, statement(*others), statement(action, condition=condition))
+    arn = role(simulator, statement(*others), statement(action, condition=condition))
     parameters = {"Tags": tags(team="blue"), "SourceIdentity": "alice", "ExternalId": "agreed"}
-    assert refusal(box, keys, arn, **parameters) == denied(arn, action)
+    assert refusal(simulator, keys, arn, **parameters) == denied(arn, action)
 
 
-def test_source_identity_is_answered_and_needs_its_own_permission(box: Sandbox, keys: dict[str, str]) -> None:
-    arn = role(box, statement(ASSUME, SET_SOURCE_IDENTITY))
-    assert assume(box, keys, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
-    assert box.sts.calls[-1].source_identity == "alice"
-    arn = role(box, statement(ASSUME, TAG))
-    assert refusal(box, keys, arn, SourceIdentity="alice") == denied(arn, SET_SOURCE_IDENTITY)
+def test_source_identity_is_returned_and_needs_its_own_permission(simulator: Sandbox, keys: dict[str, str]) -> None:
+    arn = role(simulator, statement(ASSUME, SET_SOURCE_IDENTITY))
+    assert assume(simulator, keys, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
+    assert simulator.sts.calls[-1].source_identity == "alice"
+    arn = role(simulator, statement(ASSUME, TAG))
+    assert refusal(simulator, keys, arn, SourceIdentity="alice") == denied(arn, SET_SOURCE_IDENTITY)
 
 
 def test_source_identity_of_a_chain_needs_the_callers_permission_even_where_the_trust_names_it(
-    box: Sandbox, keys: dict[str, str]
+    simulator: Sandbox, keys: dict[str, str]
 ) -> None:
-    box.permit_chaining(SOURCE, [EVERY_ROLE], actions=[ASSUME])
-    arn = role(box, statement(ASSUME, SET_SOURCE_IDENTITY))
-    assert refusal(box, keys, arn, SourceIdentity="alice") == denied(arn, SET_SOURCE_IDENTITY)
-    assert "the caller's identity policies do not allow" in box.sts.calls[-1].reason
+    simulator.permit_chaining(SOURCE, [EVERY_ROLE], actions=[ASSUME])
+    arn = role(simulator, statement(ASSUME, SET_SOURCE_IDENTITY))
+    assert refusal(simulator, keys, arn, SourceIdentity="alice") == denied(arn, SET_SOURCE_IDENTITY)
+    assert "the caller's identity policies do not allow" in simulator.sts.calls[-1].reason
 
 
-def test_source_identity_can_be_required_and_denied(box: Sandbox, keys: dict[str, str]) -> None:
+def test_source_identity_can_be_required_and_denied(simulator: Sandbox, keys: dict[str, str]) -> None:
     deny = statement("sts:*", effect="Deny", condition={"StringEquals": {"sts:SourceIdentity": "mallory"}})
     required = statement(ASSUME, SET_SOURCE_IDENTITY, condition={"StringLike": {"sts:SourceIdentity": "*"}})
-    arn = role(box, required, deny)
-    assert assume(box, keys, arn, SourceIdentity="alice")
-    assert refusal(box, keys, arn) == denied(arn)
-    assert refusal(box, keys, arn, SourceIdentity="mallory") == denied(arn)
+    arn = role(simulator, required, deny)
+    assert assume(simulator, keys, arn, SourceIdentity="alice")
+    assert refusal(simulator, keys, arn) == denied(arn)
+    assert refusal(simulator, keys, arn, SourceIdentity="mallory") == denied(arn)
 
 
-def chain_of_two(box: Sandbox, keys: dict[str, str], **parameters: Any) -> dict[str, str]:  # noqa: ANN401 - the API's
-    """Assume `middle` with these parameters and give the keys of its session, which may assume anything."""
-    arn = box.create_role("middle", trust_policy=box.chain_trust(SOURCE), may_assume=[EVERY_ROLE])
-    return keys_of(assume(box, keys, arn, **parameters))
+def chain_of_two(simulator: Sandbox, keys: dict[str, str], **parameters: Any) -> dict[str, str]:  # noqa: ANN401 - the API's
+    """Assume `middle` with these parameters. Return the keys of its session, which may assume every role."""
+    arn = simulator.create_role("middle", trust_policy=simulator.chain_trust(SOURCE), may_assume=[EVERY_ROLE])
+    return keys_of(assume(simulator, keys, arn, **parameters))
 
 
 MIDDLE = f"arn:aws:iam::{HERE}:role/middle"
 MIDDLE_SESSION = f"arn:aws:sts::{HERE}:assumed-role/middle/hop"
 
 
-def test_transitive_tags_pass_down_a_chain_of_three(box: Sandbox, keys: dict[str, str]) -> None:
-    middle = chain_of_two(box, keys, Tags=tags(Star="1", Heart="2", Plain="3"), TransitiveTagKeys=["star", "Heart"])
-    wanted = {"aws:PrincipalTag/star": "1", "aws:PrincipalTag/HEART": "2", "aws:PrincipalTag/Plain": "3"}
-    third = box.create_role(
-        "third", trust_policy=box.chain_trust(MIDDLE, condition={"StringEquals": wanted}), may_assume=[EVERY_ROLE]
+def test_transitive_tags_are_inherited_along_a_chain_of_three(simulator: Sandbox, keys: dict[str, str]) -> None:
+    middle = chain_of_two(
+        simulator, keys, Tags=tags(Star="1", Heart="2", Plain="3"), TransitiveTagKeys=["star", "Heart"]
     )
-    answer = assume(box, middle, third, Tags=tags(Sun="4"))
-    assert answer["PackedPolicySize"] >= 1
+    wanted = {"aws:PrincipalTag/star": "1", "aws:PrincipalTag/HEART": "2", "aws:PrincipalTag/Plain": "3"}
+    third = simulator.create_role(
+        "third", trust_policy=simulator.chain_trust(MIDDLE, condition={"StringEquals": wanted}), may_assume=[EVERY_ROLE]
+    )
+    response = assume(simulator, middle, third, Tags=tags(Sun="4"))
+    assert response["PackedPolicySize"] >= 1
     inherited = {"aws:PrincipalTag/Star": "1", "aws:PrincipalTag/Heart": "2", "aws:PrincipalTag/Sun": "4"}
-    trust = box.chain_trust(third, condition={"StringEquals": inherited, "Null": {"aws:PrincipalTag/Plain": "true"}})
-    last = box.create_role("last", trust_policy=trust, account_id=THERE)
-    end = keys_of(assume(box, keys_of(answer), last))
+    trust = simulator.chain_trust(
+        third, condition={"StringEquals": inherited, "Null": {"aws:PrincipalTag/Plain": "true"}}
+    )
+    last = simulator.create_role("last", trust_policy=trust, account_id=THERE)
+    end = keys_of(assume(simulator, keys_of(response), last))
     kept = {"StringEquals": {"aws:PrincipalTag/Star": "1"}, "Null": {"aws:PrincipalTag/Sun": "true"}}
-    final = box.create_role("final", account_id=THERE, trust_policy=box.chain_trust(last, condition=kept))
-    assert assume(box, end, final)
+    final = simulator.create_role("final", account_id=THERE, trust_policy=simulator.chain_trust(last, condition=kept))
+    assert assume(simulator, end, final)
 
 
-def test_inherited_tags_need_tag_session_on_the_next_role_too(box: Sandbox, keys: dict[str, str]) -> None:
-    next_role = box.create_role("third", trust_policy=box.chain_trust(MIDDLE, actions=[ASSUME]))
-    plain = chain_of_two(box, keys, Tags=tags(team="blue"))
-    assert assume(box, plain, next_role)
-    transitive = chain_of_two(box, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
-    assert refusal(box, transitive, next_role) == denied(next_role, TAG, MIDDLE_SESSION)
+def test_inherited_tags_need_tag_session_on_the_next_role_too(simulator: Sandbox, keys: dict[str, str]) -> None:
+    next_role = simulator.create_role("third", trust_policy=simulator.chain_trust(MIDDLE, actions=[ASSUME]))
+    plain = chain_of_two(simulator, keys, Tags=tags(team="blue"))
+    assert assume(simulator, plain, next_role)
+    transitive = chain_of_two(simulator, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
+    assert refusal(simulator, transitive, next_role) == denied(next_role, TAG, MIDDLE_SESSION)
 
 
 @pytest.mark.parametrize("key", ["team", "TEAM"])
-def test_inherited_tag_cannot_be_overridden(box: Sandbox, keys: dict[str, str], key: str) -> None:
-    middle = chain_of_two(box, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
-    arn = box.create_role("third", trust_policy=box.chain_trust(MIDDLE))
-    answer = refusal(box, middle, arn, Tags=tags(**{key: "blue"}))
-    assert (answer.code, answer.message, answer.status) == ("InvalidParameterValue", CONFLICT, 400)
-    assert assume(box, middle, arn, Tags=tags(other="x"))
+def test_inherited_tag_cannot_be_overridden(simulator: Sandbox, keys: dict[str, str], key: str) -> None:
+    middle = chain_of_two(simulator, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
+    arn = simulator.create_role("third", trust_policy=simulator.chain_trust(MIDDLE))
+    response = refusal(simulator, middle, arn, Tags=tags(**{key: "blue"}))
+    assert (response.code, response.message, response.status) == ("InvalidParameterValue", CONFLICT, 400)
+    assert assume(simulator, middle, arn, Tags=tags(other="x"))
 
 
-def test_inherited_tags_are_no_request_tags(box: Sandbox, keys: dict[str, str]) -> None:
-    middle = chain_of_two(box, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
+def test_inherited_tags_are_not_request_tags(simulator: Sandbox, keys: dict[str, str]) -> None:
+    middle = chain_of_two(simulator, keys, Tags=tags(team="blue"), TransitiveTagKeys=["team"])
     absent = {"aws:RequestTag/team": "true", "aws:TagKeys": "true", "sts:TransitiveTagKeys": "true"}
     assert assume(
-        box, middle, box.create_role("third", trust_policy=box.chain_trust(MIDDLE, condition={"Null": absent}))
+        simulator,
+        middle,
+        simulator.create_role("third", trust_policy=simulator.chain_trust(MIDDLE, condition={"Null": absent})),
     )
 
 
 def test_roles_own_tags_are_principal_tags_until_a_session_tag_overrides_them(
-    box: Sandbox, keys: dict[str, str]
+    simulator: Sandbox, keys: dict[str, str]
 ) -> None:
-    box.iam.tag_role(RoleName="source", Tags=[{"Key": "Team", "Value": "red"}])
-    arn = role(box, statement(ASSUME, condition={"StringEquals": {"aws:PrincipalTag/team": "red"}}))
-    assert assume(box, keys, arn)
-    middle = chain_of_two(box, keys, Tags=tags(team="blue"))
-    box.iam.tag_role(RoleName="middle", Tags=[{"Key": "Team", "Value": "red"}])
-    trust = box.chain_trust(MIDDLE, condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}})
-    assert assume(box, middle, box.create_role("third", trust_policy=trust))
+    simulator.iam.tag_role(RoleName="source", Tags=[{"Key": "Team", "Value": "red"}])
+    arn = role(simulator, statement(ASSUME, condition={"StringEquals": {"aws:PrincipalTag/team": "red"}}))
+    assert assume(simulator, keys, arn)
+    middle = chain_of_two(simulator, keys, Tags=tags(team="blue"))
+    simulator.iam.tag_role(RoleName="middle", Tags=[{"Key": "Team", "Value": "red"}])
+    trust = simulator.chain_trust(MIDDLE, condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}})
+    assert assume(simulator, middle, simulator.create_role("third", trust_policy=trust))
 
 
-def test_source_identity_is_inherited_and_cannot_be_changed(box: Sandbox, keys: dict[str, str]) -> None:
-    middle = chain_of_two(box, keys, SourceIdentity="alice")
-    trust = box.chain_trust(MIDDLE, condition={"StringEquals": {"aws:SourceIdentity": "alice"}})
-    arn = box.create_role("third", trust_policy=trust)
-    assert assume(box, middle, arn)["SourceIdentity"] == "alice"
-    assert assume(box, middle, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
-    answer = refusal(box, middle, arn, SourceIdentity="bob")
-    assert (answer.code, answer.status) == ("ValidationError", 400)
-    assert answer.message == "The source identity is already set for this assume role session"
+def test_source_identity_is_inherited_and_cannot_be_changed(simulator: Sandbox, keys: dict[str, str]) -> None:
+    middle = chain_of_two(simulator, keys, SourceIdentity="alice")
+    trust = simulator.chain_trust(MIDDLE, condition={"StringEquals": {"aws:SourceIdentity": "alice"}})
+    arn = simulator.create_role("third", trust_policy=trust)
+    assert assume(simulator, middle, arn)["SourceIdentity"] == "alice"
+    assert assume(simulator, middle, arn, SourceIdentity="alice")["SourceIdentity"] == "alice"
+    response = refusal(simulator, middle, arn, SourceIdentity="bob")
+    assert (response.code, response.status) == ("ValidationError", 400)
+    assert response.message == "The source identity is already set for this assume role session"
 
 
 def test_inherited_source_identity_needs_its_permission_on_the_next_role_too(
-    box: Sandbox, keys: dict[str, str]
+    simulator: Sandbox, keys: dict[str, str]
 ) -> None:
-    middle = chain_of_two(box, keys, SourceIdentity="alice")
-    arn = box.create_role("third", trust_policy=box.chain_trust(MIDDLE, actions=[ASSUME, TAG]))
-    assert refusal(box, middle, arn) == denied(arn, SET_SOURCE_IDENTITY, MIDDLE_SESSION)
+    middle = chain_of_two(simulator, keys, SourceIdentity="alice")
+    arn = simulator.create_role("third", trust_policy=simulator.chain_trust(MIDDLE, actions=[ASSUME, TAG]))
+    assert refusal(simulator, middle, arn) == denied(arn, SET_SOURCE_IDENTITY, MIDDLE_SESSION)
 
 
-def test_source_identity_is_not_yet_the_callers_when_it_is_set(box: Sandbox, keys: dict[str, str]) -> None:
-    trust = box.chain_trust(SOURCE, condition={"Null": {"aws:SourceIdentity": "true"}})
-    assert assume(box, keys, box.create_role("third", trust_policy=trust), SourceIdentity="alice")
-    assert box.sts.calls[-1].caller_arn == SESSION
+def test_source_identity_is_not_yet_the_callers_when_it_is_set(simulator: Sandbox, keys: dict[str, str]) -> None:
+    trust = simulator.chain_trust(SOURCE, condition={"Null": {"aws:SourceIdentity": "true"}})
+    assert assume(simulator, keys, simulator.create_role("third", trust_policy=trust), SourceIdentity="alice")
+    assert simulator.sts.calls[-1].caller_arn == SESSION

@@ -1,4 +1,4 @@
-"""What a granted exchange gives, what its credentials can do, and what they can no longer do after their expiry."""
+"""Successful exchanges: the response, and what its credentials can do before and after their expiry."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import botocore.exceptions
 import pytest
 
 from sandbox import Sandbox, StsServer
-from tests.sandbox.asking import Asker, Refused, ShiftedClock, refused, unsigned_client
+from tests.sandbox.sts_client import Exchanger, Refused, ShiftedClock, refused, unsigned_client
 
 
-def caller_identity(box: Sandbox, keys: dict[str, str]) -> dict[str, Any] | Refused:
-    client = box.boto3_client("sts", endpoint_url=box.sts.url, **keys)
+def caller_identity(simulator: Sandbox, keys: dict[str, str]) -> dict[str, Any] | Refused:
+    client = simulator.boto3_client("sts", endpoint_url=simulator.sts.url, **keys)
     try:
         identity: dict[str, Any] = client.get_caller_identity()
     except botocore.exceptions.ClientError as error:
@@ -25,80 +25,82 @@ def caller_identity(box: Sandbox, keys: dict[str, str]) -> dict[str, Any] | Refu
     return identity
 
 
-def test_answer_is_complete(box: Sandbox, asker: Asker) -> None:
+def test_response_is_complete(simulator: Sandbox, exchanger: Exchanger) -> None:
     before = datetime.now(UTC)
-    answer = asker.exchange(RoleSessionName="demo.app")
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
-    assert answer["AssumedRoleUser"]["AssumedRoleId"].endswith(":demo.app")
-    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:demo:app"
-    assert answer["Provider"] == box.issuer.issuer
-    assert answer["Audience"] == "sts.amazonaws.com"
-    assert answer["Credentials"]["AccessKeyId"].startswith("ASIA")
-    assert timedelta(minutes=59) < answer["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
-    assert "PackedPolicySize" not in answer
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    response = exchanger.exchange(RoleSessionName="demo.app")
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/demo.app"
+    assert response["AssumedRoleUser"]["AssumedRoleId"].endswith(":demo.app")
+    assert response["SubjectFromWebIdentityToken"] == "system:serviceaccount:demo:app"
+    assert response["Provider"] == simulator.issuer.issuer
+    assert response["Audience"] == "sts.amazonaws.com"
+    assert response["Credentials"]["AccessKeyId"].startswith("ASIA")
+    assert timedelta(minutes=59) < response["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
+    assert "PackedPolicySize" not in response
+    headers = response["ResponseMetadata"]["HTTPHeaders"]
     assert headers["date"].endswith("GMT")
-    assert headers["x-amzn-requestid"] == answer["ResponseMetadata"]["RequestId"] == box.sts.calls[0].request_id
+    assert headers["x-amzn-requestid"] == response["ResponseMetadata"]["RequestId"] == simulator.sts.calls[0].request_id
 
 
-def test_duration_is_honoured(asker: Asker) -> None:
+def test_requested_duration_is_used(exchanger: Exchanger) -> None:
     before = datetime.now(UTC)
-    answer = asker.exchange(DurationSeconds=900)
-    assert abs(answer["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
+    response = exchanger.exchange(DurationSeconds=900)
+    assert abs(response["Credentials"]["Expiration"] - before - timedelta(seconds=900)) < timedelta(seconds=3)
 
 
-def test_session_policies_are_accepted_and_measured(asker: Asker) -> None:
+def test_session_policies_are_accepted_and_measured(exchanger: Exchanger) -> None:
     arns = [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]
-    answer = asker.exchange(Policy='{"Version": "2012-10-17", "Statement": []}', PolicyArns=arns)
-    assert answer["PackedPolicySize"] >= 1
+    response = exchanger.exchange(Policy='{"Version": "2012-10-17", "Statement": []}', PolicyArns=arns)
+    assert response["PackedPolicySize"] >= 1
 
 
 @pytest.mark.parametrize("audience", [["sts.amazonaws.com"], ["other", "sts.amazonaws.com"], "sts.amazonaws.com"])
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_every_good_token_is_taken(box: Sandbox, asker: Asker, audience: str | list[str], algorithm: str) -> None:
-    token = box.issuer.mint(audience=audience, algorithm=algorithm)
-    assert asker.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
+def test_every_valid_token_is_accepted(
+    simulator: Sandbox, exchanger: Exchanger, audience: str | list[str], algorithm: str
+) -> None:
+    token = simulator.issuer.mint(audience=audience, algorithm=algorithm)
+    assert exchanger.exchange(WebIdentityToken=token)["Audience"] == "sts.amazonaws.com"
 
 
-def test_role_in_another_partition_gets_its_own_arn(box: Sandbox, asker: Asker) -> None:
-    iam = box.boto3_client("iam", region_name="cn-north-1")
-    provider = iam.create_open_id_connect_provider(Url=box.issuer.issuer, ClientIDList=["sts.amazonaws.com"])
-    policy = box.trust_policy()
+def test_role_in_another_partition_gets_its_own_arn(simulator: Sandbox, exchanger: Exchanger) -> None:
+    iam = simulator.boto3_client("iam", region_name="cn-north-1")
+    provider = iam.create_open_id_connect_provider(Url=simulator.issuer.issuer, ClientIDList=["sts.amazonaws.com"])
+    policy = simulator.trust_policy()
     policy["Statement"][0]["Principal"]["Federated"] = provider["OpenIDConnectProviderArn"]
     role = iam.create_role(RoleName="china", AssumeRolePolicyDocument=str(policy).replace("'", '"'))
     iam.close()
-    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws-cn:sts::123456789012:assumed-role/china/demo.app"
+    response = exchanger.exchange(RoleArn=role["Role"]["Arn"])
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws-cn:sts::123456789012:assumed-role/china/demo.app"
 
 
-def test_role_with_a_path_is_found(box: Sandbox, asker: Asker) -> None:
-    policy = str(box.trust_policy()).replace("'", '"')
-    role = box.iam.create_role(RoleName="deep", Path="/team/a/", AssumeRolePolicyDocument=policy)
-    answer = asker.exchange(RoleArn=role["Role"]["Arn"])
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/deep/demo.app"
+def test_role_with_a_path_is_found(simulator: Sandbox, exchanger: Exchanger) -> None:
+    policy = str(simulator.trust_policy()).replace("'", '"')
+    role = simulator.iam.create_role(RoleName="deep", Path="/team/a/", AssumeRolePolicyDocument=policy)
+    response = exchanger.exchange(RoleArn=role["Role"]["Arn"])
+    assert response["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/deep/demo.app"
 
 
-def test_credentials_work_on_a_moto_service(box: Sandbox, asker: Asker) -> None:
-    s3 = box.boto3_client("s3", **asker.keys())
-    s3.create_bucket(Bucket="proof", CreateBucketConfiguration={"LocationConstraint": box.region})
+def test_credentials_work_on_a_moto_service(simulator: Sandbox, exchanger: Exchanger) -> None:
+    s3 = simulator.boto3_client("s3", **exchanger.keys())
+    s3.create_bucket(Bucket="proof", CreateBucketConfiguration={"LocationConstraint": simulator.region})
     s3.put_object(Bucket="proof", Key="key", Body=b"content")
     assert s3.get_object(Bucket="proof", Key="key")["Body"].read() == b"content"
     s3.close()
 
 
-def test_caller_identity_is_the_assumed_role(box: Sandbox, asker: Asker) -> None:
-    identity = caller_identity(box, asker.keys(RoleSessionName="who.am.i"))
+def test_caller_identity_is_the_assumed_role(simulator: Sandbox, exchanger: Exchanger) -> None:
+    identity = caller_identity(simulator, exchanger.keys(RoleSessionName="who.am.i"))
     assert isinstance(identity, dict)
     assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/who.am.i"
     assert identity["UserId"].endswith(":who.am.i")
-    assert identity["Account"] == box.account_id
+    assert identity["Account"] == simulator.account_id
 
 
-def test_expired_credentials_are_refused(box: Sandbox, asker: Asker, clock: ShiftedClock) -> None:
-    keys = asker.keys(DurationSeconds=900)
+def test_expired_credentials_are_refused(simulator: Sandbox, exchanger: Exchanger, clock: ShiftedClock) -> None:
+    keys = exchanger.keys(DurationSeconds=900)
     clock.offset = timedelta(seconds=901)
     expected = Refused(code="ExpiredToken", message="The security token included in the request is expired", status=403)
-    assert caller_identity(box, keys) == expected
+    assert caller_identity(simulator, keys) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,59 +111,63 @@ def test_expired_credentials_are_refused(box: Sandbox, asker: Asker, clock: Shif
         ({"aws_session_token": "mangled"}, "InvalidClientTokenId"),
     ],
 )
-def test_mangled_credentials_are_refused(box: Sandbox, asker: Asker, change: dict[str, str], code: str) -> None:
-    answer = caller_identity(box, asker.keys() | change)
-    assert isinstance(answer, Refused)
-    assert (answer.code, answer.status) == (code, 403)
+def test_wrong_credentials_are_refused(
+    simulator: Sandbox, exchanger: Exchanger, change: dict[str, str], code: str
+) -> None:
+    response = caller_identity(simulator, exchanger.keys() | change)
+    assert isinstance(response, Refused)
+    assert (response.code, response.status) == (code, 403)
 
 
-def test_unsigned_caller_identity_is_refused(box: Sandbox) -> None:
-    client = unsigned_client(box)
+def test_unsigned_caller_identity_is_refused(simulator: Sandbox) -> None:
+    client = unsigned_client(simulator)
     with pytest.raises(botocore.exceptions.ClientError, match="MissingAuthenticationToken"):
         client.get_caller_identity()
     client.close()
 
 
-def test_user_key_is_forwarded_to_moto(box: Sandbox) -> None:
-    box.iam.create_user(UserName="alice")
-    key = box.iam.create_access_key(UserName="alice")["AccessKey"]
+def test_user_key_is_forwarded_to_moto(simulator: Sandbox) -> None:
+    simulator.iam.create_user(UserName="alice")
+    key = simulator.iam.create_access_key(UserName="alice")["AccessKey"]
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-    identity = caller_identity(box, keys)
+    identity = caller_identity(simulator, keys)
     assert isinstance(identity, dict)
     assert identity["Arn"].endswith(":user/alice")
 
 
-def test_session_lifetime_shortens_sessions(box: Sandbox) -> None:
+def test_session_lifetime_shortens_sessions(simulator: Sandbox) -> None:
     short = timedelta(seconds=20)
-    with StsServer(account=box.account, addresses=box.addresses, session_lifetime=short) as sts:
-        client = unsigned_client(box, endpoint=sts.url)
-        issued = Asker(box, client).exchange(DurationSeconds=3600)["Credentials"]
+    with StsServer(account=simulator.account, addresses=simulator.addresses, session_lifetime=short) as sts:
+        client = unsigned_client(simulator, endpoint=sts.url)
+        issued = Exchanger(simulator, client).exchange(DurationSeconds=3600)["Credentials"]
         client.close()
     assert timedelta(seconds=17) < issued["Expiration"] - datetime.now(UTC) <= timedelta(seconds=20)
 
 
-def test_calls_are_recorded_without_the_token(box: Sandbox, asker: Asker) -> None:
-    token = box.issuer.mint()
-    asker.exchange(WebIdentityToken=token, DurationSeconds=1200)
-    (call,) = box.sts.calls
+def test_calls_are_recorded_without_the_token(simulator: Sandbox, exchanger: Exchanger) -> None:
+    token = simulator.issuer.mint()
+    exchanger.exchange(WebIdentityToken=token, DurationSeconds=1200)
+    (call,) = simulator.sts.calls
     assert call.action == "AssumeRoleWithWebIdentity"
-    assert (call.role_arn, call.session_name, call.duration_seconds) == (box.role_arn, "demo.app", 1200)
+    assert (call.role_arn, call.session_name, call.duration_seconds) == (simulator.role_arn, "demo.app", 1200)
     assert call.token_fingerprint == hashlib.sha256(token.encode()).hexdigest()[:12]
     assert (call.outcome, call.fault) == ("Success", None)
     assert token not in repr(call)
 
 
-def test_refused_call_is_recorded_with_the_reason_that_the_client_does_not_get(box: Sandbox, asker: Asker) -> None:
-    token = box.issuer.mint(service_account="other")
-    refusal = asker.refusal(WebIdentityToken=token)
-    (call,) = box.sts.calls
+def test_record_of_a_refused_call_has_the_reason_that_the_response_lacks(
+    simulator: Sandbox, exchanger: Exchanger
+) -> None:
+    token = simulator.issuer.mint(service_account="other")
+    refusal = exchanger.refusal(WebIdentityToken=token)
+    (call,) = simulator.sts.calls
     assert call.outcome == "AccessDenied"
     assert "found system:serviceaccount:demo:other" in call.reason
     assert "other" not in refusal.message
 
 
-def test_waiting_for_calls_ends_when_they_arrive_or_in_time(box: Sandbox, asker: Asker) -> None:
-    threading.Thread(target=asker.exchange).start()
-    assert len(box.sts.wait_for_calls(1)) == 1
+def test_waiting_for_calls_ends_when_they_arrive_or_at_the_timeout(simulator: Sandbox, exchanger: Exchanger) -> None:
+    threading.Thread(target=exchanger.exchange).start()
+    assert len(simulator.sts.wait_for_calls(1)) == 1
     with pytest.raises(TimeoutError, match="1 of 2"):
-        box.sts.wait_for_calls(2, timeout=timedelta(milliseconds=10))
+        simulator.sts.wait_for_calls(2, timeout=timedelta(milliseconds=10))

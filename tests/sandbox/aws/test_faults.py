@@ -14,7 +14,7 @@ import pytest
 
 from sandbox import StsServer
 from sandbox.aws import faults
-from tests.sandbox.asking import Asker, refused, unsigned_client
+from tests.sandbox.sts_client import Exchanger, refused, unsigned_client
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
@@ -23,152 +23,152 @@ REFUSALS = [value for value in vars(faults).values() if isinstance(value, faults
 
 
 @pytest.mark.parametrize("fault", REFUSALS, ids=lambda fault: fault.code)
-def test_refusal_arrives_as_scripted(box: Sandbox, asker: Asker, fault: faults.Refuse) -> None:
-    box.sts.script(fault)
-    refusal = asker.refusal()
+def test_scripted_refusal_arrives(simulator: Sandbox, exchanger: Exchanger, fault: faults.Refuse) -> None:
+    simulator.sts.script(fault)
+    refusal = exchanger.refusal()
     assert (refusal.code, refusal.message, refusal.status) == (fault.code, fault.message, fault.status)
-    (call,) = box.sts.calls
+    (call,) = simulator.sts.calls
     assert (call.outcome, call.fault) == (fault.code, "Refuse")
-    assert asker.exchange()
+    assert exchanger.exchange()
 
 
 @pytest.mark.parametrize("fault", [faults.HTML_503, faults.EMPTY_502, faults.CEPH_400, faults.CEPH_403])
-def test_answer_without_an_error_that_botocore_can_read(box: Sandbox, asker: Asker, fault: faults.Broken) -> None:
-    box.sts.script(fault)
+def test_response_without_an_error_code(simulator: Sandbox, exchanger: Exchanger, fault: faults.Broken) -> None:
+    simulator.sts.script(fault)
     with pytest.raises((botocore.exceptions.ClientError, botocore.parsers.ResponseParserError)) as caught:
-        asker.exchange()
+        exchanger.exchange()
     if isinstance(caught.value, botocore.exceptions.ClientError):
         assert refused(caught.value).status == fault.status
         assert refused(caught.value).code in ("", str(fault.status), "Unknown")
-    assert box.sts.calls[0].outcome == f"HTTP {fault.status}"
+    assert simulator.sts.calls[0].outcome == f"HTTP {fault.status}"
 
 
 @pytest.mark.parametrize("field", faults.Field)
-def test_blank_field(box: Sandbox, asker: Asker, field: faults.Field) -> None:
-    box.sts.script(faults.Blank(field=field))
+def test_blank_field(simulator: Sandbox, exchanger: Exchanger, field: faults.Field) -> None:
+    simulator.sts.script(faults.Blank(field=field))
     try:
-        credentials = asker.exchange()["Credentials"]
+        credentials = exchanger.exchange()["Credentials"]
     except (botocore.exceptions.BotoCoreError, ValueError):
         assert field is faults.Field.EXPIRATION  # an empty date cannot be parsed
     else:
         assert not credentials[field.value]
-    assert box.sts.calls[0].outcome == "Success"
+    assert simulator.sts.calls[0].outcome == "Success"
 
 
 @pytest.mark.parametrize("field", faults.Field)
-def test_missing_field(box: Sandbox, asker: Asker, field: faults.Field) -> None:
-    box.sts.script(faults.Missing(field=field))
-    credentials = asker.exchange()["Credentials"]
+def test_missing_field(simulator: Sandbox, exchanger: Exchanger, field: faults.Field) -> None:
+    simulator.sts.script(faults.Missing(field=field))
+    credentials = exchanger.exchange()["Credentials"]
     assert set(credentials) == {one.value for one in faults.Field} - {field.value}
 
 
-def test_expired_credentials(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Spoiled.EXPIRED)
-    assert asker.exchange()["Credentials"]["Expiration"] < datetime.now(UTC) - timedelta(minutes=4)
+def test_expired_credentials(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Spoiled.EXPIRED)
+    assert exchanger.exchange()["Credentials"]["Expiration"] < datetime.now(UTC) - timedelta(minutes=4)
 
 
-def test_answer_for_another_role(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Spoiled.WRONG_ROLE)
-    assert asker.exchange()["AssumedRoleUser"]["Arn"].endswith(":assumed-role/somebody-else/demo.app")
+def test_response_for_another_role(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Spoiled.WRONG_ROLE)
+    assert exchanger.exchange()["AssumedRoleUser"]["Arn"].endswith(":assumed-role/somebody-else/demo.app")
 
 
 @pytest.mark.parametrize("fault", [faults.Spoiled.TRUNCATED_XML, faults.Spoiled.MALFORMED_XML])
-def test_unreadable_xml_carries_a_secret(box: Sandbox, asker: Asker, fault: faults.Spoiled) -> None:
-    box.sts.script(fault)
+def test_unreadable_xml_carries_a_secret(simulator: Sandbox, exchanger: Exchanger, fault: faults.Spoiled) -> None:
+    simulator.sts.script(fault)
     with pytest.raises(botocore.parsers.ResponseParserError) as caught:
-        asker.exchange()
-    assert "<SecretAccessKey>" in str(caught.value)  # which is why botocore's message must not be logged
+        exchanger.exchange()
+    assert "<SecretAccessKey>" in str(caught.value)  # so botocore's message must not be logged
 
 
-def test_echo_returns_the_token(box: Sandbox, asker: Asker) -> None:
-    token = box.issuer.mint()
-    box.sts.script(faults.Spoiled.ECHO)
+def test_echo_returns_the_token(simulator: Sandbox, exchanger: Exchanger) -> None:
+    token = simulator.issuer.mint()
+    simulator.sts.script(faults.Spoiled.ECHO)
     with pytest.raises(botocore.parsers.ResponseParserError) as caught:
-        asker.exchange(WebIdentityToken=token)
+        exchanger.exchange(WebIdentityToken=token)
     assert token in str(caught.value)
 
 
-def test_skewed_and_absent_date(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.SkewedDate(by=timedelta(hours=-2)), faults.Spoiled.NO_DATE)
-    skewed = asker.exchange()["ResponseMetadata"]["HTTPHeaders"]["date"]
+def test_skewed_and_absent_date(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.SkewedDate(by=timedelta(hours=-2)), faults.Spoiled.NO_DATE)
+    skewed = exchanger.exchange()["ResponseMetadata"]["HTTPHeaders"]["date"]
     lag = datetime.now(UTC) - parsedate_to_datetime(skewed)
     assert timedelta(hours=1, minutes=59) < lag < timedelta(hours=2, minutes=1)
-    assert "date" not in asker.exchange()["ResponseMetadata"]["HTTPHeaders"]
+    assert "date" not in exchanger.exchange()["ResponseMetadata"]["HTTPHeaders"]
 
 
-def test_latency_delays_a_good_answer(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Latency(seconds=0.1))
+def test_latency_delays_a_good_response(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Latency(seconds=0.1))
     before = time.monotonic()
-    assert asker.exchange()
+    assert exchanger.exchange()
     assert time.monotonic() - before >= 0.1
 
 
-def test_drip_ends_in_a_good_answer(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Drip(pause_seconds=0.001, piece_bytes=100))
-    assert asker.exchange()["Credentials"]["SecretAccessKey"]
+def test_drip_ends_in_a_good_response(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Drip(pause_seconds=0.001, piece_bytes=100))
+    assert exchanger.exchange()["Credentials"]["SecretAccessKey"]
 
 
-def test_reset_breaks_the_connection(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Reset())
+def test_reset_breaks_the_connection(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Reset())
     with pytest.raises(botocore.exceptions.ConnectionClosedError):
-        asker.exchange()
-    assert box.sts.calls[0].outcome == "Reset"
-    assert asker.exchange()
+        exchanger.exchange()
+    assert simulator.sts.calls[0].outcome == "Reset"
+    assert exchanger.exchange()
 
 
-def test_hang_lasts_until_the_client_leaves(box: Sandbox) -> None:
-    client = unsigned_client(box, read_timeout_seconds=0.1)
-    box.sts.script(faults.Hang())
+def test_hang_lasts_until_the_client_closes_the_connection(simulator: Sandbox) -> None:
+    client = unsigned_client(simulator, read_timeout_seconds=0.1)
+    simulator.sts.script(faults.Hang())
     with pytest.raises(botocore.exceptions.ReadTimeoutError):
-        Asker(box, client).exchange()
+        Exchanger(simulator, client).exchange()
     client.close()
-    assert box.sts.calls[0].outcome == "Hang"
+    assert simulator.sts.calls[0].outcome == "Hang"
 
 
-def test_spoiling_fault_leaves_a_refusal_alone(box: Sandbox, asker: Asker) -> None:
-    box.sts.script(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY))
-    assert asker.refusal(RoleSessionName="x").code == "ValidationError"
+def test_fault_of_a_good_response_does_not_change_a_refusal(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.script(faults.Blank(field=faults.Field.SECRET_ACCESS_KEY))
+    assert exchanger.refusal(RoleSessionName="x").code == "ValidationError"
 
 
-def test_scripted_faults_are_taken_in_order_and_before_the_permanent_one(box: Sandbox, asker: Asker) -> None:
-    box.sts.always(faults.ACCESS_DENIED)
-    box.sts.script(faults.THROTTLING, None, faults.INTERNAL_FAILURE)
-    assert asker.refusal().code == "Throttling"
-    assert asker.exchange()
-    assert asker.refusal().code == "InternalFailure"
-    assert asker.refusal().code == "AccessDenied"
-    assert asker.refusal().code == "AccessDenied"
-    box.sts.always(None)
-    assert asker.exchange()
+def test_scripted_faults_come_in_order_and_before_the_permanent_one(simulator: Sandbox, exchanger: Exchanger) -> None:
+    simulator.sts.always(faults.ACCESS_DENIED)
+    simulator.sts.script(faults.THROTTLING, None, faults.INTERNAL_FAILURE)
+    assert exchanger.refusal().code == "Throttling"
+    assert exchanger.exchange()
+    assert exchanger.refusal().code == "InternalFailure"
+    assert exchanger.refusal().code == "AccessDenied"
+    assert exchanger.refusal().code == "AccessDenied"
+    simulator.sts.always(None)
+    assert exchanger.exchange()
 
 
-def test_permanent_fault_of_one_role_spares_the_others(box: Sandbox, asker: Asker) -> None:
-    other = box.create_role("spared")
-    box.sts.always(faults.THROTTLING, role_arn=box.role_arn)
-    assert asker.refusal().code == "Throttling"
-    assert asker.exchange(RoleArn=other)
+def test_permanent_fault_of_one_role_does_not_affect_others(simulator: Sandbox, exchanger: Exchanger) -> None:
+    other = simulator.create_role("spared")
+    simulator.sts.always(faults.THROTTLING, role_arn=simulator.role_arn)
+    assert exchanger.refusal().code == "Throttling"
+    assert exchanger.exchange(RoleArn=other)
 
 
 @pytest.mark.parametrize(
     "fault",
     [faults.Latency(seconds=600), faults.Hang(), faults.Drip(pause_seconds=600), faults.Drip(pause_seconds=0.01)],
 )
-def test_stopping_waits_for_no_fault(box: Sandbox, fault: faults.Fault) -> None:
-    sts = StsServer(account=box.account, addresses=box.addresses)
-    client = unsigned_client(box, endpoint=sts.url)
+def test_stop_does_not_wait_for_a_fault(simulator: Sandbox, fault: faults.Fault) -> None:
+    sts = StsServer(account=simulator.account, addresses=simulator.addresses)
+    client = unsigned_client(simulator, endpoint=sts.url)
     sts.always(fault)
     failures: list[Exception] = []
 
     def exchange() -> None:
         try:
-            Asker(box, client).exchange()
+            Exchanger(simulator, client).exchange()
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             failures.append(error)
 
     thread = threading.Thread(target=exchange)
     thread.start()
     if isinstance(fault, faults.Latency):
-        threading.Event().wait(0.1)  # a delayed call is recorded when it is answered
+        threading.Event().wait(0.1)  # a delayed call is recorded only with its response
     else:
         sts.wait_for_calls(1)
     before = time.monotonic()

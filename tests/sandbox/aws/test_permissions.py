@@ -1,4 +1,4 @@
-"""What a caller's own policies permit, case by case."""
+"""The evaluation of a caller's own policies, case by case."""
 
 from __future__ import annotations
 
@@ -58,26 +58,26 @@ def test_statement_that_covers_action_and_resource_allows(changes: dict[str, Any
         ({"Condition": {"StringEquals": {"sts:ExternalId": "${aws:username}"}}}, "policy variable"),
     ],
 )
-def test_statement_that_does_not_cover_it_refuses_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+def test_statement_that_does_not_match_refuses_with_the_reason(changes: dict[str, Any], reason: str) -> None:
     assert reason in str(refusal(Permissions(identity=(text(**changes),))))
 
 
 @pytest.mark.parametrize("policies", [(), ("{",), ("[]",), (OTHER,)])
-def test_nothing_allows_nothing(policies: tuple[str, ...]) -> None:
+def test_policies_without_a_matching_allow_refuse(policies: tuple[str, ...]) -> None:
     assert str(refusal(Permissions(identity=policies))).startswith("the caller's identity policies do not allow")
     assert refusal(Permissions(identity=policies), Needed.NO_BOUND) is None
 
 
 @pytest.mark.parametrize("needed", list(Needed))
 @pytest.mark.parametrize("kind", ["identity", "boundary", "session"])
-def test_deny_wins_whichever_policy_has_it(kind: str, needed: Needed) -> None:
+def test_deny_in_any_policy_takes_precedence(kind: str, needed: Needed) -> None:
     policies: dict[str, tuple[str, ...]] = {"identity": (ALLOW,), "boundary": (ALLOW,), "session": (ALLOW,)}
     assert refusal(Permissions(**policies), needed) is None
     assert "denies" in str(refusal(Permissions(**{**policies, kind: (ALLOW, DENY)}), needed))
 
 
 @pytest.mark.parametrize("kind", ["boundary", "session"])
-def test_bound_counts_unless_the_resource_names_the_session(kind: str) -> None:
+def test_limit_applies_unless_the_resource_names_the_session(kind: str) -> None:
     bounded = Permissions(**{"identity": (ALLOW,), kind: (OTHER,)})
     assert f"the caller's {kind}" in str(refusal(bounded, Needed.ALLOW))
     assert f"the caller's {kind}" in str(refusal(bounded, Needed.NO_BOUND))
@@ -85,5 +85,5 @@ def test_bound_counts_unless_the_resource_names_the_session(kind: str) -> None:
     assert refusal(Permissions(**{"identity": (ALLOW,), kind: (OTHER, ALLOW)})) is None
 
 
-def test_bound_grants_nothing_by_itself() -> None:
+def test_limit_grants_no_permission() -> None:
     assert "identity policies do not allow" in str(refusal(Permissions(boundary=(ALLOW,), session=(ALLOW,))))

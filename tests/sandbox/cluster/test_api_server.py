@@ -1,4 +1,4 @@
-"""The Kubernetes API in a box: whom it believes, and what it gives to whom."""
+"""The simulated Kubernetes API: which bearer tokens it accepts, and which TokenRequests it grants."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ import pytest
 from sandbox import Issuer
 from sandbox.aws import faults
 from sandbox.aws.calls import fingerprint
-from sandbox.cluster.api_server import ApiServer, Says
-from sandbox.cluster.issuer import uid_of
+from sandbox.cluster.api_server import ApiServer, CannedResponse
+from sandbox.cluster.issuer import make_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+UNAUTHORIZED = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "metadata": {},
+    "status": "Failure",
+    "message": "Unauthorized",
+    "reason": "Unauthorized",
+    "code": 401,
+}
 PATH = "/api/v1/namespaces/demo/serviceaccounts/app/token"
 POD = "app-7d9c5b6f8-x2x7k"
-UID = uid_of("pod", "demo", POD)
+UID = make_uid("pod", "demo", POD)
 SPEC = {
     "audiences": ["sts.amazonaws.com"],
     "expirationSeconds": 600,
@@ -55,8 +64,8 @@ def post(  # noqa: PLR0913 - each is a part of a request
     body: bytes = b"",
     **document: Any,  # noqa: ANN401
 ) -> tuple[int, dict[str, Any]]:
-    """Ask; everything is good unless said otherwise."""
-    whole = {
+    """Send a TokenRequest, valid unless an argument changes it. Return status and body."""
+    valid = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": SPEC if spec is None else spec,
@@ -67,14 +76,14 @@ def post(  # noqa: PLR0913 - each is a part of a request
     connection = http.client.HTTPSConnection("127.0.0.1", api.port, context=context, timeout=10)
     headers = {"Authorization": f"{scheme} {token or api.own_token()}", "Content-Type": content_type}
     try:
-        connection.request(method, path, body=body or json.dumps(whole).encode(), headers=headers)
+        connection.request(method, path, body=body or json.dumps(valid).encode(), headers=headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read() or b"{}")
     finally:
         connection.close()
 
 
-def test_token_is_bound_to_the_pod_for_the_audience_and_life_asked_for(api: ApiServer, issuer: Issuer) -> None:
+def test_token_has_the_requested_pod_audience_and_lifetime(api: ApiServer, issuer: Issuer) -> None:
     status, document = post(api)
     token = document["status"]["token"]
     key = issuer.public_key(jwt.get_unverified_header(token)["kid"])
@@ -83,13 +92,14 @@ def test_token_is_bound_to_the_pod_for_the_audience_and_life_asked_for(api: ApiS
     assert status == 201
     assert claims["kubernetes.io"]["pod"] == {"name": POD, "uid": UID}
     assert claims["exp"] - claims["iat"] == 600
-    told = datetime.strptime(document["status"]["expirationTimestamp"], "%Y-%m-%dT%H:%M:%S%z")
-    assert told == datetime.fromtimestamp(claims["exp"], UTC)
+    expires_at = datetime.strptime(document["status"]["expirationTimestamp"], "%Y-%m-%dT%H:%M:%S%z")
+    assert expires_at == datetime.fromtimestamp(claims["exp"], UTC)
     (call,) = api.calls
-    assert (call.status, call.given) == (201, fingerprint(token))
+    assert (call.status, call.issued) == (201, fingerprint(token))
+    assert api.issued_tokens == [token]
 
 
-def test_cluster_may_give_another_life_than_was_asked_for(api: ApiServer) -> None:
+def test_lifetime_of_the_cluster_replaces_the_requested_one(api: ApiServer) -> None:
     api.cluster.lifetime = timedelta(seconds=5)
     claims = jwt.decode(post(api)[1]["status"]["token"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 5
@@ -99,35 +109,53 @@ def test_cluster_may_give_another_life_than_was_asked_for(api: ApiServer) -> Non
     "claims",
     [{"audience": "sts.amazonaws.com"}, {"lifetime": timedelta(seconds=-1)}, {"iss": "https://other.example"}],
 )
-def test_bearer_token_that_the_api_would_not_believe_is_401(api: ApiServer, claims: dict[str, Any]) -> None:
+def test_bearer_token_with_wrong_claims_is_401(api: ApiServer, claims: dict[str, Any]) -> None:
     assert post(api, token=api.own_token(**claims))[0] == 401
 
 
-def test_token_of_a_key_that_is_gone_another_scheme_and_no_token_are_401(api: ApiServer) -> None:
+def test_unknown_key_other_scheme_and_no_token_are_401(api: ApiServer) -> None:
     with Issuer(issuer=api.cluster.issuer.issuer) as other:
-        assert post(api, token=_of(other, api).own_token())[0] == 401
+        assert post(api, token=other.mint(audience="https://kubernetes.default.svc"))[0] == 401
     assert post(api, scheme="Basic")[0] == 401
-    status, document = post(api, token="none")
-    assert (status, document["message"], document["reason"]) == (401, "Unauthorized", "Unauthorized")
+    assert post(api, token="none") == (401, UNAUTHORIZED)
 
 
-def _of(issuer: Issuer, api: ApiServer) -> ApiServer:
-    """Return an API that is not served, whose tokens another issuer signs."""
-    other = ApiServer(issuer)
-    other.stop()
-    assert other.port != api.port
-    return other
+def delete_pod(api: ApiServer) -> None:
+    api.cluster.pods.clear()
 
 
-def test_without_a_role_and_for_another_account_it_is_403_in_the_apis_words(api: ApiServer) -> None:
+def recreate_pod(api: ApiServer) -> None:
+    api.cluster.pods["demo", POD] = "another-uid"
+
+
+def delete_service_account(api: ApiServer) -> None:
+    api.cluster.service_accounts.clear()
+
+
+def recreate_service_account(api: ApiServer) -> None:
+    api.cluster.service_accounts["demo", "app"] = "another-uid"
+
+
+@pytest.mark.parametrize("change", [delete_pod, recreate_pod, delete_service_account, recreate_service_account])
+def test_bearer_token_of_a_deleted_or_recreated_object_is_401(
+    api: ApiServer, change: Callable[[ApiServer], None]
+) -> None:
+    token = api.own_token()
+    change(api)
+    assert post(api, token=token) == (401, UNAUTHORIZED)
+
+
+def test_request_without_a_role_or_for_another_account_is_403_with_the_apis_message(api: ApiServer) -> None:
     assert post(api, path=PATH.replace("/app/", "/other/"))[0] == 403
     assert post(api, path=PATH.replace("/demo/", "/other/"))[0] == 403
     api.cluster.allowed.clear()
     status, document = post(api)
     assert status == document["code"] == 403
-    assert document["message"].startswith(
+    assert document["message"] == (
         'serviceaccounts "app" is forbidden: User "system:serviceaccount:demo:app" cannot create resource '
+        '"serviceaccounts/token" in API group "" in the namespace "demo"'
     )
+    assert document["reason"] == "Forbidden"
 
 
 @pytest.mark.parametrize(
@@ -146,17 +174,17 @@ def test_without_a_role_and_for_another_account_it_is_403_in_the_apis_words(api:
         ({"spec": {**SPEC, "boundObjectRef": {**SPEC["boundObjectRef"], "uid": "other"}}}, 409),  # type: ignore[dict-item]
     ],
 )
-def test_request_that_is_wrong_gets_no_token(api: ApiServer, request_parts: dict[str, Any], status: int) -> None:
+def test_invalid_request_gets_no_token(api: ApiServer, request_parts: dict[str, Any], status: int) -> None:
     found, document = post(api, **request_parts)
     assert found == status
     assert "status" in document
     assert document["status"] == "Failure"
-    assert api.calls[-1].given == ""
+    assert api.calls[-1].issued == ""
 
 
-def test_faults_come_once_each_and_then_always(api: ApiServer) -> None:
-    api.script(Says(status=500, body=b"{}"), None, faults.Reset())
-    api.always(Says(status=302, body=b"", location="/x"))
+def test_scripted_faults_come_once_each_and_before_the_permanent_one(api: ApiServer) -> None:
+    api.script(CannedResponse(status=500, body=b"{}"), None, faults.Reset())
+    api.always(CannedResponse(status=302, body=b"", location="/x"))
     assert post(api)[0] == 500
     assert post(api)[0] == 201
     with pytest.raises(OSError, match=r"(?i)reset|closed|aborted|EOF"):
@@ -167,7 +195,7 @@ def test_faults_come_once_each_and_then_always(api: ApiServer) -> None:
     assert [call.status for call in api.calls] == [500, 201, 0, 302, 201]
 
 
-def test_new_ca_is_not_the_old_one_and_a_certificate_names_its_hosts(api: ApiServer) -> None:
+def test_new_ca_differs_from_the_old_one_and_a_certificate_names_its_hosts(api: ApiServer) -> None:
     before = api.ca
     api.change_ca()
     assert post(api)[0] == 201
@@ -180,7 +208,7 @@ def test_new_ca_is_not_the_old_one_and_a_certificate_names_its_hosts(api: ApiSer
         post(api)
 
 
-def test_api_that_was_down_is_back_at_the_same_port(api: ApiServer) -> None:
+def test_restarted_api_has_the_same_port(api: ApiServer) -> None:
     api.stop()
     with pytest.raises(ConnectionRefusedError):
         post(api)
@@ -188,7 +216,7 @@ def test_api_that_was_down_is_back_at_the_same_port(api: ApiServer) -> None:
     assert post(api)[0] == 201
 
 
-def test_service_account_is_mounted_as_the_kubelet_does(api: ApiServer, tmp_path: Path) -> None:
+def test_service_account_volume_is_written_as_the_kubelet_does(api: ApiServer, tmp_path: Path) -> None:
     first = api.mount(tmp_path)
     data = (tmp_path / "..data").readlink()
     assert (tmp_path / "token").read_text() == first

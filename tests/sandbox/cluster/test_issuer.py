@@ -1,4 +1,4 @@
-"""The issuer's documents and tokens, checked as a stranger with an OIDC library would."""
+"""The simulated issuer's documents and tokens, checked with an OIDC library."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def issuer() -> Iterator[Issuer]:
         yield running
 
 
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def get(url: str) -> dict[str, Any]:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as response:
+    with OPENER.open(url, timeout=5) as response:
         document: dict[str, Any] = json.load(response)
     return document
 
 
-def claims_of(token: str) -> dict[str, Any]:
+def read_claims(token: str) -> dict[str, Any]:
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
 
@@ -38,11 +40,33 @@ def claims_of(token: str) -> dict[str, Any]:
 def test_discovery_names_the_issuer_and_its_keys(issuer: Issuer) -> None:
     document = get(issuer.url + "/.well-known/openid-configuration")
     assert document["issuer"] == "https://oidc.sandbox.example/cluster"
-    assert document["jwks_uri"] == "https://oidc.sandbox.example/cluster/keys.json"
+    assert document["jwks_uri"] == "https://oidc.sandbox.example/cluster/openid/v1/jwks"
     assert "RS256" in document["id_token_signing_alg_values_supported"]
 
 
-def test_unknown_path_is_not_found(issuer: Issuer) -> None:
+@pytest.mark.parametrize("accept", ["application/jwk-set+json", "*/*", "application/json, */*;q=0.5", None])
+def test_key_document_is_sent_to_a_client_that_accepts_its_media_type(issuer: Issuer, accept: str | None) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    with OPENER.open(urllib.request.Request(issuer.jwks_url, headers=headers), timeout=5) as response:
+        assert response.headers["Content-Type"] == "application/jwk-set+json"
+        assert json.load(response)["keys"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/json;q=1, text/html", ""])
+def test_key_document_is_406_for_a_client_that_accepts_only_other_types(issuer: Issuer, accept: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="406") as caught:
+        OPENER.open(urllib.request.Request(issuer.jwks_url, headers={"Accept": accept}), timeout=5)
+    caught.value.close()
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*"])
+def test_discovery_document_is_json(issuer: Issuer, accept: str) -> None:
+    url = issuer.url + "/.well-known/openid-configuration"
+    with OPENER.open(urllib.request.Request(url, headers={"Accept": accept}), timeout=5) as response:
+        assert response.headers["Content-Type"] == "application/json"
+
+
+def test_unknown_path_is_404(issuer: Issuer) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404") as caught:
         get(issuer.url + "/elsewhere")
     caught.value.close()
@@ -65,12 +89,12 @@ def test_token_verifies_against_the_published_key(issuer: Issuer, algorithm: str
     assert verified["sub"] == "system:serviceaccount:demo:app"
 
 
-def test_claims_are_those_of_kubernetes(issuer: Issuer) -> None:
+def test_token_has_the_claims_of_kubernetes(issuer: Issuer) -> None:
     issued = datetime(2026, 11, 23, 12, tzinfo=UTC)
     token = issuer.mint(
         namespace="team", service_account="worker", pod="worker-0", lifetime=timedelta(minutes=10), issued_at=issued
     )
-    claims = claims_of(token)
+    claims = read_claims(token)
     assert set(claims) == {"aud", "exp", "iat", "iss", "jti", "kubernetes.io", "nbf", "sub"}
     assert claims["aud"] == ["sts.amazonaws.com"]
     assert (claims["iat"], claims["nbf"], claims["exp"]) == (1795435200, 1795435200, 1795435800)
@@ -82,19 +106,19 @@ def test_claims_are_those_of_kubernetes(issuer: Issuer) -> None:
     assert set(jwt.get_unverified_header(token)) == {"alg", "kid"}
 
 
-def test_objects_keep_their_uid_and_tokens_have_their_own_id(issuer: Issuer) -> None:
-    first, second = claims_of(issuer.mint()), claims_of(issuer.mint())
+def test_objects_keep_their_uid_and_each_token_has_its_own_id(issuer: Issuer) -> None:
+    first, second = read_claims(issuer.mint()), read_claims(issuer.mint())
     assert first["kubernetes.io"] == second["kubernetes.io"]
     assert first["jti"] != second["jti"]
 
 
 def test_overrides_replace_and_remove_claims(issuer: Issuer) -> None:
-    claims = claims_of(issuer.mint(sub="somebody", nbf=None, azp="extra"))
+    claims = read_claims(issuer.mint(sub="somebody", nbf=None, azp="extra"))
     assert (claims["sub"], claims["azp"]) == ("somebody", "extra")
     assert "nbf" not in claims
 
 
-def test_newest_key_signs_and_a_retired_key_is_published_no_more(issuer: Issuer) -> None:
+def test_newest_key_signs_and_a_retired_key_is_no_longer_published(issuer: Issuer) -> None:
     old = jwt.get_unverified_header(issuer.mint())["kid"]
     new = issuer.add_key()
     assert jwt.get_unverified_header(issuer.mint())["kid"] == new
@@ -104,7 +128,7 @@ def test_newest_key_signs_and_a_retired_key_is_published_no_more(issuer: Issuer)
     assert old not in {key["kid"] for key in get(issuer.jwks_url)["keys"]}
 
 
-def test_other_algorithms_are_refused(issuer: Issuer) -> None:
+def test_other_algorithm_is_an_error(issuer: Issuer) -> None:
     with pytest.raises(ValueError, match="RS256 or ES256, not HS256"):
         issuer.mint(algorithm="HS256")
 
@@ -113,4 +137,4 @@ def test_stopping_does_not_wait_for_a_slow_document() -> None:
     with Issuer() as slow:
         slow.set_availability(Availability.SLOW, delay=timedelta(minutes=10))
         with pytest.raises(TimeoutError):
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(slow.jwks_url, timeout=0.05)
+            OPENER.open(slow.jwks_url, timeout=0.05)

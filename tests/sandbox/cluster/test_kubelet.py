@@ -1,4 +1,4 @@
-"""The projected volume: its layout at every moment, the kubelet's rotation rule, and its misbehaviours."""
+"""The simulated kubelet: the volume's layout at every moment, the rotation rules, and the faults."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ jitters = st.timedeltas(min_value=timedelta(0), max_value=timedelta(seconds=10))
 
 @dataclass(slots=True)
 class Cluster:
-    """A fake clock and a mint whose tokens say what they are."""
+    """A fake clock, and a mint whose tokens contain their arguments."""
 
     now: datetime = START
     minted: int = 0
     rotations: list[Rotation] = field(default_factory=list)
 
     def read(self) -> datetime:
-        """Read the clock."""
+        """Return the current time."""
         return self.now
 
     def mint(self, lifetime: timedelta, *, audience: str | None = None, not_before: datetime | None = None) -> str:
-        """Make the next token."""
+        """Return the next token."""
         self.minted += 1
         return f"token-{self.minted}/{lifetime}/{audience}/{not_before}"
 
     def volume(
         self, directory: Path, *, lifetime: timedelta = HOUR, jitter: timedelta = timedelta(0)
     ) -> ProjectedToken:
-        """Project a first token."""
+        """Create a volume with its first token."""
         return ProjectedToken(
             directory,
             mint=self.mint,
@@ -83,14 +83,14 @@ def test_rotation_swaps_the_directory_and_deletes_the_old_one(tmp_path: Path, cl
     before = (tmp_path / "..data").readlink()
     with volume.path.open() as held:
         volume.rotate()
-        assert held.read().startswith("token-1/")  # a reader in the middle keeps the old token
+        assert held.read().startswith("token-1/")  # an open file keeps the old token
     after = (tmp_path / "..data").readlink()
     assert before != after
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["..data", str(after), "token"])
     assert volume.path.read_text().startswith("token-2/")
 
 
-def test_reader_never_sees_half_a_token(tmp_path: Path, cluster: Cluster) -> None:
+def test_reader_never_sees_a_partial_token(tmp_path: Path, cluster: Cluster) -> None:
     volume = cluster.volume(tmp_path)
     done = threading.Event()
 
@@ -103,16 +103,14 @@ def test_reader_never_sees_half_a_token(tmp_path: Path, cluster: Cluster) -> Non
     thread.start()
     seen = set()
     while not done.is_set():
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # resolved ..data just before the old directory went: kubelet's own
+        with contextlib.suppress(FileNotFoundError):  # ..data was resolved just before the old directory was removed
             seen.add(volume.path.read_text().rpartition("/")[0].rpartition("/")[2])
     thread.join()
     assert seen == {"None"}
 
 
 @given(lifetime=durations, jitter=jitters, age=st.timedeltas(timedelta(0), timedelta(days=4)))
-def test_rule_is_eighty_percent_or_a_day_less_the_jitter(
+def test_token_is_due_at_eighty_percent_or_a_day_less_the_jitter(
     lifetime: timedelta, jitter: timedelta, age: timedelta
 ) -> None:
     oracle = age.total_seconds() > min(lifetime.total_seconds() * 0.8, 86_400) - jitter.total_seconds()
@@ -121,7 +119,7 @@ def test_rule_is_eighty_percent_or_a_day_less_the_jitter(
 
 
 @given(lifetime=durations, jitter=jitters, ahead=st.timedeltas(timedelta(microseconds=1), timedelta(days=400)))
-def test_token_of_the_future_is_always_due(lifetime: timedelta, jitter: timedelta, ahead: timedelta) -> None:
+def test_token_issued_in_the_future_is_always_due(lifetime: timedelta, jitter: timedelta, ahead: timedelta) -> None:
     assert is_due(now=START - ahead, issued_at=START, lifetime=lifetime, jitter=jitter)
 
 
@@ -147,13 +145,13 @@ def test_tick_rotates_when_due_and_not_before(
     assert cluster.rotations[1] == Rotation(number=2, at=cluster.now, expires_at=cluster.now + lifetime)
 
 
-def test_tick_rotates_when_the_clock_leapt_back(tmp_path: Path, cluster: Cluster) -> None:
+def test_tick_rotates_after_the_clock_jumped_back(tmp_path: Path, cluster: Cluster) -> None:
     volume = cluster.volume(tmp_path)
     cluster.now = START - timedelta(minutes=1)
     assert volume.tick()
 
 
-def test_jitter_starts_a_rotation_early_by_ten_seconds_at_most(tmp_path: Path, cluster: Cluster) -> None:
+def test_jitter_starts_a_rotation_up_to_ten_seconds_early(tmp_path: Path, cluster: Cluster) -> None:
     volume = cluster.volume(tmp_path, jitter=timedelta(seconds=10))
     cluster.now = START + timedelta(minutes=48) - timedelta(seconds=11)
     assert not any(volume.tick() for _ in range(100))
@@ -162,7 +160,7 @@ def test_jitter_starts_a_rotation_early_by_ten_seconds_at_most(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("mode", Misbehaviour)
-def test_misbehaviour_lasts_until_healed(tmp_path: Path, cluster: Cluster, mode: Misbehaviour) -> None:
+def test_fault_lasts_until_healed(tmp_path: Path, cluster: Cluster, mode: Misbehaviour) -> None:
     volume = cluster.volume(tmp_path)
     volume.misbehave(mode)
     cluster.now += timedelta(days=2)

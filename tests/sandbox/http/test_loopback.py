@@ -1,4 +1,4 @@
-"""The HTTP server under the sandbox: keep-alive, odd requests, and an end that waits for nobody."""
+"""The HTTP server under the simulated services: keep-alive, invalid requests, and a prompt stop."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def test_connection_closes_when_asked(server: LoopbackServer) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ],
 )
-def test_what_is_no_request_gets_no_answer(server: LoopbackServer, payload: bytes) -> None:
+def test_invalid_request_gets_no_response(server: LoopbackServer, payload: bytes) -> None:
     assert raw(server, payload) == b""
 
 
-def test_unknown_status_is_sent_all_the_same() -> None:
+def test_unknown_status_is_sent() -> None:
     server = LoopbackServer(answer=lambda _, wire: wire.send(599, {}, b""))
     assert raw(server, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 599 Unknown\r\n")
     server.stop()
 
 
-def test_reset_is_no_orderly_end() -> None:
+def test_reset_closes_the_connection_with_rst() -> None:
     server = LoopbackServer(answer=lambda _, wire: wire.reset())
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -81,12 +81,12 @@ def test_reset_is_no_orderly_end() -> None:
     server.stop()
 
 
-def test_taken_port_is_an_error(server: LoopbackServer) -> None:
+def test_port_in_use_is_an_error(server: LoopbackServer) -> None:
     with pytest.raises(OSError, match="in use"):
         LoopbackServer(answer=echo, port=server.port)
 
 
-def test_stop_ends_answers_that_wait_and_connections_that_idle() -> None:
+def test_stop_ends_waiting_responses_and_idle_connections() -> None:
     waiting = threading.Event()
 
     def wait_long(request: Request, wire: Wire) -> None:

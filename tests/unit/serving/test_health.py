@@ -105,7 +105,7 @@ class TestLivez:
 
     def test_leap_of_the_wall_clock_kills_nobody(self, health: Health) -> None:
         health.turn()
-        health.clock.leap(timedelta(days=365))
+        health.clock.jump(timedelta(days=365))
         assert health.get("/livez")[0] == 200
 
 

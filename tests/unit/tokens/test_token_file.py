@@ -252,7 +252,7 @@ def test_token_that_is_read_twice_still_expires(path: Path, clock: FakeClock, so
     """An unchanged file is not parsed again, but its token is checked again."""
     path.write_text(make_jwt())
     source.read(AUDIENCE)
-    clock.leap(timedelta(hours=2))
+    clock.jump(timedelta(hours=2))
     with pytest.raises(TokenExpired):
         source.read(AUDIENCE)
 

@@ -238,7 +238,7 @@ def test_wrong_clock_neither_refuses_a_token_nor_renews_it_sooner(skew: timedelt
 
 def test_wall_clock_jump_back_does_not_make_a_token_younger(api: TokenApi) -> None:
     held = api.read_after_answer()
-    api.clock.leap(-3 * HOUR)
+    api.clock.jump(-3 * HOUR)
     api.clock.advance(48 * MINUTE)
     assert api.read() is held
     assert len(api.asked) == 2
@@ -248,14 +248,14 @@ def test_suspended_node_renews_an_old_token_before_it_is_sent(api: TokenApi) -> 
     """The monotonic clock stops while a machine is suspended."""
     api.read_after_answer()
     api.clock.advance(MINUTE)
-    api.clock.leap(2 * HOUR)
+    api.clock.jump(2 * HOUR)
     assert isinstance(api.read_after_answer(), BoundToken)
     assert len(api.asked) == 2
 
 
 def test_clock_jump_right_after_a_call_waits_for_a_second(api: TokenApi) -> None:
     api.read_after_answer()
-    api.clock.leap(2 * HOUR)
+    api.clock.jump(2 * HOUR)
     assert isinstance(api.read(), TokenAwaited)
     assert len(api.asked) == 1
     api.clock.advance(SECOND)

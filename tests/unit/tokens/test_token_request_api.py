@@ -19,7 +19,7 @@ from broker.core.model import TokenRequestSpec
 from broker.tokens.token_request_api import EXPIRATION_SECONDS, ask
 from sandbox.aws import faults
 from sandbox.aws.calls import fingerprint
-from sandbox.cluster.api_server import ApiServer, Says
+from sandbox.cluster.api_server import ApiServer, CannedResponse
 from sandbox.cluster.cluster_ca import ClusterCa
 from sandbox.cluster.issuer import Issuer
 from tests.support.fakes import AUDIENCE, make_jwt
@@ -105,7 +105,7 @@ def test_request_names_this_pod_this_audience_and_an_hour(api: ApiServer, spec: 
             },
         },
     }
-    assert call.given == token.fingerprint
+    assert call.issued == token.fingerprint
     assert token.claims.audiences == ("some.audience",)
     assert token.claims.pod == "app-7d9c5b6f8-x2x7k"
     assert token.claims.issued_at is not None
@@ -161,7 +161,7 @@ def test_proxy_is_never_used(spec: TokenRequestSpec, monkeypatch: pytest.MonkeyP
 
 
 def test_redirect_is_not_followed(api: ApiServer, spec: TokenRequestSpec) -> None:
-    api.always(Says(status=307, body=b"", location=f"https://127.0.0.1:{api.port}/elsewhere"))
+    api.always(CannedResponse(status=307, body=b"", location=f"https://127.0.0.1:{api.port}/elsewhere"))
     assert "answered 307." in fault_of(spec).message
     assert len(api.calls) == 1
 
@@ -196,7 +196,7 @@ def test_rejected_own_token_names_a_deleted_pod_and_an_expired_token(
 
 @pytest.mark.parametrize("status", [404, 409])
 def test_missing_or_conflicting_object_is_refused(api: ApiServer, spec: TokenRequestSpec, status: int) -> None:
-    api.always(Says(status=status, body=b'{"message": "pods \\"app\\" not found"}'))
+    api.always(CannedResponse(status=status, body=b'{"message": "pods \\"app\\" not found"}'))
     refused = fault_of(spec, TokenRefused)
     assert f'answered {status}: pods "app" not found.' in refused.message
     assert "make a new pod" in refused.remedy
@@ -218,7 +218,7 @@ def test_missing_or_conflicting_object_is_refused(api: ApiServer, spec: TokenReq
 def test_failing_api_is_quoted_briefly_and_without_tokens(
     api: ApiServer, spec: TokenRequestSpec, body: bytes, message: str
 ) -> None:
-    api.always(Says(status=503, body=body))
+    api.always(CannedResponse(status=503, body=body))
     assert fault_of(spec).message.endswith(message)
 
 
@@ -240,7 +240,7 @@ def test_failing_api_is_quoted_briefly_and_without_tokens(
     ],
 )
 def test_answer_without_a_token_is_malformed(api: ApiServer, spec: TokenRequestSpec, answer: bytes) -> None:
-    api.always(Says(status=201, body=answer))
+    api.always(CannedResponse(status=201, body=answer))
     assert fault_of(spec, TokenMalformed).message == "The Kubernetes API's answer has no token."
 
 
@@ -256,7 +256,7 @@ def test_answer_without_a_token_is_malformed(api: ApiServer, spec: TokenRequestS
     ],
 )
 def test_unusable_token_is_malformed(api: ApiServer, spec: TokenRequestSpec, token: str, found: str) -> None:
-    api.always(Says(status=201, body=json.dumps({"status": {"token": token}}).encode()))
+    api.always(CannedResponse(status=201, body=json.dumps({"status": {"token": token}}).encode()))
     fault = fault_of(spec, TokenMalformed)
     assert found in fault.message
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in str(fault)
@@ -276,7 +276,7 @@ def test_reset_connection_is_unavailable(api: ApiServer, spec: TokenRequestSpec)
 
 def test_answer_in_drips_is_put_together(api: ApiServer, spec: TokenRequestSpec) -> None:
     api.always(faults.Drip(pause_seconds=0.001, piece_bytes=100))
-    assert ask(spec, AUDIENCE).fingerprint == api.calls[0].given
+    assert ask(spec, AUDIENCE).fingerprint == api.calls[0].issued
 
 
 def test_hanging_api_is_unavailable_at_the_limit(api: ApiServer, spec: TokenRequestSpec) -> None:

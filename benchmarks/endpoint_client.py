@@ -1,14 +1,16 @@
-"""Asks the credentials endpoint, again and again: a process of its own, on a core of its own, with sockets alone.
+"""A load generator for the credentials endpoint: a process of its own, which uses only sockets.
 
-`python -m benchmarks.asking HOST PORT TARGET TOKEN_FILE MODE COUNT` prints one JSON object: how many answers came, how
-many were lost or wrong, the seconds it took, and in the mode `paced` how long each took. Modes:
+`python -m benchmarks.endpoint_client HOST PORT TARGET TOKEN_FILE MODE COUNT` prints one JSON object: the number of
+correct responses, the wrong or lost ones, the total seconds, and in the mode `paced` the seconds of each request.
+Modes:
 
-- `paced`: 200 requests a second, each on a connection of its own, as SDKs ask;
-- `apart`: as many as are answered, 8 under way at once, each on a connection of its own;
-- `kept`: the same on 8 connections that are kept.
+- `paced`: 200 requests a second, each on a new connection, like SDKs;
+- `new`: as many requests as possible, 8 at a time, each on a new connection;
+- `kept`: the same on 8 connections that are kept open.
 
-An answer is right if it is a 200 with every field, not expired, and of the same generation as the last one or a newer
-one. Latency counts from when a request was due where the answer before it came late, so that no delay hides the next.
+A response is correct if it is a 200 with every field, unexpired, and not of an older generation than an earlier
+response. In the mode `paced`, latency starts when a request is due, so that a late response does not hide the delay of
+the next.
 """
 
 from __future__ import annotations
@@ -23,20 +25,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RATE = 200
-_AT_ONCE = 8
-_PATIENCE_SECONDS = 5.0
+_CONCURRENCY = 8
+_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
 class _Exchange:
-    """A request under way. `newest` is the newest key that was known when it was sent."""
+    """A sent request. `newest` is the newest access key id that was known when it was sent."""
 
     client: socket.socket
     newest: str
     received: bytearray = field(default_factory=bytearray)
 
-    def is_over(self, *, keep: bool) -> bool:
-        """Receive what is there. Return whether that was the last of it."""
+    def receive(self, *, keep: bool) -> bool:
+        """Receive the available bytes. Return whether the response is complete."""
         try:
             chunk = self.client.recv(65536)
         except OSError:
@@ -50,13 +52,13 @@ class _Exchange:
 
 
 @dataclass(slots=True, kw_only=True)
-class Asker:
-    """Counts answers. `token_file` is read afresh for each request, as SDKs do."""
+class EndpointClient:
+    """Sends requests and counts responses. `token_file` is read again for each request, as in SDKs."""
 
     address: tuple[str, int]
     target: str
     token_file: Path
-    answered: int = 0
+    correct: int = 0
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     _newest: str = ""
@@ -69,66 +71,66 @@ class Asker:
         ).encode()
 
     def paced(self, count: int) -> None:
-        """Ask so many times at the rate."""
+        """Send `count` requests at `RATE`."""
         began = time.perf_counter()
         for number in range(count):
             due = began + number / RATE
             now = time.perf_counter()
             if now < due:
                 time.sleep(due - now)
-                due = time.perf_counter()  # what the sleep overshot is not the answer's doing
-            self.take(self._once())
+                due = time.perf_counter()  # the time that sleep took too long is not latency
+            self.check(self._request_once())
             self.seconds.append(time.perf_counter() - due)
 
-    def at_once(self, count: int, *, keep: bool) -> None:
-        """Ask so many times, several under way at once."""
-        poll, free, under_way = select.epoll(), list[socket.socket](), dict[int, _Exchange]()
-        asked = ended = 0
+    def concurrent(self, count: int, *, keep: bool) -> None:
+        """Send `count` requests, several at a time."""
+        poll, free, pending = select.epoll(), list[socket.socket](), dict[int, _Exchange]()
+        sent = ended = 0
         while ended < count:
-            while len(under_way) < _AT_ONCE and asked < count:
+            while len(pending) < _CONCURRENCY and sent < count:
                 client = free.pop() if free else self._connect()
                 poll.register(client, select.EPOLLIN)
                 client.sendall(self.request(keep=keep))
-                under_way[client.fileno()] = _Exchange(client=client, newest=self._newest)
-                asked += 1
-            ready = [number for number, _ in poll.poll(_PATIENCE_SECONDS)]
-            for number in ready or list(under_way):  # none in all this time: they are lost
-                exchange = under_way[number]
-                if ready and not exchange.is_over(keep=keep):
+                pending[client.fileno()] = _Exchange(client=client, newest=self._newest)
+                sent += 1
+            ready = [number for number, _ in poll.poll(_TIMEOUT_SECONDS)]
+            for number in ready or list(pending):  # without any event, all pending requests are lost
+                exchange = pending[number]
+                if ready and not exchange.receive(keep=keep):
                     continue
-                del under_way[number]
+                del pending[number]
                 poll.unregister(number)
-                self.take(bytes(exchange.received), newest=exchange.newest)
+                self.check(bytes(exchange.received), newest=exchange.newest)
                 ended += 1
                 if keep and ready:
                     free.append(exchange.client)
                 else:
                     exchange.client.close()
 
-    def take(self, answer: bytes, newest: str | None = None) -> None:
-        """Count an answer, right or wrong. `newest` is the newest key that was known when it was asked for."""
+    def check(self, response: bytes, newest: str | None = None) -> None:
+        """Count a response as correct or wrong. `newest` is the newest key that was known when the request was sent."""
         newest = self._newest if newest is None else newest
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = response.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200 "):
             self.wrong.append(head[:60].decode(errors="replace"))
             return
         try:
             document = json.loads(body)
             key, expiry = document["AccessKeyId"], datetime.fromisoformat(document["Expiration"])
-            whole = bool(document["SecretAccessKey"] and document["Token"])
+            is_complete = bool(document["SecretAccessKey"] and document["Token"])
         except (ValueError, KeyError) as error:
             self.wrong.append(type(error).__name__)
             return
-        if not whole or expiry <= datetime.now(UTC) or key < newest:  # the lean STS numbers its keys
+        if not is_complete or expiry <= datetime.now(UTC) or key < newest:  # the minimal STS numbers its keys
             self.wrong.append(f"{key} after {newest}, expiry {expiry}")
             return
         self._newest = max(self._newest, key)
-        self.answered += 1
+        self.correct += 1
 
     def _connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=_PATIENCE_SECONDS)
+        return socket.create_connection(self.address, timeout=_TIMEOUT_SECONDS)
 
-    def _once(self) -> bytes:
+    def _request_once(self) -> bytes:
         try:
             with self._connect() as client:
                 client.sendall(self.request())
@@ -138,16 +140,16 @@ class Asker:
 
 
 def main() -> None:
-    """Ask, and print what came of it."""
+    """Send the requests and print the result."""
     host, port, target, token_file, mode, count = sys.argv[1:]
-    asker = Asker(address=(host, int(port)), target=target, token_file=Path(token_file))
+    client = EndpointClient(address=(host, int(port)), target=target, token_file=Path(token_file))
     began = time.perf_counter()
     if mode == "paced":
-        asker.paced(int(count))
+        client.paced(int(count))
     else:
-        asker.at_once(int(count), keep=mode == "kept")
+        client.concurrent(int(count), keep=mode == "kept")
     took = time.perf_counter() - began
-    json.dump({"answered": asker.answered, "wrong": asker.wrong, "took": took, "seconds": asker.seconds}, sys.stdout)
+    json.dump({"correct": client.correct, "wrong": client.wrong, "took": took, "seconds": client.seconds}, sys.stdout)
 
 
 if __name__ == "__main__":

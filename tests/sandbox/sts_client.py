@@ -1,4 +1,4 @@
-"""Asks the sandbox's STS as a client does: an unsigned botocore client, no retries, nothing checked before sending."""
+"""A client of the simulated STS: an unsigned botocore client without retries and parameter validation."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
     from sandbox import Sandbox
 
-SESSION = botocore.session.Session()  # one for all clients: it loads the service model once
+SESSION = botocore.session.Session()  # one for all clients, because loading the service model is slow
 
 
 @dataclass(slots=True)
 class ShiftedClock:
-    """The wall clock, moved by `offset`."""
+    """The wall clock, shifted by `offset`."""
 
     offset: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        """Read the clock."""
+        """Return the current time."""
         return datetime.now(UTC) + self.offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The client's view of an error."""
+    """An error as the client sees it."""
 
     code: str
     message: str
     status: int
 
 
-def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5, endpoint: str | None = None) -> Any:  # noqa: ANN401 - botocore's clients have no static type
+def unsigned_client(simulator: Sandbox, *, read_timeout_seconds: float = 5, endpoint: str | None = None) -> Any:  # noqa: ANN401 - botocore's clients have no static type
     config = botocore.config.Config(
         signature_version=UNSIGNED,
         retries={"total_max_attempts": 1},
@@ -47,40 +47,42 @@ def unsigned_client(box: Sandbox, *, read_timeout_seconds: float = 5, endpoint: 
         read_timeout=read_timeout_seconds,
         proxies={},
     )
-    return SESSION.create_client("sts", region_name=box.region, endpoint_url=endpoint or box.sts.url, config=config)
+    return SESSION.create_client(
+        "sts", region_name=simulator.region, endpoint_url=endpoint or simulator.sts.url, config=config
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Exchanges tokens of the box's issuer; keyword arguments replace request parameters."""
+class Exchanger:
+    """Exchanges tokens of the simulator's issuer. Keyword arguments replace request parameters."""
 
-    box: Sandbox
+    simulator: Sandbox
     client: Any = field(repr=False)
 
     def exchange(self, **parameters: object) -> dict[str, Any]:
-        """Give the parsed answer, or raise what botocore raises."""
-        request: dict[str, object] = {"RoleArn": self.box.role_arn, "RoleSessionName": "demo.app"}
+        """Return the parsed response, or raise the exception of botocore."""
+        request: dict[str, object] = {"RoleArn": self.simulator.role_arn, "RoleSessionName": "demo.app"}
         if "WebIdentityToken" not in parameters:
-            request["WebIdentityToken"] = self.box.issuer.mint()
-        answer: dict[str, Any] = self.client.assume_role_with_web_identity(**{**request, **parameters})
-        return answer
+            request["WebIdentityToken"] = self.simulator.issuer.mint()
+        response: dict[str, Any] = self.client.assume_role_with_web_identity(**{**request, **parameters})
+        return response
 
     def refusal(self, **parameters: object) -> Refused:
-        """Give the error of an exchange that has to fail."""
+        """Return the error of an exchange that must fail."""
         try:
-            answer = self.exchange(**parameters)
+            response = self.exchange(**parameters)
         except botocore.exceptions.ClientError as error:
             return refused(error)
-        raise AssertionError(f"STS said yes: {answer['AssumedRoleUser']}")
+        raise AssertionError(f"STS issued a session: {response['AssumedRoleUser']}")
 
     def keys(self, **parameters: object) -> dict[str, str]:
-        """Give the issued credentials as options for a boto3 client."""
+        """Exchange a token. Return the credentials as options for a boto3 client."""
         return keys_of(self.exchange(**parameters))
 
 
-def keys_of(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Give the credentials of an answer as options for a boto3 client."""
-    issued = answer["Credentials"]
+def keys_of(response: Mapping[str, Any]) -> dict[str, str]:
+    """Return the credentials in a response as options for a boto3 client."""
+    issued = response["Credentials"]
     return {
         "aws_access_key_id": issued["AccessKeyId"],
         "aws_secret_access_key": issued["SecretAccessKey"],

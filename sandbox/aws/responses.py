@@ -1,8 +1,7 @@
-"""STS's answers as bytes: the XML of successes and errors, and the headers that go with them.
+"""Formats STS responses: the XML of successes and errors, and their headers.
 
-Rules: codes, messages and HTTP statuses are AWS's own; every answer carries a Date and a request id; instants are
-written `YYYY-MM-DDTHH:MM:SSZ`.
-It refuses to know why an answer is given.
+Codes, messages and HTTP statuses are those of AWS. Every response has a Date and a request id. Times are written as
+`YYYY-MM-DDTHH:MM:SSZ`. This module makes no decisions.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What goes back to the client; `outcome` is "Success" or the error code, for the record of calls."""
+class Response:
+    """A response to the client. `outcome` is "Success" or the error code, for the record of calls."""
 
     status: int
     body: bytes
@@ -36,29 +35,29 @@ class Answer:
     content_type: str = "text/xml"
 
     def all_headers(self) -> dict[str, str]:
-        """Give the headers as they go over the wire."""
+        """Return all headers to send."""
         standard = {
             "Date": format_datetime(self.at, usegmt=True),
             "Content-Type": self.content_type,
             "x-amzn-RequestId": self.request_id,
         }
         merged = {**standard, **self.headers}
-        return {name: value for name, value in merged.items() if value}  # a header set to "" is left out
+        return {name: value for name, value in merged.items() if value}  # "" removes a header
 
 
-def instant(at: datetime) -> str:
-    """Write an instant as STS does."""
+def format_time(at: datetime) -> str:
+    """Return a time in the format of STS."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def new_request_id() -> str:
-    """Make up a request id."""
+    """Return a random request id."""
     return str(uuid.uuid4())
 
 
-def refusal_answer(refusal: Refusal, *, request_id: str, at: datetime) -> Answer:
-    """Write a refusal as the AWS query protocol does."""
-    kind = "Sender" if refusal.status < 500 else "Receiver"  # noqa: PLR2004 - HTTP's own border
+def error_response(refusal: Refusal, *, request_id: str, at: datetime) -> Response:
+    """Return a refusal in the format of the AWS query protocol."""
+    kind = "Sender" if refusal.status < 500 else "Receiver"  # noqa: PLR2004 - the first server error of HTTP
     body = (
         f'<ErrorResponse xmlns="{NAMESPACE}">\n'
         "  <Error>\n"
@@ -69,27 +68,27 @@ def refusal_answer(refusal: Refusal, *, request_id: str, at: datetime) -> Answer
         f"  <RequestId>{request_id}</RequestId>\n"
         "</ErrorResponse>\n"
     )
-    return Answer(status=refusal.status, body=body.encode(), outcome=refusal.code, request_id=request_id, at=at)
+    return Response(status=refusal.status, body=body.encode(), outcome=refusal.code, request_id=request_id, at=at)
 
 
-def success_answer(action: str, result: str, *, request_id: str, at: datetime) -> Answer:
-    """Wrap the XML of a result in the response of `action`."""
+def success_response(action: str, result: str, *, request_id: str, at: datetime) -> Response:
+    """Return the response to `action` with the XML of its result."""
     body = (
         f'<{action}Response xmlns="{NAMESPACE}">\n  <{action}Result>\n{result}  </{action}Result>\n'
         f"  <ResponseMetadata>\n    <RequestId>{request_id}</RequestId>\n  </ResponseMetadata>\n</{action}Response>\n"
     )
-    return Answer(status=200, body=body.encode(), outcome="Success", request_id=request_id, at=at)
+    return Response(status=200, body=body.encode(), outcome="Success", request_id=request_id, at=at)
 
 
 def session_result(session: Session, extra: Mapping[str, str]) -> str:
-    """Write Credentials and AssumedRoleUser, then the `extra` elements."""
+    """Return the XML of Credentials and AssumedRoleUser, followed by the `extra` elements."""
     elements = "".join(f"    <{name}>{escape(value)}</{name}>\n" for name, value in extra.items())
     return (
         "    <Credentials>\n"
         f"      <AccessKeyId>{session.access_key_id}</AccessKeyId>\n"
         f"      <SecretAccessKey>{session.secret_access_key}</SecretAccessKey>\n"
         f"      <SessionToken>{session.session_token}</SessionToken>\n"
-        f"      <Expiration>{instant(session.expires_at)}</Expiration>\n"
+        f"      <Expiration>{format_time(session.expires_at)}</Expiration>\n"
         "    </Credentials>\n"
         "    <AssumedRoleUser>\n"
         f"      <AssumedRoleId>{session.user_id}</AssumedRoleId>\n"
@@ -99,7 +98,7 @@ def session_result(session: Session, extra: Mapping[str, str]) -> str:
 
 
 def identity_result(session: Session) -> str:
-    """Write the result of GetCallerIdentity."""
+    """Return the XML result of GetCallerIdentity."""
     return (
         f"    <UserId>{session.user_id}</UserId>\n"
         f"    <Account>{session.account_id}</Account>\n"
