@@ -1,6 +1,7 @@
-"""Set-up for every test: hypothesis has no deadline, for runners stall, and in CI always draws the same examples.
+"""Set-up for every test.
 
-The host's AWS variables and proxies are no business of the tests.
+Hypothesis has no deadline, because runners stall, and draws the same examples at each run in CI. The host's AWS
+variables and proxies are hidden from the tests.
 """
 
 from __future__ import annotations

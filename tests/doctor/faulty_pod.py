@@ -137,8 +137,8 @@ class _Clock:
         instant = self._system.read()
         return replace(instant, now=instant.now + self._pod.clock_offset)
 
-    def wait(self, inbox: Any, duration: timedelta) -> Any:  # noqa: ANN401 - the doctor waits for nothing
-        raise NotImplementedError
+    def wait(self, inbox: Any, duration: timedelta) -> Any:  # noqa: ANN401 - of any queue
+        raise AssertionError("the doctor waits for no inbox")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import socketserver
 import threading
 from typing import TYPE_CHECKING, Self
 
-from tests.support.relaying import lead_on
+from tests.support.relay import relay_connection
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +34,7 @@ class TlsFront:
 
     def _lead(self, connection: socket.socket) -> None:
         with self.context.wrap_socket(connection, server_side=True) as plain:
-            lead_on(plain, self.to_port)
+            relay_connection(plain, self.to_port)
 
 
 class RoutingProxy:
@@ -75,7 +75,7 @@ class RoutingProxy:
             connection.sendall(f"HTTP/1.1 {self.refusal or '502 Bad Gateway'}\r\nContent-Length: 0\r\n\r\n".encode())
             return
         connection.sendall(_CONNECTED)
-        lead_on(connection, port)
+        relay_connection(connection, port)
 
 
 class Sayer:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.relaying import lead_on
+from tests.support.relay import relay_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -264,4 +264,4 @@ class Proxy:
             credentials = [line.split(": ")[1] for line in head.splitlines() if line.startswith("Proxy-Authorization")]
             self.asked.append((head.split()[1], credentials[0] if credentials else ""))
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            lead_on(connection, self._to)
+            relay_connection(connection, self._to)

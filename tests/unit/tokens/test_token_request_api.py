@@ -23,7 +23,7 @@ from sandbox.cluster.api_server import ApiServer, CannedResponse
 from sandbox.cluster.cluster_ca import ClusterCa
 from sandbox.cluster.issuer import Issuer
 from tests.support.fakes import AUDIENCE, make_jwt
-from tests.support.relaying import lead_on
+from tests.support.relay import relay_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Relay:
     def _lead(self) -> None:
         here, _ = self._listener.accept()
         with here:
-            lead_on(here, self._port)
+            relay_connection(here, self._port)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ _IDLE_SECONDS = 30
 _CHUNK_BYTES = 65536
 
 
-def lead_on(connection: socket.socket, port: int) -> None:
+def relay_connection(connection: socket.socket, port: int) -> None:
     """Relay bytes in both directions between the connection and a port of 127.0.0.1, until one side ends.
 
     One thread does both directions: OpenSSL connections must not be read and written by two threads at once, which ends
