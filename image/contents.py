@@ -17,9 +17,23 @@ class Contents:
 
 
 SIDECAR_PACKAGES: Final = frozenset(
-    {"cli", "core", "discovery", "doctor", "net", "publish", "runtime", "serving", "settings", "sts", "tokens"}
+    {
+        "cli",
+        "core",
+        "discovery",
+        "doctor",
+        "net",
+        "policy",
+        "publish",
+        "runtime",
+        "serving",
+        "settings",
+        "sts",
+        "tokens",
+    }
 )
-OPERATOR_PACKAGES: Final = frozenset({"iam_policies", "inject", "issuer", "policy", "trust"})
+"""`policy` is in the list because the doctor imports it."""
+OPERATOR_PACKAGES: Final = frozenset({"iam_policies", "inject", "issuer", "trust"})
 """What only `trust`, `issuer` and `inject` need. No module of `SIDECAR_PACKAGES` imports these at load time."""
 IMAGES: Final = {
     "sidecar": Contents(name="sts-federation-broker", left_out=OPERATOR_PACKAGES),

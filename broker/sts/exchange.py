@@ -162,33 +162,20 @@ class StsExchanger:
 
         `received_at` is the start of the call, because the session may have started at any time since then.
         """
-        metadata = response.get("ResponseMetadata", {})
-        request_id = str(metadata.get("RequestId", ""))
+        metadata, keys = response.get("ResponseMetadata", {}), response.get("Credentials") or {}
         ended = self._clock.read()
         took = ended.monotonic - began.monotonic
-
-        def reject(found: str) -> ResponseInvalid:
-            return ResponseInvalid(
-                f"The response of {self._find_address(profile)} is not usable: {found}.",
-                f"Check {_ENDPOINT_SETTING}, and any proxy on the network path to STS.",
-                http_status=metadata.get("HTTPStatusCode"),
-                request_id=request_id,
-            )
-
-        keys = response.get("Credentials") or {}
-        unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
-        expires_at = _convert_to_utc(keys.get("Expiration"))
-        if expires_at is None:
-            unusable.append("Expiration")
+        unusable, expires_at = _list_unusable_fields(keys), _convert_to_utc(keys.get("Expiration"))
         if unusable or expires_at is None:
-            raise reject(f"missing, blank or malformed fields: {', '.join(unusable)}")
+            raise self._reject(f"missing, blank or malformed fields: {', '.join(unusable)}", metadata, profile)
         date = server_time(metadata.get("HTTPHeaders", {}).get("date", ""))
         lifetime = _compute_lifetime(profile.duration, date, ended.now, expires_at)
         if lifetime <= took:
-            raise reject(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}")
+            raise self._reject(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}", metadata, profile)
         assumed_role_arn = str((response.get("AssumedRoleUser") or {}).get("Arn", ""))
         if not self._is_requested_role(assumed_role_arn, profile.role_arn, session_name):
-            raise reject(f"requested role {profile.role_arn}, received {assumed_role_arn or 'no role'}")
+            found = f"requested role {profile.role_arn}, received {assumed_role_arn or 'no role'}"
+            raise self._reject(found, metadata, profile)
         return TemporaryCredentials(
             access_key_id=keys["AccessKeyId"],
             secret_access_key=Secret(keys["SecretAccessKey"]),
@@ -198,8 +185,17 @@ class StsExchanger:
             lifetime=lifetime,
             assumed_role_arn=assumed_role_arn,
             account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
-            request_id=request_id,
+            request_id=str(metadata.get("RequestId", "")),
             clock_skew=date - ended.now if date is not None and took < _MAXIMUM_DURATION_FOR_SKEW else None,
+        )
+
+    def _reject(self, found: str, metadata: Mapping[str, Any], profile: ProfileSpec) -> ResponseInvalid:
+        """Return the fault for a response whose credentials are not usable, because of what was found in it."""
+        return ResponseInvalid(
+            f"The response of {self._find_address(profile)} is not usable: {found}.",
+            f"Check {_ENDPOINT_SETTING}, and any proxy on the network path to STS.",
+            http_status=metadata.get("HTTPStatusCode"),
+            request_id=str(metadata.get("RequestId", "")),
         )
 
     def _is_requested_role(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
@@ -244,6 +240,12 @@ def _build_chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
         "SourceIdentity": chain.source_identity,
     }
     return {name: value for name, value in parameters.items() if value}
+
+
+def _list_unusable_fields(keys: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields of Credentials that are missing, blank or malformed."""
+    unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
+    return unusable if _convert_to_utc(keys.get("Expiration")) else [*unusable, "Expiration"]
 
 
 def _is_printable_word(text: object) -> bool:
