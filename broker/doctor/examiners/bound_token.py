@@ -22,7 +22,7 @@ from broker.core.schedule import RefreshPolicy
 from broker.core.timestamps import timestamp
 from broker.doctor.checks import Outcome, label
 from broker.doctor.examiners.mounts import is_mounted_alone
-from broker.tokens.token_file import find_unfitness, read_token_text
+from broker.tokens.token_file import CLOCK_TOLERANCE, find_unfitness, is_not_yet_valid, read_token_text
 from broker.tokens.token_report import read_token, rotates_at
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ _OWN_VOLUME: Final = (
     "Mount a projected volume with a serviceAccountToken source, as a directory, into the broker's container only."
 )
 _COPY_REMEDY: Final = "Give --token a file that holds a token of the pod, or - and the token on standard input."
-_CLOCK_MARGIN: Final = timedelta(seconds=60)
 _KUBELET_MARGIN: Final = timedelta(hours=1)
 
 
@@ -167,7 +166,9 @@ def examine_claims(token: BoundToken, location: TokenLocation, report: Report, n
     _examine_audience(token, location, report, now)
     _examine_subject(token, location, report)
     _examine_life(token, location, report, now)
-    return find_unfitness(token, audience=location.audience, now=now, origin="") is None and not _is_early(token, now)
+    return find_unfitness(token, audience=location.audience, now=now, origin="") is None and not is_not_yet_valid(
+        token, now
+    )
 
 
 def _examine_audience(token: BoundToken, location: TokenLocation, report: Report, now: datetime) -> None:
@@ -212,12 +213,12 @@ def _examine_life(token: BoundToken, location: TokenLocation, report: Report, no
         if not location.is_copy:
             remedy = "Find out why the kubelet didn't rotate it: check the kubelet's log, and the API server's."
         report.failed("token-life", found, remedy, of=location.of)
-    elif _is_early(token, now) and claims.not_before is not None:
+    elif is_not_yet_valid(token, now) and claims.not_before is not None:
         start = f"{timestamp(claims.not_before)}, in {_span(claims.not_before - now)}"
         remedy = "Check the clock of the API server, or of whatever signs the tokens."
         found = f"The token is not valid before {start}."
         report.failed("token-life", found, remedy, of=location.of, reason="token_rejected")
-    elif claims.issued_at is not None and claims.issued_at > now + _CLOCK_MARGIN:
+    elif claims.issued_at is not None and claims.issued_at > now + CLOCK_TOLERANCE:
         found = f"The token's iat claim is {_span(claims.issued_at - now)} in the future."
         report.warning("token-life", found, "Check the clock of the API server.", of=location.of)
     elif _is_overdue(token, now) and not (location.is_copy or location.request_token):
@@ -229,10 +230,6 @@ def _examine_life(token: BoundToken, location: TokenLocation, report: Report, no
         report.warning("token-life", found, remedy, of=location.of)
     else:
         report.ok("token-life", f"{expiry}, in {_span(claims.expires_at - now)}.", of=location.of)
-
-
-def _is_early(token: BoundToken, now: datetime) -> bool:
-    return token.claims.not_before is not None and token.claims.not_before > now + _CLOCK_MARGIN
 
 
 def _is_overdue(token: BoundToken, now: datetime) -> bool:

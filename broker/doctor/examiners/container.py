@@ -6,7 +6,6 @@ short, the doctor checks less: a container that runs out of memory is ended as a
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from contextlib import suppress
@@ -16,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from broker.core.errors import ExchangeError
 from broker.core.findings import quoted
 from broker.doctor.examiners.node_clock import plausible_skew
+from broker.net.http_messages import Answer, Request
+from broker.net.https_client import fetch
+from broker.net.routes import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,16 +84,13 @@ def query_broker(configuration: Configuration) -> RunningBroker:
     address = f"{host}:{configuration.health_port}"
     if not configuration.health_port:
         return RunningBroker(address=address)
-    connection = http.client.HTTPConnection(host, configuration.health_port, timeout=_TIMEOUT_SECONDS)
-    try:
-        with suppress(OSError, http.client.HTTPException, ValueError, RecursionError):
-            connection.request("GET", "/status")
-            response = connection.getresponse()
-            status = json.loads(response.read(_MAXIMUM_LENGTH_READ))
-            if isinstance(status, dict) and isinstance(status.get("profiles"), list):
-                return RunningBroker(address=address, status=status)
-    finally:
-        connection.close()
+    url = f"http://{f'[{host}]' if ':' in host else host}:{configuration.health_port}/status"
+    request = Request(url=url, maximum_bytes=_MAXIMUM_LENGTH_READ)
+    answer = fetch(request, Route(timeout_seconds=_TIMEOUT_SECONDS, allows_http=True))
+    with suppress(ValueError, RecursionError):
+        status = json.loads(answer.body) if isinstance(answer, Answer) else None
+        if isinstance(status, dict) and isinstance(status.get("profiles"), list):
+            return RunningBroker(address=address, status=status)
     return RunningBroker(address=address)
 
 
