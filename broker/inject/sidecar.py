@@ -40,6 +40,8 @@ _TOKEN_LIFETIME_SECONDS = 3600
 ENDPOINT: Final = f"http://127.0.0.1:{ENDPOINT_PORT}/v1/credentials"
 ENDPOINT_VARIABLE: Final = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 ENDPOINT_TOKEN_VARIABLE: Final = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - a name
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""SDKs for Go, Java, JavaScript and Rust read the first one; boto3 and the AWS CLI read the second one."""
 GROUP: Final = 65532
 
 
@@ -145,11 +147,11 @@ def build_app_mount() -> Tree:
 
 
 def build_app_variables(spec: SidecarSpec) -> list[Tree]:
-    """Return the app's variables, through which SDKs find the endpoint."""
+    """Return the app's variables, through which SDKs find the endpoint and their Region."""
     return [
         {"name": ENDPOINT_VARIABLE, "value": spec.endpoint},
         {"name": ENDPOINT_TOKEN_VARIABLE, "value": f"{DEFAULT_PUBLISH_DIRECTORY}/{ENDPOINT_TOKEN_FILE}"},
-        {"name": "AWS_REGION", "value": spec.region},
+        *({"name": name, "value": spec.region} for name in REGION_VARIABLES),
     ]
 
 
@@ -192,6 +194,8 @@ def _add_endpoint(container: Tree, spec: SidecarSpec, chosen: frozenset[str]) ->
         return container
     result = dict(container)
     present = {variable.get("name") for variable in container.get("env") or ()}
+    if present.intersection(REGION_VARIABLES):  # the app's own Region stays, and no second one contradicts it
+        present.update(REGION_VARIABLES)
     missing = [variable for variable in build_app_variables(spec) if variable["name"] not in present]
     if missing:
         result["env"] = [*(container.get("env") or ()), *missing]

@@ -30,7 +30,11 @@ class _Crash:
 
 
 def load_configuration(environ: Mapping[str, str]) -> Configuration:
-    """Return what `loader.load` returns. Raises ConfigurationError, or RuntimeError if the child process crashed."""
+    """Return what `loader.load` returns.
+
+    Raises ConfigurationError for the faults of the settings, and if a signal ended the child process: the kernel does
+    that when the container has too little memory. Raises RuntimeError if the child process crashed.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent process ignores it, no child can be waited for
     reading, writing = os.pipe()
     child = os.fork()
@@ -41,6 +45,13 @@ def load_configuration(environ: Mapping[str, str]) -> Configuration:
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        name = signal.Signals(-status).name
+        fault = (
+            f"the process that checks the settings was ended by {name}, probably because the container has too little "
+            "memory: raise its limit (resources.limits.memory); 64Mi is enough"
+        )
+        raise ConfigurationError((fault,))
     if status != os.EX_OK:
         raise RuntimeError(f"The process that checks the settings ended with status {status}.")
     result: Configuration | tuple[str, ...] | _Crash = pickle.loads(answer)  # noqa: S301 - our own child wrote it

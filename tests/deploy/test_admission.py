@@ -338,7 +338,7 @@ class TestRefused:
     def test_32_containers_get_the_endpoint_and_33_are_refused(self) -> None:
         spec = {"containers": [{"name": f"c{number}", "image": "x"} for number in range(32)]}
         created = SERVER.create(make_pod(spec))["spec"]["containers"]
-        assert all(len(each["env"]) == 3 and len(each["volumeMounts"]) == 1 for each in created)
+        assert all(len(each["env"]) == 4 and len(each["volumeMounts"]) == 1 for each in created)
         spec["containers"].append({"name": "c32", "image": "x"})
         with pytest.raises(Refused, match="more than 32 containers"):
             SERVER.create(make_pod(spec))

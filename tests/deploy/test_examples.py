@@ -178,7 +178,7 @@ def test_app_has_the_endpoint_and_no_rival_variables(pod: Pod, tmp_path: Path) -
     endpoint = f"http://{settings.endpoint_host}:{settings.endpoint_port}/v1/credentials"
     assert environment[CONTAINER_URI] == endpoint
     assert environment[CONTAINER_TOKEN_FILE] == f"{settings.publish.directory}/{ENDPOINT_TOKEN_FILE}"
-    assert environment["AWS_REGION"] == settings.profiles[0].region
+    assert environment["AWS_REGION"] == environment["AWS_DEFAULT_REGION"] == settings.profiles[0].region
     hiding = {name for name in VARIABLES if environment.get(name)}
     assert hiding == {CONTAINER_URI, CONTAINER_TOKEN_FILE}
     assert [profile.name for profile in settings.profiles if profile.name == "default"], (

@@ -137,7 +137,7 @@ class _Clock:
         instant = self._system.read()
         return replace(instant, now=instant.now + self._pod.clock_offset)
 
-    def wait(self, inbox: Any, duration: timedelta) -> Any:  # noqa: ANN401 - of any queue
+    def wait(self, inbox: Any, duration: timedelta) -> Any:  # noqa: ANN401, ARG002 - of any queue
         raise AssertionError("the doctor waits for no inbox")
 
 

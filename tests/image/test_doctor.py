@@ -40,7 +40,7 @@ def test_doctor_and_broker_fit_into_the_memory_limit_of_the_manifests(pod: Conta
 
 
 def test_with_less_memory_the_doctor_skips_checks_and_the_broker_survives(pod: ContainerPod, tools: Containers) -> None:
-    program = start(pod, "--memory=54m", "--memory-swap=54m")
+    program = start(pod, "--memory=58m", "--memory-swap=58m")
     lines = diagnose(tools)
     assert lines["memory"]["verdict"] == "warning"
     assert lines["exchange"]["found"] == "The running broker has credentials and reports no failure."

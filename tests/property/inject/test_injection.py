@@ -201,7 +201,10 @@ def remove_additions(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]
     was = {each["name"]: each for key in ("initContainers", "containers") for each in old.get(key) or ()}
     for each in (*spec["initContainers"], *spec["containers"]):
         own = {variable["name"] for variable in was[each["name"]].get("env") or ()}
-        variables = {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_REGION"} - own
+        variables = {
+            *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+            *("AWS_REGION", "AWS_DEFAULT_REGION"),
+        } - own
         lists = {"env": variables, "volumeMounts": ours}
         for key, names in lists.items():
             if key in each:

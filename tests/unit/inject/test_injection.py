@@ -196,7 +196,7 @@ class TestPod:
         for each in spec["containers"]:
             assert each["volumeMounts"] == [sidecar.build_app_mount()]
             assert [variable["name"] for variable in each["env"]] == [
-                *(ENDPOINT, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_REGION")
+                *(ENDPOINT, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_REGION", "AWS_DEFAULT_REGION")
             ]
 
     def test_only_chosen_containers_get_the_endpoint(self) -> None:
@@ -219,16 +219,13 @@ class TestPod:
         ]
         assert uris == [f"{sidecar.ENDPOINT}/p", f"{sidecar.ENDPOINT}/q"]
 
-    def test_existing_region_and_group_are_kept(self) -> None:
-        text = format_pod(
-            securityContext={"fsGroup": 1000},
-            containers=[{"name": "a", "image": "x", "env": [{"name": "AWS_REGION", "value": "us-east-1"}]}],
-        )
+    @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+    def test_existing_region_and_group_are_kept(self, name: str) -> None:
+        own = {"name": name, "value": "us-east-1"}
+        text = format_pod(securityContext={"fsGroup": 1000}, containers=[{"name": "a", "image": "x", "env": [own]}])
         spec = read_spec(inject_text(text))
         assert spec["securityContext"] == {"fsGroup": 1000}
-        assert [each for each in spec["containers"][0]["env"] if each["name"] == "AWS_REGION"] == [
-            {"name": "AWS_REGION", "value": "us-east-1"}
-        ]
+        assert [each for each in spec["containers"][0]["env"] if "REGION" in each["name"]] == [own]
 
     def test_compatible_volume_of_another_size_is_kept(self) -> None:
         large = {"name": "sts-broker-credentials", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}

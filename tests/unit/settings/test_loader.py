@@ -648,14 +648,17 @@ class TestChildProcess:
         assert capfd.readouterr().err == ""
 
     @forks
-    def test_child_that_is_killed_is_raised_with_its_status(self) -> None:
+    def test_killed_child_is_explained_by_the_memory_limit(self) -> None:
         class Killing(dict[str, str]):
             def get(self, *_: object) -> NoReturn:
                 os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
 
-        with pytest.raises(RuntimeError, match=r"ended with status -9\.$"):
+        with pytest.raises(ConfigurationError) as caught:
             loader_process.load_configuration(Killing(MINIMUM))
+        (fault,) = caught.value.faults
+        assert "was ended by SIGKILL" in fault
+        assert "raise its limit (resources.limits.memory)" in fault
 
     @forks
     def test_child_leaves_no_zombie_and_no_open_pipe(self) -> None:
