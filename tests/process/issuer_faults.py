@@ -222,7 +222,7 @@ MISCONFIGURATIONS = [
     ),
     Misconfiguration(
         name="interim-answers",
-        discovery=endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        discovery=endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
         check="discovery",
         message="no complete answer within 0.7 s",
         timeout="0.7",
