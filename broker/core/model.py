@@ -212,7 +212,7 @@ class TokenRequestSpec:
     port: int
     directory: str = SERVICE_ACCOUNT_DIRECTORY
     timeout_seconds: float = 10
-    """For each step of a call."""
+    """For a whole call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

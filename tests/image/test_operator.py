@@ -43,8 +43,8 @@ class Operator:
 
     def run(self, *arguments: str, writable: str = "") -> Ended:
         """Run a verb and wait for it. `writable` is a subdirectory that the container may write to."""
-        options = [*CONFINED, "--network=none", f"--volume={self.directory}:/work:ro", "--workdir=/work"]
-        options += [f"--volume={self.directory / writable}:/work/{writable}"] if writable else []
+        options = [*CONFINED, "--network=none", f"--volume={self.directory}:/data:ro", "--workdir=/data"]
+        options += [f"--volume={self.directory / writable}:/data/{writable}"] if writable else []
         command = self._tools.run_command(self._image, *options, arguments=arguments)
         return run_to_end(environment=self._tools.environment, directory=self.directory, program=command, within=60)
 
