@@ -10,7 +10,7 @@ for the app in the same pod, and refreshes them before they expire."""
 EPILOG = """\
 Settings:
   The standard AWS variables (AWS_ROLE_ARN, AWS_REGION, AWS_WEB_IDENTITY_TOKEN_FILE, …) and BROKER_… variables.
-  BROKER_CONFIG names a YAML file, which can define several profiles. The README lists all settings.
+  BROKER_CONFIG names a YAML file, which can define several profiles. docs/settings.md lists all settings.
 
 Exit codes:
    0  success; run: stopped by a signal
