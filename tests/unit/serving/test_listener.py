@@ -141,7 +141,7 @@ class TestSlowClients:
             clock.ahead = CLIENT_PATIENCE_SECONDS - 1
             trickling.sendall(b"t")
             assert get(listener) == 200
-            assert listener.client_count == 1
+            assert eventually(lambda: listener.client_count == 1), "the other client has gone, this one stays"
             clock.ahead = CLIENT_PATIENCE_SECONDS + 1
             trickling.sendall(b":")
             assert is_dropped(trickling)
