@@ -198,7 +198,7 @@ class TestToken:
         events = [line["event"] for line in program.lines() if line["event"] in {"publish_failed", "listening"}]
         assert events[0] == "publish_failed", "the token is written before the endpoint listens"
         assert ask(find_address(program), authorization="x").status == 401
-        assert program.get("/livez").status == 200
+        eventually(lambda: program.get("/livez").status == 200, what="the main loop")
         Path(f"/proc/{program.pid}/root{pod.published}/filler").unlink()
         program.wait_for("refreshed")
         assert get(program, pod).status == 200
