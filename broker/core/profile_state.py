@@ -1,7 +1,8 @@
 """The state of one profile in the main loop, and how each event changes it.
 
 Rules: credentials are replaced by later ones only; an error of another kind restarts the backoff, but not the streak;
-each generation gets its own jitter. This module does no I/O, and decides nothing: see `schedule`.
+each generation gets its own jitter; a requested refresh stays requested until an exchange that began later succeeds.
+This module does no I/O, and decides nothing: see `schedule`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ _CALL_ALLOWANCE = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PendingExchange:
-    """An exchange that has not ended: what it is made with, why, and when it began."""
+    """An exchange that has not ended: what it is made with, why, and when it began.
+
+    `request` is the number of the last refresh that was requested before it began.
+    """
 
     profile: str
     proof: Proof
     reason: Reason
     began: Instant
+    request: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +56,12 @@ class ProfileState:
     succeeded_at: timedelta | None = None
     spent_fingerprint: str = ""
     token_failures: int = 0
-    requested: bool = False
+    requests: int = 0
+    """How many refreshes were requested, for example by SIGHUP."""
+    attempted_request: int = 0
+    """The number of the last request after which an exchange began."""
+    fulfilled_request: int = 0
+    """The number of the last request after which an exchange began that succeeded."""
     last_observation: str = ""
     """What the last read of the token or source found: a fingerprint, or text that distinguishes the error."""
     last_decision: Decision | None = None
@@ -80,7 +90,8 @@ class ProfileState:
             succeeded_at=self.succeeded_at,
             spent_fingerprint=self.spent_fingerprint,
             token_failures=self.token_failures,
-            requested=self.requested,
+            requested=self.fulfilled_request < self.requests,
+            request_attempted=self.attempted_request == self.requests,
             held_fingerprint=self.generation.fingerprint if self.generation else "",
             source_is_refreshing=self.source is not None and self.source.is_refreshing,
         )
@@ -102,8 +113,10 @@ class ProfileState:
 
     def begin_exchange(self, proof: Proof, reason: Reason, at: Instant) -> PendingExchange:
         """Record that an exchange begins. Return it."""
-        self.pending = PendingExchange(profile=self.spec.name, proof=proof, reason=reason, began=at)
-        self.requested = False
+        self.attempted_request = self.requests
+        self.pending = PendingExchange(
+            profile=self.spec.name, proof=proof, reason=reason, began=at, request=self.requests
+        )
         return self.pending
 
     def accept_credentials(
@@ -124,6 +137,7 @@ class ProfileState:
         self.jitter = jitter
         self.unpublished, self.publish_failure = True, None
         self.exchange_failure, self.succeeded_at = None, at.monotonic
+        self.fulfilled_request = max(self.fulfilled_request, exchange.request)
         if exchange.reason is Reason.LAST_CHANCE:
             self.spent_fingerprint = exchange.proof.fingerprint
         return True

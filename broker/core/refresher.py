@@ -64,7 +64,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RefreshNow:
-    """Message: refresh every profile now, regardless of backoff and minimum interval."""
+    """Message: refresh every profile, at first regardless of backoff and minimum interval, until it succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Refresher:
         if isinstance(message, RefreshNow):
             self.record(events.RefreshRequested(at=at))
             for state in self._states.values():
-                state.requested = True
+                state.requests += 1
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):

@@ -177,7 +177,9 @@ class Situation:
     token_failures: int = 1
     """How many reads in a row, this one included, found no usable token."""
     requested: bool = False
-    """A refresh was requested, for example by SIGHUP."""
+    """A refresh was requested, for example by SIGHUP, and no exchange that began since then has succeeded."""
+    request_attempted: bool = False
+    """An exchange has begun since the request."""
     held_fingerprint: str = ""
     """The token, or the source's generation, that the current credentials were obtained with."""
     source_is_refreshing: bool = False
@@ -214,7 +216,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in 
             return decision(Action.PUBLISH, Reason.UNPUBLISHED)  # 1
         limits.append(pending)
     pending = _get_remaining_backoff(situation.exchange_failure, at, phase, policy, reading)
-    if pending > ZERO and not situation.requested:
+    if pending > ZERO and (situation.request_attempted or not situation.requested):
         return decision(Action.WAIT, Reason.BACKOFF, min([pending, *limits]))  # 2
     if isinstance(reading, TokenError):
         retry_in = reading.look_in or policy.token_retry.ceiling(situation.token_failures)

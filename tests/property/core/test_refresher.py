@@ -164,6 +164,24 @@ def test_any_permanent_error_costs_at_most_120_calls_an_hour_and_10_in_the_first
     assert len(world.calls) >= 3
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, kind=st.sampled_from(KINDS), seconds=st.integers(min_value=1, max_value=3600))
+def test_request_outlasts_an_outage_of_any_length_and_stays_within_the_limits(
+    seed: int, kind: type[ExchangeError], seconds: int
+) -> None:
+    world = World(seed=seed)
+    world.live(timedelta(minutes=2))
+    world.calls.clear()
+    world.sts_fault = raising(kind)
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=seconds))
+    world.sts_fault = None
+    world.live(POLICY.slow.cap + GRACE)
+    assert world.published["default"].reason == "requested"
+    assert most_calls_within(world, timedelta(hours=1)) <= 120
+    assert most_calls_within(world, MINUTE) <= 10
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
 def test_alternating_errors_cost_at_most_120_calls_an_hour(seed: int) -> None:

@@ -26,6 +26,7 @@ from tests.support.fakes import EPOCH, make_credentials, make_token
 
 POLICY = RefreshPolicy()
 MONOTONIC = timedelta(hours=5)
+MINUTE = timedelta(minutes=1)
 TOKEN = make_token(issued_at=EPOCH, lifetime=timedelta(hours=24))
 
 
@@ -74,6 +75,14 @@ def test_rule_2_failed_exchange_waits_for_its_backoff() -> None:
 def test_rule_2_does_not_apply_to_a_requested_refresh() -> None:
     situation = situation_at(seconds(1), exchange_failure=failed(0, Disposition.SLOW), requested=True)
     assert decided(situation).reason is Reason.REQUESTED
+
+
+def test_rule_2_applies_to_a_requested_refresh_after_its_first_attempt() -> None:
+    failure = failed(20, Disposition.SLOW)
+    situation = situation_at(MINUTE, exchange_failure=failure, requested=True, request_attempted=True)
+    assert (decided(situation).reason, decided(situation).wake_in) == (Reason.BACKOFF, seconds(10))
+    over = replace(situation, exchange_failure=failed(30, Disposition.SLOW))
+    assert (decided(over).action, decided(over).reason) == (Action.EXCHANGE, Reason.REQUESTED)
 
 
 @pytest.mark.parametrize(("failures", "wait"), [(1, 1), (2, 2), (4, 8), (5, 15), (50, 15)])
