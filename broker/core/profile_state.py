@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.backoff import Failure
 from broker.core.errors import SourceUnavailable
 from broker.core.model import Generation, ProfileSpec, SourceSession
-from broker.core.schedule import Decision, Failure, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
+from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential
-
+from broker.core.backoff import Backoff, Failure
 from broker.core.errors import Disposition, SourceUnavailable, TokenError
 from broker.core.model import BoundToken, Proof, SourceSession
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 Reading = BoundToken | SourceSession | TokenError | SourceUnavailable
 """The result of reading the token, or the source of a chained role."""
 ZERO = timedelta(0)
-_RETRYING = Retrying()
-"""The retry object that a RetryCallState belongs to. It never runs: the main loop does the retries."""
 
 
 @unique
@@ -73,20 +69,6 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """Delays that double from `base` to `cap`: the wait strategy of tenacity."""
-
-    base: timedelta
-    cap: timedelta
-
-    def ceiling(self, attempts: int) -> timedelta:
-        """Return the maximum delay after `attempts` (from 1) failures in a row."""
-        state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
-        state.attempt_number = attempts
-        return timedelta(seconds=wait_exponential(multiplier=self.base.total_seconds(), max=self.cap)(state))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
     """Every number that affects the timing.
 
@@ -96,11 +78,13 @@ class RefreshPolicy:
     """
 
     minimum_interval: timedelta = timedelta(seconds=60)
+    urgent_interval: timedelta = timedelta(seconds=36)
+    """The same for credentials in the phases MANDATORY and EXPIRED, if `minimum_interval` is longer."""
     nap: timedelta = timedelta(seconds=30)
     """The maximum time between two iterations of the main loop."""
-    token_retry: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15))
-    soon: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60))
-    slow: Backoff = Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5))
+    token_retry: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15)))
+    soon: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60)))
+    slow: Backoff = field(default=Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5)))
     soon_attempts: int = 5
     """After this many failures in a row, SOON_THEN_SLOW is treated as SLOW."""
     mandatory_backoff_cap: timedelta = timedelta(seconds=40)
@@ -140,24 +124,6 @@ class RefreshPolicy:
     def mandatory_lead(self, lifetime: timedelta) -> timedelta:
         """Return the length of the MANDATORY phase."""
         return min(self.mandatory_window, lifetime * self.mandatory_share)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """The last failed exchange or publish.
-
-    `at` is monotonic. `attempts` counts failures of this kind in a row, `streak` failures of all kinds in a row.
-    `jitter` is a random number in [0, 1), drawn when it failed.
-    """
-
-    reason: str
-    at: timedelta
-    disposition: Disposition
-    attempts: int
-    streak: int
-    jitter: float
-    fingerprint: str = ""
-    """The fingerprint of the token, or of the source's generation, that was used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,10 +193,9 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in 
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
         return decision(Action.EXCHANGE, Reason.REQUESTED)  # 4
-    if situation.succeeded_at is not None:
-        pending = situation.succeeded_at + policy.minimum_interval - at.monotonic
-        if pending > ZERO:
-            return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *limits]))  # 5
+    pending = _get_remaining_interval(situation.succeeded_at, held, at, policy)
+    if pending > ZERO:
+        return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *limits]))  # 5
     if held.received_at > at.now:
         return decision(Action.EXCHANGE, Reason.CLOCK_LEAPT_BACK)  # 6
     due_in = due_at - at.now
@@ -297,3 +262,17 @@ def _get_remaining_backoff(
         return ZERO
     new_token = isinstance(reading, Proof) and reading.fingerprint != failure.fingerprint
     return failure.at + backoff(failure, phase, policy, new_token=new_token) - at.monotonic
+
+
+def _get_remaining_interval(
+    succeeded_at: timedelta | None, held: TemporaryCredentials, at: Instant, policy: RefreshPolicy
+) -> timedelta:
+    """Return how long an exchange must wait because of the last success; zero or less if it need not.
+
+    A long minimum interval ends when the MANDATORY phase begins, so that it never makes credentials expire.
+    """
+    if succeeded_at is None:
+        return ZERO
+    since_success = at.monotonic - succeeded_at
+    urgent_in = held.lapses_at - policy.mandatory_lead(held.lifetime) - at.now
+    return min(policy.minimum_interval - since_success, max(policy.urgent_interval - since_success, urgent_in))

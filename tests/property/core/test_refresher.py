@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -217,6 +218,30 @@ def test_clock_jump_of_any_size_is_corrected_within_the_maximum_sleep(seed: int,
     assert credentials.received_at <= world.clock.now
     assert credentials.lapses_at - world.clock.now >= timedelta(minutes=30) - GRACE
     assert world.expired_proofs_sent == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    interval=st.integers(min_value=1, max_value=3600),
+    duration=st.sampled_from([900, 1620, 3600]),
+    jump=st.integers(min_value=0, max_value=7200),
+)
+@example(seed=0, interval=3600, duration=900, jump=0)
+def test_minimum_interval_of_any_length_never_keeps_expired_credentials(
+    seed: int, interval: int, duration: int, jump: int
+) -> None:
+    """A clock that jumps forward may make them expire at any time; that is corrected within the urgent interval."""
+    policy = replace(POLICY, minimum_interval=timedelta(seconds=interval))
+    world = World(seed=seed, policy=policy, profiles=(make_profile(duration=timedelta(seconds=duration)),))
+    world.live(timedelta(seconds=5))
+    for _ in range(4 * 60):
+        world.live(MINUTE)
+        assert world.published["default"].credentials.usable_until > world.clock.now
+    world.clock.jump(timedelta(seconds=jump))
+    world.live(POLICY.urgent_interval + GRACE)
+    assert world.published["default"].credentials.usable_until > world.clock.now
+    assert most_calls_within(world, timedelta(hours=1)) <= 120
 
 
 @settings(max_examples=3, deadline=None)

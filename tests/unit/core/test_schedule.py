@@ -7,13 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from broker.core.backoff import Backoff, Failure
 from broker.core.clock import Instant
 from broker.core.errors import Disposition, TokenUnavailable
 from broker.core.schedule import (
     Action,
-    Backoff,
     Decision,
-    Failure,
     Phase,
     Reason,
     RefreshPolicy,
@@ -112,11 +111,25 @@ def test_rule_4_profile_without_credentials_exchanges() -> None:
 
 
 def test_rule_5_minimum_interval_applies_even_when_a_refresh_is_due() -> None:
-    expired = make_credentials(received_at=EPOCH, lifetime=seconds(30))
-    situation = situation_at(seconds(40), credentials=expired, succeeded_at=MONOTONIC - seconds(40))
+    situation = situation_at(MINUTE * 31, succeeded_at=MONOTONIC - seconds(40))
     decision = decided(situation)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.MINIMUM_INTERVAL)
     assert decision.wake_in == seconds(20)
+
+
+@pytest.mark.parametrize(
+    ("age", "since_success", "wake_in"),
+    [(31, 1860, 30), (49.9, 2994, 6), (50, 3000, 0), (60, 3600, 0), (60, 20, 16), (60, 36, 0)],
+)
+def test_rule_5_long_minimum_interval_ends_before_the_credentials_expire(
+    age: float, since_success: float, wake_in: float
+) -> None:
+    """It ends with the mandatory phase. Soon after a success, a shorter interval replaces it."""
+    policy = replace(POLICY, minimum_interval=timedelta(hours=2))
+    situation = situation_at(MINUTE * age, succeeded_at=MONOTONIC - seconds(since_success))
+    decision = decide(situation, TOKEN, policy, 0)
+    assert decision.action is (Action.WAIT if wake_in else Action.EXCHANGE)
+    assert decision.wake_in == seconds(wake_in)
 
 
 def test_rule_6_clock_that_jumped_back_before_the_last_exchange_causes_an_exchange() -> None:
