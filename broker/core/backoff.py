@@ -47,5 +47,7 @@ class Failure:
     attempts: int
     streak: int
     jitter: float
+    took: timedelta = timedelta(0)
+    """How long the failed attempt took."""
     fingerprint: str = ""
     """The fingerprint of the token, or of the source's generation, that was used."""

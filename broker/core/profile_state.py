@@ -7,7 +7,7 @@ This module does no I/O, and decides nothing: see `schedule`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,15 @@ from broker.core.model import Generation, ProfileSpec, SourceSession
 from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError
     from broker.core.model import Proof, TemporaryCredentials
 
+EXCHANGE_DEADLINE = timedelta(seconds=30)
+"""The limit for a whole exchange, because connect and read timeouts limit single steps only."""
 _CALL_ALLOWANCE = timedelta(seconds=5)
 """A call may take this long until STS checks the credentials that it was signed with."""
 
@@ -39,6 +42,10 @@ class PendingExchange:
     reason: Reason
     began: Instant
     request: int = 0
+
+    def get_remaining_time(self, at: Instant) -> timedelta:
+        """Return the time until the exchange is given up; zero or less if it is overdue."""
+        return self.began.monotonic + EXCHANGE_DEADLINE - at.monotonic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,10 +82,14 @@ class ProfileState:
     @property
     def is_refreshing(self) -> bool:
         """Whether an exchange is pending, for this profile or for a source that it depends on."""
-        state: ProfileState | None = self
-        while state is not None and state.pending is None:
-            state = state.source
-        return state is not None
+        return self.pending is not None or any(source.pending is not None for source in self.iterate_sources())
+
+    def iterate_sources(self) -> Iterator[ProfileState]:
+        """Yield the states that a chained role depends on, nearest first."""
+        source = self.source
+        while source is not None:
+            yield source
+            source = source.source
 
     def describe(self, at: Instant) -> Situation:
         """Return what `decide` needs to know."""
@@ -146,7 +157,9 @@ class ProfileState:
     def fail_exchange(self, exchange: PendingExchange, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Record that an exchange failed. Return the failure, which determines the backoff."""
         self.pending = None
-        self.exchange_failure = _count_failure(self.exchange_failure, error, at, jitter, exchange.proof.fingerprint)
+        failure = _count_failure(self.exchange_failure, error, at, jitter)
+        took = at.monotonic - exchange.began.monotonic
+        self.exchange_failure = replace(failure, took=took, fingerprint=exchange.proof.fingerprint)
         return self.exchange_failure
 
     def mark_published(self) -> None:
@@ -170,9 +183,7 @@ class ProfileState:
         return backoff(failure, self.get_phase(at.now, policy), policy)
 
 
-def _count_failure(
-    before: Failure | None, error: BrokerError, at: Instant, jitter: float, fingerprint: str = ""
-) -> Failure:
+def _count_failure(before: Failure | None, error: BrokerError, at: Instant, jitter: float) -> Failure:
     """Return the failure, counted together with those before it."""
     is_same_kind = before is not None and before.reason == error.reason
     return Failure(
@@ -182,5 +193,4 @@ def _count_failure(
         attempts=before.attempts + 1 if before is not None and is_same_kind else 1,
         streak=before.streak + 1 if before is not None else 1,
         jitter=jitter,
-        fingerprint=fingerprint,
     )

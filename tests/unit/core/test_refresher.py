@@ -16,7 +16,9 @@ from broker.core.errors import (
     TokenRejected,
     TokenUnavailable,
 )
-from broker.core.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop, Wake
+from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE
+from broker.core.profile_state import EXCHANGE_DEADLINE
+from broker.core.refresher import RefreshNow, Stop, Wake
 from tests.support.fakes import make_profile
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
 
@@ -131,6 +133,14 @@ def test_hanging_exchange_is_abandoned_and_retried() -> None:
     assert world.published["default"].number == 1
 
 
+def test_hanging_exchange_is_abandoned_at_its_deadline_however_long_the_loop_sleeps() -> None:
+    world = World(answer_after=timedelta(hours=1))
+    world.live(timedelta(seconds=7))
+    world.inbox.put(Wake())
+    world.live(EXCHANGE_DEADLINE - timedelta(seconds=6))
+    assert [event.duration for event in world.events if isinstance(event, events.ExchangeFailed)] == [EXCHANGE_DEADLINE]
+
+
 def test_late_response_is_used_if_there_are_no_newer_credentials() -> None:
     world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=5))
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=6))
@@ -150,7 +160,7 @@ def test_late_response_never_replaces_newer_credentials() -> None:
 
 def test_failure_of_an_abandoned_exchange_is_not_counted_twice() -> None:
     world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=20), sts_fault=raising(ExchangeUnavailable))
-    world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=25))
     failures = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
     assert len(failures) == 1
 
