@@ -66,7 +66,7 @@ def _find_lapses(candidates: Sequence[Candidate]) -> Mapping[int, datetime]:
     """
     lapses: dict[int, datetime] = {}
     for state in (candidate.state for candidate in candidates):
-        lapses_at = state.credentials.lapses_at if state.credentials else _LAPSED
+        lapses_at = state.credentials.planned_expiry if state.credentials else _LAPSED
         for each in (state, *state.iterate_sources()):
             lapses[id(each)] = min(lapses_at, lapses.get(id(each), lapses_at))
     return lapses

@@ -114,8 +114,12 @@ class RefreshPolicy:
         return lead + lifetime * (self.jitter_share * jitter)
 
     def due_at(self, held: TemporaryCredentials, jitter: float) -> datetime:
-        """Return when a refresh of these credentials is due, on the clock of the node."""
-        return held.lapses_at - self.lead(held.lifetime, jitter)
+        """Return when a refresh of these credentials is due, on the clock of the node.
+
+        It is planned for their readers and for the session at STS, whichever is due first (docs/adr/0005-lifetime.md).
+        """
+        lifetimes = (held.lifetime, held.planned_lifetime)
+        return held.received_at + min(lifetime - self.lead(lifetime, jitter) for lifetime in lifetimes)
 
     def keeps_out_of_sdk_windows(self, lifetime: timedelta) -> bool:
         """Return whether sessions of this lifetime can be refreshed before the SDKs' refresh windows begin."""
@@ -218,12 +222,12 @@ def phase_of(held: TemporaryCredentials | None, now: datetime, policy: RefreshPo
     """Return the phase of these credentials."""
     if held is None:
         return Phase.STARTING
-    remaining = held.lapses_at - now
+    remaining = held.planned_expiry - now
     if remaining <= ZERO:
         return Phase.EXPIRED
-    if remaining <= policy.mandatory_lead(held.lifetime):
+    if remaining <= policy.mandatory_lead(held.planned_lifetime):
         return Phase.MANDATORY
-    return Phase.ADVISORY if remaining <= policy.lead(held.lifetime, jitter) else Phase.FRESH
+    return Phase.ADVISORY if now >= policy.due_at(held, jitter) else Phase.FRESH
 
 
 def rotation_overdue_at(proof: Proof, policy: RefreshPolicy) -> datetime | None:
@@ -274,5 +278,5 @@ def _get_remaining_interval(
     if succeeded_at is None:
         return ZERO
     since_success = at.monotonic - succeeded_at
-    urgent_in = held.lapses_at - policy.mandatory_lead(held.lifetime) - at.now
+    urgent_in = held.planned_expiry - policy.mandatory_lead(held.planned_lifetime) - at.now
     return min(policy.minimum_interval - since_success, max(policy.urgent_interval - since_success, urgent_in))

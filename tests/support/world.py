@@ -102,7 +102,7 @@ class World:
     granted_lifetime: timedelta | None = None
     """The lifetime of new sessions, which replaces the requested one."""
     clock_skew: timedelta = ZERO
-    """The skew of STS's clock that the broker measures."""
+    """The clock of STS minus that of the node, which the broker measures."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
     """Time and profile of every exchange that reached STS."""
     expired_proofs_sent: int = 0
@@ -166,7 +166,7 @@ class World:
         if isinstance(proof, BoundToken):  # it may expire in transit
             self.expired_proofs_sent += proof.claims.expires_at <= self.clock.now - self.answer_after
         else:
-            self.expired_proofs_sent += proof.generation.credentials.expires_at <= self.clock.now
+            self.expired_proofs_sent += proof.generation.credentials.lapses_at <= self.clock.now
         if isinstance(proof, SourceSession):
             self.sources_used.setdefault(profile.name, []).append(proof.generation)
         if self.sts_fault is not None and self.denied_profile in {"", profile.name}:
@@ -175,7 +175,11 @@ class World:
             raise fault()
         lifetime = self.granted_lifetime or profile.duration
         return make_credentials(
-            received_at=self.clock.now, lifetime=lifetime, serial=next(self._serial), clock_skew=self.clock_skew
+            received_at=self.clock.now,
+            lifetime=lifetime,
+            expires_at=self.clock.now + self.clock_skew + lifetime,
+            serial=next(self._serial),
+            clock_skew=self.clock_skew,
         )
 
     # The disk.

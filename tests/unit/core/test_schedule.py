@@ -154,6 +154,26 @@ def test_rule_7_jitter_makes_the_refresh_due_earlier() -> None:
     assert decided(situation_at(timedelta(minutes=27)), jitter=0.5).reason is Reason.REFRESH_DUE
 
 
+@pytest.mark.parametrize(
+    ("ahead_minutes", "due_minutes"),
+    [(-600, 30), (0, 30), (20, 20), (31, 9), (50, 5), (59.5, 0.25), (60, 30), (90, 30)],
+)
+def test_rule_7_is_planned_by_the_earlier_expiry_of_both_clocks(ahead_minutes: float, due_minutes: float) -> None:
+    """If no answer of STS looks unexpired on the node, only the session's lifetime at STS counts."""
+    held = make_credentials(expires_at=EPOCH + MINUTE * (60 - ahead_minutes))
+    assert POLICY.due_at(held, 0) == EPOCH + MINUTE * due_minutes
+    just_before = situation_at(MINUTE * due_minutes - seconds(1), credentials=held, succeeded_at=None)
+    assert decided(just_before).reason is Reason.NOT_DUE
+    due = situation_at(MINUTE * due_minutes, credentials=held, succeeded_at=None)
+    assert decided(due).reason is Reason.REFRESH_DUE
+
+
+def test_phase_depends_on_what_readers_can_use() -> None:
+    node_ahead = make_credentials(expires_at=EPOCH + MINUTE * 18)
+    ages = {0: Phase.FRESH, 10: Phase.ADVISORY, 15: Phase.MANDATORY, 18: Phase.EXPIRED}
+    assert {age: phase_of(node_ahead, EPOCH + MINUTE * age, POLICY, 0) for age in ages} == ages
+
+
 def test_rule_8_overdue_rotation_causes_one_exchange_for_each_token() -> None:
     late = make_token(issued_at=EPOCH - timedelta(minutes=55), lifetime=timedelta(hours=1))
     situation = situation_at(timedelta(minutes=2))
