@@ -131,6 +131,20 @@ class TemporaryCredentials:
         """Until when readers can use the credentials, on the clock of the node. Readers compare `expires_at`."""
         return min(self.lapses_at, self.expires_at)
 
+    @property
+    def planned_lifetime(self) -> timedelta:
+        """The lifetime that refreshes are planned by: how long readers can use the credentials, from their receipt.
+
+        If the node's clock is so far ahead that they never can, it is the lifetime of the session.
+        """
+        usable_lifetime = self.usable_until - self.received_at
+        return usable_lifetime if usable_lifetime > timedelta(0) else self.lifetime
+
+    @property
+    def planned_expiry(self) -> datetime:
+        """The end of `planned_lifetime`, on the clock of the node."""
+        return self.received_at + self.planned_lifetime
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:

@@ -1,38 +1,51 @@
 """The state of one profile in the main loop, and how each event changes it.
 
 Rules: credentials are replaced by later ones only; an error of another kind restarts the backoff, but not the streak;
-each generation gets its own jitter. This module does no I/O, and decides nothing: see `schedule`.
+each generation gets its own jitter; a requested refresh stays requested until an exchange that began later succeeds.
+This module does no I/O, and decides nothing: see `schedule`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.backoff import Failure
 from broker.core.errors import SourceUnavailable
 from broker.core.model import Generation, ProfileSpec, SourceSession
-from broker.core.schedule import Decision, Failure, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
+from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError
     from broker.core.model import Proof, TemporaryCredentials
 
+EXCHANGE_DEADLINE = timedelta(seconds=30)
+"""The limit for a whole exchange, because connect and read timeouts limit single steps only."""
 _CALL_ALLOWANCE = timedelta(seconds=5)
 """A call may take this long until STS checks the credentials that it was signed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PendingExchange:
-    """An exchange that has not ended: what it is made with, why, and when it began."""
+    """An exchange that has not ended: what it is made with, why, and when it began.
+
+    `request` is the number of the last refresh that was requested before it began.
+    """
 
     profile: str
     proof: Proof
     reason: Reason
     began: Instant
+    request: int = 0
+
+    def get_remaining_time(self, at: Instant) -> timedelta:
+        """Return the time until the exchange is given up; zero or less if it is overdue."""
+        return self.began.monotonic + EXCHANGE_DEADLINE - at.monotonic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +64,12 @@ class ProfileState:
     succeeded_at: timedelta | None = None
     spent_fingerprint: str = ""
     token_failures: int = 0
-    requested: bool = False
+    requests: int = 0
+    """How many refreshes were requested, for example by SIGHUP."""
+    attempted_request: int = 0
+    """The number of the last request after which an exchange began."""
+    fulfilled_request: int = 0
+    """The number of the last request after which an exchange began that succeeded."""
     last_observation: str = ""
     """What the last read of the token or source found: a fingerprint, or text that distinguishes the error."""
     last_decision: Decision | None = None
@@ -64,10 +82,14 @@ class ProfileState:
     @property
     def is_refreshing(self) -> bool:
         """Whether an exchange is pending, for this profile or for a source that it depends on."""
-        state: ProfileState | None = self
-        while state is not None and state.pending is None:
-            state = state.source
-        return state is not None
+        return self.pending is not None or any(source.pending is not None for source in self.iterate_sources())
+
+    def iterate_sources(self) -> Iterator[ProfileState]:
+        """Yield the states that a chained role depends on, nearest first."""
+        source = self.source
+        while source is not None:
+            yield source
+            source = source.source
 
     def describe(self, at: Instant) -> Situation:
         """Return what `decide` needs to know."""
@@ -80,7 +102,8 @@ class ProfileState:
             succeeded_at=self.succeeded_at,
             spent_fingerprint=self.spent_fingerprint,
             token_failures=self.token_failures,
-            requested=self.requested,
+            requested=self.fulfilled_request < self.requests,
+            request_attempted=self.attempted_request == self.requests,
             held_fingerprint=self.generation.fingerprint if self.generation else "",
             source_is_refreshing=self.source is not None and self.source.is_refreshing,
         )
@@ -102,8 +125,10 @@ class ProfileState:
 
     def begin_exchange(self, proof: Proof, reason: Reason, at: Instant) -> PendingExchange:
         """Record that an exchange begins. Return it."""
-        self.pending = PendingExchange(profile=self.spec.name, proof=proof, reason=reason, began=at)
-        self.requested = False
+        self.attempted_request = self.requests
+        self.pending = PendingExchange(
+            profile=self.spec.name, proof=proof, reason=reason, began=at, request=self.requests
+        )
         return self.pending
 
     def accept_credentials(
@@ -124,6 +149,7 @@ class ProfileState:
         self.jitter = jitter
         self.unpublished, self.publish_failure = True, None
         self.exchange_failure, self.succeeded_at = None, at.monotonic
+        self.fulfilled_request = max(self.fulfilled_request, exchange.request)
         if exchange.reason is Reason.LAST_CHANCE:
             self.spent_fingerprint = exchange.proof.fingerprint
         return True
@@ -131,7 +157,9 @@ class ProfileState:
     def fail_exchange(self, exchange: PendingExchange, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Record that an exchange failed. Return the failure, which determines the backoff."""
         self.pending = None
-        self.exchange_failure = _count_failure(self.exchange_failure, error, at, jitter, exchange.proof.fingerprint)
+        failure = _count_failure(self.exchange_failure, error, at, jitter)
+        took = at.monotonic - exchange.began.monotonic
+        self.exchange_failure = replace(failure, took=took, fingerprint=exchange.proof.fingerprint)
         return self.exchange_failure
 
     def mark_published(self) -> None:
@@ -155,9 +183,7 @@ class ProfileState:
         return backoff(failure, self.get_phase(at.now, policy), policy)
 
 
-def _count_failure(
-    before: Failure | None, error: BrokerError, at: Instant, jitter: float, fingerprint: str = ""
-) -> Failure:
+def _count_failure(before: Failure | None, error: BrokerError, at: Instant, jitter: float) -> Failure:
     """Return the failure, counted together with those before it."""
     is_same_kind = before is not None and before.reason == error.reason
     return Failure(
@@ -167,5 +193,4 @@ def _count_failure(
         attempts=before.attempts + 1 if before is not None and is_same_kind else 1,
         streak=before.streak + 1 if before is not None else 1,
         jitter=jitter,
-        fingerprint=fingerprint,
     )

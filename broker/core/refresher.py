@@ -2,31 +2,29 @@
 
 Rules: no BrokerError ends the loop. Exchanges run on threads of their own and return to the inbox of the loop as
 messages, so that a slow profile delays no other. Credentials are replaced by later ones only. A chained role uses the
-credentials of its source as other profiles use their token, and never changes them. When to do what is decided by
-`schedule.decide`. How STS is called and how files are written is up to the collaborators.
+credentials of its source as other profiles use their token, and never changes them. `schedule.decide` decides when to
+do what, and `exchange_places` which exchanges begin. How STS is called and how files are written is up to the
+collaborators.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from broker.core import errors, events
 from broker.core.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
+from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE, Candidate, select_candidates
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
-from broker.core.profile_state import PendingExchange, ProfileState
+from broker.core.profile_state import EXCHANGE_DEADLINE, PendingExchange, ProfileState
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
     from queue import SimpleQueue
 
     from broker.core.clock import Clock, Instant
-
-MAXIMUM_EXCHANGES_AT_ONCE = 8
-EXCHANGE_DEADLINE = timedelta(seconds=30)
-"""The limit for a whole exchange, because connect and read timeouts limit single steps only."""
 
 
 class TokenSource(Protocol):
@@ -64,7 +62,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RefreshNow:
-    """Message: refresh every profile now, regardless of backoff and minimum interval."""
+    """Message: refresh every profile, at first regardless of backoff and minimum interval, until it succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,25 +136,25 @@ class Refresher:
         readings: TokenReadings = {}
         wake_in = self.policy.nap
         to_publish: list[ProfileState] = []
+        candidates: list[Candidate] = []
         missing = self.sink.missing()
-        free_places = MAXIMUM_EXCHANGES_AT_ONCE - sum(each.pending is not None for each in self._states.values())
         for state in self._states.values():
             self._abandon_overdue_exchange(state, at)
+        for state in self._states.values():
             if state.spec.name in missing and state.mark_lost():
                 self.record(events.PublishedLost(at=at, profile=state.spec.name))
-            reading = (
-                self._read_source(state, state.source, at) if state.source else self._read_token(state, at, readings)
-            )
+            source = state.source
+            reading = self._read_source(state, source, at) if source else self._read_token(state, at, readings)
             decision = self._decide(state, reading, at)
             if decision.action is Action.PUBLISH:
                 to_publish.append(state)
-            elif state.pending is not None:
-                continue  # its message wakes the loop
+            elif state.pending is not None:  # its message wakes the loop, or its deadline
+                wake_in = min(wake_in, state.pending.get_remaining_time(at))
             elif decision.action is Action.WAIT:
                 wake_in = min(wake_in, decision.wake_in)
-            elif isinstance(reading, Proof) and free_places > 0:
-                free_places -= 1
-                self._start_exchange(state, reading, decision.reason, at)
+            elif isinstance(reading, Proof):
+                candidates.append(Candidate(state=state, proof=reading, reason=decision.reason))
+        self._start_exchanges(candidates, at)
         if to_publish:
             self._publish(to_publish)
             return ZERO  # the outcome of publishing changes what is decided next
@@ -167,7 +165,7 @@ class Refresher:
         if isinstance(message, RefreshNow):
             self.record(events.RefreshRequested(at=at))
             for state in self._states.values():
-                state.requested = True
+                state.requests += 1
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
@@ -178,7 +176,7 @@ class Refresher:
         elif not isinstance(result, BrokerError):
             raise result
         elif state.pending is exchange:  # an abandoned exchange was counted as failed already
-            self._record_exchange_failure(state, exchange, result, at)
+            self._fail_exchange(state, exchange, result, at)
 
     def _read_source(self, state: ProfileState, source: ProfileState, at: Instant) -> SourceSession | SourceUnavailable:
         """Return the credentials of the source. Record when they become unavailable or available."""
@@ -206,9 +204,7 @@ class Refresher:
                 reading = error
             readings[id(source), audience] = reading
         if isinstance(reading, TokenError):
-            has_time = isinstance(
-                reading, errors.TokenExpired
-            )  # its message contains the time, and changes at each read
+            has_time = isinstance(reading, errors.TokenExpired)  # its message changes at each read
             state.token_failures += 1
             state.last_observation = reading.reason if has_time else reading.message
             if state.last_observation != before:
@@ -226,6 +222,12 @@ class Refresher:
             self.record(events.Decided(at=at, profile=state.spec.name, decision=decision))
         return decision
 
+    def _start_exchanges(self, candidates: Sequence[Candidate], at: Instant) -> None:
+        """Start as many exchanges as there are free places. The end of an exchange wakes the loop for the others."""
+        free_places = MAXIMUM_EXCHANGES_AT_ONCE - sum(each.pending is not None for each in self._states.values())
+        for candidate in select_candidates(candidates, free_places):
+            self._start_exchange(candidate.state, candidate.proof, candidate.reason, at)
+
     def _start_exchange(self, state: ProfileState, proof: Proof, reason: Reason, at: Instant) -> None:
         """Start an exchange in parallel to the loop."""
         exchange = state.begin_exchange(proof, reason, at)
@@ -241,21 +243,19 @@ class Refresher:
         try:
             self.spawn(run_exchange)
         except RuntimeError:
-            self._record_exchange_failure(state, exchange, ExchangeUnavailable(*errors.NO_THREAD), at)
+            self._fail_exchange(state, exchange, ExchangeUnavailable(*errors.NO_THREAD), at)
 
     def _abandon_overdue_exchange(self, state: ProfileState, at: Instant) -> None:
         """Count an exchange that exceeds its deadline as failed. If it still succeeds, its credentials are used."""
         exchange = state.pending
-        if exchange is not None and at.monotonic - exchange.began.monotonic >= EXCHANGE_DEADLINE:
+        if exchange is not None and exchange.get_remaining_time(at) <= ZERO:
             error = ExchangeUnavailable(
                 f"STS sent no complete response within {EXCHANGE_DEADLINE.total_seconds():.0f} s.",
                 "Check the network path from the pod to STS: proxy, firewall, service mesh.",
             )
-            self._record_exchange_failure(state, exchange, error, at)
+            self._fail_exchange(state, exchange, error, at)
 
-    def _record_exchange_failure(
-        self, state: ProfileState, exchange: PendingExchange, error: BrokerError, at: Instant
-    ) -> None:
+    def _fail_exchange(self, state: ProfileState, exchange: PendingExchange, error: BrokerError, at: Instant) -> None:
         failure = state.fail_exchange(exchange, error, at, self.chance())
         self.record(
             events.ExchangeFailed(
@@ -278,7 +278,7 @@ class Refresher:
         except PublishError as error:
             at = self.clock.read()
             for state in states:
-                self._record_publish_failure(state, error, at)
+                self._fail_publish(state, error, at)
             return
         at = self.clock.read()
         for state, generation in zip(states, generations, strict=True):
@@ -286,7 +286,7 @@ class Refresher:
             refresh_at = self.policy.due_at(generation.credentials, state.jitter)
             self.record(events.Published(at=at, generation=generation, refresh_at=refresh_at))
 
-    def _record_publish_failure(self, state: ProfileState, error: PublishError, at: Instant) -> None:
+    def _fail_publish(self, state: ProfileState, error: PublishError, at: Instant) -> None:
         failure = state.fail_publish(error, at, self.chance())
         self.record(
             events.PublishFailed(

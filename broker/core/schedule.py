@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential
-
+from broker.core.backoff import Backoff, Failure
 from broker.core.errors import Disposition, SourceUnavailable, TokenError
 from broker.core.model import BoundToken, Proof, SourceSession
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 Reading = BoundToken | SourceSession | TokenError | SourceUnavailable
 """The result of reading the token, or the source of a chained role."""
 ZERO = timedelta(0)
-_RETRYING = Retrying()
-"""The retry object that a RetryCallState belongs to. It never runs: the main loop does the retries."""
 
 
 @unique
@@ -73,20 +69,6 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """Delays that double from `base` to `cap`: the wait strategy of tenacity."""
-
-    base: timedelta
-    cap: timedelta
-
-    def ceiling(self, attempts: int) -> timedelta:
-        """Return the maximum delay after `attempts` (from 1) failures in a row."""
-        state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
-        state.attempt_number = attempts
-        return timedelta(seconds=wait_exponential(multiplier=self.base.total_seconds(), max=self.cap)(state))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
     """Every number that affects the timing.
 
@@ -96,11 +78,13 @@ class RefreshPolicy:
     """
 
     minimum_interval: timedelta = timedelta(seconds=60)
+    urgent_interval: timedelta = timedelta(seconds=36)
+    """The same for credentials in the phases MANDATORY and EXPIRED, if `minimum_interval` is longer."""
     nap: timedelta = timedelta(seconds=30)
     """The maximum time between two iterations of the main loop."""
-    token_retry: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15))
-    soon: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60))
-    slow: Backoff = Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5))
+    token_retry: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15)))
+    soon: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60)))
+    slow: Backoff = field(default=Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5)))
     soon_attempts: int = 5
     """After this many failures in a row, SOON_THEN_SLOW is treated as SLOW."""
     mandatory_backoff_cap: timedelta = timedelta(seconds=40)
@@ -130,8 +114,12 @@ class RefreshPolicy:
         return lead + lifetime * (self.jitter_share * jitter)
 
     def due_at(self, held: TemporaryCredentials, jitter: float) -> datetime:
-        """Return when a refresh of these credentials is due, on the clock of the node."""
-        return held.lapses_at - self.lead(held.lifetime, jitter)
+        """Return when a refresh of these credentials is due, on the clock of the node.
+
+        It is planned for their readers and for the session at STS, whichever is due first (docs/adr/0005-lifetime.md).
+        """
+        lifetimes = (held.lifetime, held.planned_lifetime)
+        return held.received_at + min(lifetime - self.lead(lifetime, jitter) for lifetime in lifetimes)
 
     def keeps_out_of_sdk_windows(self, lifetime: timedelta) -> bool:
         """Return whether sessions of this lifetime can be refreshed before the SDKs' refresh windows begin."""
@@ -140,24 +128,6 @@ class RefreshPolicy:
     def mandatory_lead(self, lifetime: timedelta) -> timedelta:
         """Return the length of the MANDATORY phase."""
         return min(self.mandatory_window, lifetime * self.mandatory_share)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """The last failed exchange or publish.
-
-    `at` is monotonic. `attempts` counts failures of this kind in a row, `streak` failures of all kinds in a row.
-    `jitter` is a random number in [0, 1), drawn when it failed.
-    """
-
-    reason: str
-    at: timedelta
-    disposition: Disposition
-    attempts: int
-    streak: int
-    jitter: float
-    fingerprint: str = ""
-    """The fingerprint of the token, or of the source's generation, that was used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +147,9 @@ class Situation:
     token_failures: int = 1
     """How many reads in a row, this one included, found no usable token."""
     requested: bool = False
-    """A refresh was requested, for example by SIGHUP."""
+    """A refresh was requested, for example by SIGHUP, and no exchange that began since then has succeeded."""
+    request_attempted: bool = False
+    """An exchange has begun since the request."""
     held_fingerprint: str = ""
     """The token, or the source's generation, that the current credentials were obtained with."""
     source_is_refreshing: bool = False
@@ -214,7 +186,7 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in 
             return decision(Action.PUBLISH, Reason.UNPUBLISHED)  # 1
         limits.append(pending)
     pending = _get_remaining_backoff(situation.exchange_failure, at, phase, policy, reading)
-    if pending > ZERO and not situation.requested:
+    if pending > ZERO and (situation.request_attempted or not situation.requested):
         return decision(Action.WAIT, Reason.BACKOFF, min([pending, *limits]))  # 2
     if isinstance(reading, TokenError):
         retry_in = reading.look_in or policy.token_retry.ceiling(situation.token_failures)
@@ -225,10 +197,9 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in 
         return decision(Action.EXCHANGE, Reason.NO_CREDENTIALS)  # 4
     if situation.requested:
         return decision(Action.EXCHANGE, Reason.REQUESTED)  # 4
-    if situation.succeeded_at is not None:
-        pending = situation.succeeded_at + policy.minimum_interval - at.monotonic
-        if pending > ZERO:
-            return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *limits]))  # 5
+    pending = _get_remaining_interval(situation.succeeded_at, held, at, policy)
+    if pending > ZERO:
+        return decision(Action.WAIT, Reason.MINIMUM_INTERVAL, min([pending, *limits]))  # 5
     if held.received_at > at.now:
         return decision(Action.EXCHANGE, Reason.CLOCK_LEAPT_BACK)  # 6
     due_in = due_at - at.now
@@ -251,12 +222,12 @@ def phase_of(held: TemporaryCredentials | None, now: datetime, policy: RefreshPo
     """Return the phase of these credentials."""
     if held is None:
         return Phase.STARTING
-    remaining = held.lapses_at - now
+    remaining = held.planned_expiry - now
     if remaining <= ZERO:
         return Phase.EXPIRED
-    if remaining <= policy.mandatory_lead(held.lifetime):
+    if remaining <= policy.mandatory_lead(held.planned_lifetime):
         return Phase.MANDATORY
-    return Phase.ADVISORY if remaining <= policy.lead(held.lifetime, jitter) else Phase.FRESH
+    return Phase.ADVISORY if now >= policy.due_at(held, jitter) else Phase.FRESH
 
 
 def rotation_overdue_at(proof: Proof, policy: RefreshPolicy) -> datetime | None:
@@ -295,3 +266,17 @@ def _get_remaining_backoff(
         return ZERO
     new_token = isinstance(reading, Proof) and reading.fingerprint != failure.fingerprint
     return failure.at + backoff(failure, phase, policy, new_token=new_token) - at.monotonic
+
+
+def _get_remaining_interval(
+    succeeded_at: timedelta | None, held: TemporaryCredentials, at: Instant, policy: RefreshPolicy
+) -> timedelta:
+    """Return how long an exchange must wait because of the last success; zero or less if it need not.
+
+    A long minimum interval ends when the MANDATORY phase begins, so that it never makes credentials expire.
+    """
+    if succeeded_at is None:
+        return ZERO
+    since_success = at.monotonic - succeeded_at
+    urgent_in = held.planned_expiry - policy.mandatory_lead(held.planned_lifetime) - at.now
+    return min(policy.minimum_interval - since_success, max(policy.urgent_interval - since_success, urgent_in))

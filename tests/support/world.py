@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
 from broker.core.model import BoundToken, SourceSession
+from broker.core.refresher import ExchangeEnded, Refresher, Stop
 from broker.core.refresher import Message as LoopMessage
-from broker.core.refresher import Refresher, Stop
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
 from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.clock import Instant, Message
     from broker.core.events import Event
@@ -33,7 +33,25 @@ if TYPE_CHECKING:
 
 ZERO = timedelta(0)
 LATENCY = timedelta(milliseconds=200)
+NEVER = timedelta(days=365)
+"""The delay of an answer that does not arrive within a test."""
 SYNC_LAG = timedelta(seconds=70)
+
+
+class Inbox(SimpleQueue[LoopMessage]):
+    """The inbox of the loop, in which the answers for some profiles arrive late or never."""
+
+    def __init__(self, clock: WorldClock, answer_delays: Mapping[str, timedelta]) -> None:
+        self._clock, self._answer_delays = clock, answer_delays
+
+    def put(self, item: LoopMessage, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002 - of SimpleQueue
+        """Put the message, at once or after the delay of its profile."""
+        delay = self._answer_delays.get(item.exchange.profile, ZERO) if isinstance(item, ExchangeEnded) else ZERO
+        deliver = super().put
+        if delay > ZERO:
+            self._clock.after(delay, lambda: deliver(item, block, timeout))
+        else:
+            deliver(item, block, timeout)
 
 
 class WorldClock(FakeClock):
@@ -77,10 +95,14 @@ class World:
     kubelet_stuck: bool = False
     disk_fault: bool = False
     answer_after: timedelta = LATENCY
+    answer_delays: dict[str, timedelta] = field(default_factory=dict)
+    """How much later the answers for these profiles arrive."""
+    faults: dict[str, Callable[[], ExchangeError]] = field(default_factory=dict)
+    """Faults of single profiles, which last."""
     granted_lifetime: timedelta | None = None
     """The lifetime of new sessions, which replaces the requested one."""
     clock_skew: timedelta = ZERO
-    """The skew of STS's clock that the broker measures."""
+    """The clock of STS minus that of the node, which the broker measures."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
     """Time and profile of every exchange that reached STS."""
     expired_proofs_sent: int = 0
@@ -94,7 +116,7 @@ class World:
     def __post_init__(self) -> None:
         """Create the first token and the loop."""
         self.random = Random(self.seed)
-        self.inbox: SimpleQueue[LoopMessage] = SimpleQueue()
+        self.inbox = Inbox(self.clock, self.answer_delays)
         self.status = Status(self.profiles)
         self._serial = count(1)
         self._token = make_token(issued_at=self.clock.now, lifetime=self.token_lifetime)
@@ -144,14 +166,20 @@ class World:
         if isinstance(proof, BoundToken):  # it may expire in transit
             self.expired_proofs_sent += proof.claims.expires_at <= self.clock.now - self.answer_after
         else:
-            self.expired_proofs_sent += proof.generation.credentials.expires_at <= self.clock.now
+            self.expired_proofs_sent += proof.generation.credentials.lapses_at <= self.clock.now
         if isinstance(proof, SourceSession):
             self.sources_used.setdefault(profile.name, []).append(proof.generation)
         if self.sts_fault is not None and self.denied_profile in {"", profile.name}:
             raise self.sts_fault()
+        if (fault := self.faults.get(profile.name)) is not None:
+            raise fault()
         lifetime = self.granted_lifetime or profile.duration
         return make_credentials(
-            received_at=self.clock.now, lifetime=lifetime, serial=next(self._serial), clock_skew=self.clock_skew
+            received_at=self.clock.now,
+            lifetime=lifetime,
+            expires_at=self.clock.now + self.clock_skew + lifetime,
+            serial=next(self._serial),
+            clock_skew=self.clock_skew,
         )
 
     # The disk.

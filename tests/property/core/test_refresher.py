@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from tests.support.fakes import make_profile
 from tests.support.world import LATENCY, World, most_calls_within, raising, usable_until
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from broker.core.model import Generation
 
 KINDS: tuple[type[ExchangeError], ...] = (
@@ -164,6 +167,24 @@ def test_any_permanent_error_costs_at_most_120_calls_an_hour_and_10_in_the_first
     assert len(world.calls) >= 3
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, kind=st.sampled_from(KINDS), seconds=st.integers(min_value=1, max_value=3600))
+def test_request_outlasts_an_outage_of_any_length_and_stays_within_the_limits(
+    seed: int, kind: type[ExchangeError], seconds: int
+) -> None:
+    world = World(seed=seed)
+    world.live(timedelta(minutes=2))
+    world.calls.clear()
+    world.sts_fault = raising(kind)
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=seconds))
+    world.sts_fault = None
+    world.live(POLICY.slow.cap + GRACE)
+    assert world.published["default"].reason == "requested"
+    assert most_calls_within(world, timedelta(hours=1)) <= 120
+    assert most_calls_within(world, MINUTE) <= 10
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
 def test_alternating_errors_cost_at_most_120_calls_an_hour(seed: int) -> None:
@@ -199,6 +220,75 @@ def test_clock_jump_of_any_size_is_corrected_within_the_maximum_sleep(seed: int,
     assert credentials.received_at <= world.clock.now
     assert credentials.lapses_at - world.clock.now >= timedelta(minutes=30) - GRACE
     assert world.expired_proofs_sent == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    interval=st.integers(min_value=1, max_value=3600),
+    duration=st.sampled_from([900, 1620, 3600]),
+    jump=st.integers(min_value=0, max_value=7200),
+)
+@example(seed=0, interval=3600, duration=900, jump=0)
+def test_minimum_interval_of_any_length_never_keeps_expired_credentials(
+    seed: int, interval: int, duration: int, jump: int
+) -> None:
+    """A clock that jumps forward may make them expire at any time; that is corrected within the urgent interval."""
+    policy = replace(POLICY, minimum_interval=timedelta(seconds=interval))
+    world = World(seed=seed, policy=policy, profiles=(make_profile(duration=timedelta(seconds=duration)),))
+    world.live(timedelta(seconds=5))
+    for _ in range(4 * 60):
+        world.live(MINUTE)
+        assert world.published["default"].credentials.usable_until > world.clock.now
+    world.clock.jump(timedelta(seconds=jump))
+    world.live(POLICY.urgent_interval + GRACE)
+    assert world.published["default"].credentials.usable_until > world.clock.now
+    assert most_calls_within(world, timedelta(hours=1)) <= 120
+
+
+def check_readers(before: Generation | None, after: Generation, now: datetime) -> None:
+    """Check that readers had credentials that were valid by the node's clock, and at STS, until they were replaced."""
+    assert after.number == 1 or before is not None
+    assert before is None or before.credentials.usable_until > now
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, duration=st.sampled_from([900, 3600]), skew=st.integers(min_value=-3500, max_value=86_400))
+@example(seed=0, duration=900, skew=-850)
+@example(seed=0, duration=3600, skew=-3550)
+@example(seed=0, duration=3600, skew=-1860)
+def test_wrong_clock_of_the_node_never_leaves_readers_with_expired_credentials(
+    seed: int, duration: int, skew: int
+) -> None:
+    """Readers compare `expires_at` with the node's clock. Up to 50 s before a whole session, STS can issue in time."""
+    skew = max(skew, 50 - duration)
+    world = World(
+        seed=seed,
+        profiles=(make_profile(duration=timedelta(seconds=duration)),),
+        clock_skew=timedelta(seconds=skew),
+        on_publish=lambda before, after: check_readers(before, after, world.clock.now),
+    )
+    world.live(timedelta(hours=5))
+    assert world.published["default"].credentials.usable_until > world.clock.now
+    assert most_calls_within(world, timedelta(hours=1)) <= 120
+    if skew >= 0:
+        assert most_calls_within(world, timedelta(hours=1)) <= 2.5 * 3600 / duration + 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, duration=st.sampled_from([900, 3600]), ahead=st.integers(min_value=-60, max_value=86_400))
+def test_clock_of_the_node_ahead_by_a_whole_session_costs_few_calls_and_keeps_the_session_valid_at_sts(
+    seed: int, duration: int, ahead: int
+) -> None:
+    """Then no answer of STS looks unexpired to readers who compare clocks. Others can still use the credentials."""
+    world = World(
+        seed=seed,
+        profiles=(make_profile(duration=timedelta(seconds=duration)),),
+        clock_skew=-timedelta(seconds=duration + ahead),
+    )
+    world.live(timedelta(hours=5))
+    assert world.published["default"].credentials.lapses_at > world.clock.now
+    assert most_calls_within(world, timedelta(hours=1)) <= (120 if ahead < 0 else 2.5 * 3600 / duration + 1)
 
 
 @settings(max_examples=3, deadline=None)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.core.backoff import Failure
 from broker.core.clock import Instant
 from broker.core.errors import Disposition, TokenError, TokenExpired, TokenUnavailable
-from broker.core.schedule import Action, Failure, Phase, RefreshPolicy, Situation, backoff, decide
+from broker.core.schedule import Action, Phase, RefreshPolicy, Situation, backoff, decide
 from tests.support.fakes import EPOCH, make_credentials, make_token
 
 if TYPE_CHECKING:

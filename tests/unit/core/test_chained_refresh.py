@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from broker.core import chains, events
+from broker.core.backoff import Failure
 from broker.core.clock import Instant
 from broker.core.errors import ExchangeUnavailable, RoleDenied, SourceRejected, SourceUnavailable
 from broker.core.profile_state import ProfileState
 from broker.core.refresher import RefreshNow
-from broker.core.schedule import Action, Failure, Reason, RefreshPolicy, Situation, decide
+from broker.core.schedule import Action, Reason, RefreshPolicy, Situation, decide
 from tests.support.fakes import EPOCH, make_chained, make_credentials, make_profile, make_session
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
 

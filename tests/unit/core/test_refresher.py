@@ -16,16 +16,23 @@ from broker.core.errors import (
     TokenRejected,
     TokenUnavailable,
 )
-from broker.core.refresher import EXCHANGE_DEADLINE, MAXIMUM_EXCHANGES_AT_ONCE, RefreshNow, Stop, Wake
+from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE
+from broker.core.profile_state import EXCHANGE_DEADLINE
+from broker.core.refresher import RefreshNow, Stop, Wake
 from tests.support.fakes import make_profile
 from tests.support.world import LATENCY, World, profile_status, raising, usable_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker.core.model import BoundToken
+    from broker.core.model import BoundToken, Generation
 
 MINUTE = timedelta(minutes=1)
+
+
+def published_generations(world: World) -> list[Generation]:
+    """Return every generation that was published, in order."""
+    return [event.generation for event in world.events if isinstance(event, events.Published)]
 
 
 def test_start_publishes_the_first_generation() -> None:
@@ -69,6 +76,43 @@ def test_request_refreshes_within_minimum_interval_and_backoff() -> None:
     assert world.published["default"].number == 3
 
 
+def test_request_that_fails_is_repeated_with_backoff_until_it_succeeds() -> None:
+    world = World()
+    world.live(MINUTE * 2)
+    world.sts_fault = raising(ExchangeUnavailable)
+    world.calls.clear()
+    world.inbox.put(RefreshNow())
+    world.live(MINUTE * 10)
+    assert 10 <= len(world.calls) <= 20
+    world.sts_fault = None
+    world.live(MINUTE)
+    assert world.published["default"].reason == "requested"
+    world.calls.clear()
+    world.live(MINUTE * 10)
+    assert not world.calls, "the request is fulfilled"
+
+
+def test_request_that_arrives_during_an_exchange_causes_one_more() -> None:
+    """The exchange in progress may have used settings of the role that somebody has changed since."""
+    world = World(answer_after=timedelta(seconds=10))
+    world.live(timedelta(seconds=5))
+    world.inbox.put(RefreshNow())
+    world.live(MINUTE)
+    assert [generation.reason for generation in published_generations(world)] == ["no_credentials", "requested"]
+
+
+def test_late_response_to_an_earlier_exchange_does_not_fulfil_a_request() -> None:
+    world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=20))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=10))
+    world.sts_fault, world.answer_after = raising(ExchangeUnavailable), LATENCY
+    world.inbox.put(RefreshNow())
+    world.live(timedelta(seconds=5))
+    assert "default" not in world.published
+    world.sts_fault = None
+    world.live(MINUTE * 2)
+    assert "requested" in {generation.reason for generation in published_generations(world)}
+
+
 def test_denied_profile_does_not_delay_others() -> None:
     world = World(profiles=(make_profile("denied"), make_profile("well")), sts_fault=raising(RoleDenied))
     world.denied_profile = "denied"
@@ -87,6 +131,14 @@ def test_hanging_exchange_is_abandoned_and_retried() -> None:
     world.answer_after = LATENCY
     world.live(MINUTE)
     assert world.published["default"].number == 1
+
+
+def test_hanging_exchange_is_abandoned_at_its_deadline_however_long_the_loop_sleeps() -> None:
+    world = World(answer_after=timedelta(hours=1))
+    world.live(timedelta(seconds=7))
+    world.inbox.put(Wake())
+    world.live(EXCHANGE_DEADLINE - timedelta(seconds=6))
+    assert [event.duration for event in world.events if isinstance(event, events.ExchangeFailed)] == [EXCHANGE_DEADLINE]
 
 
 def test_late_response_is_used_if_there_are_no_newer_credentials() -> None:
@@ -108,7 +160,7 @@ def test_late_response_never_replaces_newer_credentials() -> None:
 
 def test_failure_of_an_abandoned_exchange_is_not_counted_twice() -> None:
     world = World(answer_after=EXCHANGE_DEADLINE + timedelta(seconds=20), sts_fault=raising(ExchangeUnavailable))
-    world.live(EXCHANGE_DEADLINE + timedelta(seconds=31))
+    world.live(EXCHANGE_DEADLINE + timedelta(seconds=25))
     failures = [event for event in world.events if isinstance(event, events.ExchangeFailed)]
     assert len(failures) == 1
 

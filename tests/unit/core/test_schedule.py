@@ -7,13 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from broker.core.backoff import Backoff, Failure
 from broker.core.clock import Instant
 from broker.core.errors import Disposition, TokenUnavailable
 from broker.core.schedule import (
     Action,
-    Backoff,
     Decision,
-    Failure,
     Phase,
     Reason,
     RefreshPolicy,
@@ -26,6 +25,7 @@ from tests.support.fakes import EPOCH, make_credentials, make_token
 
 POLICY = RefreshPolicy()
 MONOTONIC = timedelta(hours=5)
+MINUTE = timedelta(minutes=1)
 TOKEN = make_token(issued_at=EPOCH, lifetime=timedelta(hours=24))
 
 
@@ -76,6 +76,14 @@ def test_rule_2_does_not_apply_to_a_requested_refresh() -> None:
     assert decided(situation).reason is Reason.REQUESTED
 
 
+def test_rule_2_applies_to_a_requested_refresh_after_its_first_attempt() -> None:
+    failure = failed(20, Disposition.SLOW)
+    situation = situation_at(MINUTE, exchange_failure=failure, requested=True, request_attempted=True)
+    assert (decided(situation).reason, decided(situation).wake_in) == (Reason.BACKOFF, seconds(10))
+    over = replace(situation, exchange_failure=failed(30, Disposition.SLOW))
+    assert (decided(over).action, decided(over).reason) == (Action.EXCHANGE, Reason.REQUESTED)
+
+
 @pytest.mark.parametrize(("failures", "wait"), [(1, 1), (2, 2), (4, 8), (5, 15), (50, 15)])
 def test_rule_3_missing_token_is_read_again_after_up_to_15_seconds(failures: int, wait: int) -> None:
     situation = situation_at(timedelta(minutes=40), token_failures=failures)
@@ -103,11 +111,25 @@ def test_rule_4_profile_without_credentials_exchanges() -> None:
 
 
 def test_rule_5_minimum_interval_applies_even_when_a_refresh_is_due() -> None:
-    expired = make_credentials(received_at=EPOCH, lifetime=seconds(30))
-    situation = situation_at(seconds(40), credentials=expired, succeeded_at=MONOTONIC - seconds(40))
+    situation = situation_at(MINUTE * 31, succeeded_at=MONOTONIC - seconds(40))
     decision = decided(situation)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.MINIMUM_INTERVAL)
     assert decision.wake_in == seconds(20)
+
+
+@pytest.mark.parametrize(
+    ("age", "since_success", "wake_in"),
+    [(31, 1860, 30), (49.9, 2994, 6), (50, 3000, 0), (60, 3600, 0), (60, 20, 16), (60, 36, 0)],
+)
+def test_rule_5_long_minimum_interval_ends_before_the_credentials_expire(
+    age: float, since_success: float, wake_in: float
+) -> None:
+    """It ends with the mandatory phase. Soon after a success, a shorter interval replaces it."""
+    policy = replace(POLICY, minimum_interval=timedelta(hours=2))
+    situation = situation_at(MINUTE * age, succeeded_at=MONOTONIC - seconds(since_success))
+    decision = decide(situation, TOKEN, policy, 0)
+    assert decision.action is (Action.WAIT if wake_in else Action.EXCHANGE)
+    assert decision.wake_in == seconds(wake_in)
 
 
 def test_rule_6_clock_that_jumped_back_before_the_last_exchange_causes_an_exchange() -> None:
@@ -130,6 +152,26 @@ def test_rule_7_small_jump_of_the_clock_does_not_postpone_the_refresh() -> None:
 
 def test_rule_7_jitter_makes_the_refresh_due_earlier() -> None:
     assert decided(situation_at(timedelta(minutes=27)), jitter=0.5).reason is Reason.REFRESH_DUE
+
+
+@pytest.mark.parametrize(
+    ("ahead_minutes", "due_minutes"),
+    [(-600, 30), (0, 30), (20, 20), (31, 9), (50, 5), (59.5, 0.25), (60, 30), (90, 30)],
+)
+def test_rule_7_is_planned_by_the_earlier_expiry_of_both_clocks(ahead_minutes: float, due_minutes: float) -> None:
+    """If no answer of STS looks unexpired on the node, only the session's lifetime at STS counts."""
+    held = make_credentials(expires_at=EPOCH + MINUTE * (60 - ahead_minutes))
+    assert POLICY.due_at(held, 0) == EPOCH + MINUTE * due_minutes
+    just_before = situation_at(MINUTE * due_minutes - seconds(1), credentials=held, succeeded_at=None)
+    assert decided(just_before).reason is Reason.NOT_DUE
+    due = situation_at(MINUTE * due_minutes, credentials=held, succeeded_at=None)
+    assert decided(due).reason is Reason.REFRESH_DUE
+
+
+def test_phase_depends_on_what_readers_can_use() -> None:
+    node_ahead = make_credentials(expires_at=EPOCH + MINUTE * 18)
+    ages = {0: Phase.FRESH, 10: Phase.ADVISORY, 15: Phase.MANDATORY, 18: Phase.EXPIRED}
+    assert {age: phase_of(node_ahead, EPOCH + MINUTE * age, POLICY, 0) for age in ages} == ages
 
 
 def test_rule_8_overdue_rotation_causes_one_exchange_for_each_token() -> None:
