@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from broker.core import chains
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
+from broker.files.regular_file import read_regular_file
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
@@ -15,6 +16,8 @@ from broker.settings.schema import NamedProfile, ProfileKeys, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_MAXIMUM_POLICY_BYTES = 1_000_000
+"""Enough that the limit of STS, which is in characters without surrounding white space, is the one that is reported."""
 _POLICY_KEYS = frozenset({"session_policy", "session_policy_file"})
 
 
@@ -138,8 +141,8 @@ def _read_session_policy(profile: NamedProfile) -> str | None:
     if path is None:
         return profile.session_policy
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is imported nowhere in this package
-            return validators.policy_text(file.read(validators.MAXIMUM_POLICY_LENGTH * 4).strip())
+        content = read_regular_file(path, _MAXIMUM_POLICY_BYTES)
+        return validators.policy_text(content.decode("utf-8").strip())
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

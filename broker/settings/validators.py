@@ -15,6 +15,8 @@ import string
 from datetime import date
 from typing import TYPE_CHECKING
 
+from broker.files.regular_file import NotRegularFileError, require_regular_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -205,8 +207,16 @@ def absolute(path: str) -> str:
 
 
 def readable(path: str) -> str:
-    """Return the path of a file that can be read. Raises ValueError."""
-    if not os.access(path, os.R_OK):
+    """Return the path of a regular file that can be read. Raises ValueError."""
+    try:
+        require_regular_file(path)
+    except NotRegularFileError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except OSError:
+        is_readable = False
+    else:
+        is_readable = os.access(path, os.R_OK)
+    if not is_readable:
         raise ValueError(f"cannot read a file at {path}; correct the path, or its permissions")
     return path
 

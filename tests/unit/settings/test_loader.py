@@ -19,7 +19,7 @@ from broker.settings import loader_process
 from broker.settings.loader import load
 from broker.settings.validators import MAXIMUM_POLICY_LENGTH
 from broker.settings.variables import ENVIRONMENT
-from broker.settings.yaml_file import MAXIMUM_FILE_LENGTH, read_mapping
+from broker.settings.yaml_file import MAXIMUM_FILE_BYTES, read_mapping
 from tests.support.fakes import ROLE_ARN, make_jwt
 
 if TYPE_CHECKING:
@@ -376,6 +376,13 @@ class TestSessionPolicy:
         assert fault.startswith(f"session_policy_file (BROKER_SESSION_POLICY_FILE): {cannot}{path}: ")
         assert problem in fault
 
+    @pytest.mark.parametrize("variable", ["BROKER_SESSION_POLICY_FILE", "AWS_CA_BUNDLE"])
+    def test_other_file_that_is_a_fifo_is_rejected_and_does_not_block(self, tmp_path: Path, variable: str) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        fault = fault_of({**MINIMUM, variable: str(tmp_path / "fifo")})
+        assert variable in fault
+        assert f"{tmp_path}/fifo: it is a FIFO; expected a regular file" in fault
+
     def test_policy_together_with_policy_file_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / "policy.json").write_text(POLICY)
         environ = {"BROKER_SESSION_POLICY": POLICY, "BROKER_SESSION_POLICY_FILE": str(tmp_path / "policy.json")}
@@ -541,6 +548,12 @@ class TestFile:
         (tmp_path / "broker.yaml").write_bytes(content)
         assert "BROKER_CONFIG: " in fault_of({**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")})
 
+    def test_fifo_is_rejected_and_does_not_block(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "broker.yaml")
+        assert fault_of({**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")}) == (
+            f"BROKER_CONFIG: {tmp_path}/broker.yaml: cannot be read: it is a FIFO; expected a regular file"
+        )
+
     @pytest.mark.parametrize("path", ["/no/such/file", "/", "a\0b"])
     def test_unreadable_file_is_rejected(self, path: str) -> None:
         assert fault_of({**MINIMUM, "BROKER_CONFIG": path}).startswith("BROKER_CONFIG: ")
@@ -551,7 +564,7 @@ class TestFile:
 
     def test_file_over_the_maximum_length_is_rejected(self, tmp_path: Path) -> None:
         path = tmp_path / "broker.yaml"
-        path.write_text("#" * MAXIMUM_FILE_LENGTH + "\nregion: eu-west-1")
+        path.write_text("#" * MAXIMUM_FILE_BYTES + "\nregion: eu-west-1")
         with pytest.raises(ConfigurationError, match="1,000,000"):
             read_mapping(str(path))
 

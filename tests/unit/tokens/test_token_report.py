@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -223,6 +224,18 @@ def test_path_and_audience_come_from_the_environment_if_not_given(path: Path) ->
 def test_path_has_a_default() -> None:
     with pytest.raises(TokenUnavailable, match=r"No token in /var/run/secrets/sts.amazonaws.com/token"):
         shown("", AWS_WEB_IDENTITY_TOKEN_FILE="")
+
+
+def test_pipe_is_accepted_on_the_command_line_only() -> None:
+    """A shell gives `<(kubectl create token app)` as a pipe. A pipe in the settings would block the broker."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w") as pipe:
+        pipe.write(make_jwt())
+        pipe.close()
+        path = f"/dev/fd/{reading}"
+        with pytest.raises(TokenUnavailable, match="it is a FIFO"):
+            shown("", AWS_WEB_IDENTITY_TOKEN_FILE=path)
+        assert f"from {path} (unverified)" in shown(path)[1]
 
 
 class TestStandardInput:
