@@ -7,6 +7,7 @@ would keep the old one. Nothing is verified here, as the type UnverifiedClaims s
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ _PROJECTED_VOLUME_REMEDY = (
 )
 _WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
 
+_ENCODING_REMEDY = "Write it as plain ASCII, without a byte order mark. The > of Windows PowerShell writes UTF-16."
+
 
 class FileTokenSource:
     """The token in one file. The file is read each time, and parsed again only if it has changed."""
@@ -64,8 +67,8 @@ def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
     """Return the text of the file without surrounding white space.
 
     `accepts_pipes`: the path is from the command line, where `<(command)` makes a pipe. Reading it may block.
-    Raises TokenUnavailable if it is absent, empty or cannot be read, TokenMalformed if it is longer than STS accepts.
-    Text that is not ASCII is returned as a replacement character, which is not a JWT.
+    Raises TokenUnavailable if it is absent, empty or cannot be read, TokenMalformed if it is longer than STS accepts or
+    not ASCII.
     """
     try:
         content = _read_any(path) if accepts_pipes else read_content(path)
@@ -76,14 +79,29 @@ def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
             f"The token in {path} has over {MAXIMUM_TOKEN_LENGTH:,} characters, the most that STS accepts.",
             _WRONG_FILE_REMEDY,
         )
-    try:
-        text = content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        text = "\N{REPLACEMENT CHARACTER}"
+    text = decode_token(content, origin=path)
     if not text:
         remedy = "The kubelet writes it. If it stays empty, check the kubelet's log on the node."
         raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
+
+
+def decode_token(content: bytes, *, origin: str) -> str:
+    """Return the text without surrounding white space. Raises TokenMalformed, which names the encoding found."""
+    if content.startswith(codecs.BOM_UTF8):
+        found = "begins with the byte order mark of UTF-8"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _has_only_wide_characters(content):
+        found = "looks like UTF-16"
+    elif not content.isascii():
+        found = "contains a byte that is not ASCII"
+    else:
+        return content.decode("ascii").strip()
+    raise TokenMalformed(f"The token in {origin} {found}; expected plain ASCII.", _ENCODING_REMEDY)
+
+
+def _has_only_wide_characters(content: bytes) -> bool:
+    """Return whether every other byte is zero, as in ASCII text that was written as UTF-16."""
+    return any(content) and len(content) > 1 and not (any(content[::2]) and any(content[1::2]))
 
 
 def _explain_absence(path: str, error: OSError | ValueError) -> TokenUnavailable:

@@ -17,6 +17,7 @@ from broker.core.timestamps import timestamp
 from broker.settings.validators import api_address
 from broker.tokens.token_file import (
     MAXIMUM_TOKEN_LENGTH,
+    decode_token,
     find_unfitness,
     is_not_yet_valid,
     parse_token,
@@ -166,10 +167,7 @@ def _request_token(environ: Mapping[str, str], audience: str) -> BoundToken:
 
 
 def _read_standard_input() -> str:
-    try:
-        text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
-    except UnicodeDecodeError:
-        text = "\N{REPLACEMENT CHARACTER}"
+    text = decode_token(sys.stdin.buffer.read(MAXIMUM_TOKEN_LENGTH + 1), origin="standard input")
     if not text:
         raise TokenUnavailable("Nothing on standard input; expected a JWT.")
     return text

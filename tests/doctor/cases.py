@@ -367,7 +367,7 @@ SETTINGS = [
 TOKENS = [
     Case(name="no-token", check="token-file", text="No such file", change=_misbehave(Misbehaviour.ABSENT)),
     Case(name="empty-token", check="token-file", text="is empty", change=_misbehave(Misbehaviour.EMPTY)),
-    Case(name="garbled-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.GARBLED)),
+    Case(name="garbled-token", check="token-file", text="looks like UTF-16", change=_misbehave(Misbehaviour.GARBLED)),
     Case(name="truncated-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.TRUNCATED)),
     Case(name="no-iat", check="exchange", text="Missing a required claim: iat", change=_claims(iat=None)),
     Case(name="long-token", check="token-file", text="over 20,000", change=lambda pod: pod.put_token("e" * 20_001)),

@@ -188,6 +188,26 @@ def test_endless_file_is_read_no_further_than_the_limit() -> None:
         read_token_text("/dev/zero", accepts_pipes=True)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (make_jwt().encode("utf-16"), "looks like UTF-16"),
+        (make_jwt().encode("utf-16-be"), "looks like UTF-16"),
+        (make_jwt().encode("utf-16-le"), "looks like UTF-16"),
+        (f"{make_jwt()}\r\n".encode("utf-8-sig"), "begins with the byte order mark of UTF-8"),
+        (make_jwt().encode() + b"\xe9", "contains a byte that is not ASCII"),
+        (b"\x1f\x8b\x08\x00\x00", "contains a byte that is not ASCII"),
+    ],
+    ids=["utf-16", "utf-16-be", "utf-16-le", "utf-8-sig", "latin-1", "gzip"],
+)
+def test_encoding_other_than_ascii_is_named(path: Path, source: FileTokenSource, content: bytes, found: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(TokenMalformed) as caught:
+        source.read(AUDIENCE)
+    assert caught.value.message == f"The token in {path} {found}; expected plain ASCII."
+    assert caught.value.remedy.startswith("Write it as plain ASCII, without a byte order mark.")
+
+
 BASE = {"iss": "https://i", "sub": "s", "aud": ["a"], "exp": 1_800_000_000}
 
 

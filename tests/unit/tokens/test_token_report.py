@@ -260,6 +260,11 @@ class TestStandardInput:
         with pytest.raises(TokenUnavailable, match="Nothing on standard input"):
             shown("-")
 
+    def test_utf_16_is_named(self, give: Any) -> None:  # noqa: ANN401 - a function
+        give(make_jwt().encode("utf-16"))
+        with pytest.raises(TokenMalformed, match="standard input looks like UTF-16"):
+            shown("-")
+
     @pytest.mark.parametrize("content", [b"\xff\xfe", b"abc", b"x" * 30_000])
     def test_nonsense_is_malformed(self, give: Any, content: bytes) -> None:  # noqa: ANN401 - a function
         give(content)
