@@ -12,6 +12,7 @@ from broker.files.regular_file import read_regular_file
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +52,10 @@ def build_token_request(environ: Mapping[str, str], faults: list[str]) -> TokenR
 
 
 def build_configuration(
-    settings: Settings, profiles: tuple[ProfileSpec, ...], token_request: TokenRequestSpec | None
+    settings: Settings,
+    profiles: tuple[ProfileSpec, ...],
+    token_request: TokenRequestSpec | None,
+    environ: Mapping[str, str],
 ) -> Configuration:
     """Return the configuration, with warnings about settings that work but are likely mistakes."""
     host, _, port = settings.health.address.rpartition(":")
@@ -79,7 +83,7 @@ def build_configuration(
         endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
-        warnings=tuple(_find_warnings(settings, profiles)),
+        warnings=tuple(_find_warnings(settings, profiles, environ)),
     )
 
 
@@ -149,7 +153,7 @@ def _read_session_policy(profile: NamedProfile) -> str | None:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Iterator[str]:
+def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], environ: Mapping[str, str]) -> Iterator[str]:
     policy = RefreshPolicy()
     for profile in profiles:
         if not policy.keeps_out_of_sdk_windows(profile.duration):
@@ -158,6 +162,8 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Ite
                 "the refresh windows of the SDKs, which then fetch credentials at every call. Set duration_seconds "
                 "(BROKER_DURATION_SECONDS) to 1620 or more."
             )
+    if environ.get(IGNORED_ENDPOINT_VARIABLE) and not settings.sts.endpoint_url:
+        yield f"{IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it. {IGNORED_ENDPOINT_REMEDY}"
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
     if settings.token_source != "file" and "web_identity_token_file" in keys:  # noqa: S105 - a kind of source
         yield (

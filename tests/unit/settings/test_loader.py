@@ -291,6 +291,30 @@ class TestEnvironment:
         assert "hush" not in fault
 
 
+class TestPlainHttp:
+    """The token and the credentials must not cross a network unencrypted."""
+
+    @pytest.mark.parametrize(
+        "url",
+        ["http://localstack:4566", "http://10.0.0.1", "http://0.0.0.0:80", "http://127.0.0.1.example", "http://[::2]"],
+    )
+    def test_another_host_is_a_fault_that_says_why(self, url: str) -> None:
+        assert fault_of({**MINIMUM, "AWS_ENDPOINT_URL_STS": url}) == (
+            "AWS_ENDPOINT_URL_STS: plain HTTP would send the token and the credentials across the network unencrypted; "
+            f"expected https://, or a loopback host such as 127.0.0.1; found {url!r}"
+        )
+
+    def test_key_of_the_file_is_named(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write("sts: {endpoint_url: 'http://localstack:4566'}\n")
+        assert "sts.endpoint_url" in fault_of({**MINIMUM, **environ})
+
+    @pytest.mark.parametrize(
+        "url", ["http://127.0.0.1:4566", "http://127.1.2.3", "http://[::1]:4566", "http://localhost"]
+    )
+    def test_loopback_is_accepted(self, url: str) -> None:
+        assert load({**MINIMUM, "AWS_ENDPOINT_URL_STS": url}).sts.endpoint_url == url
+
+
 class TestPartitions:
     """Role, Region and policies must belong together."""
 
@@ -606,6 +630,17 @@ class TestWarnings:
         warnings = load({**MINIMUM, "BROKER_DURATION_SECONDS": str(seconds)}).warnings
         assert len(warnings) == warned
         assert all("BROKER_DURATION_SECONDS" in warning for warning in warnings)
+
+    def test_endpoint_for_all_services_gives_a_warning_because_it_is_not_used(self) -> None:
+        configuration = load({**MINIMUM, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+        assert configuration.sts.endpoint_url == ""
+        (warning,) = configuration.warnings
+        assert warning.startswith("AWS_ENDPOINT_URL is set, but the broker does not read it")
+        assert "AWS_ENDPOINT_URL_STS" in warning
+
+    def test_endpoint_for_all_services_next_to_that_of_sts_gives_no_warning(self) -> None:
+        url = "http://127.0.0.1:4566"
+        assert load({**MINIMUM, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_STS": url}).warnings == ()
 
 
 @pytest.mark.parametrize(
