@@ -22,6 +22,7 @@ SIDECAR_PACKAGES: Final = frozenset(
         "core",
         "discovery",
         "doctor",
+        "files",
         "net",
         "policy",
         "publish",

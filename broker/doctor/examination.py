@@ -22,6 +22,7 @@ from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
 from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
 from broker.doctor.examiners.rivals import examine_rivals
+from broker.doctor.examiners.settings import examine_settings
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
 from broker.runtime.lazy_imports import make_token_request
 
@@ -87,10 +88,8 @@ class Examination:
 
     def run(self) -> None:
         """Run all checks, and add their results to the report."""
-        profiles, report = self._configuration.profiles, self._report
-        roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
-        report.ok("settings", f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}.")
-        has_memory = examine_memory(report, self._environment.cgroup)
+        examine_settings(self._environment.environ, self._configuration, self._report)
+        has_memory = examine_memory(self._report, self._environment.cgroup)
         self._read_tokens()
         self._examine_network(has_memory=has_memory)
         for token in self._tokens:

@@ -85,6 +85,7 @@ def run(files: Sequence[str], request: Request, *, check: bool, stdin: BinaryIO,
 def _read_file(file: str, stdin: BinaryIO, faults: list[str]) -> str:
     """Return the text of a file, or of standard input for `-`. Adds to `faults`."""
     try:
+        # A file from the command line may be a pipe, such as that of `<(helm template …)`.
         data = stdin.read() if file == "-" else Path(file).read_bytes()
         return data.decode()
     except OSError as error:

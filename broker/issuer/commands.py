@@ -83,7 +83,7 @@ def _read_token(path: str) -> BoundToken | None:
         return None
     from broker.tokens import token_report  # noqa: PLC0415
 
-    return token_report.read_token(path)
+    return token_report.read_token(path, is_given=True)
 
 
 def _format_lines(report: Report) -> list[str]:

@@ -18,6 +18,7 @@ from broker.core.errors import ConfigurationError, PublishError
 from broker.core.findings import Verdict, quoted
 from broker.discovery import issuer_url, key_documents
 from broker.discovery.fetching import MAXIMUM_BYTES
+from broker.files.regular_file import read_regular_file
 from broker.issuer import public_keys
 from broker.publish.file_sink import replace_file
 
@@ -94,8 +95,8 @@ def find_withdrawn(directory: str, documents: Documents) -> list[str]:
     """Return the ids of keys that are in the directory's key document, but not in the new one."""
     path = os.path.join(directory, issuer_url.KEYS_PATH.lstrip("/"))  # noqa: PTH118 - one way to write in this package
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - likewise
-            before = key_documents.examine(key_documents.parse(file.read(MAXIMUM_BYTES)), _describe_key).keys
+        content = read_regular_file(path, MAXIMUM_BYTES)
+        before = key_documents.examine(key_documents.parse(content), _describe_key).keys
     except (OSError, ValueError):
         return []
     return sorted({key.kid for key in before} - {key.kid for key in documents.published})
@@ -156,6 +157,7 @@ def _read(path: str, standard_input: BinaryIO) -> bytes:
         if path == "-":
             content = standard_input.read(MAXIMUM_BYTES + 1)
         else:
+            # From the command line, so it may be a pipe, such as that of `<(kubectl get --raw /openid/v1/jwks)`.
             with open(path, "rb") as file:  # noqa: PTH123 - one way to read in this package
                 content = file.read(MAXIMUM_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have, such as one with a NUL

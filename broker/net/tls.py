@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
+from broker.files.regular_file import require_regular_file
 from broker.net.http_messages import CertificateFault, PeerCertificate
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def verification_context(ca_bundle: str, trust: Trust = Trust.FULL) -> ssl.SSLCo
     Python 3.13 demands more of certificates than OpenSSL does; AWS documents no such demand, so it is turned off.
     """
     try:
+        if ca_bundle:
+            require_regular_file(ca_bundle)  # OpenSSL would block on a FIFO
         context = ssl.create_default_context(cafile=ca_bundle or None)
     except ssl.SSLError:
         raise ValueError("it holds no CA certificates") from None

@@ -1,4 +1,4 @@
 """Published credentials: their formats, the writer of the files, and the reader of them.
 
-May import core only. Refuses to know how credentials are obtained and when they are refreshed.
+May import files and core. Refuses to know how credentials are obtained and when they are refreshed.
 """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import PublishError
 from broker.core.model import ENDPOINT_TOKEN_FILE
+from broker.files.regular_file import read_regular_file
 from broker.publish import formats
 
 if TYPE_CHECKING:
@@ -152,13 +153,7 @@ class FileSink:
         sections = {}
         for name in self._profiles:
             with suppress(OSError):
-                # Neither follow a symbolic link nor block on a pipe that someone else has put there.
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                file = os.open(f"{name}.json", flags, dir_fd=directory)
-                try:
-                    content = os.read(file, _MAXIMUM_LENGTH_READ)
-                finally:
-                    os.close(file)
+                content = read_regular_file(f"{name}.json", _MAXIMUM_LENGTH_READ, directory=directory)
                 section = formats.credentials_section_from_json(name, content, now)
                 if section is not None:
                     sections[name] = section

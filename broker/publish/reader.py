@@ -14,6 +14,7 @@ from broker.core.clock import SystemClock
 from broker.core.errors import PublishError
 from broker.core.model import DEFAULT_PROFILE, DEFAULT_PUBLISH_DIRECTORY
 from broker.core.timestamps import timestamp
+from broker.files.regular_file import NotRegularFileError, read_regular_file
 from broker.publish.formats import parse_expiry
 
 if TYPE_CHECKING:
@@ -70,25 +71,22 @@ def _choose_profile(directory: str) -> str:
 def _read(path: str) -> bytes:
     """Return the content of the file. Raises PublishError."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not block on a pipe
-        try:
-            return os.read(file, _MAXIMUM_BYTES)
-        finally:
-            os.close(file)
+        return read_regular_file(path, _MAXIMUM_BYTES)
     except OSError as error:
         raise _explain_error(path, error) from None
 
 
 def _explain_error(path: str, error: OSError) -> PublishError:
-    number = error.errno or 0
     if isinstance(error, FileNotFoundError):
         remedy = f"{_SEE} If its volume is mounted elsewhere in this container, set --directory to the mount path."
+    elif isinstance(error, NotRegularFileError):
+        remedy = "Remove it; the broker publishes the file again."
     else:
         remedy = (
             "Run as a user in the group of the broker's files, or change publish.mode (BROKER_PUBLISH_MODE) of the "
             "broker."
         )
-    return _make_error(f"Cannot read {path}: {os.strerror(number)}.", remedy, number)
+    return _make_error(f"Cannot read {path}: {error.strerror}.", remedy, error.errno)
 
 
 def _make_error(message: str, remedy: str, number: int | None = None) -> PublishError:

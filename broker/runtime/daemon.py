@@ -27,6 +27,7 @@ from broker.core.status import Status
 from broker.publish.file_sink import FileSink
 from broker.runtime import logs
 from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
+from broker.runtime.process_hardening import forbid_core_dumps
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
@@ -119,6 +120,7 @@ def _start_process(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQue
     ConfigurationError.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    forbid_core_dumps()  # before the first secret is read
     configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
     _start_signal_thread(inbox)

@@ -29,6 +29,7 @@ from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
 from broker.runtime import daemon, logs
 from broker.runtime.private_directory import private_directory
+from broker.runtime.process_hardening import CoreLimits, forbid_core_dumps, use_core_limits
 from broker.runtime.process_supervisor import FORWARDED, HANDLED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
@@ -67,6 +68,7 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
     directory for the files can be made.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # first, because later threads inherit it
+    core_limits = forbid_core_dumps()  # before the first secret is read
     configuration = load_configuration(environ)
     profile = _choose_profile(configuration, spec.profile)
     inbox: SimpleQueue[Message] = SimpleQueue()
@@ -78,19 +80,25 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
         daemon.start_log(configuration)
-        return _serve(
-            _Job(environ=environ, spec=spec, configuration=configuration, profile=profile), child, inbox, mask
+        job = _Job(
+            environ=environ, spec=spec, configuration=configuration, profile=profile, mask=mask, core_limits=core_limits
         )
+        return _serve(job, child, inbox)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One run of `exec`: its environment, command line, settings, and the profile it uses."""
+    """One run of `exec`: its environment, command line, settings, and the profile it uses.
+
+    `mask` and `core_limits` are the signal mask and the limits of the caller, which the command gets.
+    """
 
     environ: Mapping[str, str]
     spec: CommandSpec
     configuration: Configuration
     profile: ProfileSpec
+    mask: Collection[int]
+    core_limits: CoreLimits
 
 
 class _LatestCredentials:
@@ -106,7 +114,7 @@ class _LatestCredentials:
             self.credentials = event.generation.credentials
 
 
-def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message], mask: Collection[int]) -> int:
+def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
     """Run the main loop and the endpoint until the command has ended. Return the exit code."""
     configuration = job.configuration
     clock, status, latest = SystemClock(), Status(configuration.profiles), _LatestCredentials(job.profile.name)
@@ -134,7 +142,8 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message], mask: Collectio
             job, daemon.format_url(listener), latest.credentials if job.spec.with_keys else None
         )
         try:
-            child.start(job.spec.command, environment, mask)
+            with use_core_limits(job.core_limits):
+                child.start(job.spec.command, environment, job.mask)
         except CommandUnusable as error:
             logs.log_message(logging.ERROR, "stopping", str(error))
             return error.exit_code

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.rival_variables import ACCESS_KEY_ID_VARIABLES, EKS_TOKEN_DIRECTORY, FULL_URI, RELATIVE_URI
+from broker.files.regular_file import read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,14 +158,9 @@ def _expand_home(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _read_text(path: str) -> str:
-    """Return the content of a file, or "" if it cannot be read or is a pipe or a device."""
+    """Return the content of a file, or "" if it cannot be read or is a FIFO or a device."""
     with suppress(OSError):
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if stat.S_ISREG(os.fstat(file).st_mode):
-                return os.read(file, _MAXIMUM_BYTES_READ).decode(errors="replace")
-        finally:
-            os.close(file)
+        return read_regular_file(path, _MAXIMUM_BYTES_READ).decode(errors="replace")
     return ""
 
 

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from broker.core import chains
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
+from broker.files.regular_file import read_regular_file
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_MAXIMUM_POLICY_BYTES = 1_000_000
+"""Enough that the limit of STS, which is in characters without surrounding white space, is the one that is reported."""
 _POLICY_KEYS = frozenset({"session_policy", "session_policy_file"})
 
 
@@ -48,7 +52,10 @@ def build_token_request(environ: Mapping[str, str], faults: list[str]) -> TokenR
 
 
 def build_configuration(
-    settings: Settings, profiles: tuple[ProfileSpec, ...], token_request: TokenRequestSpec | None
+    settings: Settings,
+    profiles: tuple[ProfileSpec, ...],
+    token_request: TokenRequestSpec | None,
+    environ: Mapping[str, str],
 ) -> Configuration:
     """Return the configuration, with warnings about settings that work but are likely mistakes."""
     host, _, port = settings.health.address.rpartition(":")
@@ -76,7 +83,7 @@ def build_configuration(
         endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
-        warnings=tuple(_find_warnings(settings, profiles)),
+        warnings=tuple(_find_warnings(settings, profiles, environ)),
     )
 
 
@@ -138,15 +145,15 @@ def _read_session_policy(profile: NamedProfile) -> str | None:
     if path is None:
         return profile.session_policy
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is imported nowhere in this package
-            return validators.policy_text(file.read(validators.MAXIMUM_POLICY_LENGTH * 4).strip())
+        content = read_regular_file(path, _MAXIMUM_POLICY_BYTES)
+        return validators.policy_text(content.decode("utf-8").strip())
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Iterator[str]:
+def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], environ: Mapping[str, str]) -> Iterator[str]:
     policy = RefreshPolicy()
     for profile in profiles:
         if not policy.keeps_out_of_sdk_windows(profile.duration):
@@ -155,6 +162,8 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...]) -> Ite
                 "the refresh windows of the SDKs, which then fetch credentials at every call. Set duration_seconds "
                 "(BROKER_DURATION_SECONDS) to 1620 or more."
             )
+    if environ.get(IGNORED_ENDPOINT_VARIABLE) and not settings.sts.endpoint_url:
+        yield f"{IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it. {IGNORED_ENDPOINT_REMEDY}"
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
     if settings.token_source != "file" and "web_identity_token_file" in keys:  # noqa: S105 - a kind of source
         yield (

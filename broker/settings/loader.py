@@ -45,7 +45,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     token_request = build_token_request(environ, faults) if is_requested else None
     if faults:
         raise ConfigurationError(tuple(faults))
-    return build_configuration(settings, profiles, token_request)
+    return build_configuration(settings, profiles, token_request, environ)
 
 
 def _read_document(path: str, faults: list[str]) -> dict[str, Any] | None:

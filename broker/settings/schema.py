@@ -166,8 +166,8 @@ class Sts(BaseModel):
 
     model_config = _STRICT
 
-    endpoint_url: Annotated[str, AfterValidator(validators.plain_url)] | None = Field(
-        default=None, description="URL of a custom STS endpoint."
+    endpoint_url: Annotated[str, AfterValidator(validators.sts_url)] | None = Field(
+        default=None, description="URL of a custom STS endpoint: `https://`, or `http://` on loopback."
     )
     use_fips_endpoint: bool = Field(default=False, description="Whether to call the FIPS endpoint.")
     use_dualstack_endpoint: bool = Field(default=False, description="Whether to call the dual-stack endpoint.")

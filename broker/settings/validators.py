@@ -15,6 +15,8 @@ import string
 from datetime import date
 from typing import TYPE_CHECKING
 
+from broker.files.regular_file import NotRegularFileError, require_regular_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,7 @@ MAXIMUM_POLICY_LENGTH = 2048
 _POLICY_ARN = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\x21-\x7e]{1,900}")
 _HEALTH_ADDRESS = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PLAIN_URL = re.compile(rf"https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?/?")
+_PLAIN_URL = re.compile(rf"https?://(?P<host>{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?/?")
 _API_HOST = re.compile("[A-Za-z0-9.:-]{1,253}")
 _MAXIMUM_PORT = 65535
 _MAXIMUM_QUOTED_LENGTH = 100
@@ -110,15 +112,18 @@ def loopback_address(value: str) -> str:
     """Return `HOST:PORT` with a loopback host, without brackets. Raises ValueError."""
     host, _, port = address(value).rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    import ipaddress  # noqa: PLC0415 - needed only if this setting is set
-
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not _is_loopback(host):
         raise ValueError("credentials are served on loopback only; expected 127.0.0.1:PORT or [::1]:PORT")
     return f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress  # noqa: PLC0415 - needed only for a few settings
+
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def process_command(command: str) -> str:
@@ -174,11 +179,19 @@ def source_identity(text: str) -> str:
     return text
 
 
-def plain_url(value: str) -> str:
-    """Return the URL of a host, without a trailing slash. Raises ValueError."""
+def sts_url(value: str) -> str:
+    """Return the URL of an STS endpoint, without a trailing slash. Raises ValueError.
+
+    Plain HTTP is for a server on loopback only, such as a local simulator.
+    """
     parts = _PLAIN_URL.fullmatch(value)
     if not parts or not 0 < int(parts["port"] or 443) <= _MAXIMUM_PORT:
         raise ValueError("expected https://HOST or https://HOST:PORT, without user, path or query")
+    if value.startswith("http://") and not _is_loopback(parts["host"].strip("[]")):
+        raise ValueError(
+            "plain HTTP would send the token and the credentials across the network unencrypted; expected https://, or "
+            "a loopback host such as 127.0.0.1"
+        )
     return value.rstrip("/")
 
 
@@ -205,8 +218,16 @@ def absolute(path: str) -> str:
 
 
 def readable(path: str) -> str:
-    """Return the path of a file that can be read. Raises ValueError."""
-    if not os.access(path, os.R_OK):
+    """Return the path of a regular file that can be read. Raises ValueError."""
+    try:
+        require_regular_file(path)
+    except NotRegularFileError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except OSError:
+        is_readable = False
+    else:
+        is_readable = os.access(path, os.R_OK)
+    if not is_readable:
         raise ValueError(f"cannot read a file at {path}; correct the path, or its permissions")
     return path
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import ConfigurationError
+from broker.files.regular_file import read_regular_file
 from broker.settings.variables import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     import yaml
 
-MAXIMUM_FILE_LENGTH = 1_000_000
+MAXIMUM_FILE_BYTES = 1_000_000
 
 
 def read_mapping(path: str) -> dict[str, Any]:
@@ -40,11 +41,10 @@ def read_mapping(path: str) -> dict[str, Any]:
             return super().construct_mapping(node, deep)
 
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is imported nowhere in this package
-            text = file.read(MAXIMUM_FILE_LENGTH + 1)
-        if len(text) > MAXIMUM_FILE_LENGTH:
-            raise _fault(path, f"has more than {MAXIMUM_FILE_LENGTH:,} characters; make it smaller")
-        document = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+        content = read_regular_file(path, MAXIMUM_FILE_BYTES + 1)
+        if len(content) > MAXIMUM_FILE_BYTES:
+            raise _fault(path, f"has more than {MAXIMUM_FILE_BYTES:,} bytes; make it smaller")
+        document = yaml.load(content.decode("utf-8"), Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise _fault(path, f"cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:

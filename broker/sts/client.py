@@ -76,6 +76,7 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
         use_fips_endpoint=spec.use_fips,
         use_dualstack_endpoint=spec.use_dualstack,
         ignore_configured_endpoint_urls=True,
+        proxies={} if is_plain_http(spec.endpoint_url) else None,  # None makes botocore read HTTPS_PROXY and NO_PROXY
         user_agent_extra="sts-federation-broker",
     )
     session.register_component("data_loader", StsData())
@@ -89,6 +90,11 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
         verify=spec.ca_bundle or True,  # None would make botocore read REQUESTS_CA_BUNDLE
         config=config,
     )
+
+
+def is_plain_http(url: str) -> bool:
+    """Return whether an endpoint is called without TLS, which the settings allow on loopback only: without a proxy."""
+    return url.startswith("http://")
 
 
 class StsData(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
-from broker.sts.client import StsData
+from broker.sts.client import StsData, is_plain_http
 
 if TYPE_CHECKING:
     from broker.core.model import StsSpec
@@ -37,7 +37,9 @@ def find_network_path(client: Any, spec: StsSpec) -> NetworkPath:  # noqa: ANN40
     partitions = StsData().load_data("partitions")["partitions"]
     return NetworkPath(
         url=url,
-        proxy=ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url) or "",
+        proxy=""
+        if is_plain_http(url)
+        else ProxyConfiguration(proxies=get_environ_proxies(url)).proxy_url_for(url) or "",
         ca_file=spec.ca_bundle or str(get_cert_path(True)),  # noqa: FBT003 - True means botocore's own file
         regions=frozenset(name for partition in partitions for name in partition["regions"]),
     )

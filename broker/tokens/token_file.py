@@ -7,8 +7,8 @@ would keep the old one. Nothing is verified here, as the type UnverifiedClaims s
 
 from __future__ import annotations
 
+import codecs
 import hashlib
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import jwt
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
 from broker.core.model import BoundToken, Secret, UnverifiedClaims
+from broker.files.regular_file import NotRegularFileError, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,8 @@ _PROJECTED_VOLUME_REMEDY = (
     "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to its path."
 )
 _WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
+
+_ENCODING_REMEDY = "Write it as plain ASCII, without a byte order mark. The > of Windows PowerShell writes UTF-16."
 
 
 class FileTokenSource:
@@ -60,51 +63,70 @@ class FileTokenSource:
         return self._parsed
 
 
-def read_token_text(path: str) -> str:
+def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
     """Return the text of the file without surrounding white space.
 
-    Raises TokenUnavailable if it is absent, empty or cannot be read, TokenMalformed if it is longer than STS accepts.
-    Text that is not ASCII is returned as a replacement character, which is not a JWT.
+    `accepts_pipes`: the path is from the command line, where `<(command)` makes a pipe. Reading it may block.
+    Raises TokenUnavailable if it is absent, empty or cannot be read, TokenMalformed if it is longer than STS accepts or
+    not ASCII.
     """
     try:
-        content = read_content(path)
+        content = _read_any(path) if accepts_pipes else read_content(path)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL, which YAML can express
-        number = error.errno if isinstance(error, OSError) else None
-        found = os.strerror(number) if number else "it cannot be read"
-        remedy = _PROJECTED_VOLUME_REMEDY
-        if isinstance(error, PermissionError):
-            remedy = FSGROUP_REMEDY
-        raise TokenUnavailable(f"No token in {path}: {found}; expected a readable file.", remedy) from None
+        raise _explain_absence(path, error) from None
     if len(content) > MAXIMUM_TOKEN_LENGTH:
         raise TokenMalformed(
             f"The token in {path} has over {MAXIMUM_TOKEN_LENGTH:,} characters, the most that STS accepts.",
             _WRONG_FILE_REMEDY,
         )
-    try:
-        text = content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        text = "\N{REPLACEMENT CHARACTER}"
+    text = decode_token(content, origin=path)
     if not text:
         remedy = "The kubelet writes it. If it stays empty, check the kubelet's log on the node."
         raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
 
 
+def decode_token(content: bytes, *, origin: str) -> str:
+    """Return the text without surrounding white space. Raises TokenMalformed, which names the encoding found."""
+    if content.startswith(codecs.BOM_UTF8):
+        found = "begins with the byte order mark of UTF-8"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _has_only_wide_characters(content):
+        found = "looks like UTF-16"
+    elif not content.isascii():
+        found = "contains a byte that is not ASCII"
+    else:
+        return content.decode("ascii").strip()
+    raise TokenMalformed(f"The token in {origin} {found}; expected plain ASCII.", _ENCODING_REMEDY)
+
+
+def _has_only_wide_characters(content: bytes) -> bool:
+    """Return whether every other byte is zero, as in ASCII text that was written as UTF-16."""
+    return any(content) and len(content) > 1 and not (any(content[::2]) and any(content[1::2]))
+
+
+def _explain_absence(path: str, error: OSError | ValueError) -> TokenUnavailable:
+    if isinstance(error, NotRegularFileError):
+        return TokenUnavailable(f"No token in {path}: {error.strerror}.", _PROJECTED_VOLUME_REMEDY)
+    found = error.strerror if isinstance(error, OSError) else None
+    remedy = FSGROUP_REMEDY if isinstance(error, PermissionError) else _PROJECTED_VOLUME_REMEDY
+    return TokenUnavailable(f"No token in {path}: {found or 'it cannot be read'}; expected a readable file.", remedy)
+
+
 def read_content(path: str) -> bytes:
     """Return the bytes of a token's file, at most one more than STS accepts.
 
-    Raises OSError, or ValueError for a path that cannot exist. The kubelet deletes the old directory after it has
-    swapped the link, so a path that was resolved just before that leads nowhere. An absent file is therefore looked for
-    twice.
+    Raises OSError, also for a FIFO or a device, or ValueError for a path that cannot exist. The kubelet deletes the old
+    directory after it has swapped the link, so a path that was resolved just before that leads nowhere. An absent file
+    is therefore looked for twice.
     """
     try:
-        return _read(path)
+        return read_regular_file(path, MAXIMUM_TOKEN_LENGTH + 1)
     except FileNotFoundError:
-        return _read(path)
+        return read_regular_file(path, MAXIMUM_TOKEN_LENGTH + 1)
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - one way to read in this package
+def _read_any(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is imported nowhere in this package
         return file.read(MAXIMUM_TOKEN_LENGTH + 1)
 
 

@@ -17,6 +17,7 @@ from broker.core.timestamps import timestamp
 from broker.settings.validators import api_address
 from broker.tokens.token_file import (
     MAXIMUM_TOKEN_LENGTH,
+    decode_token,
     find_unfitness,
     is_not_yet_valid,
     parse_token,
@@ -43,9 +44,10 @@ def show(*, path: str, audience: str, as_json: bool, environ: Mapping[str, str],
         origin, token = "the Kubernetes API", _request_token(environ, audience)  # which checks the new token
         now = SystemClock().read().now
     else:
+        is_given = bool(path)
         path = path or lookup("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file") or DEFAULT_TOKEN_FILE
         origin = "standard input" if path == "-" else path
-        token = read_token(path)
+        token = read_token(path, is_given=is_given)
         now = SystemClock().read().now
         fault = find_fault(token, audience=audience, now=now, origin=origin)
     if as_json:
@@ -68,14 +70,16 @@ def find_fault(token: BoundToken, *, audience: str, now: datetime, origin: str) 
     return fault
 
 
-def read_token(path: str) -> BoundToken:
+def read_token(path: str, *, is_given: bool) -> BoundToken:
     """Return the token in the file, whether it can be sent or not; "-" stands for standard input.
 
+    `is_given`: the path was given on the command line. It may be a pipe, such as that of `<(kubectl create token …)`. A
+    path from the settings is read as the broker reads it: regular files only.
     Raises TokenUnavailable or TokenMalformed.
     """
     if path == "-":
         return parse_token(_read_standard_input(), origin="standard input")
-    return parse_token(read_token_text(path), origin=path)
+    return parse_token(read_token_text(path, accepts_pipes=is_given), origin=path)
 
 
 def rotates_at(token: BoundToken) -> datetime | None:
@@ -163,10 +167,7 @@ def _request_token(environ: Mapping[str, str], audience: str) -> BoundToken:
 
 
 def _read_standard_input() -> str:
-    try:
-        text = sys.stdin.read(MAXIMUM_TOKEN_LENGTH + 1).strip()
-    except UnicodeDecodeError:
-        text = "\N{REPLACEMENT CHARACTER}"
+    text = decode_token(sys.stdin.buffer.read(MAXIMUM_TOKEN_LENGTH + 1), origin="standard input")
     if not text:
         raise TokenUnavailable("Nothing on standard input; expected a JWT.")
     return text

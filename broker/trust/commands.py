@@ -164,9 +164,10 @@ def render_policy(options: RenderOptions, environ: Mapping[str, str]) -> int:
 
 def read_token_in(path: str, environ: Mapping[str, str]) -> tuple[BoundToken, str]:
     """Return the token in a file (`path` "": in the broker's token file), and its origin. Raises TokenError."""
+    is_given = bool(path)
     path = path or environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "") or DEFAULT_TOKEN_FILE
     origin = "standard input" if path == STANDARD_INPUT else path
-    token = read_token(path)
+    token = read_token(path, is_given=is_given)
     if not token.claims.audiences:
         raise TokenMalformed(f"The token in {origin} has no audience; expected one.", "STS rejects such a token.")
     return token, origin

@@ -75,6 +75,7 @@ def _read_text(path: str) -> str:
     if path == STANDARD_INPUT:
         content = sys.stdin.buffer.read(_MAXIMUM_BYTES + 1)
     else:
+        # From the command line, so it may be a pipe, such as that of `<(terraform show -json plan)`.
         with open(path, "rb") as file:  # noqa: PTH123 - reads like standard input above
             content = file.read(_MAXIMUM_BYTES + 1)
     if len(content) > _MAXIMUM_BYTES:

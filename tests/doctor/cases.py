@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from dataclasses import dataclass, replace
@@ -97,6 +98,12 @@ def _misbehave(mode: Misbehaviour) -> Callable[[FaultyPod], None]:
 
 def _directory_for_a_token(pod: FaultyPod) -> None:
     pod.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(pod.volume.directory)
+
+
+def _fifo_for_a_token(pod: FaultyPod) -> None:
+    file = pod.disk / "token"
+    os.mkfifo(file)
+    pod.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(file)
 
 
 def _plain_file(pod: FaultyPod, text: str = "") -> None:
@@ -373,11 +380,12 @@ SETTINGS = [
 TOKENS = [
     Case(name="no-token", check="token-file", text="No such file", change=_misbehave(Misbehaviour.ABSENT)),
     Case(name="empty-token", check="token-file", text="is empty", change=_misbehave(Misbehaviour.EMPTY)),
-    Case(name="garbled-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.GARBLED)),
+    Case(name="garbled-token", check="token-file", text="looks like UTF-16", change=_misbehave(Misbehaviour.GARBLED)),
     Case(name="truncated-token", check="token-file", text="is not a JWT", change=_misbehave(Misbehaviour.TRUNCATED)),
     Case(name="no-iat", check="exchange", text="Missing a required claim: iat", change=_claims(iat=None)),
     Case(name="long-token", check="token-file", text="over 20,000", change=lambda pod: pod.put_token("e" * 20_001)),
     Case(name="directory", check="token-file", text="That is a directory: set AWS_WEB_", change=_directory_for_a_token),
+    Case(name="fifo", check="token-file", text="it is a FIFO", change=_fifo_for_a_token),
     Case(name="secrets-token", check="token-file", text="a token of a Secret", change=_claims(exp=None)),
     Case(name="sub-path", check="token-mount", text="by itself (subPath)", change=_by_sub_path),
     Case(name="plain-file", check="token-mount", text="is a plain file", change=_plain_file, is_warning=True),

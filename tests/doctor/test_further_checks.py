@@ -227,16 +227,22 @@ def test_certificate_valid_by_the_clock_of_sts_follows_from_the_node_clock(pod: 
         assert reached.skew > timedelta(days=29)
 
 
-def test_plain_http_endpoint_uses_the_http_proxy(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_endpoint_is_examined_without_a_proxy(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
     pod.environ |= {
-        "AWS_ENDPOINT_URL_STS": "http://sts.plain.example",
-        "HTTP_PROXY": pod.sandbox.sts.url,
+        "AWS_ENDPOINT_URL_STS": pod.sandbox.sts.url,
+        "HTTP_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "",
     }
     report = pod.diagnose(monkeypatch)
-    assert "(HTTP_PROXY)" in report.results_with(Outcome.OK)["sts-proxy"]
-    assert "cross the network unencrypted" in report.warned["sts-tls"]
-    assert "exchange" in report.results_with(Outcome.OK), "the sandbox's STS ignores the path"
+    assert report.results_with(Outcome.OK)["sts-proxy"].startswith("No proxy is used.")
+    assert "exchange" in report.results_with(Outcome.OK)
+
+
+def test_endpoint_for_all_services_is_reported_as_not_read(pod: FaultyPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.environ["AWS_ENDPOINT_URL"] = "http://127.0.0.1:4566"
+    assert "AWS_ENDPOINT_URL is set, but the broker does not read it" in pod.diagnose(monkeypatch).warned["settings"]
+    pod.environ["AWS_ENDPOINT_URL_STS"] = pod.sandbox.sts.url
+    assert "settings" not in pod.diagnose(monkeypatch).warned
 
 
 @pytest.mark.parametrize(("starts", "outcome"), [(20, Outcome.FOLLOWS), (40, Outcome.FAILED)])

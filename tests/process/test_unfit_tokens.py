@@ -35,7 +35,9 @@ EXPECTED: dict[Misbehaviour, Expected | None] = {
     ),
     Misbehaviour.EMPTY: Expected("token_unavailable", "is empty", "expected a JWT", "kubelet writes it"),
     Misbehaviour.TRUNCATED: MALFORMED,
-    Misbehaviour.GARBLED: MALFORMED,
+    Misbehaviour.GARBLED: Expected(
+        "token_malformed", "looks like UTF-16", "expected plain ASCII", "Write it as plain ASCII"
+    ),
     Misbehaviour.WRONG_AUDIENCE: Expected(
         "token_audience_mismatch",
         "has audience https://kubernetes.default.svc",

@@ -71,7 +71,7 @@ def examine_file(location: TokenLocation, report: Report, proc: str) -> BoundTok
     """Examine the file and its mount. Return the token in it, fit or not; None if there is none."""
     try:
         if location.request_token is None:
-            token = read_token(location.path)
+            token = read_token(location.path, is_given=location.is_copy)
         else:
             token = location.request_token(location.audience)
     except TokenError as error:

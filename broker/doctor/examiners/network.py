@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from broker.sts.network_path import NetworkPath
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +81,11 @@ class PathToSts:
             host, port = proxy.hostname or "", proxy.port or 80
         except ValueError:
             host, port = "", 0
-        variable = "HTTPS_PROXY" if path.url.startswith("https:") else "HTTP_PROXY"
         if proxy.scheme != "http" or not host:
-            self._failed("sts-proxy", f"{variable} is not an http:// URL.", f"Write {variable}=http://HOST:PORT.")
+            self._failed("sts-proxy", "HTTPS_PROXY is not an http:// URL.", "Write HTTPS_PROXY=http://HOST:PORT.")
             return False
-        name = f"{quoted(host)}:{port} ({variable})"
-        remedy = f"Check {variable} and the NetworkPolicy. If no proxy is needed, add STS's host to NO_PROXY."
+        name = f"{quoted(host)}:{port} (HTTPS_PROXY)"
+        remedy = "Check HTTPS_PROXY and the NetworkPolicy. If no proxy is needed, add STS's host to NO_PROXY."
         try:
             addresses = run_bounded(lambda: self._resolve(host, port))
             run_bounded(lambda: connect(addresses, port))
@@ -152,18 +150,18 @@ class PathToSts:
         self._failed("region", f"Region {self._region} does not exist{did_you_mean}.", "Set region (AWS_REGION).")
         self._report.follows(check, found, self._label("region"), of=self._of)
 
-    def _fetch(self, path: NetworkPath, variable: str) -> Answer | NoAnswer:
+    def _fetch(self, path: NetworkPath) -> Answer | NoAnswer:
         route = Route(
             timeout_seconds=STEP_SECONDS,
             ca_bundle=path.ca_file,
-            environ={variable: path.proxy} if path.proxy else {},
+            environ={"https_proxy": path.proxy} if path.proxy else {},
             allows_http=True,
             reads_unverified=True,
         )
         return fetch(Request(url=f"{path.url}/"), route)
 
     def _examine_https(self, path: NetworkPath) -> Reached:
-        answer = self._fetch(path, "https_proxy")
+        answer = self._fetch(path)
         if isinstance(answer, NoAnswer):
             self._explain_failure(path, answer)
             return Reached(is_reached=False)
@@ -222,21 +220,15 @@ class PathToSts:
             self._failed("sts-tls", found, f"{remedy} Otherwise, somebody may be intercepting the connection.")
 
     def _examine_http(self, path: NetworkPath, address: SplitResult) -> Reached:
-        host = address.hostname or ""
-        answer = self._fetch(path, "http_proxy")
-        if path.proxy:
-            self._pass_proxied_steps(f"STS was reached by {answer.via}.")
+        """Check the HTTP answer of an endpoint on loopback. The settings allow plain HTTP nowhere else."""
+        answer = self._fetch(path)
         if isinstance(answer, NoAnswer):
-            found = f"No HTTP answer from {host}: {answer.found}."
+            found = f"No HTTP answer from {address.hostname}: {answer.found}."
             self._failed(
                 "sts-tls", found, "AWS_ENDPOINT_URL_STS begins with http://; check whether it must be https://."
             )
             return Reached(is_reached=False)
-        if host in _LOOPBACK:
-            self._ok("sts-tls", "No TLS, which is not needed on loopback.")
-        else:
-            found = f"http://{host}: the token and the credentials cross the network unencrypted."
-            self._report.warning("sts-tls", found, "Write https:// in AWS_ENDPOINT_URL_STS.", of=self._of)
+        self._ok("sts-tls", "No TLS, which is not needed on loopback.")
         return Reached(is_reached=True, skew=skew_of(answer.date, self._clock.read().now))
 
     def _ok(self, check: str, found: str) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from broker.doctor.examiners.mounts import find_mount
+from broker.files.regular_file import read_regular_file
 from broker.publish.file_sink import REMEDIES, replace_file
 
 if TYPE_CHECKING:
@@ -125,16 +126,16 @@ def _examine_volume(spec: PublishSpec, report: Report, proc: str) -> None:
 
 def _examine_neighbours(spec: PublishSpec, profiles: Collection[str], report: Report, now: datetime) -> None:
     """Warn about credentials of unknown profiles: two brokers in one directory overwrite each other's `credentials`."""
-    unknown = []
-    with os.scandir(spec.directory) as entries:
-        for entry in entries:
-            name = entry.name.removesuffix(".json")
-            if name != entry.name and name not in profiles and _holds_credentials(entry.path, now):
-                unknown.append(name)
+    directory = os.open(spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = {name.removesuffix(".json") for name in os.listdir(directory) if name.endswith(".json")}  # noqa: PTH208 - of an open directory
+        unknown = [
+            name for name in sorted(names.difference(profiles)) if _holds_credentials(directory, f"{name}.json", now)
+        ]
+    finally:
+        os.close(directory)
     if unknown:
-        found = (
-            f"{spec.directory} has credentials of profiles that are not in the settings: {', '.join(sorted(unknown))}."
-        )
+        found = f"{spec.directory} has credentials of profiles that are not in the settings: {', '.join(unknown)}."
         remedy = (
             "If another broker publishes there, give each a directory of its own. If they are left over, delete them."
         )
@@ -143,14 +144,10 @@ def _examine_neighbours(spec: PublishSpec, profiles: Collection[str], report: Re
         report.ok("publish-neighbours", "No other broker publishes there.")
 
 
-def _holds_credentials(path: str, now: datetime) -> bool:
-    """Return whether the file holds unexpired credentials. Symbolic links and pipes are not read."""
+def _holds_credentials(directory: int, name: str, now: datetime) -> bool:
+    """Return whether the file holds unexpired credentials. Only regular files are read, and no links are followed."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            document = json.loads(os.read(file, _MAXIMUM_LENGTH_READ))
-        finally:
-            os.close(file)
+        document = json.loads(read_regular_file(name, _MAXIMUM_LENGTH_READ, directory=directory))
         expires_at = datetime.strptime(document["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         return bool(document["Version"] == 1 and expires_at > now)
     return False

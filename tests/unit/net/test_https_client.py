@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -415,6 +416,12 @@ class TestTrust:
         failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(bundle)))
         assert failure.failure is Failure.SETTING
         assert found in failure.found
+
+    def test_bundle_that_is_a_fifo_does_not_block(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "ca.pem")
+        failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(tmp_path / "ca.pem")))
+        assert failure.failure is Failure.SETTING
+        assert "it is a FIFO; expected a regular file" in failure.found
 
 
 class TestProxies:

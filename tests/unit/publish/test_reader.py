@@ -133,11 +133,14 @@ class TestUnusable:
 
     def test_pipe_does_not_block_the_reader(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "default.json")
-        assert "does not contain credentials" in fail_printing(tmp_path)
+        assert fail_printing(tmp_path) == (
+            f"Cannot read {tmp_path}/default.json: it is a FIFO; expected a regular file. "
+            "Remove it; the broker publishes the file again."
+        )
 
     def test_directory_with_the_name_of_the_file_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "default.json").mkdir()
-        assert fail_printing(tmp_path).startswith(f"Cannot read {tmp_path}/default.json: Is a directory.")
+        assert fail_printing(tmp_path).startswith(f"Cannot read {tmp_path}/default.json: it is a directory; expected")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
     def test_unreadable_file_is_an_error_that_names_the_mode(self, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from broker.settings import loader_process
 from broker.settings.loader import load
 from broker.settings.validators import MAXIMUM_POLICY_LENGTH
 from broker.settings.variables import ENVIRONMENT
-from broker.settings.yaml_file import MAXIMUM_FILE_LENGTH, read_mapping
+from broker.settings.yaml_file import MAXIMUM_FILE_BYTES, read_mapping
 from tests.support.fakes import ROLE_ARN, make_jwt
 
 if TYPE_CHECKING:
@@ -291,6 +291,30 @@ class TestEnvironment:
         assert "hush" not in fault
 
 
+class TestPlainHttp:
+    """The token and the credentials must not cross a network unencrypted."""
+
+    @pytest.mark.parametrize(
+        "url",
+        ["http://localstack:4566", "http://10.0.0.1", "http://0.0.0.0:80", "http://127.0.0.1.example", "http://[::2]"],
+    )
+    def test_another_host_is_a_fault_that_says_why(self, url: str) -> None:
+        assert fault_of({**MINIMUM, "AWS_ENDPOINT_URL_STS": url}) == (
+            "AWS_ENDPOINT_URL_STS: plain HTTP would send the token and the credentials across the network unencrypted; "
+            f"expected https://, or a loopback host such as 127.0.0.1; found {url!r}"
+        )
+
+    def test_key_of_the_file_is_named(self, write: Callable[[str], dict[str, str]]) -> None:
+        environ = write("sts: {endpoint_url: 'http://localstack:4566'}\n")
+        assert "sts.endpoint_url" in fault_of({**MINIMUM, **environ})
+
+    @pytest.mark.parametrize(
+        "url", ["http://127.0.0.1:4566", "http://127.1.2.3", "http://[::1]:4566", "http://localhost"]
+    )
+    def test_loopback_is_accepted(self, url: str) -> None:
+        assert load({**MINIMUM, "AWS_ENDPOINT_URL_STS": url}).sts.endpoint_url == url
+
+
 class TestPartitions:
     """Role, Region and policies must belong together."""
 
@@ -375,6 +399,13 @@ class TestSessionPolicy:
         cannot = "" if content is not None else "cannot read "
         assert fault.startswith(f"session_policy_file (BROKER_SESSION_POLICY_FILE): {cannot}{path}: ")
         assert problem in fault
+
+    @pytest.mark.parametrize("variable", ["BROKER_SESSION_POLICY_FILE", "AWS_CA_BUNDLE"])
+    def test_other_file_that_is_a_fifo_is_rejected_and_does_not_block(self, tmp_path: Path, variable: str) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        fault = fault_of({**MINIMUM, variable: str(tmp_path / "fifo")})
+        assert variable in fault
+        assert f"{tmp_path}/fifo: it is a FIFO; expected a regular file" in fault
 
     def test_policy_together_with_policy_file_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / "policy.json").write_text(POLICY)
@@ -541,6 +572,12 @@ class TestFile:
         (tmp_path / "broker.yaml").write_bytes(content)
         assert "BROKER_CONFIG: " in fault_of({**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")})
 
+    def test_fifo_is_rejected_and_does_not_block(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "broker.yaml")
+        assert fault_of({**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")}) == (
+            f"BROKER_CONFIG: {tmp_path}/broker.yaml: cannot be read: it is a FIFO; expected a regular file"
+        )
+
     @pytest.mark.parametrize("path", ["/no/such/file", "/", "a\0b"])
     def test_unreadable_file_is_rejected(self, path: str) -> None:
         assert fault_of({**MINIMUM, "BROKER_CONFIG": path}).startswith("BROKER_CONFIG: ")
@@ -551,7 +588,7 @@ class TestFile:
 
     def test_file_over_the_maximum_length_is_rejected(self, tmp_path: Path) -> None:
         path = tmp_path / "broker.yaml"
-        path.write_text("#" * MAXIMUM_FILE_LENGTH + "\nregion: eu-west-1")
+        path.write_text("#" * MAXIMUM_FILE_BYTES + "\nregion: eu-west-1")
         with pytest.raises(ConfigurationError, match="1,000,000"):
             read_mapping(str(path))
 
@@ -593,6 +630,17 @@ class TestWarnings:
         warnings = load({**MINIMUM, "BROKER_DURATION_SECONDS": str(seconds)}).warnings
         assert len(warnings) == warned
         assert all("BROKER_DURATION_SECONDS" in warning for warning in warnings)
+
+    def test_endpoint_for_all_services_gives_a_warning_because_it_is_not_used(self) -> None:
+        configuration = load({**MINIMUM, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+        assert configuration.sts.endpoint_url == ""
+        (warning,) = configuration.warnings
+        assert warning.startswith("AWS_ENDPOINT_URL is set, but the broker does not read it")
+        assert "AWS_ENDPOINT_URL_STS" in warning
+
+    def test_endpoint_for_all_services_next_to_that_of_sts_gives_no_warning(self) -> None:
+        url = "http://127.0.0.1:4566"
+        assert load({**MINIMUM, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_STS": url}).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -654,6 +654,14 @@ class TestAddresses:
         assert exchange(StsExchanger(StsSpec(endpoint_url=sts.url), FakeClock()))
         assert proxy.requests == []
 
+    def test_plain_http_never_goes_through_a_proxy(
+        self, proxy: Proxy, sts: Sts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Plain HTTP is for loopback only; a proxy would carry the token across the network."""
+        monkeypatch.setenv("HTTP_PROXY", proxy.server.url)
+        assert exchange(StsExchanger(StsSpec(endpoint_url=sts.url), FakeClock()))
+        assert proxy.requests == []
+
     def test_each_profile_calls_its_own_region(self, proxy: Proxy) -> None:
         exchanger = StsExchanger(StsSpec(), FakeClock())
         for region in ("eu-west-1", "us-east-1", "eu-west-1"):

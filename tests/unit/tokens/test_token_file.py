@@ -22,6 +22,7 @@ from broker.tokens.token_file import (
 from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, make_jwt, make_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -112,10 +113,30 @@ def test_empty_file_is_unavailable_not_malformed(path: Path, source: FileTokenSo
         source.read(AUDIENCE)
 
 
-def test_directory_in_place_of_the_file_is_unavailable(path: Path, source: FileTokenSource) -> None:
-    path.mkdir()
-    with pytest.raises(TokenUnavailable, match="Is a directory"):
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkdir, "a directory"),
+        (os.mkfifo, "a FIFO"),
+        (lambda path: path.symlink_to("/dev/zero"), "a character device"),
+    ],
+)
+def test_other_kind_of_file_is_named_and_does_not_block(
+    path: Path, source: FileTokenSource, make: Callable[[Path], None], kind: str
+) -> None:
+    make(path)
+    with pytest.raises(TokenUnavailable) as caught:
         source.read(AUDIENCE)
+    assert caught.value.message == f"No token in {path}: it is {kind}; expected a regular file."
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in caught.value.remedy
+
+
+def test_pipe_on_the_command_line_is_read() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w") as pipe:
+        pipe.write(make_jwt())
+        pipe.close()
+        assert read_token_text(f"/dev/fd/{reading}", accepts_pipes=True) == make_jwt()
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5000])
@@ -164,7 +185,27 @@ def test_token_one_character_longer_is_malformed(path: Path) -> None:
 
 def test_endless_file_is_read_no_further_than_the_limit() -> None:
     with pytest.raises(TokenMalformed, match="20,000"):
-        read_token_text("/dev/zero")
+        read_token_text("/dev/zero", accepts_pipes=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (make_jwt().encode("utf-16"), "looks like UTF-16"),
+        (make_jwt().encode("utf-16-be"), "looks like UTF-16"),
+        (make_jwt().encode("utf-16-le"), "looks like UTF-16"),
+        (f"{make_jwt()}\r\n".encode("utf-8-sig"), "begins with the byte order mark of UTF-8"),
+        (make_jwt().encode() + b"\xe9", "contains a byte that is not ASCII"),
+        (b"\x1f\x8b\x08\x00\x00", "contains a byte that is not ASCII"),
+    ],
+    ids=["utf-16", "utf-16-be", "utf-16-le", "utf-8-sig", "latin-1", "gzip"],
+)
+def test_encoding_other_than_ascii_is_named(path: Path, source: FileTokenSource, content: bytes, found: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(TokenMalformed) as caught:
+        source.read(AUDIENCE)
+    assert caught.value.message == f"The token in {path} {found}; expected plain ASCII."
+    assert caught.value.remedy.startswith("Write it as plain ASCII, without a byte order mark.")
 
 
 BASE = {"iss": "https://i", "sub": "s", "aud": ["a"], "exp": 1_800_000_000}

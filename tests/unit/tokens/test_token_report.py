@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -225,6 +226,18 @@ def test_path_has_a_default() -> None:
         shown("", AWS_WEB_IDENTITY_TOKEN_FILE="")
 
 
+def test_pipe_is_accepted_on_the_command_line_only() -> None:
+    """A shell gives `<(kubectl create token app)` as a pipe. A pipe in the settings would block the broker."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w") as pipe:
+        pipe.write(make_jwt())
+        pipe.close()
+        path = f"/dev/fd/{reading}"
+        with pytest.raises(TokenUnavailable, match="it is a FIFO"):
+            shown("", AWS_WEB_IDENTITY_TOKEN_FILE=path)
+        assert f"from {path} (unverified)" in shown(path)[1]
+
+
 class TestStandardInput:
     """`-` stands for standard input."""
 
@@ -245,6 +258,11 @@ class TestStandardInput:
     def test_nothing_is_unavailable(self, give: Any, content: bytes) -> None:  # noqa: ANN401 - a function
         give(content)
         with pytest.raises(TokenUnavailable, match="Nothing on standard input"):
+            shown("-")
+
+    def test_utf_16_is_named(self, give: Any) -> None:  # noqa: ANN401 - a function
+        give(make_jwt().encode("utf-16"))
+        with pytest.raises(TokenMalformed, match="standard input looks like UTF-16"):
             shown("-")
 
     @pytest.mark.parametrize("content", [b"\xff\xfe", b"abc", b"x" * 30_000])

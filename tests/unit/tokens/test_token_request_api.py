@@ -381,6 +381,21 @@ def test_missing_service_account_is_a_clear_fault(
     assert "automountServiceAccountToken: true" in fault.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("token", "Cannot read the service account token {}: it is a FIFO; expected a regular file."),
+        ("ca.crt", "Cannot use the cluster's CA in {}: it is a FIFO; expected a regular file."),
+    ],
+)
+def test_service_account_file_that_is_a_fifo_does_not_block(
+    spec: TokenRequestSpec, directory: Path, name: str, message: str
+) -> None:
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    assert fault_of(spec).message == message.format(directory / name)
+
+
 def test_service_account_of_another_user_names_fsgroup(spec: TokenRequestSpec, directory: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read every file")
