@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from broker.core import errors, events
 from broker.core.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
@@ -23,38 +23,11 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from broker.core.clock import Clock, Instant
+    from broker.core.collaborators import Exchanger, Sink, TokenSource
 
 MAXIMUM_EXCHANGES_AT_ONCE = 8
 EXCHANGE_DEADLINE = timedelta(seconds=30)
 """The limit for a whole exchange, because connect and read timeouts limit single steps only."""
-
-
-class TokenSource(Protocol):
-    """The source of a profile's bound token."""
-
-    def read(self, audience: str) -> BoundToken:
-        """Return a token for this audience that can be sent to STS now. Raises TokenError."""
-        ...
-
-
-class Exchanger(Protocol):
-    """The client of STS. It is called from several threads at once."""
-
-    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Return credentials for the token, or for the source's credentials. Raises only ExchangeError."""
-        ...
-
-
-class Sink(Protocol):
-    """A place where readers find credentials."""
-
-    def publish(self, generations: Sequence[Generation]) -> None:
-        """Make these generations visible to readers. Raises PublishError. It is safe to repeat."""
-        ...
-
-    def missing(self) -> frozenset[str]:
-        """Return the profiles of which readers see nothing, whether or not they were published. Never raises."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

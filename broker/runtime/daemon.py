@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.clock import Clock
+    from broker.core.collaborators import TokenSource
     from broker.core.events import Event
     from broker.core.first_publication import Awaited
     from broker.core.model import Configuration
-    from broker.core.refresher import TokenSource
     from broker.serving.http_messages import Application
 
 DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
