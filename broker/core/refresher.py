@@ -19,7 +19,7 @@ from broker.core.profile_state import PendingExchange, ProfileState
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from queue import SimpleQueue
 
     from broker.core.clock import Clock, Instant
@@ -90,6 +90,18 @@ class Refresher:
                 if spec.name not in self._states:
                     source = self._states[spec.chain.source] if spec.chain else None
                     self._states[spec.name] = ProfileState(spec=spec, jitter=self.chance(), source=source)
+
+    def restore(self, generations: Mapping[str, Generation], incomplete: Collection[str] = ()) -> None:
+        """Hold the generations, by profile, that readers have from an earlier start. Call it before the first turn.
+
+        Those of the `incomplete` profiles are published again, because some of their files are missing or outdated.
+        """
+        at = self.clock.read()
+        for name, state in self._states.items():
+            if name in generations:
+                generation = state.restore(generations[name], unpublished=name in incomplete)
+                refresh_at = self.policy.due_at(generation.credentials, state.jitter)
+                self.record(events.Restored(at=at, generation=generation, refresh_at=refresh_at))
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Iterate until a Stop message arrives, or until `until()` is true after an iteration."""
