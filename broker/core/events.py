@@ -33,6 +33,15 @@ class RefreshRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Restored:
+    """Readers have this generation from an earlier start, and the broker holds it again. It is not a refresh."""
+
+    at: Instant
+    generation: Generation
+    refresh_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TokenObserved:
     """There is a usable token: a new one, or the first one after a time without."""
 
@@ -130,6 +139,7 @@ class PublishFailed:
 Event = (
     Turned
     | RefreshRequested
+    | Restored
     | TokenObserved
     | TokenUnfit
     | SourceObserved

@@ -148,9 +148,10 @@ class TemporaryCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The credentials of a profile, numbered from 1 since the broker started.
+    """The credentials of a profile, numbered from 1. The numbers continue after a restart that restores credentials.
 
     `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
+    `jitter` in [0, 1) was drawn for their refresh. `succeeded_at` is when the exchange succeeded (monotonic).
     """
 
     profile: str
@@ -158,6 +159,8 @@ class Generation:
     credentials: TemporaryCredentials
     reason: str
     fingerprint: str
+    jitter: float = 0.0
+    succeeded_at: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,8 @@ class ProfileState:
             credentials=credentials,
             reason=exchange.reason.value,
             fingerprint=exchange.proof.fingerprint,
+            jitter=jitter,
+            succeeded_at=at.monotonic,
         )
         self.jitter = jitter
         self.unpublished, self.publish_failure = True, None
@@ -153,6 +155,19 @@ class ProfileState:
         if exchange.reason is Reason.LAST_CHANCE:
             self.spent_fingerprint = exchange.proof.fingerprint
         return True
+
+    def restore(self, generation: Generation, *, unpublished: bool) -> Generation:
+        """Hold the generation of an earlier start, with the schedule that it had. Return it as it is held.
+
+        If the source was not restored, its numbers start again and may repeat the one in the fingerprint.
+        """
+        if self.source is not None and self.source.generation is None:
+            generation = replace(generation, fingerprint="")
+        self.generation, self.unpublished = generation, unpublished
+        self.jitter, self.succeeded_at = generation.jitter, generation.succeeded_at
+        if generation.reason == Reason.LAST_CHANCE.value:
+            self.spent_fingerprint = generation.fingerprint
+        return generation
 
     def fail_exchange(self, exchange: PendingExchange, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Record that an exchange failed. Return the failure, which determines the backoff."""

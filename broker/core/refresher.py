@@ -10,7 +10,7 @@ collaborators.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from broker.core import errors, events
 from broker.core.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
@@ -20,39 +20,12 @@ from broker.core.profile_state import EXCHANGE_DEADLINE, PendingExchange, Profil
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
     from queue import SimpleQueue
 
     from broker.core.clock import Clock, Instant
-
-
-class TokenSource(Protocol):
-    """The source of a profile's bound token."""
-
-    def read(self, audience: str) -> BoundToken:
-        """Return a token for this audience that can be sent to STS now. Raises TokenError."""
-        ...
-
-
-class Exchanger(Protocol):
-    """The client of STS. It is called from several threads at once."""
-
-    def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
-        """Return credentials for the token, or for the source's credentials. Raises only ExchangeError."""
-        ...
-
-
-class Sink(Protocol):
-    """A place where readers find credentials."""
-
-    def publish(self, generations: Sequence[Generation]) -> None:
-        """Make these generations visible to readers. Raises PublishError. It is safe to repeat."""
-        ...
-
-    def missing(self) -> frozenset[str]:
-        """Return the profiles of which readers see nothing, whether or not they were published. Never raises."""
-        ...
+    from broker.core.collaborators import Exchanger, Sink, TokenSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +88,18 @@ class Refresher:
                 if spec.name not in self._states:
                     source = self._states[spec.chain.source] if spec.chain else None
                     self._states[spec.name] = ProfileState(spec=spec, jitter=self.chance(), source=source)
+
+    def restore(self, generations: Mapping[str, Generation], incomplete: Collection[str] = ()) -> None:
+        """Hold the generations, by profile, that readers have from an earlier start. Call it before the first turn.
+
+        Those of the `incomplete` profiles are published again, because some of their files are missing or outdated.
+        """
+        at = self.clock.read()
+        for name, state in self._states.items():
+            if name in generations:
+                generation = state.restore(generations[name], unpublished=name in incomplete)
+                refresh_at = self.policy.due_at(generation.credentials, state.jitter)
+                self.record(events.Restored(at=at, generation=generation, refresh_at=refresh_at))
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Iterate until a Stop message arrives, or until `until()` is true after an iteration."""

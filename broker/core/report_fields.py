@@ -22,7 +22,7 @@ class ReportFields(TypedDict, total=False):
     failures: int  # failed attempts in a row
     fault: ReportFields  # current fault of a profile: reason, message, remedy, since, count
     faults: list[str]  # of invalid settings: one sentence for each, with the setting to change
-    generation: int  # number of the newest credentials since the broker started, published or not
+    generation: int  # number of the newest credentials, published or not; restored credentials keep theirs
     host: str
     http_status: int | None  # HTTP status of the STS response
     listener: str  # health or credentials

@@ -19,6 +19,7 @@ from broker.core.events import (
     PublishedLost,
     PublishFailed,
     RefreshRequested,
+    Restored,
     SourceObserved,
     SourceUnfit,
     TokenObserved,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError
-    from broker.core.model import ProfileSpec
+    from broker.core.model import Generation, ProfileSpec
 
 LIVE_WITHIN = timedelta(seconds=90)
 """Three times `RefreshPolicy.nap`: a main loop that has begun no iteration for this long is stuck."""
@@ -147,7 +148,7 @@ class Status:
                 self._turned_at = event.at.monotonic
             case RefreshRequested():
                 pass
-            case Exchanged() | Published():
+            case Restored() | Exchanged() | Published():
                 name = event.generation.profile
                 self._profiles[name] = _apply(self._profiles[name], event)
                 skew = event.generation.credentials.clock_skew
@@ -193,13 +194,14 @@ def why_not_held(profile: ProfileStatus) -> str:
     return "no credentials yet" if profile.expires_at is None else "credentials expired"
 
 
-def _apply(  # noqa: PLR0911 - one for each event
+def _apply(  # noqa: C901, PLR0911 - one for each event
     profile: ProfileStatus,
     event: TokenObserved
     | TokenUnfit
     | SourceObserved
     | SourceUnfit
     | Decided
+    | Restored
     | Exchanged
     | ExchangeFailed
     | Published
@@ -225,27 +227,16 @@ def _apply(  # noqa: PLR0911 - one for each event
         case SourceUnfit():
             return replace(profile, source_fault=_update_fault(profile.source_fault, event.error, event.at))
         case Exchanged(generation=generation):
-            return replace(
-                profile,
-                generation=generation.number,
-                expires_at=generation.credentials.expires_at,
-                assumed_role_arn=generation.credentials.assumed_role_arn,
-                exchange_fault=None,
-            )
+            return replace(_apply_generation(profile, generation), exchange_fault=None)
+        case Restored(generation=generation):
+            return _apply_publication(_apply_generation(profile, generation), generation, event.refresh_at)
         case ExchangeFailed():
             profile = replace(profile, exchange_fault=_update_fault(profile.exchange_fault, event.error, event.at))
             return _count_refresh(profile, FAILURE, event.error.reason)
         case PublishedLost():
             return replace(profile, published_received_at=None, published_usable_until=None)
         case Published(generation=generation):
-            profile = replace(
-                profile,
-                published_generation=generation.number,
-                published_received_at=generation.credentials.received_at,
-                published_usable_until=generation.credentials.usable_until,
-                refresh_at=event.refresh_at,
-                publish_fault=None,
-            )
+            profile = replace(_apply_publication(profile, generation, event.refresh_at), publish_fault=None)
             return _count_refresh(profile, SUCCESS, generation.reason)
         case _:
             profile = replace(
@@ -254,6 +245,27 @@ def _apply(  # noqa: PLR0911 - one for each event
                 publish_fault=_update_fault(profile.publish_fault, event.error, event.at),
             )
             return _count_refresh(profile, FAILURE, event.error.reason)
+
+
+def _apply_generation(profile: ProfileStatus, generation: Generation) -> ProfileStatus:
+    """Return the status of a profile for which the broker holds this generation."""
+    return replace(
+        profile,
+        generation=generation.number,
+        expires_at=generation.credentials.expires_at,
+        assumed_role_arn=generation.credentials.assumed_role_arn,
+    )
+
+
+def _apply_publication(profile: ProfileStatus, generation: Generation, refresh_at: datetime) -> ProfileStatus:
+    """Return the status of a profile whose readers have this generation."""
+    return replace(
+        profile,
+        published_generation=generation.number,
+        published_received_at=generation.credentials.received_at,
+        published_usable_until=generation.credentials.usable_until,
+        refresh_at=refresh_at,
+    )
 
 
 def _update_fault(before: Fault | None, error: BrokerError, at: Instant) -> Fault:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.core.errors import PublishError
 from broker.core.model import ENDPOINT_TOKEN_FILE
 from broker.files.regular_file import read_regular_file
 from broker.publish import formats
+from broker.publish.owned_files import NotRestorable, read_owned_file
+from broker.publish.published_state import UNKNOWN_ORIGIN, PublishedState, Restoration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from broker.core.clock import Clock
     from broker.core.model import Generation, ProfileSpec, PublishSpec, Secret
+    from broker.publish.published_state import Origin
 
 SINK = "files"
 _DIRECTORY_MODE = 0o750
@@ -46,6 +50,7 @@ class FileSink:
     """Publishes generations as files in one directory. docs/architecture.md lists the files.
 
     `endpoint_token` is the bearer token of the credentials endpoint. It is written as well, unless it is None.
+    `origin` is that of PublishedState.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class FileSink:
         profiles: Sequence[ProfileSpec],
         clock: Clock,
         endpoint_token: Secret | None = None,
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> None:
         self._spec = spec
         self._profiles = {profile.name: profile for profile in profiles}
@@ -62,6 +68,7 @@ class FileSink:
         if endpoint_token is not None:
             self._fixed[ENDPOINT_TOKEN_FILE] = formats.authorization_token(endpoint_token)
         self._sections: dict[str, bytes] | None = None
+        self._state = PublishedState(profiles, origin)
 
     def prepare(self) -> None:
         """Write the files that do not depend on credentials, so that readers find them from the start.
@@ -78,6 +85,28 @@ class FileSink:
         """
         with self._explain_errors(), self._open_directory() as directory:
             self._write_all(directory, generations)
+
+    def restore(self) -> Restoration:
+        """Return what an earlier start published and is still valid. Never raises, and writes nothing."""
+        generations: dict[str, Generation] = {}
+        skipped: dict[str, NotRestorable] = {}
+        try:
+            directory = os.open(self._spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return Restoration(generations=generations, incomplete=frozenset(), skipped=skipped)
+        try:
+            at = self._clock.read()
+            for name in self._profiles:
+                try:
+                    file = read_owned_file(directory, f"{name}.json", maximum_bytes=_MAXIMUM_LENGTH_READ)
+                    if file is not None:
+                        generations[name] = self._state.restore(directory, name, file.content, at)
+                except NotRestorable as error:
+                    skipped[name] = error
+            incomplete = frozenset(self._find_incomplete(directory, generations))
+        finally:
+            os.close(directory)
+        return Restoration(generations=generations, incomplete=incomplete, skipped=skipped)
 
     def missing(self) -> frozenset[str]:
         """Return the profiles whose files are missing, because someone deleted them or mounted another volume."""
@@ -127,15 +156,37 @@ class FileSink:
         self._replace_fixed(directory)  # at every publish, because the directory may have been replaced
         if self._sections is None:
             self._sections = self._read_earlier_sections(directory)
+        self._state.announce(directory, generations, partial(replace_file, directory))
         for generation in generations:
             name, credentials = generation.profile, generation.credentials
             self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
+            self._state.confirm(name)
             if self._spec.env:
-                region = self._profiles[name].region
-                self._replace(directory, f"{name}.env", formats.env_file(credentials, region))
+                self._replace(directory, f"{name}.env", formats.env_file(credentials, self._profiles[name].region))
             self._sections[name] = formats.credentials_section(name, credentials)
         in_order = (self._sections[name] for name in self._profiles if name in self._sections)
         self._replace(directory, "credentials", formats.credentials_ini(in_order))
+
+    def _find_incomplete(self, directory: int, generations: Mapping[str, Generation]) -> Iterator[str]:
+        """Yield the profiles of which a file has other content or another mode than `publish` gives it."""
+        combined = self._read_content(directory, "credentials")
+        for name, generation in generations.items():
+            credentials = generation.credentials
+            expected_env = formats.env_file(credentials, self._profiles[name].region) if self._spec.env else None
+            if (
+                self._read_content(directory, f"{name}.json") != formats.credential_process_json(credentials)
+                or formats.credentials_section(name, credentials) not in (combined or b"")
+                or (expected_env is not None and self._read_content(directory, f"{name}.env") != expected_env)
+            ):
+                yield name
+
+    def _read_content(self, directory: int, name: str) -> bytes | None:
+        """Return the content of a file that is as `publish` leaves it: the broker's own, with the configured mode."""
+        with suppress(NotRestorable):
+            file = read_owned_file(directory, name, maximum_bytes=_MAXIMUM_LENGTH_READ)
+            if file is not None and file.mode == self._spec.mode:
+                return file.content
+        return None
 
     def _replace_fixed(self, directory: int) -> None:
         for name, content in self._fixed.items():
@@ -160,7 +211,7 @@ class FileSink:
         return sections
 
 
-def replace_file(directory: int, name: str, content: bytes, *, mode: int, group: int | None = None) -> None:
+def replace_file(directory: int, name: str, content: bytes, mode: int, group: int | None = None) -> None:
     """Replace the file `name` by one with this content, mode and group. Raises OSError.
 
     `directory` is a file descriptor. The numbered steps are safe in this order only.

@@ -76,7 +76,7 @@ def credentials_section(profile: str, credentials: TemporaryCredentials) -> byte
 def credentials_section_from_json(profile: str, document: bytes, now: datetime) -> bytes | None:
     """Return the section for a document of `credential_process_json`, or None if that is malformed or expired."""
     try:
-        keys, expires_at = _parse(document)
+        keys, expires_at, _ = parse_document(document)
     except ValueError:
         return None
     if expires_at <= now:
@@ -88,13 +88,14 @@ def credentials_section_from_json(profile: str, document: bytes, now: datetime) 
 
 def parse_expiry(document: bytes) -> datetime:
     """Return the expiry, in UTC, of a document of `credential_process_json`. Raises ValueError if it is malformed."""
-    return _parse(document)[1]
+    return parse_document(document)[1]
 
 
-def _parse(document: bytes) -> tuple[tuple[str, str, str], datetime]:
-    """Return access key ID, secret access key and session token of the document, and its expiry in UTC.
+def parse_document(document: bytes) -> tuple[tuple[str, str, str], datetime, str]:
+    """Return the keys of a document of `credential_process_json`, its expiry in UTC, and its account ID or "".
 
-    Raises ValueError, whose message quotes nothing from the document.
+    The keys are access key ID, secret access key and session token. Raises ValueError, whose message quotes nothing
+    from the document.
     """
     try:
         fields = json.loads(document)
@@ -109,7 +110,7 @@ def _parse(document: bytes) -> tuple[tuple[str, str, str], datetime]:
         or not all(isinstance(key, str) and key.isprintable() and key for key in keys)
     ):
         raise ValueError("a field is blank, or Version is not 1")
-    return (keys[0], keys[1], keys[2]), expires_at
+    return (keys[0], keys[1], keys[2]), expires_at, str(fields.get("AccountId", ""))
 
 
 def credentials_ini(sections: Iterable[bytes]) -> bytes:

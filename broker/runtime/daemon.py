@@ -1,8 +1,8 @@
 """The verbs `run` and `once`: build all parts, start them, run the main loop, stop them.
 
 Start in this order: block signals, load settings, configure the log, open sockets, write the files that need no
-credentials, start the listeners, run the loop. The first exchange belongs to the loop, so the listeners answer probes
-before botocore is imported.
+credentials, restore published credentials, start the listeners, run the loop. The first exchange belongs to the loop,
+so the listeners answer probes before botocore is imported.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from broker.core.refresher import Message, Refresher, RefreshNow, Stop, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
 from broker.publish.file_sink import FileSink
+from broker.publish.published_state import Origin, read_boot_id
 from broker.runtime import logs
 from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
 from broker.runtime.process_hardening import forbid_core_dumps
+from broker.runtime.restoration import restore_published
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
@@ -39,10 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.clock import Clock
+    from broker.core.collaborators import TokenSource
     from broker.core.events import Event
     from broker.core.first_publication import Awaited
-    from broker.core.model import Configuration
-    from broker.core.refresher import TokenSource
+    from broker.core.model import Configuration, Secret
     from broker.serving.http_messages import Application
 
 DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
@@ -62,7 +64,7 @@ def run(environ: Mapping[str, str]) -> int:
     configuration, inbox = _start_process(environ)
     clock, status = SystemClock(), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
-    sink = FileSink(configuration.publish, configuration.profiles, clock, token)
+    sink = _build_sink(configuration, clock, token)
     health = HealthApplication(
         take_snapshot=status.snapshot, render_metrics=LazyMetrics(status.snapshot, clock), clock=clock
     )
@@ -71,13 +73,15 @@ def run(environ: Mapping[str, str]) -> int:
     )
     listeners = (_open_health_listener(configuration, health), open_credentials_listener(configuration, credentials))
     _write_initial_files(sink)
+    policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
+    refresher = build_refresher(configuration, (status.record, served.record), sink, clock, inbox, policy)
+    restore_published(sink, refresher)
     for listener in listeners:
         listener.start()
         host, port = listener.address
         logs.log_message(logging.INFO, "listening", "Started a listener.", listener=listener.name, host=host, port=port)
     _warn_about_rival_sources(environ, configuration, listeners[1])
-    policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    code = run_loop(build_refresher(configuration, (status.record, served.record), sink, clock, inbox, policy).run)
+    code = run_loop(refresher.run)
     logs.log_message(logging.INFO, "stopping", "Stopping. Published files remain in place.")
     for listener in listeners:
         listener.close()
@@ -96,7 +100,7 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
 
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
-    sink = FileSink(configuration.publish, configuration.profiles, clock)
+    sink = _build_sink(configuration, clock)
     refresher = build_refresher(configuration, (status.record,), sink, clock, inbox, policy)
     return run_until_published(refresher, awaited, status, clock)
 
@@ -206,6 +210,12 @@ def _explain_socket_error(host: str, port: int, error: OSError) -> str:
     if port == _ROLES_ANYWHERE_PORT:
         text += " The credential helper of IAM Roles Anywhere uses 9911 by default, too."
     return f"{text} Another process in the pod uses this port. Set a different port."
+
+
+def _build_sink(configuration: Configuration, clock: Clock, token: Secret | None = None) -> FileSink:
+    """Return the sink, which records what it publishes for the next start. `token` is that of the endpoint."""
+    origin = Origin(endpoint_url=configuration.sts.endpoint_url, boot=read_boot_id())
+    return FileSink(configuration.publish, configuration.profiles, clock, token, origin)
 
 
 def _write_initial_files(sink: FileSink) -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.clock import Clock
+    from broker.core.collaborators import Exchanger
     from broker.core.model import BoundToken, ProfileSpec, Proof, StsSpec, TemporaryCredentials, TokenRequestSpec
-    from broker.core.refresher import Exchanger
     from broker.core.status import Snapshot
     from broker.serving.metrics import MetricsPage
 

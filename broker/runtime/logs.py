@@ -29,6 +29,8 @@ EVENTS = (
     "starting",
     "listening",
     "warning",
+    "restored",
+    "restore_skipped",
     "token_observed",
     "token_unfit",
     "token_request_failed",
@@ -73,11 +75,13 @@ def is_json(style: str, stream: TextIO) -> bool:
     return style == "json" or (style == "auto" and not stream.isatty())
 
 
-def log_event(event: Event) -> None:
+def log_event(event: Event) -> None:  # noqa: C901 - one case for each event
     """Write the lines for an event of the main loop. Some events have none."""
     match event:
         case events.RefreshRequested():
             log_message(logging.INFO, "refresh_requested", "Received SIGHUP: refreshing all profiles.")
+        case events.Restored():
+            _log_restoration(event)
         case events.TokenObserved():
             _log_token(event)
         case events.TokenUnfit(error=error):
@@ -210,23 +214,31 @@ def _log_exchange_failure(event: events.ExchangeFailed) -> None:
     )
 
 
+def _log_restoration(event: events.Restored) -> None:
+    fields = _describe_generation(event)
+    log_message(logging.INFO, "restored", "Restored the published credentials of an earlier start.", **fields)
+
+
 def _log_publication(event: events.Published) -> None:
+    fields = _describe_generation(event)
+    fields["reason"] = event.generation.reason
+    log_message(logging.INFO, "refreshed", "Published new credentials.", **fields)
+
+
+def _describe_generation(event: events.Restored | events.Published) -> ReportFields:
+    """Return the fields that describe credentials which readers have."""
     generation, credentials = event.generation, event.generation.credentials
     token_fingerprint, source_generation = _split_fingerprint(generation.fingerprint)
-    log_message(
-        logging.INFO,
-        "refreshed",
-        "Published new credentials.",
-        profile=generation.profile,
-        generation=generation.number,
-        reason=generation.reason,
-        token_fingerprint=token_fingerprint,
-        source_generation=source_generation,
-        assumed_role_arn=credentials.assumed_role_arn,
-        request_id=credentials.request_id,
-        expires_at=timestamp(credentials.expires_at),
-        next_refresh_at=timestamp(event.refresh_at),
-    )
+    return {
+        "profile": generation.profile,
+        "generation": generation.number,
+        "token_fingerprint": token_fingerprint,
+        "source_generation": source_generation,
+        "assumed_role_arn": credentials.assumed_role_arn,
+        "request_id": credentials.request_id,
+        "expires_at": timestamp(credentials.expires_at),
+        "next_refresh_at": timestamp(event.refresh_at),
+    }
 
 
 def _log_publish_failure(event: events.PublishFailed) -> None:

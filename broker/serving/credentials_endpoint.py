@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from broker.core.events import Exchanged
+from broker.core.events import Exchanged, Restored
 from broker.core.model import Secret
 from broker.core.status import why_not_held
 from broker.publish.formats import authorization_token, container_credentials_json
@@ -56,14 +56,14 @@ class _Entry:
 
 
 class ServedCredentials:
-    """The response bodies with the newest credentials of each profile, available as soon as STS has issued them."""
+    """The response bodies with the newest credentials of each profile, as soon as they are issued or restored."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def record(self, event: Event) -> None:
         """Take the credentials from the event if it has some. Only one thread may call this; any thread may read."""
-        if isinstance(event, Exchanged):
+        if isinstance(event, Exchanged | Restored):
             credentials = event.generation.credentials
             body = container_credentials_json(credentials)
             self._entries[event.generation.profile] = _Entry(body=body, usable_until=credentials.usable_until)

@@ -64,7 +64,7 @@ PROFILE_GAUGES = (
     ),
     ProfileGauge(
         name="sts_broker_generation",
-        help="Number of times that credentials were published since the broker started.",
+        help="Number of the published credentials, from 1. It continues after a restart that restores them.",
         value=lambda profile: profile.published_generation,
     ),
 )

@@ -14,6 +14,7 @@ import yaml
 from broker.core.model import ENDPOINT_TOKEN_FILE, PublishSpec, Secret
 from broker.core.schedule import RefreshPolicy
 from broker.publish.file_sink import FileSink
+from broker.publish.state_file import STATE_FILE
 from broker.runtime.logs import EVENTS
 from broker.serving.metrics import MetricsPage
 from tests.deploy.queries import grouped, scraped, selected
@@ -129,7 +130,7 @@ def test_publish_directory_holds_hundreds_of_profiles(tmp_path: Path) -> None:
     generations = [make_generation(profile.name, session_token=key) for profile in profiles]
     FileSink(publish, profiles, FakeClock(), Secret("t")).publish(generations)
     files = [path.lstat() for path in tmp_path.iterdir()]
-    assert len(files) == 2 * len(profiles) + len(("config", "credentials", ENDPOINT_TOKEN_FILE))
+    assert len(files) == 2 * len(profiles) + len(("config", "credentials", ENDPOINT_TOKEN_FILE, STATE_FILE))
     assert all(stat.S_ISREG(each.st_mode) for each in files)
     largest = max(each.st_size for each in files)
     pages = sum(-(-each.st_size // 4096) * 4096 for each in files)

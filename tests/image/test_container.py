@@ -60,9 +60,11 @@ def test_confined_broker_with_little_cpu_has_credentials_in_15_seconds_and_ends_
     assert status["Uid"].split() == [user.partition(":")[0]] * 4
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")] == [0] * 5
-    assert {path.name for path in pod.published.iterdir()} == {*CREDENTIAL_FILES, "endpoint-token"}
+    assert {path.name for path in pod.published.iterdir()} == {*CREDENTIAL_FILES, "endpoint-token", ".state.json"}
     assert {path.stat().st_gid for path in pod.published.iterdir()} == {FS_GROUP}
-    assert {path.stat().st_mode & 0o777 for path in pod.published.iterdir()} == {0o640}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in pod.published.iterdir()}
+    assert modes.pop(".state.json") == 0o600
+    assert set(modes.values()) == {0o640}
     assert terminate(pod.tools.pid_of("broker")) < ENDING_SECONDS
     assert program.wait() == 0
 
@@ -107,7 +109,7 @@ def test_broker_without_a_volume_publishes_in_the_container(pod: ContainerPod, u
     pod.tools.podman("start", "--attach", name)
     kept = pod.tools.podman("commit", "--quiet", name, "localhost/without-a-volume").strip()
     listing = ("--rm", "--network=none", f"--user={user}", "--entrypoint=/usr/local/bin/python3")
-    assert pod.tools.podman("run", *listing, kept, "-c", code).split() == sorted(CREDENTIAL_FILES)
+    assert pod.tools.podman("run", *listing, kept, "-c", code).split() == sorted([*CREDENTIAL_FILES, ".state.json"])
     pod.tools.podman("rm", name)
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from sandbox import Misbehaviour, ProjectedToken, Sandbox, StsServer
     from sandbox.aws.sessions import Session
 
-TEXT_FILES = ("config", "credentials", "default.json")
+STATE_FILE = ".state.json"
+"""The file with which the broker recognizes its own files after a restart. Readers don't use it."""
+TEXT_FILES = (STATE_FILE, "config", "credentials", "default.json")
 """Files that `once` publishes for a single profile."""
 RUN_FILES = (*TEXT_FILES, "endpoint-token")
 """Files that `run` publishes for a single profile."""

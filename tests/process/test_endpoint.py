@@ -169,7 +169,8 @@ class TestToken:
         assert get(first, pod).status == 200
         first.signal(signal.SIGKILL)
         first.wait()
-        second = pod.start_and_publish()
+        second = pod.start()
+        second.wait_for("restored")
         assert read_token(second, pod) != before
         assert get(second, pod, authorization=before).status == 401
         assert get(second, pod).status == 200

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.aws import faults
+from tests.process.pod import STATE_FILE
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -46,7 +47,7 @@ def test_denied_profile_delays_no_other_and_prevents_readiness_if_required(pod: 
     program.wait_for("refreshed", profile="default")
     program.wait_for("refreshed", profile="audit")
     program.wait_for("exchange_failed", profile="bad", reason="role_denied")
-    assert {name for name in pod.contents() if name.endswith(".json")} == {"default.json", "audit.json"}
+    assert {name for name in pod.contents() if name.endswith(".json")} == {STATE_FILE, "default.json", "audit.json"}
     answer = program.get("/readyz")
     assert answer.status == 503
     assert answer.body.startswith("bad: role_denied: ")
@@ -101,6 +102,8 @@ def test_restart_keeps_the_sections_of_profiles_that_cannot_be_refreshed(pod: Po
     first.kill()
     pod.sts.always(faults.SERVICE_UNAVAILABLE, role_arn="arn:aws:iam::123456789012:role/process-audit")
     second = start(pod, bad_is_required=False)
+    second.wait_for("restored", profile="audit")
+    second.refresh()
     second.wait_for("refreshed", profile="default")
     second.wait_for("exchange_failed", profile="audit")
     parser = configparser.RawConfigParser()

@@ -13,7 +13,7 @@ import pytest
 
 from sandbox import Misbehaviour
 from sandbox.aws import faults
-from tests.process.pod import RUN_FILES, Pod, fingerprint
+from tests.process.pod import RUN_FILES, STATE_FILE, Pod, fingerprint
 from tests.support.program import eventually
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ def test_started_broker_publishes_credentials_and_logs_it(pod: Pod) -> None:
 )
 def test_modes_are_the_configured_ones_with_every_umask(pod: Pod, umask: int, setting: str, mode: str) -> None:
     program = pod.start_and_publish(umask=umask, BROKER_PUBLISH_MODE=setting)
-    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
+    modes = {**dict.fromkeys(RUN_FILES, mode), STATE_FILE: "0600"}
+    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == modes
     program.refresh()
     program.wait_for("refreshed", count=2)
-    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == dict.fromkeys(RUN_FILES, mode)
+    assert {file.name: read_mode(file) for file in pod.published.iterdir()} == modes
 
 
 def test_readyz_is_503_with_the_reason_until_the_first_credentials(pod: Pod) -> None:
@@ -147,29 +148,39 @@ def test_killed_broker_leaves_its_files_and_its_successor_replaces_them(pod: Pod
     del left["endpoint-token"]  # each start has a new one
     pod.sts.always(faults.SERVICE_UNAVAILABLE)
     second = pod.start()
+    second.wait_for("restored")
+    second.refresh()
     second.wait_for("exchange_failed")
     assert {name: content for name, content in pod.contents().items() if name in left} == left
     pod.sts.always(None)
+    second.refresh()
     second.wait_for("refreshed")
     assert {name for name, content in left.items() if content != pod.contents()[name]} == {
+        STATE_FILE,
         "credentials",
         "default.json",
     }
 
 
 def test_broker_killed_while_publishing_leaves_complete_files_and_the_next_start_cleans_up(pod: Pod) -> None:
+    pod.start_and_publish().kill()
     for _ in range(3):
-        program = pod.start_and_publish()
-        for count in range(2, 6):
+        program = pod.start()
+        program.wait_for("restored")  # whichever write the broker before was killed in
+        pod.sts.clear_calls()
+        for count in range(1, 6):
             program.refresh()
             pod.sts.wait_for_calls(count)
         program.kill()  # between a response of STS and the last rename
-        pod.sts.clear_calls()
         document = json.loads(pod.contents()["default.json"])
         assert all(document.values())
         assert re.fullmatch(rb"\[default\]\n# expires \S+\n(aws_\w+ = \S+\n){3}", pod.contents()["credentials"])
     (pod.published / ".default.json.new").write_text("half of a gener")
-    pod.start_and_publish()
+    program = pod.start()
+    program.wait_for("restored")
+    count = len(program.lines("refreshed"))
+    program.refresh()
+    program.wait_for("refreshed", count=count + 1)
     assert sorted(pod.contents()) == sorted(RUN_FILES)
 
 

@@ -22,6 +22,7 @@ import pytest
 from broker.core.errors import PublishError
 from broker.core.model import PublishSpec, Secret
 from broker.publish.file_sink import FileSink
+from broker.publish.state_file import STATE_FILE
 from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ def make_sink_with_token(directory: Path, **spec: Any) -> FileSink:  # noqa: ANN
     return FileSink(PublishSpec(directory=str(directory), **spec), [make_profile()], FakeClock(), token)
 
 
+def list_files(directory: Path) -> list[Path]:
+    """Return all files but the state file, which is not for readers (test_restoration.py)."""
+    return [path for path in directory.iterdir() if path.name != STATE_FILE]
+
+
 def list_names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
+    return {path.name for path in list_files(directory)}
 
 
 def read_token(path: Path) -> str:
@@ -202,7 +208,7 @@ class TestModeAndGroup:
             make_sink(directory, mode=mode, env=True).publish([make_generation()])
         finally:
             os.umask(before)
-        assert {read_mode(path) for path in directory.iterdir()} == {mode}
+        assert {read_mode(path) for path in list_files(directory)} == {mode}
 
     def test_changed_mode_is_restored_by_the_next_write(self, directory: Path) -> None:
         """For comparison: spiffe-helper sets the mode only once (spiffe-helper#422)."""
@@ -211,7 +217,7 @@ class TestModeAndGroup:
         for path in directory.iterdir():
             path.chmod(0o666)
         sink.publish([make_generation(number=2)])
-        assert {read_mode(path) for path in directory.iterdir()} == {0o640}
+        assert {read_mode(path) for path in list_files(directory)} == {0o640}
 
     @as_root
     def test_group_is_set_at_every_write(self, directory: Path) -> None:
@@ -219,7 +225,7 @@ class TestModeAndGroup:
         sink.publish([make_generation(number=1)])
         os.chown(directory / "default.json", -1, 3000)
         sink.publish([make_generation(number=2)])
-        assert {path.stat().st_gid for path in directory.iterdir()} == {2000}
+        assert {path.stat().st_gid for path in list_files(directory)} == {2000}
 
     @as_root
     def test_file_is_never_visible_with_another_group_or_mode(self, directory: Path) -> None:
@@ -469,7 +475,7 @@ def tiny_volume(tmp_path: Path) -> Iterator[Path]:
     """Mount a memory-backed volume of four pages, like an emptyDir with a small sizeLimit."""
     volume = tmp_path / "volume"
     volume.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(volume)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", str(volume)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting a tmpfs is not possible here")
     try:
@@ -486,7 +492,7 @@ class TestVolume:
         sink.publish([make_generation(number=1)])
         filler = tiny_volume / "filler"
         with pytest.raises(OSError, match="No space"):
-            filler.write_bytes(b"x" * 20_000)
+            filler.write_bytes(b"x" * 24_000)
         error = fail_publishing(sink, make_generation(number=2))
         assert error.errno == errno.ENOSPC
         assert "sizeLimit" in error.remedy

@@ -307,6 +307,12 @@ class TestEvents:
         assert "role_arn" not in line, "that is the role, not the session"
         assert (line["expires_at"], line["next_refresh_at"]) == ("2026-11-23T13:00:00Z", "2026-11-23T12:30:00Z")
 
+    def test_restored_generation_has_its_schedule_and_no_reason(self) -> None:
+        (line,) = log(events.Restored(at=NOW, generation=make_generation(), refresh_at=EPOCH + timedelta(minutes=30)))
+        assert (line["event"], line["level"], line["generation"]) == ("restored", "info", 1)
+        assert (line["expires_at"], line["next_refresh_at"]) == ("2026-11-23T13:00:00Z", "2026-11-23T12:30:00Z")
+        assert "reason" not in line, "it is not a refresh"
+
     def test_failed_publish_has_the_sink(self) -> None:
         error = PublishError("Full.", "Make room.", sink="files", errno=28)
         event = events.PublishFailed(at=NOW, profile="a", error=error, failures=2, retry_in=timedelta(seconds=2))

@@ -73,6 +73,11 @@ class Endpoint:
         self.record(events.Exchanged(at=self.clock.read(), generation=generation, duration=timedelta(seconds=0.2)))
         return generation
 
+    def restore(self, generation: Generation) -> None:
+        """Let the broker restore this generation at its start."""
+        at = self.clock.read()
+        self.record(events.Restored(at=at, generation=generation, refresh_at=at.now))
+
     def get(self, target: str = PATH, **parts: Any) -> RawAnswer:  # noqa: ANN401 - of a request
         """Ask with the right token, if not told otherwise."""
         return ask(self.address, target, **{"authorization": self.token.reveal(), **parts})
@@ -129,6 +134,14 @@ def assert_nothing_leaks(endpoint: Endpoint, answer: bytes) -> None:
 
 class TestCredentials:
     """What they get who may."""
+
+    def test_restored_credentials_are_served_until_they_expire(self) -> None:
+        endpoint = Endpoint()
+        endpoint.restore(make_generation())
+        assert endpoint.get().json["AccessKeyId"] == make_generation().credentials.access_key_id
+        endpoint.clock.advance(timedelta(hours=1))
+        assert endpoint.get().status == 503
+        endpoint.listener.close()
 
     def test_answer_is_what_sdks_read(self, endpoint: Endpoint) -> None:
         answer = endpoint.get()
