@@ -89,7 +89,8 @@ def test_wall_clock_that_jumped_back_before_the_restart_causes_an_exchange() -> 
 def test_broker_that_restarts_in_a_loop_keeps_the_minimum_interval() -> None:
     world = World()
     generation = make_restored(world, age=timedelta(seconds=1))
-    restore(world, replace(generation, credentials=replace(generation.credentials, lifetime=timedelta(seconds=2))))
+    lifetime = timedelta(seconds=100)  # a refresh is due after 50 s, and becomes urgent after 83 s
+    restore(world, replace(generation, credentials=replace(generation.credentials, lifetime=lifetime)))
     world.live(timedelta(seconds=58))
     assert world.calls == []
     world.live(timedelta(seconds=2))
