@@ -286,8 +286,9 @@ class TestCheck:
         ("file", "message"),
         [
             ("/nowhere", "No such file or directory"),
-            ("/dev/null", "it holds no CA certificates"),
-            ("/", "Is a directory"),
+            (__file__, "it holds no CA certificates"),
+            ("/dev/null", "it is a character device; expected a regular file"),
+            ("/", "it is a directory; expected a regular file"),
         ],
     )
     def test_unusable_bundle_is_exit_code_2(self, run: Run, file: str, message: str) -> None:
