@@ -51,7 +51,8 @@ demo: $(VENV)/.demo-ready ## the whole job against a local AWS simulator, live, 
 # A worker that dies fails the run at once (pytest-xdist would wait for it forever); timeout ends whatever else hangs.
 TEST_MINUTES ?= 20
 PYTEST = timeout --kill-after=30 $(TEST_MINUTES)m $(RUN)pytest -n auto --dist loadgroup --max-worker-restart=0 --cov --cov-report=
-PURE = broker/core/*,broker/publish/formats.py
+# Pure modules must be covered completely. The main loop is not pure, and only mypy reads the file of its Protocols.
+PURE = --include='broker/core/*,broker/publish/formats.py' --omit='broker/core/refresher.py,broker/core/collaborators.py'
 has = command -v $(1) >/dev/null && echo yes || echo "no, so its tests say SKIPPED"
 
 test: $(VENV)/.ready ## every test that needs only Python (with terraform, kubectl, promtool where they are): 3 to 6 minutes
@@ -59,14 +60,14 @@ test: $(VENV)/.ready ## every test that needs only Python (with terraform, kubec
 	@for tool in terraform kubectl promtool; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST) --ignore=tests/image
 	$(RUN)coverage report --fail-under=95
-	$(RUN)coverage report --fail-under=100 --include='$(PURE)'
+	$(RUN)coverage report --fail-under=100 $(PURE)
 
 test-all: $(VENV)/.ready ## all tests, with the image (buildah, podman, root) and real SDKs: about 15 minutes
 	@echo "All tests, those of the image included, then the SDK matrix: about 15 minutes on two cores."
 	@for tool in terraform kubectl promtool buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST)
 	$(RUN)coverage report --fail-under=95
-	$(RUN)coverage report --fail-under=100 --include='$(PURE)'
+	$(RUN)coverage report --fail-under=100 $(PURE)
 	$(MAKE) sdk-matrix
 
 check: $(VENV)/.ready ## format, lint, types, import layers, Dockerfile
