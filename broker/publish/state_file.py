@@ -96,8 +96,13 @@ def make_record(generation: Generation, document: bytes, *, configuration: str, 
 
 def render_state(records: Mapping[str, Sequence[Record]]) -> bytes:
     """Return the content of the state file with the records of each profile."""
-    profiles = {name: [asdict(record) for record in each] for name, each in records.items()}
-    return json.dumps({"version": _VERSION, "profiles": profiles}).encode() + b"\n"
+    # One profile at a time, because the mappings of hundreds of profiles at once would enlarge the heap for good.
+    profiles = ", ".join(f"{json.dumps(name)}: {_render_records(each)}" for name, each in records.items())
+    return f'{{"version": {_VERSION}, "profiles": {{{profiles}}}}}\n'.encode()
+
+
+def _render_records(records: Sequence[Record]) -> str:
+    return json.dumps([{each.name: getattr(record, each.name) for each in fields(Record)} for record in records])
 
 
 def parse_state(content: bytes) -> dict[str, tuple[Record, ...]]:
