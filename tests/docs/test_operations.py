@@ -107,8 +107,8 @@ def test_queries_use_metrics_and_labels_of_a_broker() -> None:
 
 def test_sizes_match_the_figures_and_the_manifests() -> None:
     figures = (ROOT / "docs/performance.md").read_text()
-    scraped_row = re.search(r"into `run`, scraped \| ([\d.]+) MiB", figures)
-    further_row = re.search(r"a further profile \| ([\d.]+) KiB", figures)
+    scraped_row = re.search(r"of `run`, scraped \| ([\d.]+) MiB", figures)
+    further_row = re.search(r"each further profile \| ([\d.]+) KiB", figures)
     assert scraped_row is not None
     assert further_row is not None
     sizes = {row[0]: row[1] for row in rows("Sizing")}
