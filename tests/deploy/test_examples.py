@@ -260,7 +260,7 @@ def test_broker_has_security_context_and_resources(pod: Pod) -> None:
 
 def test_memory_request_covers_the_measured_memory() -> None:
     rows = re.findall(
-        r"^\| resident memory an hour into .*? \| ([\d.]+) MiB",
+        r"^\| resident memory after an hour of .*? \| ([\d.]+) MiB",
         (DEPLOY.parent / "docs/performance.md").read_text(),
         re.MULTILINE,
     )
