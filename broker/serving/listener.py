@@ -119,13 +119,15 @@ class Listener:
     def _wait_seconds(self) -> float | None:
         """Return the seconds until a client has waited too long, or accepting goes on; None for no limit."""
         now = self._monotonic()
-        limits = [client.since + self._patience_seconds - now for client in self._first_client()]
+        slowest = self._find_slowest()
+        limits = [] if slowest is None else [slowest.since + self._patience_seconds - now]
         if self._accepts_again_at is not None:
             limits.append(self._accepts_again_at - now)
         return max(0.0, min(limits)) if limits else None
 
-    def _first_client(self) -> list[_Client]:
-        return [next(iter(self._clients))] if self._clients else []
+    def _find_slowest(self) -> _Client | None:
+        """Return the client that has kept the broker waiting the longest."""
+        return next(iter(self._clients), None)
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_PER_TURN):  # then clients that are connected get their turn
@@ -141,8 +143,9 @@ class Listener:
             self._add(connected)
 
     def _add(self, connected: socket.socket) -> None:
-        if len(self._clients) >= self._connections:
-            self._drop(next(iter(self._clients)))
+        slowest = self._find_slowest()
+        if slowest is not None and len(self._clients) >= self._connections:
+            self._drop(slowest)
         connected.settimeout(0)
         client = _Client(connected, HttpConnection(self._application), since=self._monotonic())
         self._clients[client] = None
@@ -150,8 +153,9 @@ class Listener:
 
     def _make_room_or_pause(self) -> None:
         """Drop the client that has waited longest, so that its descriptor serves the next one."""
-        if self._clients:
-            self._drop(next(iter(self._clients)))
+        slowest = self._find_slowest()
+        if slowest is not None:
+            self._drop(slowest)
             return
         self._accepts_again_at = self._monotonic() + _PAUSE_SECONDS
         self._selector.unregister(self._listening)
@@ -216,11 +220,8 @@ class Listener:
         self._clients[client] = None
 
     def _drop_slow_clients(self, now: float) -> None:
-        while self._clients:
-            client = next(iter(self._clients))
-            if now < client.since + self._patience_seconds:
-                return
-            self._drop(client)
+        while (slowest := self._find_slowest()) is not None and now >= slowest.since + self._patience_seconds:
+            self._drop(slowest)
 
     def _drop(self, client: _Client) -> None:
         del self._clients[client]
