@@ -23,6 +23,7 @@ SIDECAR_PACKAGES: Final = frozenset(
         "discovery",
         "doctor",
         "files",
+        "loop",
         "net",
         "policy",
         "publish",
@@ -31,6 +32,7 @@ SIDECAR_PACKAGES: Final = frozenset(
         "settings",
         "sts",
         "tokens",
+        "worker",
     }
 )
 """`policy` is in the list because the doctor imports it."""

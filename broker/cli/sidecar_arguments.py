@@ -117,26 +117,38 @@ def _add_timeout(verb: argparse.ArgumentParser) -> None:
 
 
 def _run(_: argparse.Namespace) -> int:
-    from broker.runtime import daemon  # noqa: PLC0415
+    from broker.runtime.signals import SIGNALS  # noqa: PLC0415
+    from broker.runtime.start import resident_process  # noqa: PLC0415
 
-    return daemon.run(os.environ)
+    with resident_process(os.environ, blocked=SIGNALS) as process:
+        from broker.runtime import daemon  # noqa: PLC0415 - while the workers check the settings and load botocore
+
+        return daemon.run(process)
 
 
 def _once(options: argparse.Namespace) -> int:
-    from broker.runtime import daemon  # noqa: PLC0415
+    from broker.runtime.signals import SIGNALS  # noqa: PLC0415
+    from broker.runtime.start import resident_process  # noqa: PLC0415
 
-    return daemon.once(os.environ, timeout=timedelta(seconds=options.timeout))
+    with resident_process(os.environ, blocked=SIGNALS) as process:
+        from broker.runtime import daemon  # noqa: PLC0415 - likewise
+
+        return daemon.once(process, timeout=timedelta(seconds=options.timeout))
 
 
 def _exec(options: argparse.Namespace) -> int:
-    from broker.runtime.exec_command import CommandSpec, execute  # noqa: PLC0415
-
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         options.refuse("there is no command to run; write it after --, for example: sts-broker exec -- aws s3 ls")
     timeout = timedelta(seconds=options.timeout)
-    spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
-    return execute(os.environ, spec)
+    from broker.runtime.process_supervisor import HANDLED  # noqa: PLC0415
+    from broker.runtime.start import resident_process  # noqa: PLC0415
+
+    with resident_process(os.environ, blocked=HANDLED) as process:
+        from broker.runtime.exec_command import CommandSpec, execute  # noqa: PLC0415 - likewise
+
+        spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
+        return execute(process, spec)
 
 
 def _credentials(options: argparse.Namespace) -> int:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 Message = TypeVar("Message")
 
@@ -25,11 +27,15 @@ class Instant:
 
 
 class Clock(Protocol):
-    """Reads the time, and waits."""
+    """Reads the time."""
 
     def read(self) -> Instant:
         """Return the current time."""
         ...
+
+
+class WaitingClock(Clock, Protocol):
+    """Reads the time, and waits."""
 
     def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
         """Return the next message of `inbox`, or None if none arrives within `duration`."""
@@ -42,10 +48,3 @@ class SystemClock:
     def read(self) -> Instant:
         """Return the current time."""
         return Instant(now=datetime.now(UTC), monotonic=timedelta(seconds=time.monotonic()))
-
-    def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Return the next message of `inbox`, or None if none arrives within `duration`."""
-        try:
-            return inbox.get(timeout=max(duration.total_seconds(), 0))
-        except Empty:
-            return None

@@ -1,20 +1,27 @@
-"""What the main loop needs from its collaborators: tokens, exchanges, and a place to publish."""
+"""What the main loop needs from its collaborators: tokens, exchanges, and a place to publish.
+
+None of them may block the loop. What takes time is begun, and ends with a call of `on_end`, once, from any thread.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from broker.core.errors import ExchangeError, PublishError
     from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
 
 
 class TokenSource(Protocol):
     """The source of a profile's bound token."""
 
-    def read(self, audience: str) -> BoundToken:
-        """Return a token for this audience that can be sent to STS now. Raises TokenError."""
+    def read(self, audience: str) -> BoundToken | None:
+        """Return a token for this audience that can be sent to STS now; None if it is still being read.
+
+        Then the loop is woken when there is an answer. Raises TokenError.
+        """
         ...
 
 
@@ -26,8 +33,18 @@ class Exchanger(Protocol):
         ...
 
 
+class Exchanges(Protocol):
+    """Where exchanges are done, in parallel to the loop and within a deadline."""
+
+    def begin(
+        self, profile: ProfileSpec, proof: Proof, on_end: Callable[[TemporaryCredentials | ExchangeError], None]
+    ) -> None:
+        """Begin an exchange. Never raises."""
+        ...
+
+
 class Sink(Protocol):
-    """A place where readers find credentials."""
+    """A place where readers find credentials. Its methods may take as long as the volume does."""
 
     def publish(self, generations: Sequence[Generation]) -> None:
         """Make these generations visible to readers. Raises PublishError. It is safe to repeat."""
@@ -35,4 +52,21 @@ class Sink(Protocol):
 
     def missing(self) -> frozenset[str]:
         """Return the profiles of which readers see nothing, whether or not they were published. Never raises."""
+        ...
+
+
+class Publisher(Protocol):
+    """Publishes in parallel to the loop. `name` is the name of the sink in logs."""
+
+    name: str
+
+    def begin(self, generations: Sequence[Generation], on_end: Callable[[PublishError | None], None]) -> None:
+        """Begin to make these generations visible to readers. The loop begins one publish at a time."""
+        ...
+
+    def missing(self) -> frozenset[str]:
+        """Return the profiles of which readers see nothing, as last seen, and begin to look again.
+
+        The loop is woken when that changes.
+        """
         ...

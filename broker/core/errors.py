@@ -21,6 +21,7 @@ stable identifier, which appears in logs, metrics and docs/operations.md::
         ResponseInvalid               response_invalid        SOON
         SourceUnavailable             source_unavailable      SOON
         SourceRejected                source_rejected         SOON_THEN_SLOW
+        WorkerFailed                  worker_failed           SOON
       PublishError                    publish_failed          SOON, exit 5
 
 Every error has two parts: `message`, what failed and what was found, and `remedy`, what to change. Neither may contain
@@ -215,6 +216,13 @@ class SourceRejected(ExchangeError):
 
     reason = "source_rejected"
     disposition = Disposition.SOON_THEN_SLOW
+
+
+class WorkerFailed(ExchangeError):
+    """The worker process could not be started, or ended before it had an answer."""
+
+    reason = "worker_failed"
+    disposition = Disposition.SOON
 
 
 class PublishError(BrokerError):

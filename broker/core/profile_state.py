@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from broker.core.errors import BrokerError
     from broker.core.model import Proof, TemporaryCredentials
 
-EXCHANGE_DEADLINE = timedelta(seconds=30)
-"""The limit for a whole exchange, because connect and read timeouts limit single steps only."""
 _CALL_ALLOWANCE = timedelta(seconds=5)
 """A call may take this long until STS checks the credentials that it was signed with."""
 
@@ -42,10 +40,6 @@ class PendingExchange:
     reason: Reason
     began: Instant
     request: int = 0
-
-    def get_remaining_time(self, at: Instant) -> timedelta:
-        """Return the time until the exchange is given up; zero or less if it is overdue."""
-        return self.began.monotonic + EXCHANGE_DEADLINE - at.monotonic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,12 +85,12 @@ class ProfileState:
             yield source
             source = source.source
 
-    def describe(self, at: Instant) -> Situation:
-        """Return what `decide` needs to know."""
+    def describe(self, at: Instant, *, can_publish: bool) -> Situation:
+        """Return what `decide` needs to know. If nothing can be published now, that must not delay an exchange."""
         return Situation(
             at=at,
             credentials=self.credentials,
-            unpublished=self.unpublished,
+            unpublished=self.unpublished and can_publish,
             exchange_failure=self.exchange_failure,
             publish_failure=self.publish_failure,
             succeeded_at=self.succeeded_at,
@@ -133,13 +127,10 @@ class ProfileState:
 
     def accept_credentials(
         self, exchange: PendingExchange, credentials: TemporaryCredentials, at: Instant, jitter: float
-    ) -> bool:
-        """Hold new credentials, to be published. Return False if they arrived too late to be useful."""
-        if self.pending is exchange:
-            self.pending = None
-        elif self.credentials is not None and credentials.expires_at <= self.credentials.expires_at:
-            return False
-        self.generation = Generation(
+    ) -> Generation:
+        """Hold new credentials, to be published. Return them as a generation."""
+        self.pending = None
+        generation = self.generation = Generation(
             profile=self.spec.name,
             number=self.generation.number + 1 if self.generation else 1,
             credentials=credentials,
@@ -154,7 +145,7 @@ class ProfileState:
         self.fulfilled_request = max(self.fulfilled_request, exchange.request)
         if exchange.reason is Reason.LAST_CHANCE:
             self.spent_fingerprint = exchange.proof.fingerprint
-        return True
+        return generation
 
     def restore(self, generation: Generation, *, unpublished: bool) -> Generation:
         """Hold the generation of an earlier start, with the schedule that it had. Return it as it is held.
@@ -177,9 +168,9 @@ class ProfileState:
         self.exchange_failure = replace(failure, took=took, fingerprint=exchange.proof.fingerprint)
         return self.exchange_failure
 
-    def mark_published(self) -> None:
-        """Record that readers have the credentials."""
-        self.unpublished, self.publish_failure = False, None
+    def mark_published(self, generation: Generation) -> None:
+        """Record that readers have this generation. A newer one that has arrived meanwhile is still unpublished."""
+        self.unpublished, self.publish_failure = self.generation is not generation, None
 
     def mark_lost(self) -> bool:
         """Record that the published files are gone. Return False if nothing was published."""

@@ -1,22 +1,23 @@
 """The main loop: read, decide, act, record. It handles all profiles, and only it changes their state.
 
-Rules: no BrokerError ends the loop. Exchanges run on threads of their own and return to the inbox of the loop as
-messages, so that a slow profile delays no other. Credentials are replaced by later ones only. A chained role uses the
-credentials of its source as other profiles use their token, and never changes them. `schedule.decide` decides when to
-do what, and `exchange_places` which exchanges begin. How STS is called and how files are written is up to the
-collaborators.
+Rules: no BrokerError ends the loop. Exchanges and publishes run elsewhere and return to the inbox of the loop as
+messages, so that neither a slow profile nor a slow volume delays anything else. Credentials are replaced by later ones
+only. A chained role uses the credentials of its source as other profiles use their token, and never changes them.
+`schedule.decide` decides when to do what, and `exchange_places` which exchanges begin. How STS is called and how files
+are written is up to the collaborators.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.core import errors, events
-from broker.core.errors import BrokerError, ExchangeUnavailable, PublishError, SourceUnavailable, TokenError
+from broker.core.errors import PublishError, SourceUnavailable, TokenError
 from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE, Candidate, select_candidates
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
-from broker.core.profile_state import EXCHANGE_DEADLINE, PendingExchange, ProfileState
+from broker.core.profile_state import PendingExchange, ProfileState
+from broker.core.publications import OVERDUE, PendingPublish
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from queue import SimpleQueue
 
-    from broker.core.clock import Clock, Instant
-    from broker.core.collaborators import Exchanger, Sink, TokenSource
+    from broker.core.clock import Instant, WaitingClock
+    from broker.core.collaborators import Exchanges, Publisher, TokenSource
+    from broker.core.errors import BrokerError, ExchangeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,27 @@ class RefreshNow:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Message: read the tokens again now, because one has arrived, or the reason why there is none."""
+    """Message: look again now, because a token has arrived, or files are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeEnded:
-    """Message: an exchange ended, with credentials, an error, or a bug that the loop must raise."""
+    """Message: an exchange ended, with credentials or an error."""
 
     exchange: PendingExchange
-    result: TemporaryCredentials | BaseException
+    result: TemporaryCredentials | ExchangeError
 
 
-Message = Stop | RefreshNow | Wake | ExchangeEnded
-TokenReadings = dict[tuple[int, str], BoundToken | TokenError]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishEnded:
+    """Message: a publish ended, with an error or without."""
+
+    publish: PendingPublish
+    error: PublishError | None
+
+
+Message = Stop | RefreshNow | Wake | ExchangeEnded | PublishEnded
+TokenReadings = dict[tuple[int, str], BoundToken | TokenError | None]
 """The tokens that an iteration has read, by source and audience. Profiles that share a token share the reading."""
 
 
@@ -60,21 +70,21 @@ TokenReadings = dict[tuple[int, str], BoundToken | TokenError]
 class Refresher:
     """Keeps the credentials of all profiles fresh.
 
-    `tokens` has the token source of each profile by name; chained roles have none. `spawn` runs a task in parallel to
-    the loop. `chance` returns a random number in [0, 1). `record` receives every event.
+    `tokens` has the token source of each profile by name; chained roles have none. `chance` returns a random number in
+    [0, 1). `record` receives every event.
     """
 
     profiles: Sequence[ProfileSpec]
     tokens: Mapping[str, TokenSource]
-    exchanger: Exchanger
-    sink: Sink
+    exchanges: Exchanges
+    publisher: Publisher
     record: Callable[[events.Event], None]
-    clock: Clock
+    clock: WaitingClock
     inbox: SimpleQueue[Message]
-    spawn: Callable[[Callable[[], None]], None]
     chance: Callable[[], float]
     policy: RefreshPolicy
     _states: dict[str, ProfileState] = field(init=False)
+    _publish: PendingPublish | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Create the state of every profile, without credentials. Sources come before the roles chained to them."""
@@ -122,31 +132,33 @@ class Refresher:
         wake_in = self.policy.nap
         to_publish: list[ProfileState] = []
         candidates: list[Candidate] = []
-        missing = self.sink.missing()
-        for state in self._states.values():
-            self._abandon_overdue_exchange(state, at)
+        missing = self.publisher.missing()
         for state in self._states.values():
             if state.spec.name in missing and state.mark_lost():
                 self.record(events.PublishedLost(at=at, profile=state.spec.name))
             source = state.source
             reading = self._read_source(state, source, at) if source else self._read_token(state, at, readings)
+            if reading is None:
+                continue  # the token is being read, and its arrival wakes the loop
             decision = self._decide(state, reading, at)
             if decision.action is Action.PUBLISH:
                 to_publish.append(state)
-            elif state.pending is not None:  # its message wakes the loop, or its deadline
-                wake_in = min(wake_in, state.pending.get_remaining_time(at))
+            elif state.pending is not None:
+                continue  # its end wakes the loop
             elif decision.action is Action.WAIT:
                 wake_in = min(wake_in, decision.wake_in)
             elif isinstance(reading, Proof):
                 candidates.append(Candidate(state=state, proof=reading, reason=decision.reason))
         self._start_exchanges(candidates, at)
         if to_publish:
-            self._publish(to_publish)
-            return ZERO  # the outcome of publishing changes what is decided next
-        return wake_in
+            self._begin_publish(to_publish, at)
+        return min(wake_in, self._report_overdue_publish(at))
 
-    def _receive(self, message: RefreshNow | ExchangeEnded) -> None:
+    def _receive(self, message: RefreshNow | ExchangeEnded | PublishEnded) -> None:
         at = self.clock.read()
+        if isinstance(message, PublishEnded):
+            self._end_publish(message.publish, message.error, at)
+            return
         if isinstance(message, RefreshNow):
             self.record(events.RefreshRequested(at=at))
             for state in self._states.values():
@@ -154,13 +166,10 @@ class Refresher:
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
-            if state.accept_credentials(exchange, result, at, self.chance()):
-                assert state.generation is not None
-                duration = at.monotonic - exchange.began.monotonic
-                self.record(events.Exchanged(at=at, generation=state.generation, duration=duration))
-        elif not isinstance(result, BrokerError):
-            raise result
-        elif state.pending is exchange:  # an abandoned exchange was counted as failed already
+            generation = state.accept_credentials(exchange, result, at, self.chance())
+            duration = at.monotonic - exchange.began.monotonic
+            self.record(events.Exchanged(at=at, generation=generation, duration=duration))
+        else:
             self._fail_exchange(state, exchange, result, at)
 
     def _read_source(self, state: ProfileState, source: ProfileState, at: Instant) -> SourceSession | SourceUnavailable:
@@ -177,17 +186,18 @@ class Refresher:
             self.record(events.SourceObserved(at=at, profile=state.spec.name))
         return session
 
-    def _read_token(self, state: ProfileState, at: Instant, readings: TokenReadings) -> BoundToken | TokenError:
+    def _read_token(self, state: ProfileState, at: Instant, readings: TokenReadings) -> BoundToken | TokenError | None:
         """Return the token. Record when it changes, or when the reason why there is none does."""
         name, before = state.spec.name, state.last_observation
-        source, audience = self.tokens[name], state.spec.audience
-        reading = readings.get((id(source), audience))
-        if reading is None:
+        source, key = self.tokens[name], (id(self.tokens[name]), state.spec.audience)
+        if key not in readings:
             try:
-                reading = source.read(audience)
+                readings[key] = source.read(state.spec.audience)
             except TokenError as error:
-                reading = error
-            readings[id(source), audience] = reading
+                readings[key] = error
+        reading = readings[key]
+        if reading is None:
+            return None
         if isinstance(reading, TokenError):
             has_time = isinstance(reading, errors.TokenExpired)  # its message changes at each read
             state.token_failures += 1
@@ -201,7 +211,7 @@ class Refresher:
         return reading
 
     def _decide(self, state: ProfileState, reading: Reading, at: Instant) -> Decision:
-        decision = decide(state.describe(at), reading, self.policy, state.jitter)
+        decision = decide(state.describe(at, can_publish=self._publish is None), reading, self.policy, state.jitter)
         before, state.last_decision = state.last_decision, decision
         if before is None or (before.phase, before.refresh_at) != (decision.phase, decision.refresh_at):
             self.record(events.Decided(at=at, profile=state.spec.name, decision=decision))
@@ -216,29 +226,9 @@ class Refresher:
     def _start_exchange(self, state: ProfileState, proof: Proof, reason: Reason, at: Instant) -> None:
         """Start an exchange in parallel to the loop."""
         exchange = state.begin_exchange(proof, reason, at)
-
-        def run_exchange() -> None:
-            result: TemporaryCredentials | BaseException
-            try:
-                result = self.exchanger.exchange(state.spec, proof)
-            except BaseException as error:  # noqa: BLE001 - a bug must end the loop, not only this thread
-                result = error
-            self.inbox.put(ExchangeEnded(exchange=exchange, result=result))
-
-        try:
-            self.spawn(run_exchange)
-        except RuntimeError:
-            self._fail_exchange(state, exchange, ExchangeUnavailable(*errors.NO_THREAD), at)
-
-    def _abandon_overdue_exchange(self, state: ProfileState, at: Instant) -> None:
-        """Count an exchange that exceeds its deadline as failed. If it still succeeds, its credentials are used."""
-        exchange = state.pending
-        if exchange is not None and exchange.get_remaining_time(at) <= ZERO:
-            error = ExchangeUnavailable(
-                f"STS sent no complete response within {EXCHANGE_DEADLINE.total_seconds():.0f} s.",
-                "Check the network path from the pod to STS: proxy, firewall, service mesh.",
-            )
-            self._fail_exchange(state, exchange, error, at)
+        self.exchanges.begin(
+            state.spec, proof, lambda result: self.inbox.put(ExchangeEnded(exchange=exchange, result=result))
+        )
 
     def _fail_exchange(self, state: ProfileState, exchange: PendingExchange, error: BrokerError, at: Instant) -> None:
         failure = state.fail_exchange(exchange, error, at, self.chance())
@@ -255,21 +245,36 @@ class Refresher:
             )
         )
 
-    def _publish(self, states: Sequence[ProfileState]) -> None:
-        """Publish the credentials of these profiles, all at once."""
-        generations = [state.generation for state in states if state.generation is not None]
-        try:
-            self.sink.publish(generations)
-        except PublishError as error:
-            at = self.clock.read()
-            for state in states:
+    def _begin_publish(self, states: Sequence[ProfileState], at: Instant) -> None:
+        """Begin to publish the credentials of these profiles, all at once. Its end wakes the loop."""
+        generations = tuple(state.generation for state in states if state.generation is not None)
+        publish = self._publish = PendingPublish(generations=generations, began=at)
+        self.publisher.begin(generations, lambda error: self.inbox.put(PublishEnded(publish=publish, error=error)))
+
+    def _end_publish(self, publish: PendingPublish, error: PublishError | None, at: Instant) -> None:
+        self._publish = None
+        for generation in publish.generations:
+            state = self._states[generation.profile]
+            if error is not None:
                 self._fail_publish(state, error, at)
-            return
-        at = self.clock.read()
-        for state, generation in zip(states, generations, strict=True):
-            state.mark_published()
-            refresh_at = self.policy.due_at(generation.credentials, state.jitter)
+                continue
+            state.mark_published(generation)
+            refresh_at = self.policy.due_at(generation.credentials, generation.jitter)
             self.record(events.Published(at=at, generation=generation, refresh_at=refresh_at))
+
+    def _report_overdue_publish(self, at: Instant) -> timedelta:
+        """Record once that the volume hangs, and go on. Return when to look again; the publish may still succeed."""
+        publish = self._publish
+        if publish is None or publish.is_reported:
+            return self.policy.nap
+        remaining = publish.get_remaining_time(at)
+        if remaining <= ZERO:
+            self._publish = replace(publish, is_reported=True)
+            for generation in publish.generations:
+                error = PublishError(*OVERDUE, sink=self.publisher.name)
+                self._fail_publish(self._states[generation.profile], error, at)
+            return self.policy.nap
+        return remaining
 
     def _fail_publish(self, state: ProfileState, error: PublishError, at: Instant) -> None:
         failure = state.fail_publish(error, at, self.chance())

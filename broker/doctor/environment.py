@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.core.clock import Clock, SystemClock
-from broker.settings.loader_process import load_configuration
+from broker.worker.adapters import load_configuration
 
 if TYPE_CHECKING:
     from broker.core.model import Configuration

@@ -8,6 +8,7 @@ reports about STS instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import RoleDenied
@@ -24,7 +25,6 @@ from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_
 from broker.doctor.examiners.rivals import examine_rivals
 from broker.doctor.examiners.settings import examine_settings
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
-from broker.runtime.lazy_imports import make_token_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,7 +127,11 @@ class Examination:
     def _token_requester(self) -> Callable[[str], BoundToken] | None:
         """Return the function that requests a token from the Kubernetes API, None if tokens are in files."""
         spec = self._configuration.token_request
-        return None if spec is None or self._is_copied_token else make_token_request(spec)
+        if spec is None or self._is_copied_token:
+            return None
+        from broker.tokens import token_request_api  # noqa: PLC0415 - ssl, only where it is needed
+
+        return partial(token_request_api.ask, spec)
 
     def _examine_network(self, *, has_memory: bool) -> None:
         """Examine the network path to STS, and correct the current time by the clock of STS."""

@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from broker.core.clock import SystemClock
@@ -25,23 +24,24 @@ from broker.core.refresher import Stop
 from broker.core.rival_variables import FULL_URI, VARIABLES
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
+from broker.loop.event_loop import Inbox
 from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
-from broker.runtime import daemon, logs
+from broker.runtime import daemon, listeners, logs
 from broker.runtime.private_directory import private_directory
-from broker.runtime.process_hardening import CoreLimits, forbid_core_dumps, use_core_limits
-from broker.runtime.process_supervisor import FORWARDED, HANDLED, Child, CommandUnusable
+from broker.runtime.process_hardening import use_core_limits
+from broker.runtime.process_supervisor import FORWARDED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
-from broker.settings.loader_process import load_configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from broker.core.events import Event
     from broker.core.model import Configuration, ProfileSpec, TemporaryCredentials
     from broker.core.refresher import Message
+    from broker.runtime.start import ResidentProcess
 
 _MEMORY_BACKED = "/dev/shm"  # noqa: S108 - only a private directory is made there
 
@@ -61,44 +61,36 @@ class CommandSpec:
     with_keys: bool
 
 
-def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
+def execute(process: ResidentProcess, spec: CommandSpec) -> int:
     """Run the command. Return its exit code, or 128 + N if signal N ended it.
 
     Return 2 to 5, 70, 126 or 127 if the command was not started. Raises ConfigurationError, and PublishError if no
     directory for the files can be made.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # first, because later threads inherit it
-    core_limits = forbid_core_dumps()  # before the first secret is read
-    configuration = load_configuration(environ)
-    profile = _choose_profile(configuration, spec.profile)
-    inbox: SimpleQueue[Message] = SimpleQueue()
+    inbox: Inbox[Message] = Inbox(process.loop)
     ignored = {number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN}  # for example by nohup
-    child = Child(lambda: inbox.put(Stop()), ignored=ignored)
+    child = Child(lambda: inbox.put(Stop()), on_other_end=process.workers.children.record_end, ignored=ignored)
+    process.workers.children.reap = lambda: None  # `child` waits for all
     threading.Thread(target=child.handle_signals, name="signals", daemon=True).start()
+    configuration = process.settings.wait()
+    profile = _choose_profile(configuration, spec.profile)
     with private_directory((configuration.publish.directory, _MEMORY_BACKED)) as directory:
         # The command runs as this user, so no other user needs the files.
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
         daemon.start_log(configuration)
-        job = _Job(
-            environ=environ, spec=spec, configuration=configuration, profile=profile, mask=mask, core_limits=core_limits
-        )
+        job = _Job(process=process, spec=spec, configuration=configuration, profile=profile)
         return _serve(job, child, inbox)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One run of `exec`: its environment, command line, settings, and the profile it uses.
+    """One run of `exec`: its process, command line, settings, and the profile it uses."""
 
-    `mask` and `core_limits` are the signal mask and the limits of the caller, which the command gets.
-    """
-
-    environ: Mapping[str, str]
+    process: ResidentProcess
     spec: CommandSpec
     configuration: Configuration
     profile: ProfileSpec
-    mask: Collection[int]
-    core_limits: CoreLimits
 
 
 class _LatestCredentials:
@@ -114,9 +106,9 @@ class _LatestCredentials:
             self.credentials = event.generation.credentials
 
 
-def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
+def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
     """Run the main loop and the endpoint until the command has ended. Return the exit code."""
-    configuration = job.configuration
+    process, configuration = job.process, job.configuration
     clock, status, latest = SystemClock(), Status(configuration.profiles), _LatestCredentials(job.profile.name)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
     awaited = Awaited(began=clock.read().monotonic, timeout=job.spec.timeout, policy=policy, name=job.profile.name)
@@ -125,12 +117,12 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
     application = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )
-    listener = daemon.open_credentials_listener(configuration, application)
+    listener = listeners.open_credentials_listener(configuration, application, process.loop)
     sink.prepare()
     listener.start()
     recorders = (status.record, served.record, latest.record)
     starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
-    refresher = daemon.build_refresher(configuration, recorders, sink, clock, inbox, starting_policy)
+    refresher = daemon.build_refresher(process, configuration, recorders, sink, inbox, starting_policy)
     try:
         code = daemon.run_until_published(refresher, awaited, status, clock)
         if child.exit_code is not None:
@@ -139,15 +131,16 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
             return code
         refresher.policy = policy
         environment = _build_environment(
-            job, daemon.format_url(listener), latest.credentials if job.spec.with_keys else None
+            job, listeners.format_url(listener), latest.credentials if job.spec.with_keys else None
         )
         try:
-            with use_core_limits(job.core_limits):
-                child.start(job.spec.command, environment, job.mask)
+            with use_core_limits(process.core_limits):
+                child.start(job.spec.command, environment, process.mask)
         except CommandUnusable as error:
             logs.log_message(logging.ERROR, "stopping", str(error))
             return error.exit_code
-        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the loop the command continues
+        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the main loop, the command continues
+        process.workers.serve_until(lambda: child.exit_code is not None)
         return child.wait()
     finally:
         listener.close()
@@ -157,13 +150,13 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
     """Return the command's environment. `url` is the endpoint's base URL; `credentials`, if given, are added."""
     kept = {
         name: value
-        for name, value in job.environ.items()
+        for name, value in job.process.environ.items()
         if name  # a process can receive a variable without a name, but cannot pass it on
         and name not in VARIABLES
         and (not name.startswith("BROKER_") or SERVICE_LINK.fullmatch(name))
         and not (name == "LC_CTYPE" and _is_set_by_python(name))
     }
-    for file in find_rival_files(job.environ):
+    for file in find_rival_files(job.process.environ):
         kept[file.variable] = os.devnull
         message = (
             f"{file.path} configures credentials ({file.key} in section [{file.section}]), which SDKs would use before "

@@ -51,12 +51,20 @@ class Child:
     """One command, from before its start until after its end.
 
     `on_end` is called once, on the thread of `handle_signals`: when the command has ended, or when a signal has
-    prevented its start. `ignored` are the signals that the parent process ignores (`nohup` ignores SIGHUP). They do not
-    prevent the start, and the command ignores them as well.
+    prevented its start. `on_other_end` is called there with the pid and the wait status of every other child. `ignored`
+    are the signals that the parent process ignores (`nohup` ignores SIGHUP). They do not prevent the start, and the
+    command ignores them as well.
     """
 
-    def __init__(self, on_end: Callable[[], None], *, ignored: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        on_end: Callable[[], None],
+        *,
+        on_other_end: Callable[[int, int], None] = lambda _pid, _status: None,
+        ignored: Collection[int] = (),
+    ) -> None:
         self._on_end = on_end
+        self._on_other_end = on_other_end
         self._ignored = {signal.SIGWINCH, *ignored}
         self._lock = threading.Lock()
         self._pid: int | None = None
@@ -130,6 +138,8 @@ class Child:
                     code = os.waitstatus_to_exitcode(status)
                     self._exit_code = code if code >= 0 else EXIT_SIGNAL_BASE - code
                     has_ended = True
+                else:
+                    self._on_other_end(pid, status)
         if has_ended:
             self._finish()
 

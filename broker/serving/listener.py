@@ -1,4 +1,4 @@
-"""Serves an application on one socket: one thread and one loop for all clients, each of which is bounded in cost.
+"""Serves an application on one socket, on the event loop of the process. Each client is bounded in cost.
 
 Bounded are the number of connections, the time that a client may take for a request or for reading the answer, and (by
 `http_connection`) the size of a request and the number of requests at a time. When all places or all file descriptors
@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import selectors
 import socket
-import threading
-import time
-from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING
 
 from broker.serving.http_connection import HttpConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from broker.loop.event_loop import EventLoop
     from broker.serving.http_messages import Application
 
 CLIENT_PATIENCE_SECONDS = 10.0
@@ -33,43 +28,36 @@ _ACCEPTS_PER_TURN = 32
 _NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_SECONDS = 0.1
 """How long to accept nobody where the system gives no descriptor and no client can make room."""
-_END_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Serves an application on one listening socket. `name` is its name in logs and among threads.
+    """Serves an application on one listening socket. `name` is its name in logs.
 
-    `connections` is how many clients are held at once. `patience_seconds` is how long one may keep the broker waiting,
-    by the `monotonic` clock.
+    `connections` is how many clients are held at once. `patience_seconds` is how long one may keep the broker waiting.
     """
 
-    def __init__(  # noqa: PLR0913 - all but two have defaults
+    def __init__(  # noqa: PLR0913 - all but three have defaults
         self,
         application: Application,
         listening: socket.socket,
+        loop: EventLoop,
         *,
         name: str,
         connections: int = 200,
         patience_seconds: float = CLIENT_PATIENCE_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.address: tuple[str, int] = listening.getsockname()[:2]
         self._application = application
         self._listening = listening
+        self._loop = loop
         self._connections = connections
         self._patience_seconds = patience_seconds
-        self._monotonic = monotonic
-        self._selector = selectors.DefaultSelector()
         self._clients: dict[_Client, None] = {}
         """In the order in which they began to keep the broker waiting, the first one longest."""
         self._accepts_again_at: float | None = None
-        self._wake_reader, self._wake_writer = os.pipe()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         listening.settimeout(0)
-        self._selector.register(listening, selectors.EVENT_READ)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
 
     @property
     def client_count(self) -> int:
@@ -78,59 +66,43 @@ class Listener:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        self._loop.add_timed(self)
+        self._listen()
 
     def close(self) -> None:
-        """Stop answering, within a second, and close the socket and all connections."""
-        with suppress(OSError):  # a second call finds the pipe closed
-            os.write(self._wake_writer, b"x")
-        if self._thread.is_alive():
-            self._thread.join(timeout=_END_SECONDS)
-
-    def _run(self) -> None:
-        try:
-            while self._serve_one_turn():
-                pass
-        finally:
-            for client in list(self._clients):
-                self._drop(client)
-            self._selector.close()
+        """Stop answering, and close the socket and all connections."""
+        for client in list(self._clients):
+            self._drop(client)
+        if self._listening.fileno() >= 0:
+            self._loop.ignore(self._listening.fileno())
             self._listening.close()
-            os.close(self._wake_reader)
-            os.close(self._wake_writer)
+        self._accepts_again_at = None
 
-    def _serve_one_turn(self) -> bool:
-        """Wait for something to do, and do it. Return False when the listener is to end."""
-        for key, _ in self._selector.select(self._wait_seconds()):
-            if key.fileobj is self._listening:
-                self._accept()
-            elif isinstance(key.data, _Client):
-                if key.data in self._clients:  # an earlier event of this turn may have dropped it
-                    self._serve(key.data)
-            else:
-                return False
-        now = self._monotonic()
-        self._drop_slow_clients(now)
+    def get_deadline(self) -> float | None:
+        """Return when a client has waited too long, or accepting goes on, in seconds of the loop's clock."""
+        slowest = self._find_slowest()
+        limits = [] if slowest is None else [slowest.since + self._patience_seconds]
+        if self._accepts_again_at is not None:
+            limits.append(self._accepts_again_at)
+        return min(limits, default=None)
+
+    def meet_deadline(self, now: float) -> None:
+        """Drop slow clients, and accept new ones again."""
+        while (slowest := self._find_slowest()) is not None and now >= slowest.since + self._patience_seconds:
+            self._drop(slowest)
         if self._accepts_again_at is not None and now >= self._accepts_again_at:
             self._accepts_again_at = None
-            self._selector.register(self._listening, selectors.EVENT_READ)
-        return True
+            self._listen()
 
-    def _wait_seconds(self) -> float | None:
-        """Return the seconds until a client has waited too long, or accepting goes on; None for no limit."""
-        now = self._monotonic()
-        slowest = self._find_slowest()
-        limits = [] if slowest is None else [slowest.since + self._patience_seconds - now]
-        if self._accepts_again_at is not None:
-            limits.append(self._accepts_again_at - now)
-        return max(0.0, min(limits)) if limits else None
+    def _listen(self) -> None:
+        self._loop.watch(self._listening.fileno(), EVENT_READ, self._accept)
 
     def _find_slowest(self) -> _Client | None:
         """Return the client that has kept the broker waiting the longest."""
         return next(iter(self._clients), None)
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):  # then clients that are connected get their turn
+    def _accept(self, _: int) -> None:
+        for _turn in range(_ACCEPTS_PER_TURN):  # then clients that are connected get their turn
             try:
                 connected, _address = self._listening.accept()
             except BlockingIOError:
@@ -147,9 +119,12 @@ class Listener:
         if slowest is not None and len(self._clients) >= self._connections:
             self._drop(slowest)
         connected.settimeout(0)
-        client = _Client(connected, HttpConnection(self._application), since=self._monotonic())
+        client = _Client(connected, HttpConnection(self._application), since=self._loop.monotonic())
         self._clients[client] = None
-        self._selector.register(connected, selectors.EVENT_READ, client)
+        self._watch(client, EVENT_READ)
+
+    def _watch(self, client: _Client, events: int) -> None:
+        self._loop.watch(client.socket.fileno(), events, lambda _: self._serve(client))
 
     def _make_room_or_pause(self) -> None:
         """Drop the client that has waited longest, so that its descriptor serves the next one."""
@@ -157,8 +132,8 @@ class Listener:
         if slowest is not None:
             self._drop(slowest)
             return
-        self._accepts_again_at = self._monotonic() + _PAUSE_SECONDS
-        self._selector.unregister(self._listening)
+        self._accepts_again_at = self._loop.monotonic() + _PAUSE_SECONDS
+        self._loop.ignore(self._listening.fileno())
 
     def _serve(self, client: _Client) -> None:
         """Read from the client, or go on sending what it has not taken yet."""
@@ -195,7 +170,7 @@ class Listener:
             sent = 0
         connection.output = connection.output[sent:]
         if connection.output:  # nothing is read meanwhile: a client that does not read gets no second answer
-            self._selector.modify(client.socket, selectors.EVENT_WRITE, client)
+            self._watch(client, EVENT_WRITE)
             client.is_writing = True
         elif connection.has_unread_input:
             self._drain(client)
@@ -204,28 +179,24 @@ class Listener:
         else:
             self._restart_wait(client)
             if client.is_writing:
-                self._selector.modify(client.socket, selectors.EVENT_READ, client)
+                self._watch(client, EVENT_READ)
                 client.is_writing = False
 
     def _drain(self, client: _Client) -> None:
         """Close this side only, and ignore what still arrives: closing both would discard the answer on its way."""
         client.socket.shutdown(socket.SHUT_WR)
         client.is_draining = True
-        self._selector.modify(client.socket, selectors.EVENT_READ, client)
+        self._watch(client, EVENT_READ)
 
     def _restart_wait(self, client: _Client) -> None:
         """Count the client's time from now: it has begun a request, or read its answer."""
-        client.since = self._monotonic()
+        client.since = self._loop.monotonic()
         del self._clients[client]
         self._clients[client] = None
 
-    def _drop_slow_clients(self, now: float) -> None:
-        while (slowest := self._find_slowest()) is not None and now >= slowest.since + self._patience_seconds:
-            self._drop(slowest)
-
     def _drop(self, client: _Client) -> None:
         del self._clients[client]
-        self._selector.unregister(client.socket)
+        self._loop.ignore(client.socket.fileno())
         client.socket.close()
         client.connection.close()
 

@@ -1,5 +1,7 @@
 """Read the bound token from its file, and say exactly what is wrong with it if it is unfit.
 
+This module runs in the resident process. `decoding`, which knows JWTs, runs in a worker.
+
 A token that is absent, empty, too large, not a JWT, without `exp`, expired or for another audience is never sent to
 STS. The file is opened for each read, because the kubelet rotates the token by swapping a symbolic link: an open file
 would keep the old one. Nothing is verified here, as the type UnverifiedClaims says; STS does that.
@@ -8,27 +10,26 @@ would keep the old one. Nothing is verified here, as the type UnverifiedClaims s
 from __future__ import annotations
 
 import codecs
-import hashlib
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-import jwt
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
-from broker.core.model import BoundToken, Secret, UnverifiedClaims
+from broker.core.model import BoundToken, Secret
 from broker.files.regular_file import NotRegularFileError, read_regular_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+    from datetime import datetime
 
     from broker.core.clock import Clock
+
+    OnDecoded = Callable[[BoundToken | TokenError], None]
 
 MAXIMUM_TOKEN_LENGTH = 20_000
 """STS's own limit on WebIdentityToken, in characters (botocore's STS model)."""
 ROTATION_SHARE = 0.8
 """The kubelet replaces a token that is older than this share of its life, or than 24 hours (k8s token_manager.go)."""
 ROTATION_AGE = timedelta(hours=24)
-_FINGERPRINT_LENGTH = 12
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far ahead of now a token's `nbf` may be: the clocks of nodes and API servers differ by seconds."""
 FSGROUP_REMEDY = "Set fsGroup in the pod's securityContext, so that the broker's group may read the file."
@@ -36,31 +37,78 @@ _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
     "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to its path."
 )
-_WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
+WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
 
 _ENCODING_REMEDY = "Write it as plain ASCII, without a byte order mark. The > of Windows PowerShell writes UTF-16."
 
 
 class FileTokenSource:
-    """The token in one file. The file is read each time, and parsed again only if it has changed."""
+    """The token in one file. The file is read each time, and decoded again only if it has changed.
 
-    def __init__(self, path: str, clock: Clock) -> None:
+    `decode` begins to decode a text, and calls back with the token or with the error; it may do so at once. `wake` is
+    called when there is an answer.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        clock: Clock,
+        *,
+        decode: Callable[[Secret, str, OnDecoded], None],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
         self._clock = clock
-        self._parsed: BoundToken | None = None
+        self._decode = decode
+        self._wake = wake
+        self._text: Secret | None = None
+        """The text that `_answer` is for, or that is being decoded."""
+        self._answer: BoundToken | TokenError | None = None
+        self._earlier: BoundToken | None = None
 
-    def read(self, audience: str) -> BoundToken:
+    def read(self, audience: str) -> BoundToken | None:
         """Return the token that is in the file now, if it can be sent for this audience.
 
-        Raises TokenUnavailable, TokenMalformed, TokenExpired or TokenAudienceMismatch.
+        While a new one is being decoded, return the one before if it is still fit, otherwise None. Raises
+        TokenUnavailable, TokenMalformed, TokenExpired or TokenAudienceMismatch.
         """
-        text = read_token_text(self._path)
-        if self._parsed is None or self._parsed.raw != Secret(text):
-            self._parsed = parse_token(text, origin=self._path)
-        fault = find_unfitness(self._parsed, audience=audience, now=self._clock.read().now, origin=self._path)
+        text = Secret(read_token_text(self._path))
+        if text != self._text:
+            self._begin_to_decode(text)
+        answer = self._answer
+        if isinstance(answer, TokenUnavailable):
+            self._text = None  # the worker failed, not the token: decode it at the next read
+        if answer is None or isinstance(answer, TokenUnavailable):
+            if self._earlier is not None and self._find_unfitness(self._earlier, audience) is None:
+                return self._earlier
+            if answer is None:
+                return None
+        if isinstance(answer, TokenError):
+            raise copy_error(answer)
+        fault = self._find_unfitness(answer, audience)
         if fault is not None:
             raise fault
-        return self._parsed
+        return answer
+
+    def _begin_to_decode(self, text: Secret) -> None:
+        if isinstance(self._answer, BoundToken):
+            self._earlier = self._answer
+        self._text, self._answer = text, None
+
+        def take_answer(answer: BoundToken | TokenError) -> None:
+            if text is self._text:  # otherwise the file has changed again meanwhile
+                self._answer = answer
+                self._wake()
+
+        self._decode(text, self._path, take_answer)
+
+    def _find_unfitness(self, token: BoundToken, audience: str) -> TokenError | None:
+        return find_unfitness(token, audience=audience, now=self._clock.read().now, origin=self._path)
+
+
+def copy_error(error: TokenError) -> TokenError:
+    """Return the same error without its traceback, which grows with every raise and keeps its frames alive."""
+    return type(error)(error.message, error.remedy)
 
 
 def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
@@ -77,7 +125,7 @@ def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
     if len(content) > MAXIMUM_TOKEN_LENGTH:
         raise TokenMalformed(
             f"The token in {path} has over {MAXIMUM_TOKEN_LENGTH:,} characters, the most that STS accepts.",
-            _WRONG_FILE_REMEDY,
+            WRONG_FILE_REMEDY,
         )
     text = decode_token(content, origin=path)
     if not text:
@@ -130,25 +178,6 @@ def _read_any(path: str) -> bytes:
         return file.read(MAXIMUM_TOKEN_LENGTH + 1)
 
 
-def parse_token(text: str, *, origin: str) -> BoundToken:
-    """Return the token in `text`; `origin`, usually the file's name, is for the error message.
-
-    Raises TokenMalformed if it is not a JWT, or has no `iss`, `sub` or `exp`.
-    """
-    try:
-        decoded = jwt.decode_complete(text, options={"verify_signature": False})
-        claims = _read_claims(decoded["payload"], decoded["header"])
-    except (jwt.PyJWTError, ValueError, TypeError, OSError, OverflowError, AttributeError, KeyError, RecursionError):
-        # The text of these errors may quote the token, so it is dropped.
-        raise TokenMalformed(
-            f"The token in {origin} is not a JWT with the claims of a bound token ({len(text):,} characters); "
-            "expected three base64url parts with at least iss, sub, aud and exp.",
-            _WRONG_FILE_REMEDY,
-        ) from None
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
-    return BoundToken(raw=Secret(text), fingerprint=fingerprint, claims=claims)
-
-
 def find_unfitness(token: BoundToken, *, audience: str, now: datetime, origin: str) -> TokenError | None:
     """Return why this token must not be sent for this audience now, or None if it can be."""
     claims = token.claims
@@ -182,35 +211,3 @@ def is_not_yet_valid(token: BoundToken, now: datetime) -> bool:
 def rotation_age(life: timedelta) -> timedelta:
     """Return the age at which the kubelet replaces a token of this lifetime, apart from a random 0 to 10 s."""
     return min(life * ROTATION_SHARE, ROTATION_AGE)
-
-
-def _read_claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> UnverifiedClaims:
-    """Return the claims of a decoded token. Raises KeyError, TypeError or ValueError if one is absent or malformed."""
-    audience = payload.get("aud", [])
-    kubernetes = payload.get("kubernetes.io") or {}
-    return UnverifiedClaims(
-        issuer=str(payload["iss"]),
-        subject=str(payload["sub"]),
-        audiences=(audience,) if isinstance(audience, str) else tuple(str(each) for each in audience),
-        issued_at=_read_optional_date(payload.get("iat")),
-        not_before=_read_optional_date(payload.get("nbf")),
-        expires_at=_read_date(payload["exp"]),
-        namespace=str(kubernetes.get("namespace", "")),
-        service_account=str(kubernetes.get("serviceaccount", {}).get("name", "")),
-        pod=str(kubernetes.get("pod", {}).get("name", "")),
-        pod_uid=str(kubernetes.get("pod", {}).get("uid", "")),
-        node=str(kubernetes.get("node", {}).get("name", "")),
-        key_id=str(header.get("kid", "")),
-        algorithm=str(header.get("alg", "")),
-    )
-
-
-def _read_optional_date(seconds: object) -> datetime | None:
-    return None if seconds is None else _read_date(seconds)
-
-
-def _read_date(seconds: object) -> datetime:
-    """Return a JWT NumericDate as a datetime. Raises TypeError, ValueError, OSError or OverflowError."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError("a NumericDate must be a number")
-    return datetime.fromtimestamp(seconds, UTC)

@@ -15,12 +15,12 @@ from broker.core.errors import ConfigurationError, TokenUnavailable
 from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
 from broker.core.timestamps import timestamp
 from broker.settings.validators import api_address
+from broker.tokens.decoding import parse_token
 from broker.tokens.token_file import (
     MAXIMUM_TOKEN_LENGTH,
     decode_token,
     find_unfitness,
     is_not_yet_valid,
-    parse_token,
     read_token_text,
     rotation_age,
 )

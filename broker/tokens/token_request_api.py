@@ -19,7 +19,8 @@ from broker.net.http_messages import Failure, NoAnswer, Request
 from broker.net.https_client import fetch
 from broker.net.routes import Route
 from broker.net.tls import verification_context
-from broker.tokens.token_file import FSGROUP_REMEDY, MAXIMUM_TOKEN_LENGTH, parse_token, read_content
+from broker.tokens.decoding import parse_token
+from broker.tokens.token_file import FSGROUP_REMEDY, MAXIMUM_TOKEN_LENGTH, read_content
 
 if TYPE_CHECKING:
     from broker.core.model import BoundToken, TokenRequestSpec, UnverifiedClaims

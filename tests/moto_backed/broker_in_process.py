@@ -15,12 +15,13 @@ from broker.core.status import ProfileStatus, Status
 from broker.publish.file_sink import FileSink
 from broker.sts.exchange import StsExchanger
 from broker.tokens.token_file import FileTokenSource
+from tests.support.fakes import InlineExchanges, InlinePublisher, decode_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-    from broker.core.clock import Clock
+    from broker.core.clock import WaitingClock
     from broker.core.events import Event
     from broker.core.model import ProfileSpec, PublishSpec, StsSpec
 
@@ -34,7 +35,7 @@ class InProcessBroker:
     profiles: Sequence[ProfileSpec]
     sts: StsSpec
     publish: PublishSpec
-    clock: Clock
+    clock: WaitingClock
     events: list[Event] = field(default_factory=list)
     minimum_interval: timedelta | None = None
     status: Status = field(init=False)
@@ -44,19 +45,21 @@ class InProcessBroker:
     def __post_init__(self) -> None:
         """Build the parts as `run` does."""
         self.status = Status(self.profiles)
-        sources = {spec.token_file: FileTokenSource(spec.token_file, self.clock) for spec in self.profiles}
+        sources = {
+            spec.token_file: FileTokenSource(spec.token_file, self.clock, decode=decode_at_once)
+            for spec in self.profiles
+        }
         policy = RefreshPolicy()
         if self.minimum_interval is not None:
             policy = replace(policy, minimum_interval=self.minimum_interval)
         self.refresher = Refresher(
             profiles=self.profiles,
             tokens={spec.name: sources[spec.token_file] for spec in self.profiles},
-            exchanger=StsExchanger(self.sts, self.clock),
-            sink=FileSink(self.publish, self.profiles, self.clock),
+            exchanges=InlineExchanges(StsExchanger(self.sts, self.clock)),
+            publisher=InlinePublisher(FileSink(self.publish, self.profiles, self.clock)),
             record=self._record,
             clock=self.clock,
             inbox=self.inbox,
-            spawn=lambda task: task(),
             chance=lambda: 0.5,
             policy=policy,
         )

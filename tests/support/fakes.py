@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from broker.core.clock import Instant
+from broker.core.errors import ExchangeError, PublishError, TokenError
 from broker.core.model import (
     BoundToken,
     ChainSpec,
@@ -19,11 +20,15 @@ from broker.core.model import (
     TemporaryCredentials,
     UnverifiedClaims,
 )
+from broker.tokens.decoding import parse_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from queue import SimpleQueue
 
     from broker.core.clock import Message
+    from broker.core.collaborators import Exchanger, Sink
+    from broker.core.model import Proof
 
 EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLE_ARN = "arn:aws:iam::123456789012:role/app"
@@ -56,6 +61,52 @@ class FakeClock:
             return inbox.get_nowait()
         self.advance(duration)
         return None
+
+
+class InlinePublisher:
+    """A Publisher that publishes at once, on the thread of the loop."""
+
+    name = "files"
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def begin(self, generations: Sequence[Generation], on_end: Callable[[PublishError | None], None]) -> None:
+        """Publish, and call back."""
+        try:
+            self._sink.publish(generations)
+        except PublishError as error:
+            on_end(error)
+        else:
+            on_end(None)
+
+    def missing(self) -> frozenset[str]:
+        """Return what the sink says now."""
+        return self._sink.missing()
+
+
+class InlineExchanges:
+    """Exchanges that are made at once, on the thread of the loop."""
+
+    def __init__(self, exchanger: Exchanger) -> None:
+        self._exchanger = exchanger
+
+    def begin(
+        self, profile: ProfileSpec, proof: Proof, on_end: Callable[[TemporaryCredentials | ExchangeError], None]
+    ) -> None:
+        """Exchange, and call back."""
+        try:
+            on_end(self._exchanger.exchange(profile, proof))
+        except ExchangeError as error:
+            on_end(error)
+
+
+def decode_at_once(text: Secret, origin: str, on_decoded: Callable[[BoundToken | TokenError], None]) -> None:
+    """Decode a token as a worker does, and call back."""
+    try:
+        on_decoded(parse_token(text.reveal(), origin=origin))
+    except TokenError as error:
+        on_decoded(error)
 
 
 def make_profile(name: str = "default", **changes: Any) -> ProfileSpec:  # noqa: ANN401 - any field of the spec

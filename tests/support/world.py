@@ -15,13 +15,14 @@ from queue import SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING
 
-from broker.core.errors import ExchangeError, PublishError, TokenExpired, TokenUnavailable
+from broker.core.errors import ExchangeError, ExchangeUnavailable, PublishError, TokenExpired, TokenUnavailable
 from broker.core.model import BoundToken, SourceSession
-from broker.core.refresher import ExchangeEnded, Refresher, Stop
+from broker.core.refresher import Refresher, Stop
 from broker.core.refresher import Message as LoopMessage
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
-from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
+from broker.worker.pool import JOB_SECONDS
+from tests.support.fakes import FakeClock, InlinePublisher, make_credentials, make_profile, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,26 +33,11 @@ if TYPE_CHECKING:
     from broker.core.status import ProfileStatus
 
 ZERO = timedelta(0)
+EXCHANGE_DEADLINE = timedelta(seconds=JOB_SECONDS)
 LATENCY = timedelta(milliseconds=200)
 NEVER = timedelta(days=365)
 """The delay of an answer that does not arrive within a test."""
 SYNC_LAG = timedelta(seconds=70)
-
-
-class Inbox(SimpleQueue[LoopMessage]):
-    """The inbox of the loop, in which the answers for some profiles arrive late or never."""
-
-    def __init__(self, clock: WorldClock, answer_delays: Mapping[str, timedelta]) -> None:
-        self._clock, self._answer_delays = clock, answer_delays
-
-    def put(self, item: LoopMessage, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002 - of SimpleQueue
-        """Put the message, at once or after the delay of its profile."""
-        delay = self._answer_delays.get(item.exchange.profile, ZERO) if isinstance(item, ExchangeEnded) else ZERO
-        deliver = super().put
-        if delay > ZERO:
-            self._clock.after(delay, lambda: deliver(item, block, timeout))
-        else:
-            deliver(item, block, timeout)
 
 
 class WorldClock(FakeClock):
@@ -116,19 +102,18 @@ class World:
     def __post_init__(self) -> None:
         """Create the first token and the loop."""
         self.random = Random(self.seed)
-        self.inbox = Inbox(self.clock, self.answer_delays)
+        self.inbox: SimpleQueue[LoopMessage] = SimpleQueue()
         self.status = Status(self.profiles)
         self._serial = count(1)
         self._token = make_token(issued_at=self.clock.now, lifetime=self.token_lifetime)
         self.refresher = Refresher(
             profiles=self.profiles,
             tokens={profile.name: self for profile in self.profiles if profile.chain is None},
-            exchanger=self,
-            sink=self,
+            exchanges=self,
+            publisher=InlinePublisher(self),
             record=self._record,
             clock=self.clock,
             inbox=self.inbox,
-            spawn=self._spawn,
             chance=self.chance or self.random.random,
             policy=self.policy,
         )
@@ -160,6 +145,30 @@ class World:
         return self._token
 
     # STS.
+    def begin(
+        self, profile: ProfileSpec, proof: Proof, on_end: Callable[[TemporaryCredentials | ExchangeError], None]
+    ) -> None:
+        """Begin an exchange. It ends with its answer, or at its deadline."""
+
+        def call() -> None:
+            try:
+                answer: TemporaryCredentials | ExchangeError = self.exchange(profile, proof)
+            except ExchangeError as error:
+                answer = error
+            delay = self.answer_delays.get(profile.name, ZERO)
+            remaining = EXCHANGE_DEADLINE - self.answer_after
+            if delay > remaining:
+                answer, delay = ExchangeUnavailable("Overdue."), remaining
+            if delay > ZERO:
+                self.clock.after(delay, lambda: on_end(answer))
+            else:
+                on_end(answer)
+
+        if self.answer_after >= EXCHANGE_DEADLINE:
+            self.clock.after(EXCHANGE_DEADLINE, lambda: on_end(ExchangeUnavailable("Overdue.")))
+        else:
+            self.clock.after(self.answer_after, call)
+
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
         """Handle one exchange, and count it if its proof has expired."""
         self.calls.append((self.clock.read(), profile.name))
@@ -194,9 +203,6 @@ class World:
     def missing(self) -> frozenset[str]:
         """Return the profiles without a published generation."""
         return frozenset(profile.name for profile in self.profiles if profile.name not in self.published)
-
-    def _spawn(self, task: Callable[[], None]) -> None:
-        self.clock.after(self.answer_after, task)
 
     def _record(self, event: Event) -> None:
         self.events.append(event)

@@ -1,0 +1,105 @@
+"""Values on the socket between the resident process and a worker: a length, then the value, pickled.
+
+Secrets and errors have no public pickle form, so this module gives them one. What is read may only name the values of
+the broker and the dates of the standard library: a worker that was taken over through a bug in TLS or XML cannot make
+the resident process run code (https://docs.python.org/3/library/pickle.html#restricting-globals).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import pickle
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from broker.core import errors, model
+from broker.core.model import Secret
+from broker.worker import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAXIMUM_FRAME_BYTES = 16 * 1024 * 1024
+"""The most that one value may take. 1,000 profiles with the longest session policies take a quarter of it."""
+_LENGTH_BYTES = 4
+_DATES = frozenset({"datetime", "timedelta", "timezone"})
+_MODULES = {module.__name__: module for module in (model, errors, jobs)}
+
+
+class ForeignValueError(Exception):
+    """The other side sent something that is not a value of the broker."""
+
+
+def encode(value: object) -> bytes:
+    """Return the value as one frame."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    content = buffer.getvalue()
+    return len(content).to_bytes(_LENGTH_BYTES, "big") + content
+
+
+class Frames:
+    """Turns bytes, as they arrive, into values."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def receive(self, data: bytes) -> Iterator[Any]:
+        """Yield the values that are complete with these bytes. Raises ForeignValueError."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH_BYTES:
+            length = int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
+            if length > MAXIMUM_FRAME_BYTES:
+                raise ForeignValueError(f"a value of {length:,} bytes")
+            end = _LENGTH_BYTES + length
+            if len(self._buffer) < end:
+                return
+            content = bytes(self._buffer[_LENGTH_BYTES:end])
+            del self._buffer[:end]
+            yield _decode(content)
+
+
+def _decode(content: bytes) -> Any:  # noqa: ANN401 - any value of the broker
+    try:
+        return _Unpickler(io.BytesIO(content)).load()
+    except ForeignValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 - pickle raises what it likes; its text may quote a secret
+        raise ForeignValueError(type(error).__name__) from None
+
+
+def _make_error(kind: type[errors.BrokerError], attributes: dict[str, Any]) -> errors.BrokerError:
+    """Return the error again, without calling its constructor, which has other arguments in each class."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, attributes.pop("text"))
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - of pickle.Pickler
+        """Reduce secrets and errors."""
+        if type(value) is Secret:
+            return Secret, (value.reveal(),)
+        if isinstance(value, errors.BrokerError):
+            return _make_error, (type(value), {"text": str(value), **vars(value)})
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, name: str) -> Any:  # noqa: ANN401 - of pickle.Unpickler
+        """Return a class of the broker's values, or of dates. Raises ForeignValueError for all others."""
+        if module_name == __name__ and name == _make_error.__name__:
+            return _make_error
+        if module_name == "datetime" and name in _DATES:
+            return getattr(dt, name)
+        found = getattr(_MODULES.get(module_name), name, None)
+        if isinstance(found, type) and found.__module__ == module_name and _is_value(found):
+            return found
+        raise ForeignValueError(f"{module_name}.{name}")
+
+
+def _is_value(found: type) -> bool:
+    return issubclass(found, (errors.BrokerError, Enum, Secret)) or hasattr(found, "__dataclass_fields__")

@@ -1,0 +1,49 @@
+"""Why a worker gave no result, in words. Every failure is one failed attempt, which the main loop repeats."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from broker.core.errors import WorkerFailed
+
+if TYPE_CHECKING:
+    from broker.worker.channel import ForeignValueError
+    from broker.worker.jobs import Crash
+
+STATUS_UNKNOWN = -1
+"""Stands for the wait status of a worker that does not end, because the kernel holds it (a hung volume)."""
+_NAME = "The worker process, which reads tokens and calls STS,"
+_MEMORY_REMEDY = "Raise the container's memory limit (resources.limits.memory); 64Mi is enough."
+_REPORT = "Report it if it happens again. The broker tries again by itself."
+
+
+def explain_end(status: int) -> WorkerFailed:
+    """Return the error for a worker that ended by itself. `status` is the wait status, or STATUS_UNKNOWN."""
+    if status == STATUS_UNKNOWN:
+        return WorkerFailed(f"{_NAME} ended before it had an answer.", _REPORT)
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL:
+        return WorkerFailed(f"{_NAME} was ended by SIGKILL, probably because memory ran out.", _MEMORY_REMEDY)
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return WorkerFailed(f"{_NAME} {how} before it had an answer.", _REPORT)
+
+
+def explain_start_failure(error: OSError) -> WorkerFailed:
+    """Return the error for a worker that could not be started."""
+    return WorkerFailed(
+        f"The system did not allow the broker to start its worker process: {error.strerror}.",
+        "Raise the process limit (pids) and the memory limit of the pod, or find out what uses them up.",
+    )
+
+
+def explain_crash(crash: Crash) -> WorkerFailed:
+    """Return the error for a bug in the worker."""
+    last = crash.traceback.rstrip().rpartition("\n")[2]
+    return WorkerFailed(f"{_NAME} met a bug: {last}", _REPORT)
+
+
+def explain_foreign_value(error: ForeignValueError) -> WorkerFailed:
+    """Return the error for a worker that sent something else than a result."""
+    return WorkerFailed(f"{_NAME} sent no result of the broker, but {error}.", _REPORT)
