@@ -96,6 +96,11 @@ class EventLoop:
                 return None
             self.turn(remaining)
 
+    def close(self) -> None:
+        """Close the loop's own files, after its last turn. The run of a process needs no such end."""
+        self._selector.close()
+        os.close(self._wake)
+
     def _take_wake(self, _: int) -> None:
         os.eventfd_read(self._wake)
 

@@ -92,6 +92,8 @@ class Workers:
         self._workers: list[_Worker] = []
         self._ending: list[_Worker] = []
         """Workers whose sockets are closed, until their wait status is known."""
+        self._next_look = 0.0
+        """When to look for their ends, in seconds of the loop's clock."""
         self._number = 0
         loop.add_timed(self)
 
@@ -117,6 +119,10 @@ class Workers:
         while not is_over():
             self._loop.turn(JOB_SECONDS)
 
+    def wait_for_ends(self) -> None:
+        """Serve the loop until no worker is ending, so that no zombie is left. It takes two seconds at most."""
+        self.serve_until(lambda: not self._ending)
+
     def close(self) -> None:
         """End all workers. Their jobs get no result."""
         for worker in self._workers:
@@ -130,7 +136,7 @@ class Workers:
             for worker in self._workers
         ]
         if self._ending:
-            deadlines.append(self._loop.monotonic() + _POLL_SECONDS)
+            deadlines.append(self._next_look)
         return min(deadlines, default=None)
 
     def meet_deadline(self, now: float) -> None:
@@ -148,6 +154,7 @@ class Workers:
         """Take the statuses of workers that have ended, and kill those that do not end."""
         self.children.reap()
         now = self._loop.monotonic()
+        self._next_look = now + _POLL_SECONDS
         for worker in list(self._ending):
             status = self.children.take_status(worker.pid)
             if status is None and now < worker.ends_by:
@@ -248,7 +255,8 @@ class Workers:
         if worker in self._workers:
             self._workers.remove(worker)
             self._disconnect(worker)
-            worker.ends_by = self._loop.monotonic() + _END_SECONDS
+            self._next_look = self._loop.monotonic()
+            worker.ends_by = self._next_look + _END_SECONDS
             self._ending.append(worker)
 
     def _kill(self, worker: _Worker) -> None:

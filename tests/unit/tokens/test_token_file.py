@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
+from broker.tokens.decoding import parse_token
 from broker.tokens.token_file import (
     MAXIMUM_TOKEN_LENGTH,
     FileTokenSource,
     find_unfitness,
-    parse_token,
     read_token_text,
 )
-from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, make_jwt, make_token
+from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, decode_at_once, make_jwt, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from broker.core.model import BoundToken
 
 
 @pytest.fixture
@@ -38,7 +40,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(path: Path, clock: FakeClock) -> FileTokenSource:
-    return FileTokenSource(str(path), clock)
+    return FileTokenSource(str(path), clock, decode=decode_at_once)
+
+
+def read(source: FileTokenSource) -> BoundToken:
+    """Return the token, which is decoded at once."""
+    token = source.read(AUDIENCE)
+    assert token is not None
+    return token
 
 
 def encoded(payload: object, header: object = None) -> str:
@@ -51,7 +60,7 @@ def encoded(payload: object, header: object = None) -> str:
 def test_valid_token_is_returned_with_its_claims(path: Path, source: FileTokenSource) -> None:
     text = make_jwt()
     path.write_text(text)
-    token = source.read(AUDIENCE)
+    token = read(source)
     assert token.raw.reveal() == text
     assert token.claims.issuer == "https://oidc.example/cluster"
     assert token.claims.subject == "system:serviceaccount:demo:app"
@@ -66,15 +75,15 @@ def test_valid_token_is_returned_with_its_claims(path: Path, source: FileTokenSo
 
 def test_white_space_around_the_token_is_not_sent(path: Path, source: FileTokenSource) -> None:
     path.write_text(f"\n {make_jwt()}\r\n")
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+    assert read(source).raw.reveal() == make_jwt()
 
 
 def test_fingerprint_differs_between_tokens_and_is_stable(path: Path, source: FileTokenSource) -> None:
     path.write_text(make_jwt())
-    first = source.read(AUDIENCE).fingerprint
-    assert source.read(AUDIENCE).fingerprint == first
+    first = read(source).fingerprint
+    assert read(source).fingerprint == first
     path.write_text(make_jwt(serial=1))
-    assert source.read(AUDIENCE).fingerprint != first
+    assert read(source).fingerprint != first
 
 
 def test_printed_token_shows_no_secret(path: Path, source: FileTokenSource) -> None:
@@ -89,11 +98,11 @@ def test_rotation_by_symlink_swap_is_seen_at_the_next_read(tmp_path: Path, clock
         (tmp_path / generation / "token").write_text(make_jwt(serial=serial))
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "token").symlink_to("..data/token")
-    source = FileTokenSource(str(tmp_path / "token"), clock)
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=1)
+    source = FileTokenSource(str(tmp_path / "token"), clock, decode=decode_at_once)
+    assert read(source).raw.reveal() == make_jwt(serial=1)
     (tmp_path / "..data_tmp").symlink_to("..2")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=2)
+    assert read(source).raw.reveal() == make_jwt(serial=2)
 
 
 def test_missing_file_is_unavailable_until_it_exists(path: Path, source: FileTokenSource) -> None:
@@ -103,7 +112,7 @@ def test_missing_file_is_unavailable_until_it_exists(path: Path, source: FileTok
     assert str(path) in caught.value.message
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" in caught.value.remedy
     path.write_text(make_jwt())
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+    assert read(source).raw.reveal() == make_jwt()
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \t\r\n"])
@@ -143,7 +152,7 @@ def test_pipe_on_the_command_line_is_read() -> None:
 def test_impossible_path_is_unavailable(path: str, clock: FakeClock) -> None:
     """A YAML file can have such a path; it must not end the loop."""
     with pytest.raises(TokenUnavailable):
-        FileTokenSource(path, clock).read(AUDIENCE)
+        FileTokenSource(path, clock, decode=decode_at_once).read(AUDIENCE)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -269,7 +278,7 @@ def test_malformed_token_leaves_the_next_good_one_readable(path: Path, source: F
     for content in (make_jwt(), "half a tok", make_jwt()):
         path.write_text(content)
         try:
-            assert source.read(AUDIENCE).raw.reveal() == content
+            assert read(source).raw.reveal() == content
         except TokenMalformed:
             assert content == "half a tok"
 
