@@ -112,12 +112,10 @@ class Refresher:
                 self.record(events.Restored(at=at, generation=generation, refresh_at=refresh_at))
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Iterate until a Stop message arrives, or until `until()` is true after an iteration."""
-        while True:
+        """Iterate until a Stop message arrives, or until `until()` is true."""
+        while not until():
             wake_in = self.turn()
-            if until():
-                return
-            while (message := self.clock.wait(self.inbox, wake_in)) is not None:
+            while not until() and (message := self.clock.wait(self.inbox, wake_in)) is not None:
                 if isinstance(message, Stop):
                     return
                 if not isinstance(message, Wake):

@@ -92,6 +92,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._ending: list[_Worker] = []
         """Workers whose sockets are closed, until their wait status is known."""
+        self._looks_at = 0.0
         self._number = 0
         loop.add_timed(self)
 
@@ -130,7 +131,7 @@ class Workers:
             for worker in self._workers
         ]
         if self._ending:
-            deadlines.append(self._loop.monotonic() + _POLL_SECONDS)
+            deadlines.append(self._looks_at)
         return min(deadlines, default=None)
 
     def meet_deadline(self, now: float) -> None:
@@ -141,13 +142,13 @@ class Workers:
                 self._stop(worker, overdue)
             elif not worker.pending and worker.idle_since + IDLE_SECONDS <= now:
                 self._end(worker)
-        if self._ending:
-            self._look_for_ends()
+        if self._ending and self._looks_at <= now:
+            self._look_for_ends(now)
 
-    def _look_for_ends(self) -> None:
+    def _look_for_ends(self, now: float) -> None:
         """Take the statuses of workers that have ended, and kill those that do not end."""
+        self._looks_at = now + _POLL_SECONDS
         self.children.reap()
-        now = self._loop.monotonic()
         for worker in list(self._ending):
             status = self.children.take_status(worker.pid)
             if status is None and now < worker.ends_by:

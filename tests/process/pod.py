@@ -89,6 +89,17 @@ class Pod:
         self.programs.append(program)
         return program
 
+    def start_program(self, program: Sequence[str], **changes: str) -> Program:
+        """Start a program of the test's own in this pod, as `start` starts the broker."""
+        started = Program(
+            environment=self.environment(**changes),
+            directory=self.root / "cwd",
+            output=self.root / "logs" / f"{len(self.programs)}",
+            program=program,
+        )
+        self.programs.append(started)
+        return started
+
     def start_and_publish(self, *, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
         """Start `sts-broker run` and wait for its first credentials."""
         program = self.start(wrapper=wrapper, umask=umask, **changes)
