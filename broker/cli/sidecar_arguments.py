@@ -15,6 +15,7 @@ from broker.cli.durations import parse_seconds
 from broker.cli.failures import complain
 from broker.core.errors import PublishError
 from broker.core.model import DEFAULT_PUBLISH_DIRECTORY, DEFAULT_TOKEN_FILE
+from broker.runtime.process_hardening import take_environment
 
 
 def add_run(verb: argparse.ArgumentParser) -> None:
@@ -117,18 +118,21 @@ def _add_timeout(verb: argparse.ArgumentParser) -> None:
 
 
 def _run(_: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.runtime import daemon  # noqa: PLC0415
 
-    return daemon.run(os.environ)
+    return daemon.run(environ)
 
 
 def _once(options: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.runtime import daemon  # noqa: PLC0415
 
-    return daemon.once(os.environ, timeout=timedelta(seconds=options.timeout))
+    return daemon.once(environ, timeout=timedelta(seconds=options.timeout))
 
 
 def _exec(options: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.runtime.exec_command import CommandSpec, execute  # noqa: PLC0415
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
@@ -136,7 +140,7 @@ def _exec(options: argparse.Namespace) -> int:
         options.refuse("there is no command to run; write it after --, for example: sts-broker exec -- aws s3 ls")
     timeout = timedelta(seconds=options.timeout)
     spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
-    return execute(os.environ, spec)
+    return execute(environ, spec)
 
 
 def _credentials(options: argparse.Namespace) -> int:
@@ -159,9 +163,10 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.doctor import command  # noqa: PLC0415
 
     if code := operator_tools.check_doctor_policy(options.policy):
         return code
     chosen = command.Options(token=options.token, policy=options.policy, profile=options.profile, as_json=options.json)
-    return command.run(chosen, os.environ)
+    return command.run(chosen, environ)

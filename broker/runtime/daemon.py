@@ -28,7 +28,7 @@ from broker.publish.file_sink import FileSink
 from broker.publish.published_state import Origin, read_boot_id
 from broker.runtime import logs
 from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
-from broker.runtime.process_hardening import forbid_core_dumps
+from broker.runtime.process_hardening import harden_process
 from broker.runtime.restoration import restore_published
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
@@ -124,11 +124,11 @@ def _start_process(environ: Mapping[str, str]) -> tuple[Configuration, SimpleQue
     ConfigurationError.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    forbid_core_dumps()  # before the first secret is read
+    hardening = harden_process()  # before the first secret is read
     configuration = load_configuration(environ)
     inbox: SimpleQueue[Message] = SimpleQueue()
     _start_signal_thread(inbox)
-    start_log(configuration)
+    start_log(configuration, hardening.warnings)
     return configuration, inbox
 
 
@@ -147,8 +147,8 @@ def _start_signal_thread(inbox: SimpleQueue[Message]) -> None:
     threading.Thread(target=forward_signals, name="signals", daemon=True).start()
 
 
-def start_log(configuration: Configuration) -> None:
-    """Configure the log, and write its first lines: version, profiles, and warnings about settings."""
+def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
+    """Configure the log, and write its first lines: version, profiles, `warnings`, and warnings about settings."""
     logs.configure(configuration.log_format, configuration.log_level)
     logs.log_message(
         logging.INFO,
@@ -157,7 +157,7 @@ def start_log(configuration: Configuration) -> None:
         profiles=[profile.name for profile in configuration.profiles],
         publish_directory=configuration.publish.directory,
     )
-    for warning in configuration.warnings:
+    for warning in (*warnings, *configuration.warnings):
         logs.log_message(logging.WARNING, "warning", warning)
 
 

@@ -29,7 +29,7 @@ from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
 from broker.runtime import daemon, logs
 from broker.runtime.private_directory import private_directory
-from broker.runtime.process_hardening import CoreLimits, forbid_core_dumps, use_core_limits
+from broker.runtime.process_hardening import CoreLimits, harden_process, use_core_limits
 from broker.runtime.process_supervisor import FORWARDED, HANDLED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
@@ -68,7 +68,8 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
     directory for the files can be made.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # first, because later threads inherit it
-    core_limits = forbid_core_dumps()  # before the first secret is read
+    environ = _drop_variables_of_python(environ)  # before the next line, which hides /proc/self/environ
+    hardening = harden_process()  # before the first secret is read
     configuration = load_configuration(environ)
     profile = _choose_profile(configuration, spec.profile)
     inbox: SimpleQueue[Message] = SimpleQueue()
@@ -79,9 +80,14 @@ def execute(environ: Mapping[str, str], spec: CommandSpec) -> int:
         # The command runs as this user, so no other user needs the files.
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
-        daemon.start_log(configuration)
+        daemon.start_log(configuration, hardening.warnings)
         job = _Job(
-            environ=environ, spec=spec, configuration=configuration, profile=profile, mask=mask, core_limits=core_limits
+            environ=environ,
+            spec=spec,
+            configuration=configuration,
+            profile=profile,
+            mask=mask,
+            core_limits=hardening.core_limits,
         )
         return _serve(job, child, inbox)
 
@@ -161,7 +167,6 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
         if name  # a process can receive a variable without a name, but cannot pass it on
         and name not in VARIABLES
         and (not name.startswith("BROKER_") or SERVICE_LINK.fullmatch(name))
-        and not (name == "LC_CTYPE" and _is_set_by_python(name))
     }
     for file in find_rival_files(job.environ):
         kept[file.variable] = os.devnull
@@ -183,13 +188,14 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
     }
 
 
-def _is_set_by_python(name: str) -> bool:
-    """Return whether Python itself has set the variable, as it sets LC_CTYPE in the C locale (PEP 538)."""
+def _drop_variables_of_python(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment without LC_CTYPE if Python itself has set it, as it does in the C locale (PEP 538)."""
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - the environment at the start
-            return not any(entry.startswith(f"{name}=".encode()) for entry in file.read().split(b"\0"))
+            is_from_caller = any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0"))
     except OSError:
-        return False
+        return environ
+    return environ if is_from_caller else {name: value for name, value in environ.items() if name != "LC_CTYPE"}
 
 
 def _choose_profile(configuration: Configuration, name: str) -> ProfileSpec:

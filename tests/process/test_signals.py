@@ -107,7 +107,7 @@ def test_every_thread_blocks_the_signals_except_the_one_that_waits_for_them(pod:
     program = pod.start()
     pod.sts.wait_for_calls(1)
     assert program.get("/metrics").status == 200
-    blocked = [blocked_signals(task) for task in (pod.proc(program) / "task").iterdir()]
+    blocked = [blocked_signals(task) for task in program.threads()]
     assert len(blocked) >= 5, "threads of the main loop, the signals, the exchange and the listeners"
     waiting = [each for each in blocked if not each]
     held = [each for each in blocked if each]
