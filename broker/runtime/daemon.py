@@ -119,12 +119,12 @@ def run_until_published(refresher: Refresher, awaited: Awaited, status: Status, 
 def load_settings(process: ResidentProcess) -> Configuration:
     """Return the settings, and start the log as they say. Raises ConfigurationError."""
     configuration = process.settings.wait()
-    start_log(configuration)
+    start_log(configuration, process.hardening.warnings)
     return configuration
 
 
-def start_log(configuration: Configuration) -> None:
-    """Configure the log, and write its first lines: version, profiles, and warnings about settings."""
+def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
+    """Configure the log, and write its first lines: version, profiles, `warnings`, and warnings about settings."""
     logs.configure(configuration.log_format, configuration.log_level)
     logs.log_message(
         logging.INFO,
@@ -133,7 +133,7 @@ def start_log(configuration: Configuration) -> None:
         profiles=[profile.name for profile in configuration.profiles],
         publish_directory=configuration.publish.directory,
     )
-    for warning in configuration.warnings:
+    for warning in (*warnings, *configuration.warnings):
         logs.log_message(logging.WARNING, "warning", warning)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from broker.core import chains
+from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
 from broker.files.regular_file import read_regular_file
@@ -171,3 +173,5 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
             "(BROKER_TOKEN_SOURCE) is token-request. If the token file exists, set token_source to file. Otherwise "
             "remove web_identity_token_file."
         )
+    for found, remedy in explain_library_variables(environ, is_read_by_python=not sys.flags.ignore_environment):
+        yield f"{found} {remedy}"

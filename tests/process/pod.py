@@ -106,13 +106,21 @@ class Pod:
         program.wait_for("refreshed")
         return program
 
-    def run(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = (), **changes: str) -> Ended:
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        program: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
+        **changes: str,
+    ) -> Ended:
         """Run a verb to its end."""
         ended = run_to_end(
             *arguments,
             environment=self.environment(**changes),
             directory=self.root / "cwd",
             stdin=stdin,
+            program=program,
             wrapper=wrapper,
         )
         self.outputs.append(ended.out + ended.err)
@@ -146,10 +154,12 @@ class Pod:
                 canaries.add(f"session token of {key}", session.session_token)
         return canaries
 
-    @staticmethod
-    def proc(program: Program) -> Path:
-        """Return the directory of a program in /proc."""
-        return Path(f"/proc/{program.pid}")
+    def volume_of(self, program: Program) -> Path:
+        """Return the publish directory of a program, in the program's mount namespace.
+
+        Only root can read that, but only root starts programs with mounts of their own.
+        """
+        return Path(f"/proc/{program.pid}/root{self.published}") if os.geteuid() == 0 else self.published
 
     def strays(self) -> list[Path]:
         """Return the files that were written outside the publish directory."""

@@ -7,7 +7,6 @@ its brokers' output.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ from sandbox.aws import faults
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
 from tests.process.pod import RUN_FILES
-from tests.support.program import children_of, eventually
+from tests.support.program import children_of, eventually, read_proc_file
 from tests.support.raw_http import request, sent
 
 if TYPE_CHECKING:
@@ -36,10 +35,6 @@ def collect_public_texts(program: Program, when: str) -> dict[str, str]:
     assert stranger.startswith(b"HTTP/1.1 401 ")
     texts = {f"{path} {when}": program.get(path).body for path in PAGES}
     return {**texts, f"endpoint {when}": stranger.decode()}
-
-
-def read_proc_file(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
 
 
 def meet_fault(program: Program, pod: Pod, fault: faults.Fault) -> None:

@@ -192,8 +192,8 @@ def test_refreshes_leak_no_threads_or_descriptors(pod: Pod) -> None:
         program.wait_for("refreshed", count=number)
         assert program.get("/metrics").status == 200
         if number in (3, 11):
-            counts[f"descriptors {number}"] = len(list((pod.proc(program) / "fd").iterdir()))
-            counts[f"threads {number}"] = len(list((pod.proc(program) / "task").iterdir()))
+            counts[f"descriptors {number}"] = int(program.metric("process_open_fds"))
+            counts[f"threads {number}"] = len(program.threads())
     assert counts["descriptors 11"] <= counts["descriptors 3"] + 2
     assert counts["threads 11"] <= counts["threads 3"] + 1
     eventually(lambda: program.children() == [], what="no worker")

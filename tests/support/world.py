@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import ExchangeError, ExchangeUnavailable, PublishError, TokenExpired, TokenUnavailable
 from broker.core.model import BoundToken, SourceSession
-from broker.core.refresher import Refresher, Stop
 from broker.core.refresher import Message as LoopMessage
+from broker.core.refresher import Refresher, Stop
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
 from broker.worker.pool import JOB_SECONDS
 from tests.support.fakes import FakeClock, InlinePublisher, make_credentials, make_profile, make_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from broker.core.clock import Instant, Message
     from broker.core.events import Event
