@@ -27,12 +27,13 @@ from broker.core.status import Status
 from broker.publish.file_sink import FileSink
 from broker.publish.published_state import Origin, read_boot_id
 from broker.runtime import logs
-from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
+from broker.runtime.lazy_imports import LazyExchanger, make_token_request
 from broker.runtime.process_hardening import forbid_core_dumps
 from broker.runtime.restoration import restore_published
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
+from broker.serving.process_readings import ProcessReader
 from broker.settings.loader_process import load_configuration
 from broker.tokens.token_file import FileTokenSource
 
@@ -65,9 +66,7 @@ def run(environ: Mapping[str, str]) -> int:
     clock, status = SystemClock(), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
-    health = HealthApplication(
-        take_snapshot=status.snapshot, render_metrics=LazyMetrics(status.snapshot, clock), clock=clock
-    )
+    health = HealthApplication(take_snapshot=status.snapshot, read_process=ProcessReader().read, clock=clock)
     credentials = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )

@@ -1,7 +1,6 @@
 """Delayed imports of large modules, so that the listeners answer probes before those modules are loaded.
 
-botocore and ssl are imported by the first exchange or TokenRequest, on its own thread; prometheus_client by the first
-scrape.
+botocore and ssl are imported by the first exchange or TokenRequest, on its own thread.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from broker.core.clock import Clock
     from broker.core.collaborators import Exchanger
     from broker.core.model import BoundToken, ProfileSpec, Proof, StsSpec, TemporaryCredentials, TokenRequestSpec
-    from broker.core.status import Snapshot
-    from broker.serving.metrics import MetricsPage
 
 
 class LazyExchanger:
@@ -50,22 +47,3 @@ def make_token_request(spec: TokenRequestSpec) -> Callable[[str], BoundToken]:
         return token_request_api.ask(spec, audience)
 
     return request_token
-
-
-class LazyMetrics:
-    """Renders the metrics page. Imports prometheus_client in the first scrape."""
-
-    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
-        self._take_snapshot = take_snapshot
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._page: MetricsPage | None = None
-
-    def __call__(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and body of a scrape; `accept` is the value of its Accept header."""
-        with self._lock:
-            if self._page is None:
-                from broker.serving.metrics import MetricsPage  # noqa: PLC0415 - takes 1 MiB of memory
-
-                self._page = MetricsPage(self._take_snapshot, self._clock)
-        return self._page.render(accept)

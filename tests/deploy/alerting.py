@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from broker.serving.metrics import SnapshotCollector
+from broker.serving.metrics import render_metrics
 from tests.deploy.rendering import DEPLOY
 from tests.support.fakes import EPOCH
 
@@ -62,7 +63,7 @@ class Fleet:
             "process_cpu_seconds_total": 0.5,
         }
     )
-    """The process metrics of prometheus_client, in every pod."""
+    """The metrics of the process, in every pod."""
 
     def live(self, duration: timedelta) -> None:
         """Let this time pass, with a scrape every 30 s."""
@@ -84,7 +85,8 @@ class Fleet:
         target = {"job": "sts-federation-broker", "namespace": "demo", "pod": pod}
         for name, value in {"up": 1.0, **self.process}.items():
             self._add(name, target, value)
-        for family in SnapshotCollector(world.status.snapshot, world.clock).collect():
+        page = render_metrics(world.status.snapshot(), world.clock.now, None).decode()
+        for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 value = sample.value
                 if sample.name.endswith("_timestamp_seconds"):
