@@ -7,6 +7,7 @@ from a scrape ends with a stale marker, as in Prometheus.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from broker.serving.metrics import render_metrics
 from tests.deploy.rendering import DEPLOY
@@ -37,6 +37,10 @@ FIRING = 'ALERTS{alertstate="firing"}'
 needs_promtool = pytest.mark.skipif(
     not PROMTOOL, reason="SKIPPED: promtool is not installed; it is part of Debian's package prometheus"
 )
+
+# Reads thousands of pages, where the parser of prometheus_client takes seven times as long as the broker.
+SAMPLE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], list[str]]
 
@@ -86,12 +90,9 @@ class Fleet:
         for name, value in {"up": 1.0, **self.process}.items():
             self._add(name, target, value)
         page = render_metrics(world.status.snapshot(), world.clock.now, None).decode()
-        for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                value = sample.value
-                if sample.name.endswith("_timestamp_seconds"):
-                    value -= EPOCH.timestamp()
-                self._add(sample.name, {**target, **sample.labels}, value)
+        for name, labels, text in SAMPLE.findall(page):
+            offset = EPOCH.timestamp() if name.endswith("_timestamp_seconds") else 0
+            self._add(name, {**target, **dict(LABEL.findall(labels))}, float(text) - offset)
 
     def _add(self, name: str, labels: dict[str, str], value: float) -> None:
         values = self.series.setdefault((name, frozenset(labels.items())), ["_"] * self.scrapes)
