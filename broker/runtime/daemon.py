@@ -30,7 +30,7 @@ from broker.runtime.restoration import restore_published
 from broker.runtime.signals import start_signal_thread
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
-from broker.serving.metrics import MetricsPage
+from broker.serving.process_readings import ProcessReader
 from broker.tokens.token_file import FileTokenSource
 from broker.worker.adapters import WorkerExchanges, decode_token, request_token
 
@@ -61,9 +61,7 @@ def run(process: ResidentProcess) -> int:
     clock, status = LoopClock(process.loop), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
-    health = HealthApplication(
-        take_snapshot=status.snapshot, render_metrics=MetricsPage(status.snapshot, clock).render, clock=clock
-    )
+    health = HealthApplication(take_snapshot=status.snapshot, read_process=ProcessReader().read, clock=clock)
     credentials = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )

@@ -129,7 +129,7 @@ def test_metrics_and_status_describe_the_published_credentials(pod: Pod) -> None
     for line in (
         "sts_broker_ready 1.0",
         'sts_broker_generation{profile="default"} 1.0',
-        'sts_broker_refresh_total{outcome="success",profile="default",reason="no_credentials"} 1.0',
+        'sts_broker_refresh_total{profile="default",outcome="success",reason="no_credentials"} 1.0',
     ):
         assert line in metrics.splitlines()
     status = program.status()
