@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from broker.core.model import redacted
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 EXIT_USAGE = 2
+_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=78)
+"""Help for 80 columns. Without a width, argparse imports shutil and its compressors to ask for the terminal's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the interface of argparse
         self._known_options: list[str] = []
         self._known_commands: tuple[str, ...] = ()
-        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options})
+        super().__init__(**{"formatter_class": _FORMATTER, "allow_abbrev": False, **options})
 
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - the interface of argparse
         """Define an argument, and remember the names of an option."""

@@ -9,13 +9,13 @@ of its `on_end`, on the thread of the loop.
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from broker.loop.event_loop import READ, WRITE
 from broker.worker import jobs
 from broker.worker.channel import ForeignValueError, Frames, encode
 from broker.worker.children import Children
@@ -201,13 +201,13 @@ class Workers:
         return worker
 
     def _watch(self, worker: _Worker) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.output else 0)
+        events = READ | (WRITE if worker.output else 0)
         self._loop.watch(worker.connection.fileno(), events, lambda ready: self._serve(worker, ready))
 
     def _serve(self, worker: _Worker, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
+        if events & WRITE:
             self._write(worker)
-        if events & selectors.EVENT_READ:
+        if events & READ:
             self._read(worker)
 
     def _write(self, worker: _Worker) -> None:
