@@ -5,6 +5,8 @@ is JSON if the log is: with `log.format` json, or `auto` and a standard error th
 of the environment, or of the YAML file, even if the other settings cannot be used. All other commands are for people,
 and report failures as text. So do errors of the command line itself, which are found before the settings are read.
 
+They also write the failure to the container's termination message.
+
 No report waits longer than a second for standard error, and none changes the exit code. A container whose log nobody
 reads must end, too.
 """
@@ -35,6 +37,8 @@ def report_failure(error: Exception, environ: Mapping[str, str], *, writes_log: 
         _discard_output()
         complain(f"standard output cannot be written: {error.strerror}")
         return PublishError.exit_code
+    if writes_log:
+        _write_termination_message(error, environ)
     if not writes_log or not _report_in_log(error, environ):
         _report_as_text(error)
     return error.exit_code if isinstance(error, BrokerError) else EXIT_BUG
@@ -51,11 +55,19 @@ def _write_text(text: str) -> None:
     write_line(redacted(text))
 
 
+def _write_termination_message(error: Exception, environ: Mapping[str, str]) -> None:
+    from broker.runtime import termination_message  # noqa: PLC0415 - most commands do not need it
+    from broker.settings.early_settings import read_termination_message_path  # noqa: PLC0415 - likewise
+
+    path = read_termination_message_path(environ)
+    termination_message.write_message(path, termination_message.describe_error(error))
+
+
 def _report_in_log(error: Exception, environ: Mapping[str, str]) -> bool:
     """Write the error as a JSON log line. Return False, and write nothing, if the log is not JSON."""
     from broker.runtime import logs  # noqa: PLC0415 - most commands do not need it
     from broker.runtime.log_formats import is_json  # noqa: PLC0415 - likewise
-    from broker.settings.log_format import read_log_format  # noqa: PLC0415 - likewise
+    from broker.settings.early_settings import read_log_format  # noqa: PLC0415 - likewise
 
     if not is_json(read_log_format(environ), sys.stderr):
         return False

@@ -15,6 +15,7 @@ import signal
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from broker.runtime import logs
 from broker.runtime.lazy_imports import LazyExchanger, LazyMetrics, make_token_request
 from broker.runtime.process_hardening import forbid_core_dumps
 from broker.runtime.restoration import restore_published
+from broker.runtime.termination_message import TerminationMessage
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
@@ -74,14 +76,16 @@ def run(environ: Mapping[str, str]) -> int:
     listeners = (_open_health_listener(configuration, health), open_credentials_listener(configuration, credentials))
     _write_initial_files(sink)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    refresher = build_refresher(configuration, (status.record, served.record), sink, clock, inbox, policy)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    recorders = (status.record, served.record, message.record)
+    refresher = build_refresher(configuration, recorders, sink, clock, inbox, policy)
     restore_published(sink, refresher)
     for listener in listeners:
         listener.start()
         host, port = listener.address
         logs.log_message(logging.INFO, "listening", "Started a listener.", listener=listener.name, host=host, port=port)
     _warn_about_rival_sources(environ, configuration, listeners[1])
-    code = run_loop(refresher.run)
+    code = run_loop(refresher.run, message)
     logs.log_message(logging.INFO, "stopping", "Stopping. Published files remain in place.")
     for listener in listeners:
         listener.close()
@@ -101,19 +105,24 @@ def once(environ: Mapping[str, str], *, timeout: timedelta) -> int:
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = _build_sink(configuration, clock)
-    refresher = build_refresher(configuration, (status.record,), sink, clock, inbox, policy)
-    return run_until_published(refresher, awaited, status, clock)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    refresher = build_refresher(configuration, (status.record, message.record), sink, clock, inbox, policy)
+    return run_until_published(refresher, awaited, status, clock, message)
 
 
-def run_until_published(refresher: Refresher, awaited: Awaited, status: Status, clock: Clock) -> int:
+def run_until_published(
+    refresher: Refresher, awaited: Awaited, status: Status, clock: Clock, message: TerminationMessage
+) -> int:
     """Run the loop until the awaited profiles are published or cannot be. Log a fault, and return its exit code."""
-    code = run_loop(lambda: refresher.run(until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic)))
+    loop = partial(refresher.run, until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic))
+    code = run_loop(loop, message)
     snapshot = status.snapshot()
     error = awaited.fault(snapshot, clock.read().monotonic)
     if code != os.EX_OK or error is None:
         return code
     names = [profile.profile for profile in awaited.unfinished(snapshot)]
     logs.log_message(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
+    message.record_end(error)
     return error.exit_code
 
 
@@ -285,11 +294,12 @@ def _run_in_thread(task: Callable[[], None]) -> None:
     threading.Thread(target=task, name="exchange", daemon=True).start()
 
 
-def run_loop(loop: Callable[[], None]) -> int:
-    """Run the main loop. Return the exit code: 0, or 70 after a bug, whose traceback is logged."""
+def run_loop(loop: Callable[[], None], message: TerminationMessage) -> int:
+    """Run the main loop. Return the exit code: 0, or 70 after a bug, which is logged with its traceback."""
     try:
         loop()
-    except Exception:
+    except Exception as error:
+        message.record_end(error)
         logging.getLogger("broker").critical(
             "The broker stopped because of a bug. Published files remain in place. Report the bug with this traceback.",
             exc_info=True,

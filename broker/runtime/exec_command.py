@@ -32,6 +32,7 @@ from broker.runtime.private_directory import private_directory
 from broker.runtime.process_hardening import CoreLimits, forbid_core_dumps, use_core_limits
 from broker.runtime.process_supervisor import FORWARDED, HANDLED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
+from broker.runtime.termination_message import TerminationMessage
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
 from broker.settings.loader_process import load_configuration
 
@@ -128,11 +129,12 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
     listener = daemon.open_credentials_listener(configuration, application)
     sink.prepare()
     listener.start()
-    recorders = (status.record, served.record, latest.record)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    recorders = (status.record, served.record, latest.record, message.record)
     starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
     refresher = daemon.build_refresher(configuration, recorders, sink, clock, inbox, starting_policy)
     try:
-        code = daemon.run_until_published(refresher, awaited, status, clock)
+        code = daemon.run_until_published(refresher, awaited, status, clock, message)
         if child.exit_code is not None:
             return child.exit_code
         if code != os.EX_OK:
@@ -146,8 +148,9 @@ def _serve(job: _Job, child: Child, inbox: SimpleQueue[Message]) -> int:
                 child.start(job.spec.command, environment, job.mask)
         except CommandUnusable as error:
             logs.log_message(logging.ERROR, "stopping", str(error))
+            message.record_text(str(error))
             return error.exit_code
-        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the loop the command continues
+        daemon.run_loop(refresher.run, message)  # ends with the command; after a bug in the loop the command continues
         return child.wait()
     finally:
         listener.close()
