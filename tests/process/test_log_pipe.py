@@ -173,6 +173,16 @@ def test_exec_ends_with_its_command_though_nobody_reads_the_log(pod: Pod, pipe: 
     assert program.wait(within=END_SECONDS) == code
 
 
+@pytest.mark.parametrize("arguments", [("exec",), ("run", "--wrong"), ("--",)])
+def test_invalid_command_line_ends_the_broker_though_nobody_reads_the_message(
+    pod: Pod, pipe: Pipe, arguments: tuple[str, ...]
+) -> None:
+    program = start_on_full_pipe(pod, pipe, *arguments)
+    assert program.wait(within=END_SECONDS) == 2
+    program = pod.start(*arguments, wrapper=with_stderr(Path("/dev/full")))
+    assert program.wait(within=END_SECONDS) == 2
+
+
 def test_verb_for_people_ends_though_nobody_reads_its_complaint(pod: Pod, pipe: Pipe) -> None:
     program = start_on_full_pipe(pod, pipe, "credentials", "--profile", "missing")
     assert program.wait(within=END_SECONDS) == 5

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 
-def start_denied(pod: Pod, *arguments: str, **changes: str) -> Program:
+def start_denied(pod: Pod, path: str = "") -> Program:
+    """Start `run` with a role that is denied. `path` is where the message goes, instead of the pod's file."""
     pod.sts.always(faults.ACCESS_DENIED)
-    program = pod.start(*arguments, **changes)
+    program = pod.start(BROKER_TERMINATION_MESSAGE_PATH=path or str(pod.termination_message))
     program.wait_for("exchange_failed")
     return program
 
@@ -127,8 +128,7 @@ def test_path_that_cannot_be_written_changes_nothing(pod: Pod, kind: str) -> Non
         path.mkdir()
     elif kind == "FIFO":
         os.mkfifo(path)
-    setting = "/dev/full" if kind == "device" else str(path)
-    program = start_denied(pod, BROKER_TERMINATION_MESSAGE_PATH=setting)
+    program = start_denied(pod, "/dev/full" if kind == "device" else str(path))
     pod.sts.always(None)
     program.refresh()
     program.wait_for("refreshed")
