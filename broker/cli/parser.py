@@ -81,13 +81,20 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self._report_unknown(unknown[0])
         if self._known_commands and command is None:
-            self.print_help(sys.stderr)
-            self.exit(EXIT_USAGE)
+            self.exit(EXIT_USAGE, self.format_help())
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, without anything that looks like a token, and exit with 2."""
-        super().error(redacted(message))
+        self.exit(EXIT_USAGE, f"{self.format_usage()}{self.prog}: error: {redacted(message)}\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit. Write the message to standard error before, without waiting until somebody reads it."""
+        if message:
+            from broker.runtime.log_writer import write_line  # noqa: PLC0415 - only for errors
+
+            write_line(message.removesuffix("\n"))
+        raise SystemExit(status)
 
     def _report_unknown(self, argument: str) -> NoReturn:
         name = argument.partition("=")[0]

@@ -31,6 +31,7 @@ from broker.runtime import daemon, listeners, logs
 from broker.runtime.private_directory import private_directory
 from broker.runtime.process_supervisor import FORWARDED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
+from broker.runtime.termination_message import TerminationMessage
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
 from broker.worker.process_hardening import use_core_limits
 
@@ -120,11 +121,12 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
     listener = listeners.open_credentials_listener(configuration, application, process.loop)
     sink.prepare()
     listener.start()
-    recorders = (status.record, served.record, latest.record)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    recorders = (status.record, served.record, latest.record, message.record)
     starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
     refresher = daemon.build_refresher(process, configuration, recorders, sink, inbox, starting_policy)
     try:
-        code = daemon.run_until_published(refresher, awaited, status, clock)
+        code = daemon.run_until_published(refresher, awaited, status, clock, message)
         if child.exit_code is not None:
             return child.exit_code
         if code != os.EX_OK:
@@ -138,8 +140,10 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
                 child.start(job.spec.command, environment, process.mask)
         except CommandUnusable as error:
             logs.log_message(logging.ERROR, "stopping", str(error))
+            message.record_text(str(error))
             return error.exit_code
-        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the main loop, the command continues
+        # It ends with the command. After a bug in the main loop, the command continues, and is served.
+        daemon.run_loop(refresher.run, message)
         process.workers.serve_until(lambda: child.exit_code is not None)
         return child.wait()
     finally:

@@ -15,7 +15,7 @@ from broker.core.status import has_readers_served, is_live, is_ready, unready_pr
 from broker.core.timestamps import timestamp
 from broker.serving.exposition import CONTENT_TYPE
 from broker.serving.http_messages import JSON, TEXT, Response
-from broker.serving.metrics import render_metrics
+from broker.serving.metrics import Losses, render_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +36,13 @@ class HealthApplication:
     """The application of the health listener.
 
     `take_snapshot` returns the current snapshot. `read_process` returns the readings of the process, None if there are
-    none.
+    none. `count_losses` counts what the process has lost.
     """
 
     take_snapshot: Callable[[], Snapshot]
     read_process: Callable[[], ProcessReadings | None]
     clock: Clock
+    count_losses: Callable[[], Losses] = Losses
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -62,7 +63,9 @@ class HealthApplication:
                 unready = _list_unready(self.take_snapshot(), self.clock.read().now)
                 return _make_text_response(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
             case "/metrics":
-                body = render_metrics(self.take_snapshot(), self.clock.read().now, self.read_process())
+                body = render_metrics(
+                    self.take_snapshot(), self.clock.read().now, self.read_process(), self.count_losses()
+                )
                 return Response(status=HTTPStatus.OK, body=body, content_type=CONTENT_TYPE)
             case "/status":
                 document = build_status_document(self.take_snapshot(), self.clock.read().now)

@@ -65,12 +65,27 @@ PROFILE_GAUGES = (
 )
 
 
-def render_metrics(snapshot: Snapshot, now: datetime, process: ProcessReadings | None) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What the process has lost since its start: lines of its log, and workers that ended before they had answered."""
+
+    dropped_log_lines: int = 0
+    failed_workers: int = 0
+
+
+NO_LOSSES = Losses()
+
+
+def render_metrics(
+    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+) -> bytes:
     """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics."""
-    return render_text(collect_metrics(snapshot, now, process))
+    return render_text(collect_metrics(snapshot, now, process, losses))
 
 
-def collect_metrics(snapshot: Snapshot, now: datetime, process: ProcessReadings | None) -> Iterator[Metric | Histogram]:
+def collect_metrics(
+    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+) -> Iterator[Metric | Histogram]:
     """Yield every metric, also those without a sample."""
     yield Metric(
         name="sts_broker_build_info",
@@ -100,6 +115,18 @@ def collect_metrics(snapshot: Snapshot, now: datetime, process: ProcessReadings 
         type="gauge",
         help="Clock of STS minus clock of the node, at the last exchange.",
         samples={} if skew is None else {(): skew.total_seconds()},
+    )
+    yield Metric(
+        name="sts_broker_log_lines_dropped_total",
+        type="counter",
+        help="Number of log lines that were dropped because nobody read standard error.",
+        samples={(): losses.dropped_log_lines},
+    )
+    yield Metric(
+        name="sts_broker_worker_failures_total",
+        type="counter",
+        help="Number of worker processes that could not be started, or ended before they had answered.",
+        samples={(): losses.failed_workers},
     )
     if process is not None:
         yield from _collect_process(process)

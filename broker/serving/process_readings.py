@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
-from pathlib import Path
-
-_PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +31,8 @@ class ProcessReader:
     changes of the start time as restarts.
     """
 
-    def __init__(self, proc: Path = _PROC) -> None:
-        self._own = proc / "self"
+    def __init__(self, proc: str = "/proc") -> None:
+        self._own = f"{proc}/self"
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         self._booted_at = _read_boot_time(proc)
@@ -46,8 +43,8 @@ class ProcessReader:
             return None
         try:
             # The command's name is in parentheses, and may itself contain spaces and parentheses.
-            fields = (self._own / "stat").read_bytes().rpartition(b")")[2].split()
-            open_fds = sum(1 for _ in (self._own / "fd").iterdir())
+            fields = _read(f"{self._own}/stat").rpartition(b")")[2].split()
+            open_fds = len(os.listdir(f"{self._own}/fd"))  # noqa: PTH208 - pathlib would import much more
         except OSError:
             return None
         maximum_fds, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -62,10 +59,15 @@ class ProcessReader:
         )
 
 
-def _read_boot_time(proc: Path) -> int | None:
+def _read_boot_time(proc: str) -> int | None:
     """Return the Unix time of the boot, in seconds, or None if it cannot be read."""
     try:
-        lines = (proc / "stat").read_bytes().splitlines()
+        lines = _read(f"{proc}/stat").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith(b"btime ")), None)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - likewise
+        return file.read()

@@ -85,6 +85,7 @@ def build_configuration(
         endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
+        termination_message_path=settings.termination_message_path,
         warnings=tuple(_find_warnings(settings, profiles, environ)),
     )
 

@@ -53,11 +53,17 @@ class Pod:
         self._sessions_before = set(sessions_of(self.sts))
         for name in ("cwd", "home", "tmp", "logs"):
             (self.root / name).mkdir()
+        self.termination_message.touch()  # as the kubelet does
 
     @property
     def published(self) -> Path:
         """The publish directory. The broker creates it."""
         return self.root / "published"
+
+    @property
+    def termination_message(self) -> Path:
+        """The file that Kubernetes mounts for the container's termination message."""
+        return self.root / "termination-log"
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Return the environment of the broker. A change to "" removes a variable."""
@@ -71,6 +77,7 @@ class Pod:
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
             "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
+            "BROKER_TERMINATION_MESSAGE_PATH": str(self.termination_message),
             **changes,
         }
         return {name: value for name, value in given.items() if value}

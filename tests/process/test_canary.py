@@ -28,13 +28,14 @@ pytestmark = pytest.mark.process
 PAGES = ("/status", "/readyz", "/livez", "/metrics")
 
 
-def collect_public_texts(program: Program, when: str) -> dict[str, str]:
-    """Return the pages of the health listener, and the endpoint's response to a client without its token."""
+def collect_public_texts(program: Program, pod: Pod, when: str) -> dict[str, str]:
+    """Return the health listener's pages, the termination message, and the endpoint's response to a stranger."""
     address = program.wait_for("listening", listener="credentials")
     stranger = sent((address["host"], address["port"]), request(authorization="guess"))
     assert stranger.startswith(b"HTTP/1.1 401 ")
     texts = {f"{path} {when}": program.get(path).body for path in PAGES}
-    return {**texts, f"endpoint {when}": stranger.decode()}
+    message = pod.termination_message.read_text()
+    return {**texts, f"endpoint {when}": stranger.decode(), f"termination message {when}": message}
 
 
 def meet_fault(program: Program, pod: Pod, fault: faults.Fault) -> None:
@@ -70,23 +71,23 @@ def test_no_secret_appears_after_success_and_every_scripted_fault(pod: Pod) -> N
         if isinstance(fault, faults.Hang):
             continue  # the last step below
         meet_fault(program, pod, fault)
-        texts |= collect_public_texts(program, f"after {name}")
+        texts |= collect_public_texts(program, pod, f"after {name}")
     for number, fault in enumerate(make_quoting_refusals(pod.tokens[-1])):
         meet_fault(program, pod, fault)
-        texts |= collect_public_texts(program, f"after quote {number}")
+        texts |= collect_public_texts(program, pod, f"after quote {number}")
     for mode in Misbehaviour:
         requested = len(program.lines("refresh_requested"))
         pod.misbehave(mode)
         program.refresh()
         program.wait_for("refresh_requested", count=requested + 1)
-        texts |= collect_public_texts(program, f"after {mode.name}")
+        texts |= collect_public_texts(program, pod, f"after {mode.name}")
     pod.volume.heal()
     meet_fault(program, pod, faults.Spoiled.NO_DATE)
     # SIGKILL in the middle of a write leaves the `.NAME.new` files of that write. While STS hangs, nothing is written.
     pod.sts.always(faults.Hang())
     program.refresh()
     eventually(lambda: pod.sts.calls[-1].outcome == "Hang", what="a call that hangs")
-    texts |= collect_public_texts(program, "during Hang")
+    texts |= collect_public_texts(program, pod, "during Hang")
     texts["cmdline"] = read_proc_file(program.pid, "cmdline")
     assert children_of(program.pid) == []
     program.kill()
@@ -95,6 +96,8 @@ def test_no_secret_appears_after_success_and_every_scripted_fault(pod: Pod) -> N
     assert canaries.found_in_any(texts) == {}
     assert pod.strays() == []
     assert sorted(pod.contents()) == sorted([*RUN_FILES, "default.env"])
+
+    assert any(text for place, text in texts.items() if place.startswith("termination message"))
 
     # The search works: the secrets are those of this run, and it finds one that is added to the log.
     assert len([name for name in canaries.names if name.startswith("session token")]) > len(SAMPLES) / 3

@@ -43,7 +43,7 @@ def proc(tmp_path: Path) -> Path:
 def test_readings_are_those_of_prometheus_client(proc: Path) -> None:
     registry = CollectorRegistry()
     ProcessCollector(proc=str(proc), registry=registry)
-    page = render_metrics(Status([]).snapshot(), EPOCH, ProcessReader(proc).read()).decode()
+    page = render_metrics(Status([]).snapshot(), EPOCH, ProcessReader(str(proc)).read()).decode()
     ours = {family.name: family for family in text_string_to_metric_families(page) if family.name.startswith("process")}
     theirs = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
     assert len(ours) == 6
@@ -62,7 +62,7 @@ def test_readings_of_this_process_are_plausible() -> None:
 
 def test_start_time_stays_the_same_when_the_clock_is_corrected(proc: Path) -> None:
     """The kernel derives the time of the boot from the wall clock. A changed start time would look like a restart."""
-    reader = ProcessReader(proc)
+    reader = ProcessReader(str(proc))
     before = reader.read()
     (proc / "stat").write_text("btime 1764460803\n")
     assert reader.read() == before
@@ -71,7 +71,7 @@ def test_start_time_stays_the_same_when_the_clock_is_corrected(proc: Path) -> No
 def test_no_limit_of_open_files_is_infinite(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
-    readings = ProcessReader(proc).read()
+    readings = ProcessReader(str(proc)).read()
     assert readings is not None
     assert readings.maximum_fds == float("inf")
 
@@ -79,12 +79,12 @@ def test_no_limit_of_open_files_is_infinite(proc: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("missing", ["stat", "self/stat", "self/fd"])
 def test_procfs_without_a_file_gives_no_readings(proc: Path, missing: str) -> None:
     (proc / missing).rename(proc / "elsewhere")
-    assert ProcessReader(proc).read() is None
+    assert ProcessReader(str(proc)).read() is None
 
 
 def test_procfs_without_a_boot_time_gives_no_readings(proc: Path) -> None:
     (proc / "stat").write_text("cpu  1 2 3 4\n")
-    assert ProcessReader(proc).read() is None
+    assert ProcessReader(str(proc)).read() is None
 
 
 def test_process_without_a_free_file_descriptor_gives_no_readings() -> None:
