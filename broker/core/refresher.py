@@ -154,7 +154,7 @@ class Refresher:
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
-            if state.accept_credentials(exchange, result, at, self.chance()):
+            if state.accept_credentials(exchange, result, at, self.chance(), self.policy):
                 assert state.generation is not None
                 duration = at.monotonic - exchange.began.monotonic
                 self.record(events.Exchanged(at=at, generation=state.generation, duration=duration))
