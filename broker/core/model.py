@@ -153,7 +153,8 @@ class Generation:
     """The credentials of a profile, numbered from 1. The numbers continue after a restart that restores credentials.
 
     `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
-    `jitter` in [0, 1) was drawn for their refresh. `succeeded_at` is when the exchange succeeded (monotonic).
+    `jitter` was drawn for their refresh (see `first_refresh`). `succeeded_at` is when the exchange succeeded
+    (monotonic).
     """
 
     profile: str

@@ -164,7 +164,7 @@ class Refresher:
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
-            generation = state.accept_credentials(exchange, result, at, self.chance())
+            generation = state.accept_credentials(exchange, result, at, self.chance(), self.policy)
             duration = at.monotonic - exchange.began.monotonic
             self.record(events.Exchanged(at=at, generation=generation, duration=duration))
         else:

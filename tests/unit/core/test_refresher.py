@@ -148,7 +148,7 @@ def test_late_response_is_used_if_there_are_no_newer_credentials() -> None:
 
 
 def test_late_response_never_replaces_newer_credentials() -> None:
-    world = World(answer_after=timedelta(minutes=5))
+    world = World(answer_after=timedelta(minutes=5), chance=lambda: 0.0)
     world.live(EXCHANGE_DEADLINE + timedelta(seconds=1))
     world.answer_after = LATENCY
     world.live(timedelta(minutes=2))
@@ -203,7 +203,7 @@ def test_number_of_exchanges_at_once_is_limited() -> None:
 
 
 def test_credentials_are_published_without_another_exchange_once_the_disk_has_space() -> None:
-    world = World(disk_fault=True)
+    world = World(disk_fault=True, chance=lambda: 0.0)
     world.live(timedelta(minutes=5))
     assert len(world.calls) == 1
     assert profile_status(world).publish_failures >= 3
