@@ -5,10 +5,9 @@ the rows are SKIPPED with the reason.
 
 - Time: with a limit of 50m CPU, and a request to `/readyz` every second, as from a startup probe. It is measured from
   the call of podman, whose own time is included, to the rename of the last file.
-- Memory: with a limit of 64 MiB, after 1,000 refreshes, each with a rotated token, and one scrape, which imports the
-  metrics library. The figures are the peak of the container's cgroup, and the part that is not page cache at the end.
-  The image's files are removed from the page cache before the start, as on a node that has just booted. So they are
-  charged to the container.
+- Memory: with a limit of 64 MiB, after 1,000 refreshes, each with a rotated token, and one scrape. The figures are the
+  peak of the container's cgroup, and the part that is not page cache at the end. The image's files are removed from the
+  page cache before the start, as on a node that has just booted. So they are charged to the container.
 """
 
 from __future__ import annotations

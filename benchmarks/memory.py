@@ -2,7 +2,7 @@
 
 The hour is simulated in seconds, with more work than in reality: the refreshes of a day (48), each with a rotated
 token, and the probes of an hour (`/livez` and `/readyz` every 10 s). Then the broker is scraped as often as by
-Prometheus in an hour (every 15 s), because the first scrape imports the metrics library.
+Prometheus in an hour (every 15 s).
 """
 
 from __future__ import annotations

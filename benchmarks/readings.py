@@ -40,9 +40,16 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
 
 
 def resident_mib(process: subprocess.Popen[bytes]) -> float:
-    """Return the process's resident memory (RSS). Shared pages count in full."""
-    text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-    found = re.search(r"^Rss:\s+(\d+) kB$", text, re.MULTILINE)
+    """Return the process's resident memory (RSS). Shared pages count in full.
+
+    Only root can read the exact figure of the broker. For other users it is that of `status`, which lags behind by up
+    to some hundred KiB in kernels before 6.17.
+    """
+    try:
+        text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    except PermissionError:
+        text = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"^(?:Rss|VmRSS):\s+(\d+) kB$", text, re.MULTILINE)
     assert found is not None, text
     return int(found[1]) / _KIB_A_MIB
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from broker.core.model import redacted
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 EXIT_USAGE = 2
+_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=78)
+"""Help for 80 columns. Without a width, argparse imports shutil and its compressors to ask for the terminal's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the interface of argparse
         self._known_options: list[str] = []
         self._known_commands: tuple[str, ...] = ()
-        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options})
+        super().__init__(**{"formatter_class": _FORMATTER, "allow_abbrev": False, **options})
 
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - the interface of argparse
         """Define an argument, and remember the names of an option."""
@@ -78,13 +81,20 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self._report_unknown(unknown[0])
         if self._known_commands and command is None:
-            self.print_help(sys.stderr)
-            self.exit(EXIT_USAGE)
+            self.exit(EXIT_USAGE, self.format_help())
         return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, without anything that looks like a token, and exit with 2."""
-        super().error(redacted(message))
+        self.exit(EXIT_USAGE, f"{self.format_usage()}{self.prog}: error: {redacted(message)}\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit. Write the message to standard error before, without waiting until somebody reads it."""
+        if message:
+            from broker.runtime.log_writer import write_line  # noqa: PLC0415 - only for errors
+
+            write_line(message.removesuffix("\n"))
+        raise SystemExit(status)
 
     def _report_unknown(self, argument: str) -> NoReturn:
         name = argument.partition("=")[0]

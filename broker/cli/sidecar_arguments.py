@@ -15,6 +15,7 @@ from broker.cli.durations import parse_seconds
 from broker.cli.failures import complain
 from broker.core.errors import PublishError
 from broker.core.model import DEFAULT_PUBLISH_DIRECTORY, DEFAULT_TOKEN_FILE
+from broker.worker.process_hardening import take_environment
 
 
 def add_run(verb: argparse.ArgumentParser) -> None:
@@ -117,26 +118,29 @@ def _add_timeout(verb: argparse.ArgumentParser) -> None:
 
 
 def _run(_: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.runtime.signals import SIGNALS  # noqa: PLC0415
     from broker.runtime.start import resident_process  # noqa: PLC0415
 
-    with resident_process(os.environ, blocked=SIGNALS) as process:
+    with resident_process(environ, blocked=SIGNALS) as process:
         from broker.runtime import daemon  # noqa: PLC0415 - while the workers check the settings and load botocore
 
         return daemon.run(process)
 
 
 def _once(options: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.runtime.signals import SIGNALS  # noqa: PLC0415
     from broker.runtime.start import resident_process  # noqa: PLC0415
 
-    with resident_process(os.environ, blocked=SIGNALS) as process:
+    with resident_process(environ, blocked=SIGNALS) as process:
         from broker.runtime import daemon  # noqa: PLC0415 - likewise
 
         return daemon.once(process, timeout=timedelta(seconds=options.timeout))
 
 
 def _exec(options: argparse.Namespace) -> int:
+    environ = take_environment()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         options.refuse("there is no command to run; write it after --, for example: sts-broker exec -- aws s3 ls")
@@ -144,7 +148,7 @@ def _exec(options: argparse.Namespace) -> int:
     from broker.runtime.process_supervisor import HANDLED  # noqa: PLC0415
     from broker.runtime.start import resident_process  # noqa: PLC0415
 
-    with resident_process(os.environ, blocked=HANDLED) as process:
+    with resident_process(environ, blocked=HANDLED) as process:
         from broker.runtime.exec_command import CommandSpec, execute  # noqa: PLC0415 - likewise
 
         spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
@@ -171,9 +175,10 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    environ = take_environment()
     from broker.doctor import command  # noqa: PLC0415
 
     if code := operator_tools.check_doctor_policy(options.policy):
         return code
     chosen = command.Options(token=options.token, policy=options.policy, profile=options.profile, as_json=options.json)
-    return command.run(chosen, os.environ)
+    return command.run(chosen, environ)

@@ -14,6 +14,8 @@ DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - 
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where Kubernetes mounts the credentials for its API in every pod (ServiceAccount admission controller)."""
 DEFAULT_PUBLISH_DIRECTORY = "/var/run/aws"
+DEFAULT_TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+"""The default of `terminationMessagePath` in Kubernetes."""
 DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
 ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
@@ -151,7 +153,8 @@ class Generation:
     """The credentials of a profile, numbered from 1. The numbers continue after a restart that restores credentials.
 
     `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
-    `jitter` in [0, 1) was drawn for their refresh. `succeeded_at` is when the exchange succeeded (monotonic).
+    `jitter` was drawn for their refresh (see `first_refresh`). `succeeded_at` is when the exchange succeeded
+    (monotonic).
     """
 
     profile: str
@@ -265,6 +268,7 @@ class Configuration:
     endpoint_port: int = 9911
     log_format: str = "auto"
     log_level: str = "info"
+    termination_message_path: str = DEFAULT_TERMINATION_MESSAGE_PATH
     warnings: tuple[str, ...] = ()
 
     @property

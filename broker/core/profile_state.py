@@ -1,8 +1,8 @@
 """The state of one profile in the main loop, and how each event changes it.
 
 Rules: credentials are replaced by later ones only; an error of another kind restarts the backoff, but not the streak;
-each generation gets its own jitter; a requested refresh stays requested until an exchange that began later succeeds.
-This module does no I/O, and decides nothing: see `schedule`.
+each generation gets its own jitter (see `first_refresh`); a requested refresh stays requested until an exchange that
+began later succeeds. This module does no I/O, and decides nothing: see `schedule`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.backoff import Failure
 from broker.core.errors import SourceUnavailable
+from broker.core.first_refresh import spread_first_refresh
 from broker.core.model import Generation, ProfileSpec, SourceSession
 from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
@@ -48,6 +49,7 @@ class ProfileState:
 
     spec: ProfileSpec
     jitter: float
+    """That of the generation. Before the first one, it is a random number that determines the first refresh."""
     source: ProfileState | None = None
     """The state of a chained role's source."""
     generation: Generation | None = None
@@ -126,10 +128,20 @@ class ProfileState:
         return self.pending
 
     def accept_credentials(
-        self, exchange: PendingExchange, credentials: TemporaryCredentials, at: Instant, jitter: float
+        self,
+        exchange: PendingExchange,
+        credentials: TemporaryCredentials,
+        at: Instant,
+        jitter: float,
+        policy: RefreshPolicy,
     ) -> Generation:
-        """Hold new credentials, to be published. Return them as a generation."""
+        """Hold new credentials, to be published. Return them as a generation.
+
+        `jitter` is a random number in [0, 1). A chained role follows its source, so its first refresh is not spread.
+        """
         self.pending = None
+        if self.generation is None and self.source is None:
+            jitter = spread_first_refresh(credentials, policy, jitter, place=self.jitter)
         generation = self.generation = Generation(
             profile=self.spec.name,
             number=self.generation.number + 1 if self.generation else 1,

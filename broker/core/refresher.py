@@ -112,12 +112,10 @@ class Refresher:
                 self.record(events.Restored(at=at, generation=generation, refresh_at=refresh_at))
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Iterate until a Stop message arrives, or until `until()` is true after an iteration."""
-        while True:
+        """Iterate until a Stop message arrives, or until `until()` is true."""
+        while not until():
             wake_in = self.turn()
-            if until():
-                return
-            while (message := self.clock.wait(self.inbox, wake_in)) is not None:
+            while not until() and (message := self.clock.wait(self.inbox, wake_in)) is not None:
                 if isinstance(message, Stop):
                     return
                 if not isinstance(message, Wake):
@@ -166,7 +164,7 @@ class Refresher:
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
-            generation = state.accept_credentials(exchange, result, at, self.chance())
+            generation = state.accept_credentials(exchange, result, at, self.chance(), self.policy)
             duration = at.monotonic - exchange.began.monotonic
             self.record(events.Exchanged(at=at, generation=generation, duration=duration))
         else:

@@ -16,6 +16,7 @@ class ReportFields(TypedDict, total=False):
     clock_skew_seconds: float  # clock of STS minus clock of the node, at the last exchange
     count: int  # of `fault`: attempts that met it; of `refreshes`: refreshes with this outcome and reason
     credential_source: str  # variable or file that gives an SDK other credentials than the broker's
+    dropped_lines: int  # log lines that were lost since the last line that got through
     error_code: str  # error code of the STS response
     exchange_duration_seconds: float
     expires_at: str  # expiry of the credentials

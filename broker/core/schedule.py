@@ -91,7 +91,9 @@ class RefreshPolicy:
     streak_free: int = 8
     streak_floor: timedelta = timedelta(seconds=36)
     jitter_share: float = 0.1
-    """The maximum random addition to the lead, as a share of the lifetime."""
+    """The maximum random addition to the lead of an ordinary refresh, as a share of the lifetime."""
+    first_refresh_after: timedelta = timedelta(seconds=60)
+    """The minimum time between the first exchange and a first refresh that is due early (see `first_refresh`)."""
     rotation_overdue_share: float = 0.9
     """The kubelet rotates a token at 80 % of its lifetime. Beyond this share, rotation is overdue."""
     sdk_window: timedelta = timedelta(minutes=15)
@@ -102,11 +104,11 @@ class RefreshPolicy:
     mandatory_share: float = 1 / 6
 
     def lead(self, lifetime: timedelta, jitter: float = 0.0) -> timedelta:
-        """Return how long before their expiry credentials of this lifetime are refreshed; `jitter` is in [0, 1).
+        """Return how long before their expiry credentials of this lifetime are refreshed.
 
         This is half of the lifetime. It is more if that keeps readers out of the SDKs' own refresh windows and leaves
         a quarter of the lifetime to use. The windows are 15 min in botocore, and 60 min in the newest SDKs for sessions
-        of 90 min or more.
+        of 90 min or more. `jitter` is in [0, 1); that of a first refresh is larger (see `first_refresh`).
         """
         window = self.sdk_window_long if lifetime >= self.long_session else self.sdk_window
         outside_window = max(lifetime / 2, window + self.sdk_margin)
@@ -170,7 +172,7 @@ class Decision:
 def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in one place
     situation: Situation, reading: Reading, policy: RefreshPolicy, jitter: float
 ) -> Decision:
-    """Return what to do for one profile. `jitter` in [0, 1) is drawn once for each generation. Never raises."""
+    """Return what to do for one profile. `jitter` is drawn once for each generation. Never raises."""
     held, at = situation.credentials, situation.at
     phase = phase_of(held, at.now, policy, jitter)
     due_at = policy.due_at(held, jitter) if held else None

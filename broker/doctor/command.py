@@ -72,6 +72,7 @@ def examine(options: Options, environment: Environment) -> tuple[list[CheckResul
             ("--policy and --token are both -, but standard input can hold only one of them: give one as a file",)
         )
     prefer_as_oom_victim(environment.proc)
+    environment.harden()  # after the line before, because it makes root the owner of that file
     report = Report(environment.announce)
     with hold_lock(environment.environ) as is_alone:
         if is_alone:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.clock import Clock, SystemClock
 from broker.worker.adapters import load_configuration
+from broker.worker.process_hardening import harden_process
 
 if TYPE_CHECKING:
     from broker.core.model import Configuration
@@ -24,6 +25,7 @@ class Environment:
     """The environment variables, the clock, and the directories of the kernel's files.
 
     `announce` is called with each step that may take a while. `resolve` None means the system's name resolution.
+    `harden` keeps the token out of core dumps and from other processes.
     """
 
     environ: Mapping[str, str]
@@ -33,3 +35,4 @@ class Environment:
     proc: str = "/proc"
     cgroup: str = "/sys/fs/cgroup"
     announce: Callable[[str], None] = lambda _: None
+    harden: Callable[[], object] = harden_process

@@ -1,4 +1,4 @@
-"""Read files whose path comes from a setting, a volume or a directory that others can write to.
+"""Open files whose path comes from a setting, a volume or a directory that others can write to.
 
 A path may lead to a FIFO or a device. Opening a FIFO blocks until it has a writer, reading a terminal blocks until
 somebody types, and opening some devices has side effects. Only regular files are opened here, and reads have a limit.
@@ -12,6 +12,7 @@ import stat
 from typing import Final
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_UPDATE_FLAGS: Final = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
 _KINDS: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFCHR: "a character device",
@@ -41,6 +42,22 @@ def read_regular_file(path: str, maximum_bytes: int, *, directory: int | None = 
     with os.fdopen(file, "rb") as opened:
         _require_regular(path, os.fstat(file))  # the file may have been replaced since
         return opened.read(maximum_bytes)
+
+
+def open_for_update(path: str) -> int:
+    """Return a file descriptor for reading and writing an existing regular file. Nothing is created or cut off.
+
+    The last part of the path must not be a symbolic link. Raises NotRegularFileError, another OSError, or ValueError
+    for a path that cannot exist.
+    """
+    _require_regular(path, os.lstat(path))  # opening a device may act on it
+    file = os.open(path, _UPDATE_FLAGS)
+    try:
+        _require_regular(path, os.fstat(file))  # the file may have been replaced since
+    except OSError:
+        os.close(file)
+        raise
+    return file
 
 
 def require_regular_file(path: str) -> None:

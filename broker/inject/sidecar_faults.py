@@ -69,8 +69,8 @@ def find_warnings(pod: Tree) -> Iterator[str]:
         )
     if pod.get("shareProcessNamespace"):
         yield (
-            "shareProcessNamespace: a container that runs as the broker's user, or as root, can read the broker's "
-            "token through /proc"
+            "shareProcessNamespace: a container that runs as the broker's user can read the broker's token through "
+            "/proc while the broker starts, and a privileged container at any time"
         )
 
 

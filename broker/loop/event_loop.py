@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Message = TypeVar("Message")
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+_FAILED = select.EPOLLHUP | select.EPOLLERR
+"""The kernel reports these whether asked or not. A read finds out what has happened."""
 
 
 class Timed(Protocol):
@@ -34,24 +40,26 @@ class EventLoop:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.monotonic = monotonic
-        self._selector = selectors.DefaultSelector()
-        self._watched: dict[int, selectors.SelectorKey] = {}
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
         self._timed: list[Timed] = []
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.watch(self._wake, selectors.EVENT_READ, self._take_wake)
+        self.watch(self._wake, READ, self._take_wake)
 
     def watch(self, file: int, events: int, callback: Callable[[int], None]) -> None:
-        """Call `callback` with the events whenever the file descriptor is ready for one of them.
+        """Call `callback` with the events whenever the file descriptor is ready for one of them: READ, WRITE.
 
-        The events are those of `selectors`. A file that is watched already gets the new events and callback.
+        It may be called for no reason, so files must not block. A file that is watched already gets the new events and
+        callback.
         """
-        change = self._selector.modify if file in self._watched else self._selector.register
-        self._watched[file] = change(file, events, callback)
+        change = self._epoll.modify if file in self._callbacks else self._epoll.register
+        change(file, events)
+        self._callbacks[file] = callback
 
     def ignore(self, file: int) -> None:
         """Stop watching the file descriptor, before it is closed. Do nothing if it is not watched."""
-        if self._watched.pop(file, None) is not None:
-            self._selector.unregister(file)
+        if self._callbacks.pop(file, None) is not None:
+            self._epoll.unregister(file)
 
     def add_timed(self, participant: Timed) -> None:
         """Call the participant at its deadlines."""
@@ -69,10 +77,10 @@ class EventLoop:
             deadline = participant.get_deadline()
             if deadline is not None:
                 limits.append(deadline - now)
-        ready = self._selector.select(max(0.0, min(limits)))
-        for key, events in ready:
-            if self._watched.get(key.fd) is key:  # otherwise an earlier callback of this turn has closed or changed it
-                key.data(events)
+        for file, events in self._epoll.poll(max(0.0, min(limits))):
+            callback = self._callbacks.get(file)
+            if callback is not None:  # otherwise an earlier callback of this turn has ignored it
+                callback(events | READ if events & _FAILED else events)
         now = self.monotonic()
         for participant in self._timed:
             deadline = participant.get_deadline()
@@ -98,11 +106,12 @@ class EventLoop:
 
     def close(self) -> None:
         """Close the loop's own files, after its last turn. The run of a process needs no such end."""
-        self._selector.close()
+        self._epoll.close()
         os.close(self._wake)
 
     def _take_wake(self, _: int) -> None:
-        os.eventfd_read(self._wake)
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
 
 
 class Inbox(SimpleQueue[Message]):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from broker.core.first_refresh import LARGEST_JITTER
 from broker.core.model import Generation, Secret, TemporaryCredentials
 from broker.publish.formats import parse_document
 from broker.publish.owned_files import NotRestorable
@@ -146,7 +147,7 @@ def _build_generation(profile: str, document: bytes, record: Record) -> Generati
     """Return the generation with the keys of the document. Raises ValueError or OverflowError."""
     keys, expires_at, account_id = parse_document(document)
     received_at = datetime.fromisoformat(record.received_at)
-    if received_at.tzinfo is None or not 0 <= record.jitter < 1 or record.generation < 1:
+    if received_at.tzinfo is None or not 0 <= record.jitter <= LARGEST_JITTER or record.generation < 1:
         raise ValueError("a value is out of range")
     credentials = TemporaryCredentials(
         access_key_id=keys[0],

@@ -28,17 +28,18 @@ from broker.runtime import listeners, logs
 from broker.runtime.loop_clock import LoopClock
 from broker.runtime.restoration import restore_published
 from broker.runtime.signals import start_signal_thread
+from broker.runtime.termination_message import TerminationMessage
+from broker.runtime.token_sources import build_token_sources
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
-from broker.serving.metrics import MetricsPage
-from broker.tokens.token_file import FileTokenSource
-from broker.worker.adapters import WorkerExchanges, decode_token, request_token
+from broker.serving.metrics import Losses
+from broker.serving.process_readings import ProcessReader
+from broker.worker.adapters import WorkerExchanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.core.clock import Clock
-    from broker.core.collaborators import TokenSource
     from broker.core.events import Event
     from broker.core.first_publication import Awaited
     from broker.core.model import Configuration, Secret
@@ -62,7 +63,12 @@ def run(process: ResidentProcess) -> int:
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
     health = HealthApplication(
-        take_snapshot=status.snapshot, render_metrics=MetricsPage(status.snapshot, clock).render, clock=clock
+        take_snapshot=status.snapshot,
+        read_process=ProcessReader().read,
+        clock=clock,
+        count_losses=lambda: Losses(
+            dropped_log_lines=logs.count_dropped_lines(), failed_workers=process.workers.failures
+        ),
     )
     credentials = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
@@ -73,12 +79,14 @@ def run(process: ResidentProcess) -> int:
     )
     _write_initial_files(sink)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
-    refresher = build_refresher(process, configuration, (status.record, served.record), sink, inbox, policy)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    recorders = (status.record, served.record, message.record)
+    refresher = build_refresher(process, configuration, recorders, sink, inbox, policy)
     restore_published(sink, refresher)
     for listener in started:
         listeners.start(listener)
     _warn_about_rival_sources(process.environ, configuration, started[1])
-    code = run_loop(refresher.run)
+    code = run_loop(refresher.run, message)
     logs.log_message(logging.INFO, "stopping", "Stopping. Published files remain in place.")
     for listener in started:
         listener.close()
@@ -100,31 +108,36 @@ def once(process: ResidentProcess, *, timeout: timedelta) -> int:
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
     sink = _build_sink(configuration, clock)
-    refresher = build_refresher(process, configuration, (status.record,), sink, inbox, policy)
-    return run_until_published(refresher, awaited, status, clock)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    refresher = build_refresher(process, configuration, (status.record, message.record), sink, inbox, policy)
+    return run_until_published(refresher, awaited, status, clock, message)
 
 
-def run_until_published(refresher: Refresher, awaited: Awaited, status: Status, clock: Clock) -> int:
+def run_until_published(
+    refresher: Refresher, awaited: Awaited, status: Status, clock: Clock, message: TerminationMessage
+) -> int:
     """Run the loop until the awaited profiles are published or cannot be. Log a fault, and return its exit code."""
-    code = run_loop(lambda: refresher.run(until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic)))
+    loop = partial(refresher.run, until=lambda: awaited.is_over(status.snapshot(), clock.read().monotonic))
+    code = run_loop(loop, message)
     snapshot = status.snapshot()
     error = awaited.fault(snapshot, clock.read().monotonic)
     if code != os.EX_OK or error is None:
         return code
     names = [profile.profile for profile in awaited.unfinished(snapshot)]
     logs.log_message(logging.ERROR, "stopping", f"Gave up: {error}", profiles=names, reason=error.reason)
+    message.record_end(error)
     return error.exit_code
 
 
 def load_settings(process: ResidentProcess) -> Configuration:
     """Return the settings, and start the log as they say. Raises ConfigurationError."""
     configuration = process.settings.wait()
-    start_log(configuration)
+    start_log(configuration, process.hardening.warnings)
     return configuration
 
 
-def start_log(configuration: Configuration) -> None:
-    """Configure the log, and write its first lines: version, profiles, and warnings about settings."""
+def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
+    """Configure the log, and write its first lines: version, profiles, `warnings`, and warnings about settings."""
     logs.configure(configuration.log_format, configuration.log_level)
     logs.log_message(
         logging.INFO,
@@ -133,7 +146,7 @@ def start_log(configuration: Configuration) -> None:
         profiles=[profile.name for profile in configuration.profiles],
         publish_directory=configuration.publish.directory,
     )
-    for warning in configuration.warnings:
+    for warning in (*warnings, *configuration.warnings):
         logs.log_message(logging.WARNING, "warning", warning)
 
 
@@ -186,7 +199,7 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - connects all parts
     clock = LoopClock(process.loop)
     return Refresher(
         profiles=configuration.profiles,
-        tokens=_build_token_sources(process, configuration, clock, inbox, policy),
+        tokens=build_token_sources(process, configuration, clock, inbox, policy),
         exchanges=WorkerExchanges(process.workers, configuration.sts),
         publisher=BackgroundSink(sink, name=SINK, wake=lambda: inbox.put(Wake())),
         record=record,
@@ -197,42 +210,12 @@ def build_refresher(  # noqa: PLR0913, PLR0917 - connects all parts
     )
 
 
-def _build_token_sources(
-    process: ResidentProcess,
-    configuration: Configuration,
-    clock: Clock,
-    inbox: Inbox[Message],
-    policy: RefreshPolicy,
-) -> Mapping[str, TokenSource]:
-    """Return the token source of each profile, by profile name. Chained roles have none."""
-    with_token = [profile for profile in configuration.profiles if profile.chain is None]
-
-    def wake() -> None:
-        inbox.put(Wake())
-
-    if configuration.token_request is None:
-        decode = partial(decode_token, process.workers)
-        paths = dict.fromkeys(profile.token_file for profile in with_token)
-        files = {path: FileTokenSource(path, clock, decode=decode, wake=wake) for path in paths}
-        return {profile.name: files[profile.token_file] for profile in with_token}
-    from broker.tokens.token_request import RequestedTokenSource  # noqa: PLC0415 - not needed to read a file
-
-    source = RequestedTokenSource(
-        ask=partial(request_token, process.workers, configuration.token_request),
-        clock=clock,
-        wake=wake,
-        report=lambda error: logs.log_message(logging.WARNING, "token_request_failed", str(error), reason=error.reason),
-        chance=random.random,
-        policy=policy,
-    )
-    return dict.fromkeys((profile.name for profile in with_token), source)
-
-
-def run_loop(loop: Callable[[], None]) -> int:
-    """Run the main loop. Return the exit code: 0, or 70 after a bug, whose traceback is logged."""
+def run_loop(loop: Callable[[], None], message: TerminationMessage) -> int:
+    """Run the main loop. Return the exit code: 0, or 70 after a bug, which is logged with its traceback."""
     try:
         loop()
-    except Exception:
+    except Exception as error:
+        message.record_end(error)
         logging.getLogger("broker").critical(
             "The broker stopped because of a bug. Published files remain in place. Report the bug with this traceback.",
             exc_info=True,

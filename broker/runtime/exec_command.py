@@ -29,10 +29,11 @@ from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
 from broker.runtime import daemon, listeners, logs
 from broker.runtime.private_directory import private_directory
-from broker.runtime.process_hardening import use_core_limits
 from broker.runtime.process_supervisor import FORWARDED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
+from broker.runtime.termination_message import TerminationMessage
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
+from broker.worker.process_hardening import use_core_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         # The command runs as this user, so no other user needs the files.
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
-        daemon.start_log(configuration)
+        daemon.start_log(configuration, process.hardening.warnings)
         job = _Job(process=process, spec=spec, configuration=configuration, profile=profile)
         return _serve(job, child, inbox)
 
@@ -120,11 +121,12 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
     listener = listeners.open_credentials_listener(configuration, application, process.loop)
     sink.prepare()
     listener.start()
-    recorders = (status.record, served.record, latest.record)
+    message = TerminationMessage(configuration.termination_message_path, status.snapshot)
+    recorders = (status.record, served.record, latest.record, message.record)
     starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
     refresher = daemon.build_refresher(process, configuration, recorders, sink, inbox, starting_policy)
     try:
-        code = daemon.run_until_published(refresher, awaited, status, clock)
+        code = daemon.run_until_published(refresher, awaited, status, clock, message)
         if child.exit_code is not None:
             return child.exit_code
         if code != os.EX_OK:
@@ -134,12 +136,14 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
             job, listeners.format_url(listener), latest.credentials if job.spec.with_keys else None
         )
         try:
-            with use_core_limits(process.core_limits):
+            with use_core_limits(process.hardening.core_limits):
                 child.start(job.spec.command, environment, process.mask)
         except CommandUnusable as error:
             logs.log_message(logging.ERROR, "stopping", str(error))
+            message.record_text(str(error))
             return error.exit_code
-        daemon.run_loop(refresher.run)  # ends with the command; after a bug in the main loop, the command continues
+        # It ends with the command. After a bug in the main loop, the command continues, and is served.
+        daemon.run_loop(refresher.run, message)
         process.workers.serve_until(lambda: child.exit_code is not None)
         return child.wait()
     finally:
@@ -154,7 +158,6 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
         if name  # a process can receive a variable without a name, but cannot pass it on
         and name not in VARIABLES
         and (not name.startswith("BROKER_") or SERVICE_LINK.fullmatch(name))
-        and not (name == "LC_CTYPE" and _is_set_by_python(name))
     }
     for file in find_rival_files(job.process.environ):
         kept[file.variable] = os.devnull
@@ -174,15 +177,6 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }
-
-
-def _is_set_by_python(name: str) -> bool:
-    """Return whether Python itself has set the variable, as it sets LC_CTYPE in the C locale (PEP 538)."""
-    try:
-        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - the environment at the start
-            return not any(entry.startswith(f"{name}=".encode()) for entry in file.read().split(b"\0"))
-    except OSError:
-        return False
 
 
 def _choose_profile(configuration: Configuration, name: str) -> ProfileSpec:

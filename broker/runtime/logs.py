@@ -1,28 +1,28 @@
-"""Log lines: JSON or console format, and which line each event of the main loop produces.
+"""The log: how it is set up, and which line each event of the main loop produces.
 
-Each line has an `event` from the closed list EVENTS and fields from `ReportFields`. Anything that looks like a JWT is
-removed from every line, whichever library wrote it. botocore and urllib3 log at WARNING or above only, because their
-debug lines quote requests and responses.
+Each line has an `event` from the closed list EVENTS and fields from `ReportFields`. `log_formats` renders it. Logging
+never blocks: `log_writer` queues the lines, and drops new ones when nobody reads them. botocore and urllib3 log at
+WARNING or above only, because their debug lines quote requests and responses.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO, Unpack
 
 from broker.core import events
 from broker.core.errors import BrokerError, Disposition, TokenAwaited
-from broker.core.model import TOKEN_LIKE, printable, redacted
 from broker.core.schedule import Phase
 from broker.core.timestamps import timestamp
+from broker.runtime import log_writer
+from broker.runtime.log_formats import ConsoleFormatter, JsonFormatter, is_json
 
 if TYPE_CHECKING:
     from broker.core.events import Event
     from broker.core.report_fields import ReportFields
+    from broker.runtime.log_writer import LogWriter
 
 EVENTS = (
     "configuration_invalid",
@@ -42,6 +42,7 @@ EVENTS = (
     "publish_failed",
     "refresh_requested",
     "clock_skewed",
+    "log_lines_dropped",
     "stopping",
     "bug",
     "library",
@@ -49,18 +50,17 @@ EVENTS = (
 """All values of `event`. `library` marks lines that a library wrote."""
 MAXIMUM_SILENT_SKEW = timedelta(seconds=60)
 """A larger clock skew, in either direction, is logged as a warning."""
-_TOKEN_LIKE_IN_JSON = re.compile(r"(\\u[0-9a-f]{4}|\\.)|" + TOKEN_LIKE.pattern)
-"""TOKEN_LIKE for JSON text, where an escape sequence such as `\\u000e` must not be cut in two."""
 _log = logging.getLogger("broker")
 
 
 def configure(style: str, level: str, stream: TextIO | None = None) -> None:
     """Write log lines to `stream` (default: standard error), at `level` and above.
 
-    `style` is `json`, `console`, or `auto`, which means console on a terminal and JSON elsewhere.
+    `style` is `json`, `console`, or `auto`, which means console on a terminal and JSON elsewhere. A forked child may
+    call this again.
     """
     stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
+    handler = QueueingHandler(log_writer.get_writer(stream))
     handler.setFormatter(JsonFormatter() if is_json(style, stream) else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -70,9 +70,14 @@ def configure(style: str, level: str, stream: TextIO | None = None) -> None:
     _log.setLevel(level.upper())
 
 
-def is_json(style: str, stream: TextIO) -> bool:
-    """Return whether log lines on `stream` are JSON: `auto` is console on a terminal, otherwise JSON."""
-    return style == "json" or (style == "auto" and not stream.isatty())
+def flush(seconds: float = log_writer.FLUSH_SECONDS) -> None:
+    """Wait until all lines are written, `seconds` at most."""
+    log_writer.flush(seconds)
+
+
+def count_dropped_lines() -> int:
+    """Return how many lines this process has lost."""
+    return log_writer.count_dropped_lines()
 
 
 def log_event(event: Event) -> None:  # noqa: C901 - one case for each event
@@ -114,40 +119,40 @@ def log_message(level: int, event: str, message: str, /, **fields: Unpack[Report
     _log.log(level, message, extra={"event": event, "fields": filled})
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object in each line: time, level, event, message, and the fields of the line."""
+class QueueingHandler(logging.Handler):
+    """Passes formatted lines to a writer. logging itself calls `flush` at the end of the process."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without a newline at its end."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": getattr(record, "event", "library"),
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return _TOKEN_LIKE_IN_JSON.sub(_redact_match, json.dumps(line, default=str))
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        writer.describe_loss = self._describe_loss
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the line. What cannot be formatted is left out."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - a malformed call of a library, which logging would print with its arguments
+            self.handleError(record)
+        else:
+            self._writer.put(line)
 
-class ConsoleFormatter(logging.Formatter):
-    """A line to be read at a terminal: local time, level, event, message, fields."""
+    def flush(self) -> None:
+        """Wait for a second at most until all lines are written."""
+        self._writer.flush(log_writer.FLUSH_SECONDS)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line. A traceback adds lines of its own."""
-        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        fields = " ".join(f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
-        event, message = getattr(record, "event", "library"), record.getMessage()
-        lines = [f"{time} {record.levelname:<7} {event:<16} {message} {fields}".rstrip()]
-        if record.exc_info:
-            lines += self.formatException(record.exc_info).split("\n")
-        return redacted("\n".join(printable(line) for line in lines))
-
-
-def _redact_match(found: re.Match[str]) -> str:
-    """Return an escape sequence unchanged, and `<redacted>` for a token."""
-    return found[1] or "<redacted>"
+    def _describe_loss(self, count: int) -> str:
+        message = f"{count} log lines were dropped, because standard error took no more. Check what reads the log."
+        record = _log.makeRecord(
+            _log.name,
+            logging.WARNING,
+            __file__,
+            0,
+            message,
+            (),
+            None,
+            extra={"event": "log_lines_dropped", "fields": {"dropped_lines": count}},
+        )
+        return self.format(record)
 
 
 def _choose_level(error: BrokerError, phase: Phase = Phase.FRESH) -> int:

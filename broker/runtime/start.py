@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from broker.loop.event_loop import EventLoop
 from broker.runtime.builtin_hashes import keep_openssl_out
-from broker.runtime.process_hardening import CoreLimits, forbid_core_dumps
 from broker.worker import jobs
 from broker.worker.adapters import SettingsLoad
 from broker.worker.pool import Workers
+from broker.worker.process_hardening import Hardening, harden_process
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ResidentProcess:
     """The process after its first steps. `settings` are being loaded.
 
-    `mask` and `core_limits` are the signal mask and the limits that the process was started with.
+    `mask` is the signal mask that the process was started with. `hardening` has the limits, and warnings.
     """
 
     environ: Mapping[str, str]
@@ -35,7 +35,7 @@ class ResidentProcess:
     workers: Workers
     settings: SettingsLoad
     mask: Collection[int]
-    core_limits: CoreLimits
+    hardening: Hardening
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def resident_process(environ: Mapping[str, str], *, blocked: Collection[int]) ->
     """Take the first steps, and end the workers at the end of the block. `blocked` are the signals to block."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent process ignores it, no child can be waited for
-    core_limits = forbid_core_dumps()
+    hardening = harden_process()
     loop = EventLoop()
     workers = Workers(loop)
     settings = SettingsLoad(workers, environ)
@@ -52,7 +52,7 @@ def resident_process(environ: Mapping[str, str], *, blocked: Collection[int]) ->
     keep_openssl_out()
     try:
         yield ResidentProcess(
-            environ=environ, loop=loop, workers=workers, settings=settings, mask=mask, core_limits=core_limits
+            environ=environ, loop=loop, workers=workers, settings=settings, mask=mask, hardening=hardening
         )
     finally:
         workers.close()

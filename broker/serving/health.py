@@ -7,40 +7,42 @@ so no response contains a secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from broker.core.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 from broker.core.timestamps import timestamp
+from broker.serving.exposition import CONTENT_TYPE
 from broker.serving.http_messages import JSON, TEXT, Response
+from broker.serving.metrics import Losses, render_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from broker.core.clock import Clock
     from broker.core.report_fields import ReportFields
     from broker.core.status import Fault, ProfileStatus, Snapshot
     from broker.serving.http_messages import Request
+    from broker.serving.process_readings import ProcessReadings
 
 _UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 _INDEX = "/livez\n/readyz\n/metrics\n/status\n"
-
-RenderMetrics = Callable[[str], tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthApplication:
     """The application of the health listener.
 
-    `take_snapshot` returns the current snapshot. `render_metrics` takes an Accept header, and returns content type and
-    body.
+    `take_snapshot` returns the current snapshot. `read_process` returns the readings of the process, None if there are
+    none. `count_losses` counts what the process has lost.
     """
 
     take_snapshot: Callable[[], Snapshot]
-    render_metrics: RenderMetrics
+    read_process: Callable[[], ProcessReadings | None]
     clock: Clock
+    count_losses: Callable[[], Losses] = Losses
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -61,8 +63,10 @@ class HealthApplication:
                 unready = _list_unready(self.take_snapshot(), self.clock.read().now)
                 return _make_text_response(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
             case "/metrics":
-                content_type, body = self.render_metrics(request.headers.get("accept", ""))
-                return Response(status=HTTPStatus.OK, body=body, content_type=content_type)
+                body = render_metrics(
+                    self.take_snapshot(), self.clock.read().now, self.read_process(), self.count_losses()
+                )
+                return Response(status=HTTPStatus.OK, body=body, content_type=CONTENT_TYPE)
             case "/status":
                 document = build_status_document(self.take_snapshot(), self.clock.read().now)
                 body = json.dumps(document, indent=2).encode() + b"\n"

@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING
 
+from broker.loop.event_loop import READ, WRITE
 from broker.serving.http_connection import HttpConnection
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Listener:
             self._listen()
 
     def _listen(self) -> None:
-        self._loop.watch(self._listening.fileno(), EVENT_READ, self._accept)
+        self._loop.watch(self._listening.fileno(), READ, self._accept)
 
     def _find_slowest(self) -> _Client | None:
         """Return the client that has kept the broker waiting the longest."""
@@ -121,7 +121,7 @@ class Listener:
         connected.settimeout(0)
         client = _Client(connected, HttpConnection(self._application), since=self._loop.monotonic())
         self._clients[client] = None
-        self._watch(client, EVENT_READ)
+        self._watch(client, READ)
 
     def _watch(self, client: _Client, events: int) -> None:
         self._loop.watch(client.socket.fileno(), events, lambda _: self._serve(client))
@@ -170,7 +170,7 @@ class Listener:
             sent = 0
         connection.output = connection.output[sent:]
         if connection.output:  # nothing is read meanwhile: a client that does not read gets no second answer
-            self._watch(client, EVENT_WRITE)
+            self._watch(client, WRITE)
             client.is_writing = True
         elif connection.has_unread_input:
             self._drain(client)
@@ -179,14 +179,14 @@ class Listener:
         else:
             self._restart_wait(client)
             if client.is_writing:
-                self._watch(client, EVENT_READ)
+                self._watch(client, READ)
                 client.is_writing = False
 
     def _drain(self, client: _Client) -> None:
         """Close this side only, and ignore what still arrives: closing both would discard the answer on its way."""
         client.socket.shutdown(socket.SHUT_WR)
         client.is_draining = True
-        self._watch(client, EVENT_READ)
+        self._watch(client, READ)
 
     def _restart_wait(self, client: _Client) -> None:
         """Count the client's time from now: it has begun a request, or read its answer."""

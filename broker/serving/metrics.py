@@ -1,30 +1,25 @@
-"""Prometheus metrics, rendered from a snapshot of the state.
+"""The metrics: names, help texts and values, from a snapshot of the state and the readings of the process.
 
 Each scrape renders one snapshot; this module counts nothing itself. Label values come from closed sets and from the
-configured profile names. This is the only importer of prometheus_client, and is imported by the first scrape: a broker
-that is never scraped does not load the library.
+configured profile names.
 """
 
 from __future__ import annotations
 
-import platform
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-
 from broker import __version__
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
+from broker.serving.exposition import Histogram, Metric, render_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from broker.core.clock import Clock
     from broker.core.status import ProfileStatus, Snapshot
+    from broker.serving.process_readings import ProcessReadings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,94 +65,129 @@ PROFILE_GAUGES = (
 )
 
 
-class SnapshotCollector(Collector):
-    """Collects the metrics of the snapshot that `take_snapshot` returns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What the process has lost since its start: lines of its log, and workers that ended before they had answered."""
 
-    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
-        self._take_snapshot = take_snapshot
-        self._clock = clock
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield the metrics of the current snapshot."""
-        snapshot = self._take_snapshot()
-        yield _collect_build_info()
-        ready = is_ready(snapshot, self._clock.read().now)
-        yield GaugeMetricFamily(
-            "sts_broker_ready",
-            "1 if readers of every required profile have unexpired credentials, otherwise 0.",
-            value=ready,
-        )
-        for gauge in PROFILE_GAUGES:
-            yield _collect_profile_gauge(gauge, snapshot)
-        faults = GaugeMetricFamily(
-            "sts_broker_fault", "1 for the current fault of a profile.", labels=["profile", "reason"]
-        )
-        refreshes = CounterMetricFamily(
-            "sts_broker_refresh", "Number of refreshes, by outcome and reason.", labels=["profile", "outcome", "reason"]
-        )
-        failures = CounterMetricFamily(
-            "sts_broker_publish_failures", "Number of failed attempts to publish.", labels=["profile"]
-        )
-        for profile in snapshot.profiles:
-            if profile.fault is not None:
-                faults.add_metric([profile.profile, profile.fault.error.reason], 1)
-            for (outcome, reason), count in profile.refreshes.items():
-                refreshes.add_metric([profile.profile, outcome, reason], count)
-            failures.add_metric([profile.profile], profile.publish_failures)
-        yield from (faults, refreshes, failures)
-        yield _collect_durations(snapshot)
-        skew = GaugeMetricFamily(
-            "sts_broker_clock_skew_seconds", "Clock of STS minus clock of the node, at the last exchange."
-        )
-        if snapshot.clock_skew is not None:
-            skew.add_metric([], snapshot.clock_skew.total_seconds())
-        yield skew
+    dropped_log_lines: int = 0
+    failed_workers: int = 0
 
 
-class MetricsPage:
-    """Renders the metrics page."""
-
-    def __init__(self, take_snapshot: Callable[[], Snapshot], clock: Clock) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(SnapshotCollector(take_snapshot, clock))
-        ProcessCollector(registry=self._registry)
-
-    def render(self, accept: str) -> tuple[str, bytes]:
-        """Return content type and body, in the format that `accept`, an Accept header, requests."""
-        try:
-            encoder, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # prometheus_client raises these for some malformed headers
-            encoder, content_type = choose_encoder("")
-        return content_type, encoder(self._registry)
+NO_LOSSES = Losses()
 
 
-def _collect_build_info() -> Metric:
-    info = GaugeMetricFamily(
-        "sts_broker_build_info",
-        "Always 1; the labels hold the versions of the broker and of Python.",
-        labels=["version", "python"],
+def render_metrics(
+    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+) -> bytes:
+    """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics."""
+    return render_text(collect_metrics(snapshot, now, process, losses))
+
+
+def collect_metrics(
+    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+) -> Iterator[Metric | Histogram]:
+    """Yield every metric, also those without a sample."""
+    yield Metric(
+        name="sts_broker_build_info",
+        type="gauge",
+        help="Always 1; the labels hold the versions of the broker and of Python.",
+        labels=("version", "python"),
+        samples={(__version__, sys.version.split()[0]): 1},  # platform.python_version() would import much more
     )
-    info.add_metric([__version__, platform.python_version()], 1)
-    return info
+    yield Metric(
+        name="sts_broker_ready",
+        type="gauge",
+        help="1 if readers of every required profile have unexpired credentials, otherwise 0.",
+        samples={(): is_ready(snapshot, now)},
+    )
+    yield from (_collect_profile_gauge(gauge, snapshot) for gauge in PROFILE_GAUGES)
+    yield from _collect_outcomes(snapshot)
+    yield Histogram(
+        name="sts_broker_exchange_duration_seconds",
+        help="Duration of exchanges, including failed ones.",
+        bounds=DURATION_BUCKETS_SECONDS,
+        counts=snapshot.exchange_durations.counts,
+        sum=snapshot.exchange_durations.sum_seconds,
+    )
+    skew = snapshot.clock_skew
+    yield Metric(
+        name="sts_broker_clock_skew_seconds",
+        type="gauge",
+        help="Clock of STS minus clock of the node, at the last exchange.",
+        samples={} if skew is None else {(): skew.total_seconds()},
+    )
+    yield Metric(
+        name="sts_broker_log_lines_dropped_total",
+        type="counter",
+        help="Number of log lines that were dropped because nobody read standard error.",
+        samples={(): losses.dropped_log_lines},
+    )
+    yield Metric(
+        name="sts_broker_worker_failures_total",
+        type="counter",
+        help="Number of worker processes that could not be started, or ended before they had answered.",
+        samples={(): losses.failed_workers},
+    )
+    if process is not None:
+        yield from _collect_process(process)
 
 
 def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
-    family = GaugeMetricFamily(gauge.name, gauge.help, labels=["profile"])
+    samples: dict[tuple[str, ...], float] = {}
     for profile in snapshot.profiles:
         value = gauge.value(profile)
         if value is not None:
-            family.add_metric([profile.profile], value if isinstance(value, int | float) else value.timestamp())
-    return family
+            samples[(profile.profile,)] = value if isinstance(value, int | float) else value.timestamp()
+    return Metric(name=gauge.name, type="gauge", help=gauge.help, labels=("profile",), samples=samples)
 
 
-def _collect_durations(snapshot: Snapshot) -> Metric:
-    durations, cumulative, buckets = snapshot.exchange_durations, 0, []
-    for bound, count in zip((*map(str, DURATION_BUCKETS_SECONDS), "+Inf"), durations.counts, strict=True):
-        cumulative += count
-        buckets.append((bound, cumulative))
-    return HistogramMetricFamily(
-        "sts_broker_exchange_duration_seconds",
-        "Duration of exchanges, including failed ones.",
-        buckets=buckets,
-        sum_value=durations.sum_seconds,
+def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield the faults, refreshes and failures to publish of all profiles."""
+    yield Metric(
+        name="sts_broker_fault",
+        type="gauge",
+        help="1 for the current fault of a profile.",
+        labels=("profile", "reason"),
+        samples={(each.profile, each.fault.error.reason): 1 for each in snapshot.profiles if each.fault is not None},
+    )
+    yield Metric(
+        name="sts_broker_refresh_total",
+        type="counter",
+        help="Number of refreshes, by outcome and reason.",
+        labels=("profile", "outcome", "reason"),
+        samples={
+            (each.profile, outcome, reason): count
+            for each in snapshot.profiles
+            for (outcome, reason), count in each.refreshes.items()
+        },
+    )
+    yield Metric(
+        name="sts_broker_publish_failures_total",
+        type="counter",
+        help="Number of failed attempts to publish.",
+        labels=("profile",),
+        samples={(each.profile,): each.publish_failures for each in snapshot.profiles},
+    )
+
+
+def _collect_process(process: ProcessReadings) -> Iterator[Metric]:
+    """Yield the metrics that client libraries of Prometheus have for every process."""
+    gauges = (
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", process.virtual_memory_bytes),
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", process.resident_memory_bytes),
+        (
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            process.started_at_seconds,
+        ),
+        ("process_open_fds", "Number of open file descriptors.", process.open_fds),
+        ("process_max_fds", "Maximum number of open file descriptors.", process.maximum_fds),
+    )
+    for name, text, value in gauges:
+        yield Metric(name=name, type="gauge", help=text, samples={(): value})
+    yield Metric(
+        name="process_cpu_seconds_total",
+        type="counter",
+        help="Total user and system CPU time spent in seconds.",
+        samples={(): process.cpu_seconds},
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from broker.core import chains
+from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
 from broker.files.regular_file import read_regular_file
@@ -83,6 +85,7 @@ def build_configuration(
         endpoint_port=int(endpoint_port),
         log_format=settings.log.format,
         log_level=settings.log.level,
+        termination_message_path=settings.termination_message_path,
         warnings=tuple(_find_warnings(settings, profiles, environ)),
     )
 
@@ -171,3 +174,5 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
             "(BROKER_TOKEN_SOURCE) is token-request. If the token file exists, set token_source to file. Otherwise "
             "remove web_identity_token_file."
         )
+    for found, remedy in explain_library_variables(environ, is_read_by_python=not sys.flags.ignore_environment):
+        yield f"{found} {remedy}"

@@ -15,6 +15,7 @@ from broker.core.model import (
     DEFAULT_AUDIENCE,
     DEFAULT_PROCESS_COMMAND,
     DEFAULT_PUBLISH_DIRECTORY,
+    DEFAULT_TERMINATION_MESSAGE_PATH,
     DEFAULT_TOKEN_FILE,
 )
 from broker.settings import validators
@@ -203,6 +204,10 @@ class Settings(BaseSettings, ProfileKeys):
     )
     minimum_interval_seconds: int = Field(
         default=60, ge=1, le=3600, description="Minimum time between two exchanges, in seconds."
+    )
+    termination_message_path: Annotated[str, AfterValidator(validators.absolute)] = Field(
+        default=DEFAULT_TERMINATION_MESSAGE_PATH,
+        description="Existing file for the current faults: the container's `terminationMessagePath`.",
     )
 
     def __init__(self, *, environment: EnvironmentSource, file: YamlSource) -> None:

@@ -44,6 +44,7 @@ ENVIRONMENT = tuple(
         "BROKER_HEALTH_ADDRESS": "health.address",
         "BROKER_LOG_FORMAT": "log.format",
         "BROKER_LOG_LEVEL": "log.level",
+        "BROKER_TERMINATION_MESSAGE_PATH": "termination_message_path",
     }.items()
 )
 """All variables except `BROKER_CONFIG`. Of two that set the same setting, the first one takes precedence."""

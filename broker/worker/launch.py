@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import EXIT_BUG
 from broker.worker.process import serve
+from broker.worker.process_hardening import harden_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +54,7 @@ def spawn_worker(worker_end: socket.socket) -> int:
 
 def main(descriptor: int) -> NoReturn:
     """Be the worker that `spawn_worker` has started. `descriptor` is that of its socket."""
+    harden_process()  # starting a program makes a process dumpable again
     _serve(socket.socket(fileno=descriptor))
 
 

@@ -9,13 +9,13 @@ of its `on_end`, on the thread of the loop.
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from broker.loop.event_loop import READ, WRITE
 from broker.worker import jobs
 from broker.worker.channel import ForeignValueError, Frames, encode
 from broker.worker.children import Children
@@ -92,8 +92,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._ending: list[_Worker] = []
         """Workers whose sockets are closed, until their wait status is known."""
-        self._next_look = 0.0
-        """When to look for their ends, in seconds of the loop's clock."""
+        self._looks_at = 0.0
         self._number = 0
         loop.add_timed(self)
 
@@ -136,7 +135,7 @@ class Workers:
             for worker in self._workers
         ]
         if self._ending:
-            deadlines.append(self._next_look)
+            deadlines.append(self._looks_at)
         return min(deadlines, default=None)
 
     def meet_deadline(self, now: float) -> None:
@@ -147,14 +146,13 @@ class Workers:
                 self._stop(worker, overdue)
             elif not worker.pending and worker.idle_since + IDLE_SECONDS <= now:
                 self._end(worker)
-        if self._ending:
-            self._look_for_ends()
+        if self._ending and self._looks_at <= now:
+            self._look_for_ends(now)
 
-    def _look_for_ends(self) -> None:
+    def _look_for_ends(self, now: float) -> None:
         """Take the statuses of workers that have ended, and kill those that do not end."""
+        self._looks_at = now + _POLL_SECONDS
         self.children.reap()
-        now = self._loop.monotonic()
-        self._next_look = now + _POLL_SECONDS
         for worker in list(self._ending):
             status = self.children.take_status(worker.pid)
             if status is None and now < worker.ends_by:
@@ -207,13 +205,13 @@ class Workers:
         return worker
 
     def _watch(self, worker: _Worker) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.output else 0)
+        events = READ | (WRITE if worker.output else 0)
         self._loop.watch(worker.connection.fileno(), events, lambda ready: self._serve(worker, ready))
 
     def _serve(self, worker: _Worker, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
+        if events & WRITE:
             self._write(worker)
-        if events & selectors.EVENT_READ:
+        if events & READ:
             self._read(worker)
 
     def _write(self, worker: _Worker) -> None:
@@ -255,8 +253,7 @@ class Workers:
         if worker in self._workers:
             self._workers.remove(worker)
             self._disconnect(worker)
-            self._next_look = self._loop.monotonic()
-            worker.ends_by = self._next_look + _END_SECONDS
+            worker.ends_by = self._loop.monotonic() + _END_SECONDS
             self._ending.append(worker)
 
     def _kill(self, worker: _Worker) -> None:

@@ -13,7 +13,8 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.core.errors import ExchangeUnavailable
-from broker.serving.metrics import MetricsPage
+from broker.serving.metrics import render_metrics
+from broker.serving.process_readings import ProcessReader
 from tests.deploy.alerting import MONITORING, RULES
 from tests.support.world import World, raising
 
@@ -33,7 +34,7 @@ def scraped() -> dict[str, frozenset[str]]:
     world.live(timedelta(minutes=40))
     world.sts_fault = raising(ExchangeUnavailable)
     world.live(timedelta(hours=1))
-    _, body = MetricsPage(world.status.snapshot, world.clock).render("")
+    body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read())
     found: dict[str, frozenset[str]] = {"up": frozenset(TARGET_LABELS)}
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:

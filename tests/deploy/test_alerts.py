@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -25,11 +25,19 @@ pytestmark = needs_promtool
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
-def make_fleet(duration: timedelta = HOUR, token_lifetime: timedelta = HOUR, pods: int = 1, seed: int = 0) -> Fleet:
+def make_fleet(
+    duration: timedelta = HOUR,
+    token_lifetime: timedelta = HOUR,
+    pods: int = 1,
+    seed: int = 0,
+    **fields: Any,  # noqa: ANN401 - of World
+) -> Fleet:
     """Return pods that start together, each with its own random numbers, two profiles and a chained role."""
     chained = replace(make_chained("chained", source="first"), duration=min(duration, HOUR))
     specs = (make_profile("first", duration=duration), make_profile("second", duration=duration), chained)
-    return Fleet(worlds=[World(seed=seed + pod, profiles=specs, token_lifetime=token_lifetime) for pod in range(pods)])
+    return Fleet(
+        worlds=[World(seed=seed + pod, profiles=specs, token_lifetime=token_lifetime, **fields) for pod in range(pods)]
+    )
 
 
 def test_rules_are_well_formed(tmp_path: Path) -> None:
@@ -104,8 +112,8 @@ def test_requested_refreshes_and_clock_jumps_fire_no_alert(tmp_path: Path) -> No
 
 
 def test_sts_outage_warns_within_minutes_and_is_critical_before_and_after_expiry(tmp_path: Path) -> None:
-    """Credentials of 1 h are due with 30 to 36 min left. STS fails right after the first exchange."""
-    pods = make_fleet()
+    """The refresh is due at the latest time, with 30 min left. STS fails right after the first exchange."""
+    pods = make_fleet(chance=lambda: 0.0)
     pods.live(MINUTE)
     pods.change_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
     pods.live(2 * HOUR)
@@ -191,8 +199,11 @@ def test_stuck_kubelet_warns_before_the_token_and_is_critical_before_the_credent
 
 
 def test_full_disk_warns_and_is_critical_before_the_files_expire(tmp_path: Path) -> None:
-    """Exchanges continue, so the credentials in memory are fresh while those in the files are not."""
-    pods = make_fleet()
+    """Exchanges continue, so the credentials in memory are fresh while those in the files are not.
+
+    The first refresh is due at the latest time, after 30 min.
+    """
+    pods = make_fleet(chance=lambda: 0.0)
     pods.live(MINUTE)
     pods.change_worlds(lambda world: setattr(world, "disk_fault", True))
     pods.live(HOUR)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from broker.core import errors
 from broker.core.errors import BrokerError
 from broker.core.status import Status
-from broker.serving.metrics import SnapshotCollector
+from broker.serving.metrics import collect_metrics
+from broker.serving.process_readings import ProcessReader
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from broker.trust.linter.rules import RULES
-from tests.support.fakes import FakeClock, make_profile
+from tests.support.fakes import EPOCH, make_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,20 +48,11 @@ def settings_table() -> str:
 
 def metrics_table() -> str:
     """Return the metrics table: name, type, labels and meaning of each metric."""
-    collector = SnapshotCollector(Status([make_profile()]).snapshot, FakeClock())
-    labels = {
-        "sts_broker_build_info": "version, python",
-        "sts_broker_fault": "profile, reason",
-        "sts_broker_refresh_total": "profile, outcome, reason",
-        "sts_broker_publish_failures_total": "profile",
-        "sts_broker_ready": "",
-        "sts_broker_exchange_duration_seconds": "",
-        "sts_broker_clock_skew_seconds": "",
-    }
-    rows = []
-    for family in collector.collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        rows.append(f"| `{name}` | {family.type} | {labels.get(name, 'profile')} | {family.documentation} |")
+    snapshot = Status([make_profile()]).snapshot()
+    rows = [
+        f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels)} | {metric.help} |"
+        for metric in collect_metrics(snapshot, EPOCH, ProcessReader().read())
+    ]
     return _table("| metric | type | labels | meaning |", rows)
 
 

@@ -16,7 +16,8 @@ from broker.core.schedule import RefreshPolicy
 from broker.publish.file_sink import FileSink
 from broker.publish.state_file import STATE_FILE
 from broker.runtime.logs import EVENTS
-from broker.serving.metrics import MetricsPage
+from broker.serving.metrics import render_metrics
+from broker.serving.process_readings import ProcessReader
 from tests.deploy.queries import grouped, scraped, selected
 from tests.docs import tables
 from tests.docs.anchors import anchors
@@ -165,7 +166,7 @@ def test_number_of_series_for_each_pod_is_correct() -> None:
     def series(profiles: int) -> int:
         world = World(profiles=tuple(make_profile(f"p{number}") for number in range(profiles)))
         world.live(timedelta(hours=3))
-        _, body = MetricsPage(world.status.snapshot, world.clock).render("")
+        body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read())
         return sum(not line.startswith("#") for line in body.decode().splitlines())
 
     assert "About 30 series for a pod, and 9 for each further profile." in TEXT

@@ -6,29 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.unprivileged_user import UnprivilegedUser, find_unprivileged_user
 
 if TYPE_CHECKING:
     from tests.doctor.faulty_pod import FaultyPod
     from tests.support.program import Ended
 
 pytestmark = pytest.mark.process
-
-_OTHER_USER = 65533
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnprivilegedUser:
-    """A user other than root, with the command that runs a program as this user. `group` is one of its groups."""
-
-    uid: int
-    group: int
-    wrapper: tuple[str, ...] = ()
 
 
 def mounting(script: str, *arguments: object) -> tuple[str, ...]:
@@ -50,20 +39,7 @@ def mounting(script: str, *arguments: object) -> tuple[str, ...]:
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> UnprivilegedUser:
-    """Return the current user if it is not root, else another one; or skip the test."""
-    if os.geteuid() != 0:
-        return UnprivilegedUser(uid=os.geteuid(), group=os.getegid())
-    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        monkeypatch.delenv(name, raising=False)  # the other user can't write to root's coverage files
-    group = 65532
-    wrapper = ("setpriv", f"--reuid={_OTHER_USER}", f"--regid={_OTHER_USER}", f"--groups={_OTHER_USER},{group}")
-    try:
-        probe = subprocess.run([*wrapper, sys.executable, "-c", ""], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("setpriv(1) is not installed, so an unprivileged user is not tested")
-    if probe.returncode != 0:
-        pytest.skip(f"an unprivileged user can't start Python here, so none is tested: {probe.stderr.strip()}")
-    return UnprivilegedUser(uid=_OTHER_USER, group=group, wrapper=wrapper)
+    return find_unprivileged_user(monkeypatch)
 
 
 def results(ended: Ended, verdict: str) -> dict[str, str]:

@@ -64,7 +64,9 @@ def new_pod(box: Sandbox, role_arn: str, tmp_path: Path) -> Iterator[Callable[[S
     for pod in pods:
         pod.close()
     for pod in pods:
-        for text in [*(program.output() for program in pod.programs), *pod.outputs]:
+        message = pod.termination_message
+        messages = [message.read_text()] if message.is_file() else []
+        for text in [*(program.output() for program in pod.programs), *pod.outputs, *messages]:
             assert pod.canaries().found_in(text) == set()
             assert "Traceback" not in text
         assert pod.strays() == []

@@ -53,11 +53,17 @@ class Pod:
         self._sessions_before = set(sessions_of(self.sts))
         for name in ("cwd", "home", "tmp", "logs"):
             (self.root / name).mkdir()
+        self.termination_message.touch()  # as the kubelet does
 
     @property
     def published(self) -> Path:
         """The publish directory. The broker creates it."""
         return self.root / "published"
+
+    @property
+    def termination_message(self) -> Path:
+        """The file that Kubernetes mounts for the container's termination message."""
+        return self.root / "termination-log"
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Return the environment of the broker. A change to "" removes a variable."""
@@ -71,6 +77,7 @@ class Pod:
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
             "BROKER_ENDPOINT_ADDRESS": "127.0.0.1:0",
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
+            "BROKER_TERMINATION_MESSAGE_PATH": str(self.termination_message),
             **changes,
         }
         return {name: value for name, value in given.items() if value}
@@ -89,19 +96,38 @@ class Pod:
         self.programs.append(program)
         return program
 
+    def start_program(self, program: Sequence[str], **changes: str) -> Program:
+        """Start a program of the test's own in this pod, as `start` starts the broker."""
+        started = Program(
+            environment=self.environment(**changes),
+            directory=self.root / "cwd",
+            output=self.root / "logs" / f"{len(self.programs)}",
+            program=program,
+        )
+        self.programs.append(started)
+        return started
+
     def start_and_publish(self, *, wrapper: Sequence[str] = (), umask: int = -1, **changes: str) -> Program:
         """Start `sts-broker run` and wait for its first credentials."""
         program = self.start(wrapper=wrapper, umask=umask, **changes)
         program.wait_for("refreshed")
         return program
 
-    def run(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = (), **changes: str) -> Ended:
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        program: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
+        **changes: str,
+    ) -> Ended:
         """Run a verb to its end."""
         ended = run_to_end(
             *arguments,
             environment=self.environment(**changes),
             directory=self.root / "cwd",
             stdin=stdin,
+            program=program,
             wrapper=wrapper,
         )
         self.outputs.append(ended.out + ended.err)
@@ -135,10 +161,12 @@ class Pod:
                 canaries.add(f"session token of {key}", session.session_token)
         return canaries
 
-    @staticmethod
-    def proc(program: Program) -> Path:
-        """Return the directory of a program in /proc."""
-        return Path(f"/proc/{program.pid}")
+    def volume_of(self, program: Program) -> Path:
+        """Return the publish directory of a program, in the program's mount namespace.
+
+        Only root can read that, but only root starts programs with mounts of their own.
+        """
+        return Path(f"/proc/{program.pid}/root{self.published}") if os.geteuid() == 0 else self.published
 
     def strays(self) -> list[Path]:
         """Return the files that were written outside the publish directory."""

@@ -7,7 +7,6 @@ its brokers' output.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ from sandbox.aws import faults
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
 from tests.process.pod import RUN_FILES
-from tests.support.program import children_of, eventually
+from tests.support.program import children_of, eventually, read_proc_file
 from tests.support.raw_http import request, sent
 
 if TYPE_CHECKING:
@@ -29,17 +28,14 @@ pytestmark = pytest.mark.process
 PAGES = ("/status", "/readyz", "/livez", "/metrics")
 
 
-def collect_public_texts(program: Program, when: str) -> dict[str, str]:
-    """Return the pages of the health listener, and the endpoint's response to a client without its token."""
+def collect_public_texts(program: Program, pod: Pod, when: str) -> dict[str, str]:
+    """Return the health listener's pages, the termination message, and the endpoint's response to a stranger."""
     address = program.wait_for("listening", listener="credentials")
     stranger = sent((address["host"], address["port"]), request(authorization="guess"))
     assert stranger.startswith(b"HTTP/1.1 401 ")
     texts = {f"{path} {when}": program.get(path).body for path in PAGES}
-    return {**texts, f"endpoint {when}": stranger.decode()}
-
-
-def read_proc_file(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
+    message = pod.termination_message.read_text()
+    return {**texts, f"endpoint {when}": stranger.decode(), f"termination message {when}": message}
 
 
 def meet_fault(program: Program, pod: Pod, fault: faults.Fault) -> None:
@@ -75,23 +71,23 @@ def test_no_secret_appears_after_success_and_every_scripted_fault(pod: Pod) -> N
         if isinstance(fault, faults.Hang):
             continue  # the last step below
         meet_fault(program, pod, fault)
-        texts |= collect_public_texts(program, f"after {name}")
+        texts |= collect_public_texts(program, pod, f"after {name}")
     for number, fault in enumerate(make_quoting_refusals(pod.tokens[-1])):
         meet_fault(program, pod, fault)
-        texts |= collect_public_texts(program, f"after quote {number}")
+        texts |= collect_public_texts(program, pod, f"after quote {number}")
     for mode in Misbehaviour:
         requested = len(program.lines("refresh_requested"))
         pod.misbehave(mode)
         program.refresh()
         program.wait_for("refresh_requested", count=requested + 1)
-        texts |= collect_public_texts(program, f"after {mode.name}")
+        texts |= collect_public_texts(program, pod, f"after {mode.name}")
     pod.volume.heal()
     meet_fault(program, pod, faults.Spoiled.NO_DATE)
     # SIGKILL in the middle of a write leaves the `.NAME.new` files of that write. While STS hangs, nothing is written.
     pod.sts.always(faults.Hang())
     program.refresh()
     eventually(lambda: pod.sts.calls[-1].outcome == "Hang", what="a call that hangs")
-    texts |= collect_public_texts(program, "during Hang")
+    texts |= collect_public_texts(program, pod, "during Hang")
     texts["cmdline"] = read_proc_file(program.pid, "cmdline")
     assert children_of(program.pid) == []
     program.kill()
@@ -100,6 +96,8 @@ def test_no_secret_appears_after_success_and_every_scripted_fault(pod: Pod) -> N
     assert canaries.found_in_any(texts) == {}
     assert pod.strays() == []
     assert sorted(pod.contents()) == sorted([*RUN_FILES, "default.env"])
+
+    assert any(text for place, text in texts.items() if place.startswith("termination message"))
 
     # The search works: the secrets are those of this run, and it finds one that is added to the log.
     assert len([name for name in canaries.names if name.startswith("session token")]) > len(SAMPLES) / 3

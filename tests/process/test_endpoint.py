@@ -50,7 +50,7 @@ def find_address(program: Program) -> tuple[str, int]:
 
 def read_token(program: Program, pod: Pod) -> str:
     """Return the endpoint token from its file, in the mount namespace of the broker."""
-    return Path(f"/proc/{program.pid}/root{pod.published}/endpoint-token").read_text()
+    return (pod.volume_of(program) / "endpoint-token").read_text()
 
 
 def get(program: Program, pod: Pod, target: str = PATH, **parts: Any) -> RawAnswer:  # noqa: ANN401 - of a request
@@ -134,7 +134,7 @@ class TestCredentials:
     def test_endpoint_serves_new_credentials_while_the_disk_is_full(self, pod: Pod) -> None:
         program = pod.start(wrapper=tiny_volume(pod))
         program.wait_for("refreshed")
-        volume = Path(f"/proc/{program.pid}/root{pod.published}")
+        volume = pod.volume_of(program)
         before = get(program, pod).json["AccessKeyId"]
         fill(volume / "filler")
         program.refresh()
@@ -200,7 +200,7 @@ class TestToken:
         assert events[0] == "publish_failed", "the token is written before the endpoint listens"
         assert ask(find_address(program), authorization="x").status == 401
         eventually(lambda: program.get("/livez").status == 200, what="the main loop")
-        Path(f"/proc/{program.pid}/root{pod.published}/filler").unlink()
+        (pod.volume_of(program) / "filler").unlink()
         program.wait_for("refreshed")
         assert get(program, pod).status == 200
 
@@ -301,7 +301,7 @@ class TestAbuse:
             for _ in range(600):
                 stack.enter_context(socket.create_connection(address, timeout=10))
             assert get(program, pod).status == 200
-            assert len(list((pod.proc(program) / "fd").iterdir())) < 600
+            assert program.metric("process_open_fds") < 600
 
     def test_thousands_of_requests_leak_no_resources(self, pod: Pod) -> None:
         program = pod.start_and_publish()
@@ -315,21 +315,19 @@ class TestAbuse:
             b"nonsense\r\n\r\n",
         ]
 
-        def send_many() -> tuple[int, int, int]:
-            """Send many requests. Return the broker's descriptors, threads and resident KiB afterwards."""
+        def send_many() -> tuple[float, int, float]:
+            """Send many requests. Return the broker's descriptors, threads and resident bytes afterwards."""
             for _ in range(1500):
                 assert sent(address, chance.choice(contents), finish=True).startswith(b"HTTP/1.")
-            rollup = (pod.proc(program) / "smaps_rollup").read_text()
-            resident = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Rss:"))
-            descriptors, threads = (len(list((pod.proc(program) / name).iterdir())) for name in ("fd", "task"))
-            return descriptors, threads, resident
+            descriptors = program.metric("process_open_fds")
+            return descriptors, len(program.threads()), program.metric("process_resident_memory_bytes")
 
         descriptors, threads, resident = send_many()
         for _ in range(2):
             again = send_many()
         assert again[0] <= descriptors + 2
         assert again[1] <= threads + 1
-        assert again[2] - resident < 1024, "KiB"
+        assert again[2] - resident < 1024 * 1024
         assert "library" not in {line["event"] for line in program.lines()}, "and nothing in the log"
 
     def test_every_response_is_complete_while_generations_change(

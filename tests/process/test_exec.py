@@ -15,7 +15,7 @@ import pytest
 from sandbox import Misbehaviour
 from sandbox.aws import faults
 from tests.process.commands import KEYS, RIVALS, find_sleep_process, run_exec
-from tests.support.program import command, eventually
+from tests.support.program import command, eventually, read_proc_file
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -210,11 +210,6 @@ class TestEnvironment:
             f"{home}/.aws/credentials configures credentials (aws_access_key_id in section [default])"
             in warned["message"]
         )
-
-
-def read_proc_file(pid: int, name: str) -> str:
-    """Return a file of a process in /proc as text."""
-    return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode()
 
 
 def test_files_exist_while_the_command_runs_and_are_private_to_its_user(pod: Pod) -> None:

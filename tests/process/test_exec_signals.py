@@ -56,13 +56,17 @@ def signals(tmp_path: Path) -> Path:
     return tmp_path / "signals"
 
 
+def read_command_line(pid: int) -> str:
+    """Return the arguments of a process. The broker's children are its command and its workers."""
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
 def start_listener(pod: Pod, signals: Path) -> tuple[Program, int]:
     """Start a LISTENER under `sts-broker exec`. Return the broker and the process ID of the command."""
     pod.published.mkdir()
     program = pod.start("exec", "--", sys.executable, "-c", LISTENER, str(signals))
     read_signals(signals)
-    (child,) = program.children()
-    return program, child
+    return program, next(child for child in program.children() if str(signals) in read_command_line(child))
 
 
 def test_each_signal_is_forwarded_once(pod: Pod, signals: Path) -> None:

@@ -129,7 +129,7 @@ def test_metrics_and_status_describe_the_published_credentials(pod: Pod) -> None
     for line in (
         "sts_broker_ready 1.0",
         'sts_broker_generation{profile="default"} 1.0',
-        'sts_broker_refresh_total{outcome="success",profile="default",reason="no_credentials"} 1.0',
+        'sts_broker_refresh_total{profile="default",outcome="success",reason="no_credentials"} 1.0',
     ):
         assert line in metrics.splitlines()
     status = program.status()
@@ -192,8 +192,8 @@ def test_refreshes_leak_no_threads_or_descriptors(pod: Pod) -> None:
         program.wait_for("refreshed", count=number)
         assert program.get("/metrics").status == 200
         if number in (3, 11):
-            counts[f"descriptors {number}"] = len(list((pod.proc(program) / "fd").iterdir()))
-            counts[f"threads {number}"] = len(list((pod.proc(program) / "task").iterdir()))
+            counts[f"descriptors {number}"] = int(program.metric("process_open_fds"))
+            counts[f"threads {number}"] = len(program.threads())
     assert counts["descriptors 11"] <= counts["descriptors 3"] + 2
     assert counts["threads 11"] <= counts["threads 3"] + 1
-    assert program.children() == []
+    eventually(lambda: program.children() == [], what="no worker")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,8 @@ import pytest
 from tests.process.pod import RUN_FILES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.process.pod import Pod
 
 pytestmark = pytest.mark.process
@@ -48,7 +49,7 @@ def fill(file: Path) -> None:
 def test_full_disk_keeps_the_old_files_and_needs_no_further_exchange_once_there_is_space(pod: Pod) -> None:
     program = pod.start(wrapper=tiny_volume(pod))
     program.wait_for("refreshed")
-    volume = Path(f"/proc/{program.pid}/root{pod.published}")  # in the mount namespace of the broker
+    volume = pod.volume_of(program)
     before = {name: (volume / name).read_bytes() for name in RUN_FILES}
     filler = volume / "filler"
     fill(filler)

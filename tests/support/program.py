@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,18 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def read_proc_file(pid: int, name: str) -> str:
+    """Return `cmdline` or `environ` of a process as lines; "" if the kernel hides it, as it hides the broker's environ.
+
+    Only a process with CAP_SYS_PTRACE, such as root's, can read that.
+    """
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
+    except PermissionError:
+        assert name == "environ"
+        return ""
+
+
 def run_to_end(  # noqa: PLR0913 - the properties of a process, all by keyword
     *arguments: str,
     environment: Mapping[str, str],
@@ -151,6 +164,16 @@ class Program:
     def children(self) -> list[int]:
         """Return the process ids of the children."""
         return children_of(self.pid)
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels, which the broker reports about itself."""
+        found = re.search(rf"^{name} (\S+)$", self.get("/metrics").body, re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+    def threads(self) -> list[Path]:
+        """Return the directories of the threads in /proc."""
+        return list(Path(f"/proc/{self.pid}/task").iterdir())
 
     def output(self) -> str:
         """Return all output so far."""

@@ -145,7 +145,9 @@ def _examine_secrecy(location: TokenLocation, report: Report, proc: str) -> None
         )
         report.warning("token-secrecy", found, remedy, of=location.of)
     elif _read_first_process_name(proc) == "pause":
-        found = "The pod shares its process namespace: processes of the broker's user can read its files in /proc."
+        found = (
+            "The pod shares its process namespace: while the broker starts, its user's processes can read its token."
+        )
         remedy = "Set shareProcessNamespace: false, or give the app another runAsUser."
         report.warning("token-secrecy", found, remedy, of=location.of)
     else:

@@ -1,9 +1,11 @@
-"""Report the settings that were loaded, and a variable that looks like a setting but is not one."""
+"""Report the settings that were loaded, and variables that are not settings but look like one or have effects."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from broker.core.library_variables import explain_library_variables
 from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
@@ -18,8 +20,13 @@ def examine_settings(environ: Mapping[str, str], configuration: Configuration, r
     profiles = configuration.profiles
     roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
     found = f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}."
+    warnings = list(explain_library_variables(environ, is_read_by_python=not sys.flags.ignore_environment))
     if environ.get(IGNORED_ENDPOINT_VARIABLE) and not configuration.sts.endpoint_url:
-        found = f"{found} {IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it."
-        report.warning("settings", found, IGNORED_ENDPOINT_REMEDY)
+        warnings.append(
+            (f"{IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it.", IGNORED_ENDPOINT_REMEDY)
+        )
+    if warnings:
+        causes, remedies = zip(*warnings, strict=True)
+        report.warning("settings", " ".join((found, *causes)), " ".join(remedies))
     else:
         report.ok("settings", found)

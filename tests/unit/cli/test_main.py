@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -37,11 +39,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _restore_signal_mask() -> Iterator[None]:
-    """Undo what commands do to this thread's signal mask, which every program started later would inherit."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def _restore_process() -> Iterator[None]:
+    """Undo what commands do to this process, which every program started later would inherit."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
     yield
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    resource.setrlimit(resource.RLIMIT_CORE, limits)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.files.regular_file import NotRegularFileError, read_regular_file, require_regular_file
+from broker.files.regular_file import NotRegularFileError, open_for_update, read_regular_file, require_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +98,51 @@ def test_link_in_a_directory_of_others_is_not_followed(tmp_path: Path, directory
 def test_path_without_a_file_is_an_error(path: str) -> None:
     with pytest.raises((FileNotFoundError, ValueError)):
         read_regular_file(path, 10)
+
+
+def test_file_to_update_is_neither_created_nor_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError):
+        open_for_update(str(path))
+    assert not path.exists()
+    path.write_text("content")
+    opened = open_for_update(str(path))
+    os.pwrite(opened, b"C", 0)
+    os.close(opened)
+    assert path.read_text() == "Content"
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a character device", "a directory", "a socket"])
+def test_other_kind_is_not_opened_for_update(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path, kind)
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(NotRegularFileError) as caught:
+        open_for_update(path)
+    assert caught.value.strerror == f"it is {kind}; expected a regular file"
+
+
+def test_link_to_a_file_is_not_followed_for_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither if it is there, nor if it replaces the file between the check and the opening."""
+    (tmp_path / "target").write_text("content")
+    (tmp_path / "link").symlink_to("target")
+    with pytest.raises(NotRegularFileError, match="a symbolic link"):
+        open_for_update(str(tmp_path / "link"))
+    regular = (tmp_path / "target").lstat()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", lambda _: regular)
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            open_for_update(str(tmp_path / "link"))
+
+
+def test_file_replaced_by_a_fifo_before_an_update_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "target").write_text("content")
+    os.mkfifo(tmp_path / "fifo")
+    regular = (tmp_path / "target").lstat()
+    before = len(list(OPEN_FILES.iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", lambda _: regular)
+        with pytest.raises(NotRegularFileError, match="a FIFO"):
+            open_for_update(str(tmp_path / "fifo"))
+    assert len(list(OPEN_FILES.iterdir())) == before

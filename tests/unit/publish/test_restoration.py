@@ -54,7 +54,7 @@ def make_sink(
 def make_held(clock: FakeClock, profile: str = "default", number: int = 3) -> Generation:
     """Return a generation that was received now."""
     generation = make_generation(profile, number, received_at=clock.now, clock_skew=None)
-    return replace(generation, jitter=0.25, succeeded_at=clock.monotonic)
+    return replace(generation, jitter=4.25, succeeded_at=clock.monotonic)
 
 
 def publish(
@@ -265,7 +265,8 @@ class TestUnusableFiles:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"jitter": 1},
+            {"jitter": -0.1},
+            {"jitter": 5.1},
             {"jitter": float("nan")},
             {"generation": 0},
             {"received_at": "2026-11-23T12:00:00"},

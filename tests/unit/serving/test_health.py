@@ -22,7 +22,7 @@ from broker.publish.background import BackgroundSink
 from broker.runtime.loop_clock import LoopClock
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
-from broker.serving.metrics import MetricsPage
+from broker.serving.process_readings import ProcessReader
 from tests.support.fakes import EPOCH, FakeClock, make_credentials, make_generation, make_profile, make_token
 from tests.support.loops import LoopThread
 
@@ -41,9 +41,8 @@ class Health:
     def __init__(self, *profiles: ProfileSpec) -> None:
         self.clock = FakeClock()
         self.status = Status(profiles or (make_profile(),))
-        page = MetricsPage(self.status.snapshot, self.clock)
         application = HealthApplication(
-            take_snapshot=self.status.snapshot, render_metrics=page.render, clock=self.clock
+            take_snapshot=self.status.snapshot, read_process=ProcessReader().read, clock=self.clock
         )
         self._loop = LoopThread()
         self.listener = Listener(application, open_socket("127.0.0.1", 0), self._loop.loop, name="health")
@@ -298,18 +297,25 @@ class TestHttp:
             connection.close()
 
     @pytest.mark.parametrize(
-        "accept", ["", "text/html", "application/openmetrics-text", "a;b=c,;;q=x", "text/plain;" * 9]
+        "accept",
+        [
+            "",
+            "text/html",
+            "application/openmetrics-text",
+            # The default of Prometheus 3: https://prometheus.io/docs/instrumenting/content_negotiation/
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+                "application/openmetrics-text;version=0.0.1;q=0.4,"
+                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+            ),
+        ],
     )
-    def test_metrics_answer_whatever_is_accepted(self, health: Health, accept: str) -> None:
-        status, _, body = health.request("GET", "/metrics", Accept=accept)
-        assert status == 200
-        assert b"sts_broker_ready 0.0" in body
-
-    def test_accept_header_that_prometheus_client_stumbles_over_gets_the_plain_format(self, health: Health) -> None:
-        accept = "text/plain;application/vnd.google.protobuf; version=text/plain"
-        status, headers, _ = health.request("GET", "/metrics", Accept=accept)
-        assert status == 200
-        assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    def test_metrics_have_the_text_format_whatever_is_accepted(self, health: Health, accept: str) -> None:
+        """Scrapers parse by the Content-Type of the response."""
+        status, headers, body = health.request("GET", "/metrics", Accept=accept)
+        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert b"\nsts_broker_ready 0.0\n" in body
+        assert b"\nprocess_open_fds " in body
 
 
 def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
@@ -350,8 +356,7 @@ def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
         chance=lambda: 0.0,
         policy=RefreshPolicy(),
     )
-    page = MetricsPage(status.snapshot, clock)
-    application = HealthApplication(take_snapshot=status.snapshot, render_metrics=page.render, clock=clock)
+    application = HealthApplication(take_snapshot=status.snapshot, read_process=ProcessReader().read, clock=clock)
     listener = Listener(application, open_socket("127.0.0.1", 0), loop, name="health")
     listener.start()
     main_loop = threading.Thread(target=refresher.run, daemon=True)
