@@ -92,7 +92,7 @@ class Fleet:
         age, end = _ZERO, self.cycle * self.cycles
         while age < end:
             at = Instant(now=EPOCH + age, monotonic=age)
-            decision = decide(state.describe(at), _TOKEN, _POLICY, state.jitter)
+            decision = decide(state.describe(at, can_publish=True), _TOKEN, _POLICY, state.jitter)
             if decision.action is Action.WAIT:  # nothing else happens before the refresh is due
                 assert decision.refresh_at is not None
                 age = max(age + decision.wake_in, decision.refresh_at - EPOCH)
@@ -101,8 +101,8 @@ class Fleet:
                 yield age
             exchange = state.begin_exchange(_TOKEN, decision.reason, at)
             credentials = make_credentials(received_at=at.now, lifetime=self.lifetime)
-            state.accept_credentials(exchange, credentials, at, random.random(), _POLICY)
-            state.mark_published()
+            generation = state.accept_credentials(exchange, credentials, at, random.random(), _POLICY)
+            state.mark_published(generation)
 
     def _count(self, times: Iterator[timedelta]) -> Calls:
         counts = [0] * (self.bins * self.cycles)

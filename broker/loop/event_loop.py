@@ -104,6 +104,11 @@ class EventLoop:
                 return None
             self.turn(remaining)
 
+    def close(self) -> None:
+        """Close the loop's own files, after its last turn. The run of a process needs no such end."""
+        self._epoll.close()
+        os.close(self._wake)
+
     def _take_wake(self, _: int) -> None:
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake)

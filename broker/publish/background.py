@@ -48,7 +48,9 @@ class BackgroundSink:
     def missing(self) -> frozenset[str]:
         """Return the profiles of which readers see nothing, as last seen, and begin to look again."""
         if not self._is_looking:
-            self._is_looking = self._run(self._look)
+            self._is_looking = True  # before the thread, which may be quicker, resets it
+            if not self._run(self._look):
+                self._is_looking = False
         return self._missing
 
     def _look(self) -> None:

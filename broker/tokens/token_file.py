@@ -39,6 +39,8 @@ _PROJECTED_VOLUME_REMEDY = (
 )
 WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
 
+_RETRY_INTERVAL = timedelta(seconds=1)
+"""How long a text is not decoded again after the worker has failed. Profiles that share the file share this."""
 _ENCODING_REMEDY = "Write it as plain ASCII, without a byte order mark. The > of Windows PowerShell writes UTF-16."
 
 
@@ -65,6 +67,8 @@ class FileTokenSource:
         """The text that `_answer` is for, or that is being decoded."""
         self._answer: BoundToken | TokenError | None = None
         self._earlier: BoundToken | None = None
+        self._retry_at = timedelta(0)
+        """When to decode again after the worker, not the token, was at fault (monotonic)."""
 
     def read(self, audience: str) -> BoundToken | None:
         """Return the token that is in the file now, if it can be sent for this audience.
@@ -73,11 +77,10 @@ class FileTokenSource:
         TokenUnavailable, TokenMalformed, TokenExpired or TokenAudienceMismatch.
         """
         text = Secret(read_token_text(self._path))
-        if text != self._text:
+        has_failed = isinstance(self._answer, TokenUnavailable)
+        if text != self._text or (has_failed and self._clock.read().monotonic >= self._retry_at):
             self._begin_to_decode(text)
         answer = self._answer
-        if isinstance(answer, TokenUnavailable):
-            self._text = None  # the worker failed, not the token: decode it at the next read
         if answer is None or isinstance(answer, TokenUnavailable):
             if self._earlier is not None and self._find_unfitness(self._earlier, audience) is None:
                 return self._earlier
@@ -98,6 +101,7 @@ class FileTokenSource:
         def take_answer(answer: BoundToken | TokenError) -> None:
             if text is self._text:  # otherwise the file has changed again meanwhile
                 self._answer = answer
+                self._retry_at = self._clock.read().monotonic + _RETRY_INTERVAL
                 self._wake()
 
         self._decode(text, self._path, take_answer)

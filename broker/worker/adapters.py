@@ -84,11 +84,14 @@ def load_configuration(environ: Mapping[str, str]) -> Configuration:
 
     For commands that need the settings once, and nothing else of a worker. Raises ConfigurationError.
     """
-    workers = Workers(EventLoop())
+    loop = EventLoop()
+    workers = Workers(loop)
     try:
         return SettingsLoad(workers, environ).wait()
     finally:
+        workers.wait_for_ends()
         workers.close()
+        loop.close()
 
 
 def decode_token(

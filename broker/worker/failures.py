@@ -26,8 +26,15 @@ def explain_end(status: int) -> WorkerFailed:
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
         return WorkerFailed(f"{_NAME} was ended by SIGKILL, probably because memory ran out.", _MEMORY_REMEDY)
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    how = f"was ended by {_name_signal(-code)}" if code < 0 else f"ended with status {code}"
     return WorkerFailed(f"{_NAME} {how} before it had an answer.", _REPORT)
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def explain_start_failure(error: OSError) -> WorkerFailed:

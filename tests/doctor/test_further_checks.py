@@ -18,7 +18,7 @@ from broker.doctor.examiners.issuer import examine_issuer
 from broker.doctor.examiners.network import PathToSts
 from broker.doctor.examiners.publish_directory import examine_directory
 from broker.sts.network_path import NetworkPath
-from broker.tokens.token_file import parse_token
+from broker.tokens.decoding import parse_token
 from sandbox.aws import faults
 from tests.doctor.faulty_pod import HOST
 from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token

@@ -11,7 +11,7 @@ import pytest
 from broker.core.clock import SystemClock
 from broker.core.model import BoundToken, ProfileSpec, StsSpec, TemporaryCredentials
 from broker.sts.exchange import StsExchanger
-from broker.tokens.token_file import parse_token
+from broker.tokens.decoding import parse_token
 from sandbox import Availability, Sandbox
 
 if TYPE_CHECKING:

@@ -15,9 +15,6 @@ from broker.sts.exchange import StsExchanger
 from sandbox.aws import faults
 
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-
-    from broker.core.clock import Message
     from sandbox import Sandbox
     from tests.moto_backed.conftest import Scenario
 
@@ -35,10 +32,6 @@ class NodeClock:
         """Return the time of this node."""
         at = self._real.read()
         return Instant(now=at.now + self.offset, monotonic=at.monotonic)
-
-    def wait(self, inbox: SimpleQueue[Message], duration: timedelta) -> Message | None:
-        """Wait in real time."""
-        return self._real.wait(inbox, duration)
 
 
 def test_exchanged_credentials_work(box: Sandbox, scenario: Scenario) -> None:

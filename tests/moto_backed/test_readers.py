@@ -14,8 +14,9 @@ import boto3
 import botocore.exceptions
 import pytest
 
-from broker.core.clock import SystemClock
 from broker.core.model import ProfileSpec, PublishSpec, StsSpec
+from broker.loop.event_loop import EventLoop
+from broker.runtime.loop_clock import LoopClock
 from sandbox import StsServer
 from tests.moto_backed.broker_in_process import InProcessBroker
 from tests.process.pod import sessions_of
@@ -55,7 +56,7 @@ def make_broker(box: Sandbox, sts: StsServer, role_arn: str, tmp_path: Path) -> 
             ],
             sts=StsSpec(endpoint_url=sts.url),
             publish=PublishSpec(directory=str(tmp_path / "published"), **publish),
-            clock=SystemClock(),
+            clock=LoopClock(EventLoop()),
         )
 
     return make

@@ -29,7 +29,8 @@ class LoopThread:
     def run(self, task: Callable[[], None]) -> None:
         """Run the task on the thread, and wait for its end."""
         done = threading.Event()
-        self._tasks.put(lambda: (task(), done.set())[0])
+        self._tasks.put(task)
+        self._tasks.put(done.set)
         self.loop.wake()
         assert done.wait(10)
 

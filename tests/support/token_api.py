@@ -1,4 +1,4 @@
-"""A fake Kubernetes API whose calls return when the test lets them, with the token source that calls it."""
+"""A fake Kubernetes API whose calls end when the test lets them, with the token source that calls it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.core.model import BoundToken
+    from broker.tokens.token_request import OnAnswer
 
 
 class TokenApi:
@@ -21,7 +22,7 @@ class TokenApi:
 
     def __init__(self, *, chance: float = 0.0) -> None:
         self.clock = FakeClock()
-        self.fault: BaseException | None = None
+        self.fault: TokenError | None = None
         self.lifetime = timedelta(hours=1)
         self.skew = timedelta(0)
         """The API's clock minus the node's."""
@@ -31,12 +32,10 @@ class TokenApi:
         """The monotonic time of the call that returned each token, by the token's fingerprint."""
         self.reported: list[TokenError] = []
         self.woken = 0
-        self.no_thread = False
         self.in_progress: list[Callable[[], None]] = []
         self.source = RequestedTokenSource(
             ask=self._ask,
             clock=self.clock,
-            spawn=self._spawn,
             wake=self._wake,
             report=self.reported.append,
             chance=lambda: chance,
@@ -44,7 +43,7 @@ class TokenApi:
         )
 
     def answer(self, *, oldest: bool = True) -> None:
-        """Let the oldest call return, or the newest."""
+        """Let the oldest call end, or the newest."""
         self.in_progress.pop(0 if oldest else -1)()
 
     def read(self, audience: str = AUDIENCE) -> BoundToken | TokenError:
@@ -55,30 +54,23 @@ class TokenApi:
             return error
 
     def read_after_answer(self) -> BoundToken | TokenError:
-        """Read, let the call that this started return, and read again."""
+        """Read, let the call that this started end, and read again."""
         self.read()
         self.answer()
         return self.read()
 
-    def _ask(self, audience: str) -> BoundToken:
-        if self.fault is not None:
-            raise self.fault
-        issued_at = self.clock.now + self.skew
-        token = make_token(issued_at=issued_at, lifetime=self.lifetime, audiences=(audience,), serial=len(self.asked))
-        self.asked_at[token.fingerprint] = self._began
-        return token
-
-    def _spawn(self, task: Callable[[], None]) -> None:
-        if self.no_thread:
-            raise RuntimeError("can't start new thread")
+    def _ask(self, audience: str, on_answer: OnAnswer) -> None:
         began = self.clock.monotonic
         self.asked.append(began)
+        self.in_progress.append(lambda: on_answer(self._call(audience, began)))
 
-        def make_call() -> None:
-            self._began = began
-            task()
-
-        self.in_progress.append(make_call)
+    def _call(self, audience: str, began: timedelta) -> BoundToken | TokenError:
+        if self.fault is not None:
+            return self.fault
+        issued_at = self.clock.now + self.skew
+        token = make_token(issued_at=issued_at, lifetime=self.lifetime, audiences=(audience,), serial=len(self.asked))
+        self.asked_at[token.fingerprint] = began
+        return token
 
     def _wake(self) -> None:
         self.woken += 1

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
 from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE
-from broker.core.profile_state import EXCHANGE_DEADLINE
 from broker.core.schedule import RefreshPolicy
 from tests.support.fakes import make_chained, make_profile
-from tests.support.world import LATENCY, NEVER, World, most_calls_within, raising
+from tests.support.world import EXCHANGE_DEADLINE, LATENCY, NEVER, World, most_calls_within, raising
 
 if TYPE_CHECKING:
     from broker.core.model import Generation, ProfileSpec

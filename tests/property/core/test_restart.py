@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
@@ -18,8 +19,8 @@ from broker.core.status import Status, is_ready
 from broker.publish.file_sink import FileSink
 from broker.publish.published_state import Origin
 from broker.serving.credentials_endpoint import ServedCredentials
-from tests.support.fakes import make_chained, make_profile
-from tests.support.world import Inbox, World, raising
+from tests.support.fakes import InlinePublisher, make_chained, make_profile
+from tests.support.world import World, raising
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,19 +58,18 @@ class RestartingWorld(World):
 
     def start(self) -> None:
         """Start the broker as `run` does, without what the one before had in memory."""
-        self.inbox = Inbox(self.clock, self.answer_delays)
+        self.inbox = SimpleQueue()
         self.status, self.served = Status(self.profiles), ServedCredentials()
         publish, origin = PublishSpec(directory=self.directory), Origin(boot=self.boot)
         self.sink = FileSink(publish, self.profiles, self.clock, origin=origin)
         self.refresher = Refresher(
             profiles=self.profiles,
             tokens=self.refresher.tokens,
-            exchanger=self,
-            sink=self,
+            exchanges=self,
+            publisher=InlinePublisher(self),
             record=self._record,
             clock=self.clock,
             inbox=self.inbox,
-            spawn=self.refresher.spawn,
             chance=self.chance or self.random.random,
             policy=self.policy,
         )

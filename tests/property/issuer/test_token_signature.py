@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from broker.core.findings import Verdict
 from broker.issuer import token_signature
 from broker.issuer.public_keys import PublicKey
-from broker.tokens.token_file import parse_token
+from broker.tokens.decoding import parse_token
 
 if TYPE_CHECKING:
     from broker.core.model import BoundToken

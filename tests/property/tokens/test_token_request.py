@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,6 +19,9 @@ from broker.tokens.token_request import MAXIMUM_JITTER, RequestedTokenSource
 from tests.support.fakes import make_token
 from tests.support.token_api import TokenApi
 from tests.support.world import LATENCY, World, usable_until
+
+if TYPE_CHECKING:
+    from broker.tokens.token_request import OnAnswer
 
 LONGEST_NAP = 30.0
 """The longest sleep of the loop, in seconds."""
@@ -112,7 +115,6 @@ class AskingWorld:
             "default": RequestedTokenSource(
                 ask=self._ask,
                 clock=world.clock,
-                spawn=lambda task: world.clock.after(LATENCY, task),
                 wake=lambda: world.inbox.put(Wake()),
                 report=lambda _: None,
                 chance=world.random.random,
@@ -120,10 +122,13 @@ class AskingWorld:
             )
         }
 
-    def _ask(self, audience: str) -> BoundToken:
+    def _ask(self, audience: str, on_answer: OnAnswer) -> None:
         self.calls += 1
+        self.world.clock.after(LATENCY, lambda: on_answer(self._call(audience)))
+
+    def _call(self, audience: str) -> BoundToken | TokenError:
         if self.is_down:
-            raise DOWN
+            return DOWN
         return make_token(issued_at=self.world.clock.now, audiences=(audience,), serial=self.calls)
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGING_COMMANDS = (["run"], ["once"], ["exec", "--", "true"])
-forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+# Python warns of every fork in a process with threads, and pytest's workers have some.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +172,6 @@ class TestArguments:
         assert f"expected a number of seconds above 0, up to 86400; found {value!r}" in capsys.readouterr().err
 
 
-@forks
 class TestConfigurationFaults:
     """Invalid settings: exit code 2, before anything starts."""
 
@@ -351,7 +351,6 @@ def test_bug_is_exit_code_70_with_a_traceback_that_shows_no_token(
     assert redacted(text) == text
 
 
-@forks
 @pytest.mark.parametrize("arguments", LOGGING_COMMANDS)
 def test_bug_in_a_command_with_a_json_log_is_a_json_line_with_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
@@ -359,8 +358,7 @@ def test_bug_in_a_command_with_a_json_log_is_a_json_line_with_its_traceback(
     def crash(_: object) -> NoReturn:
         raise ZeroDivisionError(make_jwt())
 
-    monkeypatch.setattr("broker.runtime.daemon.load_configuration", crash)
-    monkeypatch.setattr("broker.runtime.exec_command.load_configuration", crash)
+    monkeypatch.setattr("broker.worker.adapters.SettingsLoad.wait", crash)
     assert main.main(arguments) == 70
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["event"]) == ("critical", "bug")
@@ -373,7 +371,7 @@ def test_error_of_a_command_with_a_json_log_is_a_json_line(
     def fail(_: object) -> NoReturn:
         raise PublishError("No space.", "Make room.", sink="files")
 
-    monkeypatch.setattr("broker.runtime.exec_command.load_configuration", fail)
+    monkeypatch.setattr("broker.worker.adapters.SettingsLoad.wait", fail)
     assert main.main(["exec", "--", "true"]) == 5
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["event"], line["reason"]) == ("error", "stopping", "publish_failed")

@@ -1,13 +1,12 @@
-"""The system clock, and waiting for messages."""
+"""The system clock, and the one of tests."""
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, timedelta
 from queue import SimpleQueue
 
-from broker.core.clock import Clock, SystemClock
+from broker.core.clock import SystemClock, WaitingClock
 from tests.support.fakes import FakeClock
 
 HOUR = timedelta(hours=1)
@@ -27,41 +26,8 @@ def test_monotonic_time_never_goes_back() -> None:
     assert readings == sorted(readings)
 
 
-def test_queued_message_ends_the_wait_at_once() -> None:
-    inbox: SimpleQueue[str] = SimpleQueue()
-    inbox.put("first")
-    inbox.put("second")
-    assert SystemClock().wait(inbox, HOUR) == "first"
-    assert SystemClock().wait(inbox, HOUR) == "second"
-
-
-def test_message_from_another_thread_ends_the_wait() -> None:
-    inbox: SimpleQueue[str] = SimpleQueue()
-    threading.Timer(0.01, inbox.put, ["message"]).start()
-    assert SystemClock().wait(inbox, HOUR) == "message"
-
-
-def test_wait_of_zero_returns_at_once_without_a_message() -> None:
-    inbox: SimpleQueue[str] = SimpleQueue()
-    assert SystemClock().wait(inbox, timedelta(0)) is None
-
-
-def test_negative_wait_returns_at_once() -> None:
-    """A deadline can pass between its computation and the wait."""
-    inbox: SimpleQueue[str] = SimpleQueue()
-    assert SystemClock().wait(inbox, -HOUR) is None
-
-
-def test_wait_without_a_message_lasts_for_its_duration() -> None:
-    inbox: SimpleQueue[str] = SimpleQueue()
-    clock = SystemClock()
-    began = clock.read().monotonic
-    assert clock.wait(inbox, timedelta(milliseconds=20)) is None
-    assert clock.read().monotonic - began >= timedelta(milliseconds=20)
-
-
 def test_fake_clock_waits_without_delay() -> None:
-    clock: Clock = FakeClock()
+    clock: WaitingClock = FakeClock()
     inbox: SimpleQueue[str] = SimpleQueue()
     began = clock.read()
     assert clock.wait(inbox, HOUR) is None

@@ -18,7 +18,7 @@ import broker.doctor.examiners.network
 from broker.discovery.documents import DocumentCheck
 from broker.discovery.examiners import StructureExaminer
 from broker.net.http_messages import Answer, PeerCertificate, TlsSession
-from broker.tokens.token_file import parse_token
+from broker.tokens.decoding import parse_token
 
 now = datetime.now(UTC)
 certificate = PeerCertificate(

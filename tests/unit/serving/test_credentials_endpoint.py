@@ -28,6 +28,7 @@ from broker.serving.credentials_endpoint import PATH, CredentialsApplication, Se
 from broker.serving.http_messages import Request
 from broker.serving.listener import Listener, open_socket
 from tests.support.fakes import FakeClock, make_credentials, make_generation, make_profile
+from tests.support.loops import LoopThread
 from tests.support.raw_http import RawAnswer, ask, parsed, request, sent
 
 if TYPE_CHECKING:
@@ -54,14 +55,23 @@ class Endpoint:
             take_snapshot=self.status.snapshot,
             clock=self.clock,
         )
+        self._loop = LoopThread()
         listening = open_socket(host, 0)
-        self.listener = Listener(self.application, listening, name="credentials", connections=connections)
-        self.listener.start()
+        self._listener = Listener(
+            self.application, listening, self._loop.loop, name="credentials", connections=connections
+        )
+        self._loop.start()
+        self._loop.run(self._listener.start)
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
-        return self.listener.address
+        return self._listener.address
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._loop.stop()
+        self._listener.close()
 
     def record(self, event: Event) -> None:
         """Let something happen."""
@@ -112,7 +122,7 @@ def endpoint() -> Iterator[Endpoint]:
     endpoint = Endpoint()
     endpoint.hold(make_generation())
     yield endpoint
-    endpoint.listener.close()
+    endpoint.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +133,7 @@ def besieged() -> Iterator[Endpoint]:
     endpoint.hold(make_generation("quasar", 2))
     yield endpoint
     assert endpoint.get().status == 200
-    endpoint.listener.close()
+    endpoint.close()
 
 
 def assert_nothing_leaks(endpoint: Endpoint, answer: bytes) -> None:
@@ -141,7 +151,7 @@ class TestCredentials:
         assert endpoint.get().json["AccessKeyId"] == make_generation().credentials.access_key_id
         endpoint.clock.advance(timedelta(hours=1))
         assert endpoint.get().status == 503
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_answer_is_what_sdks_read(self, endpoint: Endpoint) -> None:
         answer = endpoint.get()
@@ -178,13 +188,13 @@ class TestCredentials:
         assert endpoint.get().json["AccessKeyId"].endswith("1")
         assert endpoint.get("/v1/credentials/default").json["AccessKeyId"].endswith("1")
         assert endpoint.get("/v1/credentials/a.b-c_d").json["AccessKeyId"].endswith("2")
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_only_profile_is_the_default_whatever_its_name(self) -> None:
         endpoint = Endpoint("app")
         endpoint.hold(make_generation("app"))
         assert endpoint.get().status == endpoint.get("/v1/credentials/app").status == 200
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_query_is_passed_over(self, endpoint: Endpoint) -> None:
         assert endpoint.get("/v1/credentials?a=b/../..&c").status == 200
@@ -210,7 +220,7 @@ class TestCredentials:
         endpoint = Endpoint(host="::1")
         endpoint.hold(make_generation())
         assert endpoint.get(host=f"[::1]:{endpoint.address[1]}").status == 200
-        endpoint.listener.close()
+        endpoint.close()
 
 
 class TestUnavailable:
@@ -223,7 +233,7 @@ class TestUnavailable:
         assert answer.json["message"] == "default: no credentials yet"
         endpoint.hold(make_generation())
         assert endpoint.get().status == 200
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_expired_credentials_are_not_served(self, endpoint: Endpoint) -> None:
         endpoint.clock.advance(timedelta(minutes=59, seconds=59))
@@ -249,7 +259,7 @@ class TestUnavailable:
         endpoint = Endpoint()
         endpoint.fail(reason)
         assert endpoint.get().json["message"] == message
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_profiles_lack_credentials_each_for_itself(self) -> None:
         endpoint = Endpoint("default", "app")
@@ -257,7 +267,7 @@ class TestUnavailable:
         endpoint.fail(profile="default")
         assert endpoint.get("/v1/credentials/app").status == 200
         assert endpoint.get().json["message"].startswith("default: role_denied: ")
-        endpoint.listener.close()
+        endpoint.close()
 
 
 class TestRefusals:
@@ -364,14 +374,14 @@ class TestRefusals:
         strangers = ask(endpoint.address, "/v1/credentials/nope", authorization="x")
         assert strangers.status == ask(endpoint.address, "/v1/credentials/app", authorization="x").status == 401
         assert_nothing_leaks(endpoint, strangers.body)
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_default_is_404_and_told_why_where_it_could_be_any_of_several(self) -> None:
         endpoint = Endpoint("app", "audit")
         answer = endpoint.get()
         assert answer.status == 404
         assert "works only with a single profile or with a profile named default" in answer.json["message"]
-        endpoint.listener.close()
+        endpoint.close()
 
     @pytest.mark.parametrize(
         "target",
@@ -427,7 +437,7 @@ class TestRefusals:
         assert document["message"].endswith((".", "yet"))
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["cache-control"] == "no-store"
-        endpoint.listener.close()
+        endpoint.close()
 
 
 class TestHostileClients:
@@ -570,7 +580,7 @@ class TestHostileClients:
                 stack.enter_context(socket.create_connection(endpoint.address)).sendall(b"GET")
             for _ in range(20):
                 assert endpoint.get().status == 200
-        endpoint.listener.close()
+        endpoint.close()
 
     def test_generations_change_under_a_crowd_and_every_answer_is_one_of_them(self, endpoint: Endpoint) -> None:
         wrong: list[RawAnswer] = []

@@ -8,24 +8,28 @@ import json
 import socket
 import threading
 from datetime import timedelta
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.core import events
 from broker.core.errors import RoleDenied, TokenAudienceMismatch, TokenError
-from broker.core.refresher import Message, Refresher
+from broker.core.refresher import Message, Refresher, Stop, Wake
 from broker.core.schedule import Action, Decision, Phase, Reason, RefreshPolicy
 from broker.core.status import Status
+from broker.loop.event_loop import EventLoop, Inbox
+from broker.publish.background import BackgroundSink
+from broker.runtime.loop_clock import LoopClock
 from broker.serving.health import HealthApplication
 from broker.serving.listener import Listener, open_socket
 from broker.serving.process_readings import ProcessReader
-from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile, make_token
+from tests.support.fakes import EPOCH, FakeClock, make_credentials, make_generation, make_profile, make_token
+from tests.support.loops import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from broker.core.errors import ExchangeError
     from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
 
 INDEX = b"/livez\n/readyz\n/metrics\n/status\n"
@@ -40,8 +44,15 @@ class Health:
         application = HealthApplication(
             take_snapshot=self.status.snapshot, read_process=ProcessReader().read, clock=self.clock
         )
-        self.listener = Listener(application, open_socket("127.0.0.1", 0), name="health")
-        self.listener.start()
+        self._loop = LoopThread()
+        self.listener = Listener(application, open_socket("127.0.0.1", 0), self._loop.loop, name="health")
+        self._loop.start()
+        self._loop.run(self.listener.start)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._loop.stop()
+        self.listener.close()
 
     def turn(self) -> None:
         """Let the loop turn once."""
@@ -81,7 +92,7 @@ class Health:
 def health() -> Iterator[Health]:
     health = Health()
     yield health
-    health.listener.close()
+    health.close()
 
 
 class TestLivez:
@@ -136,12 +147,12 @@ class TestReadyz:
         health = Health(make_profile("app"), make_profile("extra", required=False))
         health.publish(make_generation("app"))
         assert health.get("/readyz")[0] == 200
-        health.listener.close()
+        health.close()
 
     def test_every_profile_that_is_not_ready_has_its_line(self) -> None:
         health = Health(make_profile("a"), make_profile("b"))
         assert health.get("/readyz")[1].count("\n") == 2
-        health.listener.close()
+        health.close()
 
     def test_audience_that_no_encoding_has_is_told_all_the_same(self, health: Health) -> None:
         """A token's claims are anybody's text: JSON can spell half a character."""
@@ -180,7 +191,7 @@ class TestStatus:
         document = json.loads(health.get("/status")[1])
         assert document["ready"]
         assert [profile["ready"] for profile in document["profiles"]] == [True, False]
-        health.listener.close()
+        health.close()
 
     def test_status_tells_everything_but_secrets(self, health: Health) -> None:
         generation, token, at = make_generation(clock_skew=timedelta(seconds=2.5)), make_token(), health.clock.read()
@@ -308,16 +319,18 @@ class TestHttp:
 
 
 def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
-    """The loop is stuck in a publish, and every exchange in STS: probes read a snapshot and wait for neither."""
-    health, let_go, publishing = Health(make_profile("a"), make_profile("b")), threading.Event(), threading.Event()
+    """One thread runs the main loop and the listener, and waits for neither."""
+    profiles = (make_profile("a"), make_profile("b"))
+    loop, status = EventLoop(), Status(profiles)
+    clock, inbox, let_go, publishing = LoopClock(loop), Inbox[Message](loop), threading.Event(), threading.Event()
 
     class Hanging:
-        def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
+        def begin(
+            self, profile: ProfileSpec, proof: Proof, on_end: Callable[[TemporaryCredentials | ExchangeError], None]
+        ) -> None:
             del proof
-            if profile.name == "a":
-                return make_generation().credentials
-            let_go.wait(10)
-            raise RoleDenied("Too late.")
+            if profile.name == "a":  # the exchange of the other one does not end
+                on_end(make_credentials(received_at=clock.read().now))
 
         def publish(self, generations: Sequence[Generation]) -> None:
             del generations
@@ -331,30 +344,39 @@ def test_probes_are_answered_while_sts_and_the_disk_hang() -> None:
             del audience
             return make_token()
 
-    inbox: SimpleQueue[Message] = SimpleQueue()
     hanging = Hanging()
     refresher = Refresher(
-        profiles=[make_profile("a"), make_profile("b")],
+        profiles=profiles,
         tokens={"a": hanging, "b": hanging},
-        exchanger=hanging,
-        sink=hanging,
-        record=health.status.record,
-        clock=health.clock,
+        exchanges=hanging,
+        publisher=BackgroundSink(hanging, name="files", wake=lambda: inbox.put(Wake())),
+        record=status.record,
+        clock=clock,
         inbox=inbox,
-        spawn=lambda task: threading.Thread(target=task, daemon=True).start(),
         chance=lambda: 0.0,
         policy=RefreshPolicy(),
     )
-    loop = threading.Thread(target=lambda: refresher.run(until=let_go.is_set), daemon=True)
-    loop.start()
+    application = HealthApplication(take_snapshot=status.snapshot, read_process=ProcessReader().read, clock=clock)
+    listener = Listener(application, open_socket("127.0.0.1", 0), loop, name="health")
+    listener.start()
+    main_loop = threading.Thread(target=refresher.run, daemon=True)
+    main_loop.start()
     assert publishing.wait(10)
-    assert health.get("/livez")[0] == 200
-    assert health.get("/readyz")[0] == 503
-    assert json.loads(health.get("/status")[1])["profiles"][0]["generation"] == 1
-    assert health.get("/metrics")[0] == 200
+    answers = {path: get(listener, path) for path in ("/livez", "/readyz", "/status", "/metrics")}
+    assert [status for status, _ in answers.values()] == [200, 503, 200, 200]
+    assert json.loads(answers["/status"][1])["profiles"][0]["generation"] == 1
     let_go.set()
-    loop.join(10)
-    health.listener.close()
+    inbox.put(Stop())
+    main_loop.join(10)
+    listener.close()
+
+
+def get(listener: Listener, path: str) -> tuple[int, str]:
+    """Return status and text of a GET."""
+    with contextlib.closing(_connection(listener)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def _connection(listener: Listener) -> http.client.HTTPConnection:

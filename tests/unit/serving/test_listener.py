@@ -7,19 +7,15 @@ import errno
 import http.client
 import resource
 import socket
-import threading
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.core.errors import ConfigurationError
-from broker.core.model import Configuration
-from broker.runtime import daemon
 from broker.serving.http_messages import Response
 from broker.serving.listener import CLIENT_PATIENCE_SECONDS, Listener, open_socket
-from tests.support.fakes import make_profile
+from tests.support.loops import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,17 +46,30 @@ class Monotonic:
 
 
 @pytest.fixture
-def new_listener() -> Iterator[Callable[..., Listener]]:
+def clock() -> Monotonic:
+    return Monotonic()
+
+
+@pytest.fixture
+def loop(clock: Monotonic) -> Iterator[LoopThread]:
+    thread = LoopThread(clock)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def new_listener(loop: LoopThread) -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
     def make(**settings: Any) -> Listener:  # noqa: ANN401 - of a listener
-        made.append(Listener(greet, open_socket("127.0.0.1", 0), name="greeter", **settings))
-        made[-1].start()
+        made.append(Listener(greet, open_socket("127.0.0.1", 0), loop.loop, name="greeter", **settings))
+        loop.run(made[-1].start)
         return made[-1]
 
     yield make
     for listener in made:
-        listener.close()
+        loop.run(listener.close)
 
 
 def get(listener: Listener, path: str = "/") -> int:
@@ -73,10 +82,6 @@ def get(listener: Listener, path: str = "/") -> int:
         return response.status
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
-
-
 def eventually(is_so: Callable[[], bool]) -> bool:
     """Return whether this becomes so within 10 s."""
     deadline = time.monotonic() + 10
@@ -85,24 +90,37 @@ def eventually(is_so: Callable[[], bool]) -> bool:
     return is_so()
 
 
-def test_closed_listener_answers_nobody_and_its_thread_is_gone(new_listener: Callable[..., Listener]) -> None:
+def test_closed_listener_answers_nobody_and_can_be_closed_again(
+    new_listener: Callable[..., Listener], loop: LoopThread
+) -> None:
     listener = new_listener()
     assert get(listener) == 200
-    assert "greeter" in threads()
-    listener.close()
+    loop.run(listener.close)
     with pytest.raises(ConnectionRefusedError):
         get(listener)
-    assert "greeter" not in threads()
-    listener.close()
+    loop.run(listener.close)
+    assert listener.get_deadline() is None
 
 
-def test_listener_closes_with_clients_still_connected(new_listener: Callable[..., Listener]) -> None:
+def test_listener_closes_with_clients_still_connected(new_listener: Callable[..., Listener], loop: LoopThread) -> None:
     listener = new_listener()
     with socket.create_connection(listener.address) as client:
         assert answers(client)
+        loop.run(listener.close)
+        assert is_dropped(client)
+
+
+def test_listener_is_closed_after_its_loop_has_ended(clock: Monotonic) -> None:
+    """As at the end of `run`."""
+    thread = LoopThread(clock)
+    thread.start()
+    listener = Listener(greet, open_socket("127.0.0.1", 0), thread.loop, name="greeter")
+    thread.run(listener.start)
+    with socket.create_connection(listener.address) as client:
+        assert answers(client)
+        thread.stop()
         listener.close()
         assert is_dropped(client)
-    assert "greeter" not in threads()
 
 
 def test_application_that_fails_answers_500_and_the_listener_goes_on(
@@ -130,11 +148,10 @@ class TestSlowClients:
     """They may keep a place for a while, and nobody waits for them."""
 
     def test_client_that_trickles_its_request_is_dropped_at_the_end_of_its_patience(
-        self, new_listener: Callable[..., Listener]
+        self, new_listener: Callable[..., Listener], clock: Monotonic
     ) -> None:
         """A byte now and then does not extend the time: it counts from the first one."""
-        clock = Monotonic()
-        listener = new_listener(monotonic=clock)
+        listener = new_listener()
         with socket.create_connection(listener.address) as trickling:
             trickling.sendall(b"GET / HTTP/1.1\r\nHos")
             assert get(listener) == 200, "whose request arrived later, so that the first one has begun by now"
@@ -148,10 +165,9 @@ class TestSlowClients:
         assert get(listener) == 200
 
     def test_client_that_was_idle_gets_its_whole_time_for_a_new_request(
-        self, new_listener: Callable[..., Listener]
+        self, new_listener: Callable[..., Listener], clock: Monotonic
     ) -> None:
-        clock = Monotonic()
-        listener = new_listener(monotonic=clock)
+        listener = new_listener()
         with socket.create_connection(listener.address) as client:
             assert answers(client)
             clock.ahead = CLIENT_PATIENCE_SECONDS - 1
@@ -168,10 +184,9 @@ class TestSlowClients:
             assert is_dropped(client)
 
     def test_client_that_does_not_read_its_answer_is_dropped_and_delays_nobody(
-        self, new_listener: Callable[..., Listener]
+        self, new_listener: Callable[..., Listener], clock: Monotonic
     ) -> None:
-        clock = Monotonic()
-        listener = new_listener(monotonic=clock)
+        listener = new_listener()
         with socket.create_connection(listener.address) as client:
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + REQUEST * 100)
             assert eventually(lambda: listener.client_count == 1)
@@ -247,11 +262,6 @@ class TestSlowClients:
         assert eventually(lambda: listener.client_count == 0)
 
 
-def test_port_that_is_often_taken_is_told_by_whom() -> None:
-    text = daemon._explain_socket_error("127.0.0.1", 9911, OSError(errno.EADDRINUSE, "in use"))
-    assert "The credential helper of IAM Roles Anywhere uses 9911 by default, too. Another process" in text
-
-
 class TestSocket:
     """Where it listens."""
 
@@ -288,25 +298,6 @@ class TestSocket:
     def test_host_that_is_none_of_ours_is_an_os_error(self, host: str) -> None:
         with pytest.raises(OSError, match=r"."):
             open_socket(host, 0)
-
-    def test_port_in_use_is_told_by_the_name_of_its_setting(self) -> None:
-        with open_socket("127.0.0.1", 0) as taken:
-            port = taken.getsockname()[1]
-            configuration = Configuration(
-                profiles=(make_profile(),), health_host="127.0.0.1", health_port=port, endpoint_port=port
-            )
-            faults: list[str] = []
-            for listen in (daemon._open_health_listener, daemon.open_credentials_listener):
-                with pytest.raises(ConfigurationError) as caught:
-                    listen(configuration, greet)
-                faults += caught.value.faults
-        assert "Roles Anywhere" not in "".join(faults)
-        found = f"cannot listen on 127.0.0.1:{port}: Address already in use."
-        remedy = "Another process in the pod uses this port. Set a different port."
-        assert faults == [
-            f"health.address (BROKER_HEALTH_ADDRESS): {found} {remedy}",
-            f"endpoint.address (BROKER_ENDPOINT_ADDRESS): {found} {remedy}",
-        ]
 
 
 def answers(client: socket.socket) -> bool:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from broker.core.errors import ConfigurationError
 from broker.core.model import Configuration, PublishSpec, StsSpec
-from broker.settings import loader_process
 from broker.settings.loader import load
 from broker.settings.validators import MAXIMUM_POLICY_LENGTH
 from broker.settings.variables import ENVIRONMENT
@@ -24,11 +21,10 @@ from tests.support.fakes import ROLE_ARN, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 MINIMUM = {"AWS_ROLE_ARN": ROLE_ARN, "AWS_REGION": "eu-west-1"}
 POLICY = '{"Version":"2012-10-17","Statement":[]}'
-# Python warns of every fork in a process with threads, and pytest's workers have some.
-forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 def faults_of(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -657,67 +653,7 @@ def test_profile_name_of_the_wrong_form_is_described(write: Callable[[str], dict
     assert "expected up to 64 letters" in fault
 
 
-class TestChildProcess:
-    """Loading in a child process gives the same result."""
-
-    @forks
-    def test_configuration_from_the_child_equals_one_loaded_in_this_process(
-        self, write: Callable[[str], dict[str, str]]
-    ) -> None:
-        environ = {**MINIMUM, **write(f"session_policy: '{POLICY}'\nprofiles: [{{name: a}}, {{name: b}}]")}
-        assert loader_process.load_configuration(environ) == load(environ)
-
-    @forks
-    def test_faults_reach_the_parent(self) -> None:
-        environ = {"AWS_REGION": "\udcff", "BROKER_X": "1"}
-        with pytest.raises(ConfigurationError) as caught:
-            loader_process.load_configuration(environ)
-        assert caught.value.faults == faults_of(environ)
-
-    @forks
-    def test_answer_longer_than_the_pipe_buffer_reaches_the_parent(
-        self, write: Callable[[str], dict[str, str]]
-    ) -> None:
-        """A pipe buffers 64 KiB: a parent that waits for the child before it reads would wait forever."""
-        profiles = "".join(f"- {{name: p{number}, session_policy: '{POLICY}'}}\n" for number in range(500))
-        environ = {**MINIMUM, **write(f"profiles:\n{profiles}")}
-        assert len(loader_process.load_configuration(environ).profiles) == 500
-
-    @forks
-    def test_crash_in_the_child_is_raised_with_its_traceback(self, capfd: pytest.CaptureFixture[str]) -> None:
-        """The parent reports it: with a JSON log, nothing else may write to standard error."""
-
-        class Crashing(dict[str, str]):
-            def get(self, *_: object) -> NoReturn:
-                raise ZeroDivisionError
-
-        with pytest.raises(RuntimeError, match=r"(?s)crashed\.\nTraceback .*ZeroDivisionError"):
-            loader_process.load_configuration(Crashing(MINIMUM))
-        assert capfd.readouterr().err == ""
-
-    @forks
-    def test_killed_child_is_explained_by_the_memory_limit(self) -> None:
-        class Killing(dict[str, str]):
-            def get(self, *_: object) -> NoReturn:
-                os.kill(os.getpid(), signal.SIGKILL)
-                raise AssertionError
-
-        with pytest.raises(ConfigurationError) as caught:
-            loader_process.load_configuration(Killing(MINIMUM))
-        (fault,) = caught.value.faults
-        assert "was ended by SIGKILL" in fault
-        assert "raise its limit (resources.limits.memory)" in fault
-
-    @forks
-    def test_child_leaves_no_zombie_and_no_open_pipe(self) -> None:
-        before = set(Path("/proc/self/fd").iterdir())
-        loader_process.load_configuration(MINIMUM)
-        assert set(Path("/proc/self/fd").iterdir()) == before
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-
-
 def test_configuration_of_two_loads_is_equal_and_distinct_ones_are_not() -> None:
-    """Proves that the comparisons above can fail."""
+    """Proves that comparisons of configurations can fail."""
     assert load(MINIMUM) == load(dict(MINIMUM))
     assert load(MINIMUM) != replace(load(MINIMUM), log_level="debug")

@@ -73,10 +73,10 @@ def test_neither_the_process_environment_nor_a_dotenv_file_is_read(
 
 
 def test_parent_process_imports_no_settings_library() -> None:
-    """They are imported in the child that checks the settings, and in no other process."""
+    """They are imported in the worker that checks the settings, and in no other process."""
     code = (
         "import sys, broker.runtime.daemon\n"
-        "from broker.settings.loader_process import load_configuration\n"
+        "from broker.worker.adapters import load_configuration\n"
         f"load_configuration({MINIMUM!r})\n"
         "print(*sorted(name for name in sys.modules if name.split('.')[0] in "
         "{'pydantic', 'pydantic_core', 'pydantic_settings', 'dotenv', 'asyncio', 'annotated_types'}))"

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
+from broker.tokens.decoding import parse_token
 from broker.tokens.token_file import (
     MAXIMUM_TOKEN_LENGTH,
     FileTokenSource,
     find_unfitness,
-    parse_token,
     read_token_text,
 )
-from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, make_jwt, make_token
+from tests.support.fakes import AUDIENCE, EPOCH, FakeClock, decode_at_once, make_jwt, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from broker.core.model import BoundToken, Secret
+    from broker.tokens.token_file import OnDecoded
 
 
 @pytest.fixture
@@ -38,7 +41,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(path: Path, clock: FakeClock) -> FileTokenSource:
-    return FileTokenSource(str(path), clock)
+    return FileTokenSource(str(path), clock, decode=decode_at_once)
+
+
+def read(source: FileTokenSource) -> BoundToken:
+    """Return the token, which is decoded at once."""
+    token = source.read(AUDIENCE)
+    assert token is not None
+    return token
 
 
 def encoded(payload: object, header: object = None) -> str:
@@ -51,7 +61,7 @@ def encoded(payload: object, header: object = None) -> str:
 def test_valid_token_is_returned_with_its_claims(path: Path, source: FileTokenSource) -> None:
     text = make_jwt()
     path.write_text(text)
-    token = source.read(AUDIENCE)
+    token = read(source)
     assert token.raw.reveal() == text
     assert token.claims.issuer == "https://oidc.example/cluster"
     assert token.claims.subject == "system:serviceaccount:demo:app"
@@ -66,15 +76,15 @@ def test_valid_token_is_returned_with_its_claims(path: Path, source: FileTokenSo
 
 def test_white_space_around_the_token_is_not_sent(path: Path, source: FileTokenSource) -> None:
     path.write_text(f"\n {make_jwt()}\r\n")
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+    assert read(source).raw.reveal() == make_jwt()
 
 
 def test_fingerprint_differs_between_tokens_and_is_stable(path: Path, source: FileTokenSource) -> None:
     path.write_text(make_jwt())
-    first = source.read(AUDIENCE).fingerprint
-    assert source.read(AUDIENCE).fingerprint == first
+    first = read(source).fingerprint
+    assert read(source).fingerprint == first
     path.write_text(make_jwt(serial=1))
-    assert source.read(AUDIENCE).fingerprint != first
+    assert read(source).fingerprint != first
 
 
 def test_printed_token_shows_no_secret(path: Path, source: FileTokenSource) -> None:
@@ -89,11 +99,11 @@ def test_rotation_by_symlink_swap_is_seen_at_the_next_read(tmp_path: Path, clock
         (tmp_path / generation / "token").write_text(make_jwt(serial=serial))
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "token").symlink_to("..data/token")
-    source = FileTokenSource(str(tmp_path / "token"), clock)
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=1)
+    source = FileTokenSource(str(tmp_path / "token"), clock, decode=decode_at_once)
+    assert read(source).raw.reveal() == make_jwt(serial=1)
     (tmp_path / "..data_tmp").symlink_to("..2")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt(serial=2)
+    assert read(source).raw.reveal() == make_jwt(serial=2)
 
 
 def test_missing_file_is_unavailable_until_it_exists(path: Path, source: FileTokenSource) -> None:
@@ -103,7 +113,7 @@ def test_missing_file_is_unavailable_until_it_exists(path: Path, source: FileTok
     assert str(path) in caught.value.message
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" in caught.value.remedy
     path.write_text(make_jwt())
-    assert source.read(AUDIENCE).raw.reveal() == make_jwt()
+    assert read(source).raw.reveal() == make_jwt()
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \t\r\n"])
@@ -143,7 +153,7 @@ def test_pipe_on_the_command_line_is_read() -> None:
 def test_impossible_path_is_unavailable(path: str, clock: FakeClock) -> None:
     """A YAML file can have such a path; it must not end the loop."""
     with pytest.raises(TokenUnavailable):
-        FileTokenSource(path, clock).read(AUDIENCE)
+        FileTokenSource(path, clock, decode=decode_at_once).read(AUDIENCE)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -269,7 +279,7 @@ def test_malformed_token_leaves_the_next_good_one_readable(path: Path, source: F
     for content in (make_jwt(), "half a tok", make_jwt()):
         path.write_text(content)
         try:
-            assert source.read(AUDIENCE).raw.reveal() == content
+            assert read(source).raw.reveal() == content
         except TokenMalformed:
             assert content == "half a tok"
 
@@ -327,3 +337,141 @@ def test_wrong_audience_is_reported_before_expiry() -> None:
 def test_every_token_error_has_exit_code_3() -> None:
     kinds: list[type[TokenError]] = [TokenUnavailable, TokenMalformed, TokenExpired, TokenAudienceMismatch]
     assert {kind.exit_code for kind in kinds} == {3}
+
+
+class Decoder:
+    """A worker that decodes when the test lets it, or refuses at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Secret, OnDecoded]] = []
+        self.refusal: TokenError | None = None
+        self.woken = 0
+
+    def decode(self, text: Secret, origin: str, on_decoded: OnDecoded) -> None:
+        """Begin to decode."""
+        del origin
+        self.asked.append((text, on_decoded))
+        if self.refusal is not None:
+            on_decoded(self.refusal)
+
+    def answer(self, number: int = -1) -> None:
+        """Decode what was asked for."""
+        text, on_decoded = self.asked[number]
+        decode_at_once(text, "x", on_decoded)
+
+    def fail(self) -> None:
+        """Answer the last question as a worker does that was killed."""
+        self.asked[-1][1](TokenUnavailable("The worker ended.", "Report it."))
+
+    def wake(self) -> None:
+        """Count."""
+        self.woken += 1
+
+
+class TestDecodingElsewhere:
+    """A worker decodes the token, while the loop goes on."""
+
+    @pytest.fixture
+    def decoder(self) -> Decoder:
+        return Decoder()
+
+    @pytest.fixture
+    def waiting(self, path: Path, clock: FakeClock, decoder: Decoder) -> FileTokenSource:
+        path.write_text(make_jwt())
+        return FileTokenSource(str(path), clock, decode=decoder.decode, wake=decoder.wake)
+
+    def test_first_token_is_returned_when_it_has_been_decoded(self, waiting: FileTokenSource, decoder: Decoder) -> None:
+        assert waiting.read(AUDIENCE) is None
+        assert waiting.read(AUDIENCE) is None
+        assert len(decoder.asked) == 1, "one question for one text"
+        decoder.answer()
+        assert decoder.woken == 1
+        assert read(waiting).raw.reveal() == make_jwt()
+
+    def test_earlier_token_is_used_while_the_next_one_is_decoded(
+        self, path: Path, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        decoder.answer()
+        path.write_text(make_jwt(serial=1))
+        assert read(waiting).raw.reveal() == make_jwt()
+        decoder.answer()
+        assert read(waiting).raw.reveal() == make_jwt(serial=1)
+
+    def test_earlier_token_that_has_expired_is_not_used(
+        self, path: Path, clock: FakeClock, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        decoder.answer()
+        path.write_text(make_jwt(serial=1))
+        clock.advance(timedelta(hours=1))
+        assert waiting.read(AUDIENCE) is None
+
+    def test_earlier_token_for_another_audience_is_not_used(
+        self, path: Path, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        decoder.answer()
+        path.write_text(make_jwt(audience="other"))
+        assert waiting.read("other") is None
+
+    def test_answer_for_a_text_that_has_changed_since_is_ignored(
+        self, path: Path, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        path.write_text(make_jwt(serial=1))
+        waiting.read(AUDIENCE)
+        decoder.answer(0)
+        assert decoder.woken == 0
+        assert waiting.read(AUDIENCE) is None
+        decoder.answer(1)
+        assert read(waiting).raw.reveal() == make_jwt(serial=1)
+
+    def test_malformed_token_is_decoded_once_and_replaces_the_earlier_one(
+        self, path: Path, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        decoder.answer()
+        path.write_text("nonsense")
+        assert read(waiting).raw.reveal() == make_jwt()
+        decoder.answer()
+        for _ in range(3):
+            with pytest.raises(TokenMalformed):
+                waiting.read(AUDIENCE)
+        assert len(decoder.asked) == 2
+
+    def test_failed_worker_is_asked_again_after_a_second(
+        self, clock: FakeClock, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        assert waiting.read(AUDIENCE) is None
+        decoder.fail()
+        for _ in range(3):
+            with pytest.raises(TokenUnavailable, match="The worker ended"):
+                waiting.read(AUDIENCE)
+        assert len(decoder.asked) == 1, "profiles that share the file do not ask in turn"
+        clock.advance(timedelta(seconds=1))
+        assert waiting.read(AUDIENCE) is None
+        decoder.answer()
+        assert read(waiting).raw.reveal() == make_jwt()
+
+    def test_earlier_token_is_used_while_the_worker_fails(
+        self, path: Path, clock: FakeClock, waiting: FileTokenSource, decoder: Decoder
+    ) -> None:
+        waiting.read(AUDIENCE)
+        decoder.answer()
+        path.write_text(make_jwt(serial=1))
+        for asked in range(2, 5):
+            assert read(waiting).raw.reveal() == make_jwt()
+            assert len(decoder.asked) == asked
+            decoder.fail()
+            assert read(waiting).raw.reveal() == make_jwt()
+            clock.advance(timedelta(seconds=1))
+
+    def test_worker_that_cannot_be_started_is_no_busy_loop(self, waiting: FileTokenSource, decoder: Decoder) -> None:
+        """Each answer wakes the loop, which reads again."""
+        decoder.refusal = TokenUnavailable("No process.", "Raise the process limit.")
+        for _ in range(10):
+            with pytest.raises(TokenUnavailable, match="No process"):
+                waiting.read(AUDIENCE)
+        assert decoder.woken <= 1
+        assert len(decoder.asked) == 1

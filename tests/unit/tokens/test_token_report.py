@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenMalformed, TokenUnavailable
-from broker.tokens.token_file import parse_token
+from broker.tokens.decoding import parse_token
 from broker.tokens.token_report import document, find_fault, lines, rotates_at, show
 from tests.support.fakes import AUDIENCE, EPOCH, make_jwt, make_token
 
