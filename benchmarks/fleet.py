@@ -101,7 +101,8 @@ class Fleet:
                 yield age
             exchange = state.begin_exchange(_TOKEN, decision.reason, at)
             credentials = make_credentials(received_at=at.now, lifetime=self.lifetime)
-            state.mark_published(state.accept_credentials(exchange, credentials, at, random.random(), _POLICY))
+            generation = state.accept_credentials(exchange, credentials, at, random.random(), _POLICY)
+            state.mark_published(generation)
 
     def _count(self, times: Iterator[timedelta]) -> Calls:
         counts = [0] * (self.bins * self.cycles)

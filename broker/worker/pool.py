@@ -93,6 +93,7 @@ class Workers:
         self._ending: list[_Worker] = []
         """Workers whose sockets are closed, until their wait status is known."""
         self._looks_at = 0.0
+        """When to look for their ends, in seconds of the loop's clock."""
         self._number = 0
         loop.add_timed(self)
 
@@ -253,7 +254,8 @@ class Workers:
         if worker in self._workers:
             self._workers.remove(worker)
             self._disconnect(worker)
-            worker.ends_by = self._loop.monotonic() + _END_SECONDS
+            self._looks_at = self._loop.monotonic()
+            worker.ends_by = self._looks_at + _END_SECONDS
             self._ending.append(worker)
 
     def _kill(self, worker: _Worker) -> None:
