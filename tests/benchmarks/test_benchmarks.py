@@ -4,16 +4,19 @@ import io
 import json
 import socket
 import threading
+import time
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.endpoint_client import EndpointClient
 from benchmarks.lean_sts import LeanSts
-from benchmarks.rows import Row, Skipped, table
+from benchmarks.rows import Row, Skipped, table, with_figures
 
 
 def credentials_response(**changes: str) -> bytes:
@@ -54,6 +57,32 @@ def test_skipped_figure_has_its_reason_and_no_verdict() -> None:
     assert row.document() == {"figure": "f", "skipped": "not installed: podman"}
 
 
+class TestPage:
+    """`--write` replaces the table of docs/performance.md and the line below it."""
+
+    FIGURES = f"{table([Row(figure='f', unit='s', samples=(1.0,))])}\n\nMedians of 1, today."
+
+    def test_table_of_the_page_is_replaced_and_nothing_else(self) -> None:
+        page = (Path(__file__).parents[2] / "docs/performance.md").read_text()
+        written = with_figures(page, self.FIGURES)
+        before, after = written.split(self.FIGURES)
+        assert page.startswith(before)
+        assert page.endswith(after)
+        assert "Medians of" not in before + after
+        assert "resident memory after an hour" not in before + after
+        assert with_figures(written, self.FIGURES) == written
+
+    def test_page_without_the_table_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="0 tables"):
+            with_figures("# Performance\n", self.FIGURES)
+
+    @pytest.mark.parametrize("arguments", [["--figure", "idle"], ["--json"]])
+    def test_part_of_the_figures_is_not_written(self, arguments: list[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["--write", *arguments])
+        assert ended.value.code == 2
+
+
 def test_minimal_sts_issues_a_session_of_the_requested_role() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     sts = LeanSts(latency=0, lifetime=0, hang_up=True)
@@ -79,6 +108,18 @@ class TestEndpointClient:
         assert (client.correct, client.wrong) == (4, [])
         client.check(credentials_response(AccessKeyId="ASIA1"))
         assert (client.correct, len(client.wrong)) == (4, 1)
+
+    def test_repeated_body_is_wrong_once_it_has_expired_or_is_of_an_older_generation(self) -> None:
+        client = EndpointClient(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
+        soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
+        for _ in range(2):
+            client.check(credentials_response(Expiration=soon))
+        time.sleep(0.25)
+        client.check(credentials_response(Expiration=soon))
+        assert (client.correct, len(client.wrong)) == (2, 1)
+        client.check(credentials_response(AccessKeyId="ASIA2"))
+        client.check(credentials_response())
+        assert (client.correct, len(client.wrong)) == (3, 2)
 
     @pytest.mark.parametrize(
         "response",
