@@ -6,12 +6,14 @@ the rows are SKIPPED with the reason.
 - Time: with a limit of 50m CPU, and a request to `/readyz` every second, as from a startup probe. It is measured from
   the call of podman, whose own time is included, to the rename of the last file.
 - Memory: with a limit of 64 MiB, through 1,000 refreshes, each with a rotated token, with one `doctor` during the
-  second half, and one scrape at the end. There are three figures. The peak of the container's cgroup is the kernel's
-  own. It counts cached pages of files, which the kernel drops when it needs room, so it may reach the limit. The peak of the
-  processes is the largest sum of the PSS of all processes in the container: broker, workers and doctor. It is sampled
-  all the time, and counts neither kernel memory nor the published files. The last figure is what remains in the cgroup
-  at the end without cached pages of files. The image's files are removed from the page cache before the start, as on a
-  node that has just booted. So they are charged to the container.
+  second half, and one scrape at the end. The image's files are removed from the page cache before the start, as on a
+  node that has just booted. So they are charged to the container. There are three figures:
+
+  - The peak of the container's cgroup is the kernel's own. It counts cached pages of files, which the kernel drops when
+    it needs room, so it may reach the limit.
+  - The peak of the processes is the largest sum of the PSS of all processes in the container: broker, workers and
+    doctor. It is sampled all the time. It counts neither kernel memory nor the published files.
+  - The last figure is what remains in the cgroup at the end, without cached pages of files.
 """
 
 from __future__ import annotations

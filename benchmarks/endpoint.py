@@ -98,7 +98,7 @@ def _start_peer(workplace: Workplace, broker: Served) -> Served:
 
 def _measure_latency(broker: Served, peer: Served | None, repeats: int) -> Row:
     def p99(server: Served) -> float:
-        seconds = sorted(send_correct_requests("paced", _REQUESTS_FOR_LATENCY, server)["seconds"])
+        seconds: list[float] = sorted(send_correct_requests("paced", _REQUESTS_FOR_LATENCY, server)["seconds"])
         return seconds[int(len(seconds) * 0.99)] * _MILLISECONDS_A_SECOND
 
     others, samples = [], []

@@ -11,6 +11,7 @@ the broker, as PSS, because they share pages. The bare script runs in the same e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.load import send_correct_requests
@@ -49,10 +50,18 @@ def measure(repeats: int) -> Sequence[Row | Skipped]:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Life:
+    """The memory of a broker: before and after the responses, after the scrapes, and of all its processes."""
+
+    unscraped: Memory
+    served: Memory
+    scraped: Memory
+    everything: Memory
+
+
 def _measure(repeats: int) -> Sequence[Row]:
-    unscraped: list[Memory] = []
-    scraped: list[Memory] = []
-    added, sums, scripts = [], [], []
+    lives, scripts = [], []
     with Workplace() as workplace:
         endpoint = workplace.start_sts()
         for _ in range(repeats):
@@ -60,36 +69,41 @@ def _measure(repeats: int) -> Sequence[Row]:
             wait_for(target, script)
             scripts.append(read_memory(script.process.pid).resident)
             end(script.process)
-            broker = workplace.start_broker(endpoint)
-            broker.wait_for_all_since(0.001)
-            _simulate_an_hour(workplace, broker)
-            resting = broker.wait_for_rest()
-            unscraped.append(read_memory(broker.process.pid))
-            for mode in ("new", "kept"):
-                send_correct_requests(mode, _RESPONSES // 2, broker.served())
-            added.append(read_memory(broker.process.pid).resident - unscraped[-1].resident)
-            for _ in range(_SCRAPES):
-                broker.get("/metrics")
-            broker.wait_for_processes(resting)
-            scraped.append(read_memory(broker.process.pid))
-            sums.append(sum_memory(resting).proportional)
-            end(broker.process)
+            lives.append(_live(workplace, endpoint))
+    unscraped = [each.unscraped.resident for each in lives]
+    scraped = [each.scraped.resident for each in lives]
+    anonymous = [each.scraped.anonymous for each in lives]
+    added = [each.served.resident - each.unscraped.resident for each in lives]
     return [
-        Row(
-            figure=figure,
-            unit="MiB",
-            samples=[each.resident for each in samples],
-            against=scripts,
-            maximum=_MAXIMUM_MIB,
-        )
-        for figure, samples in ((_UNSCRAPED, unscraped), (_SCRAPED, scraped))
-    ] + [
-        Row(
-            figure=_ANONYMOUS, unit="MiB", samples=[each.anonymous for each in scraped], maximum=_MAXIMUM_ANONYMOUS_MIB
-        ),
-        Row(figure=_SUM, unit="MiB", samples=sums),
+        Row(figure=_UNSCRAPED, unit="MiB", samples=unscraped, against=scripts, maximum=_MAXIMUM_MIB),
+        Row(figure=_SCRAPED, unit="MiB", samples=scraped, against=scripts, maximum=_MAXIMUM_MIB),
+        Row(figure=_ANONYMOUS, unit="MiB", samples=anonymous, maximum=_MAXIMUM_ANONYMOUS_MIB),
+        Row(figure=_SUM, unit="MiB", samples=[each.everything.proportional for each in lives]),
         Row(figure=_ADDED, unit="MiB", samples=added, maximum=_MAXIMUM_ADDED_MIB, places=2),
     ]
+
+
+def _live(workplace: Workplace, endpoint: str) -> _Life:
+    """Run a broker through an hour, the responses and the scrapes. Raises NotReadable."""
+    broker = workplace.start_broker(endpoint)
+    broker.wait_for_all_since(0.001)
+    _simulate_an_hour(workplace, broker)
+    resting = broker.wait_for_rest()
+    unscraped = read_memory(broker.process.pid)
+    for mode in ("new", "kept"):
+        send_correct_requests(mode, _RESPONSES // 2, broker.served())
+    served = read_memory(broker.process.pid)
+    for _ in range(_SCRAPES):
+        broker.get("/metrics")
+    broker.wait_for_processes(resting)
+    life = _Life(
+        unscraped=unscraped,
+        served=served,
+        scraped=read_memory(broker.process.pid),
+        everything=sum_memory(resting),
+    )
+    end(broker.process)
+    return life
 
 
 def _simulate_an_hour(workplace: Workplace, broker: Broker) -> None:

@@ -6,11 +6,9 @@ environment, so that settings of the developer's shell have no influence.
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -22,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from benchmarks.bound_token import make_token
 from benchmarks.process_tree import kill_tree, tree_of
 from benchmarks.readings import replaced_at_seconds
 
@@ -38,7 +37,6 @@ _MEMORY_BACKED = Path("/dev/shm")  # noqa: S108 - a new directory is created in 
 _PATIENCE_SECONDS = 60.0
 _REST_SECONDS = 15.0
 """Workers end after some idle seconds. A broker whose processes are the same for this time is at rest."""
-_TOKEN_LIFE_SECONDS = 3600
 
 
 class BenchmarkError(Exception):
@@ -173,7 +171,7 @@ class Workplace:
     def rotate_token(self) -> None:
         """Replace the token by a rename, as the kubelet does."""
         new = self.path / "token.new"
-        new.write_text(_make_token())
+        new.write_text(make_token())
         new.rename(self.token_file)
 
     def start_sts(self, *options: str) -> str:
@@ -292,26 +290,3 @@ def _check(running: Running, deadline: float) -> None:
     if code is not None or time.monotonic() > deadline:
         state = "took too long" if code is None else f"ended with exit code {code}"
         raise BenchmarkError(f"The measured process {state}. Log: {running.log.read_text()[-2000:]}")
-
-
-def _make_token() -> str:
-    """Return a token with the claims of a bound one and an invalid signature, which the broker does not verify."""
-    now = int(time.time())
-    claims = {
-        "aud": ["sts.amazonaws.com"],
-        "exp": now + _TOKEN_LIFE_SECONDS,
-        "iat": now,
-        "nbf": now,
-        "iss": "https://oidc.example/id/0123456789ABCDEF0123456789ABCDEF",
-        "sub": "system:serviceaccount:team:app",
-        "jti": secrets.token_hex(16),
-        "kubernetes.io": {
-            "namespace": "team",
-            "node": {"name": "node-1", "uid": secrets.token_hex(16)},
-            "pod": {"name": "app-6d5f8c7b9-x2x4z", "uid": secrets.token_hex(16)},
-            "serviceaccount": {"name": "app", "uid": secrets.token_hex(16)},
-        },
-    }
-    header = {"alg": "RS256", "kid": secrets.token_hex(20), "typ": "JWT"}
-    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), secrets.token_bytes(256)]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

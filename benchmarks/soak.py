@@ -89,14 +89,7 @@ class _Soak:
     """One run: the samples of each resource, and what else was seen."""
 
     def __init__(self) -> None:
-        self.series = (
-            Series(name="resident memory of the started process", unit="MiB", allowance=1.0),
-            Series(name="memory of all processes (sum of PSS)", unit="MiB", allowance=2.0),
-            Series(name="file descriptors of the started process", allowance=2),
-            Series(name="file descriptors of all processes", allowance=4),
-            Series(name="threads of all processes", allowance=2),
-            Series(name="processes", allowance=1),
-        )
+        self.series = make_series()
         self._expired: list[str] = []
         self._calls = self._faults = 0
 
@@ -144,6 +137,18 @@ class _Soak:
             _behave_like_clients(broker, _PROFILES[number % len(_PROFILES)])
             number += 1
             time.sleep(max(0.0, began + number * _SAMPLE_SECONDS - time.monotonic()))
+
+
+def make_series() -> tuple[Series, ...]:
+    """Return an empty series for each resource, in the order of `_read_resources`."""
+    return (
+        Series(name="resident memory of the started process", unit="MiB", allowance=1),
+        Series(name="memory of all processes (sum of PSS)", unit="MiB", allowance=2),
+        Series(name="file descriptors of the started process", allowance=2),
+        Series(name="file descriptors of all processes", allowance=4),
+        Series(name="threads of all processes", allowance=2),
+        Series(name="processes", allowance=1),
+    )
 
 
 def script_faults(count: int) -> list[faults.Fault | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "startup"
+_WHAT = "from exec to first published credentials"
 _PAIRS_A_REPEAT = 3
 _MAXIMUM_CPU_RATIO = 1.6
 _MAXIMUM_WALL_RATIO = 1.2
@@ -50,33 +51,41 @@ def measure(repeats: int) -> Sequence[Row]:
                 if pair > 0:
                     scripts[python].append(script)
                     brokers[python].append(broker)
-    what = "from exec to first published credentials"
-    image, image_scripts = brokers[RUNTIME_PYTHON], scripts[RUNTIME_PYTHON]
+    return [
+        *_make_image_rows(brokers[RUNTIME_PYTHON], scripts[RUNTIME_PYTHON]),
+        _make_pip_row(brokers[PIP_PYTHON], scripts[PIP_PYTHON]),
+    ]
+
+
+def _make_image_rows(brokers: Sequence[_Start], scripts: Sequence[_Start]) -> Sequence[Row]:
     return [
         Row(
-            figure=f"CPU {what}",
+            figure=f"CPU {_WHAT}",
             unit="s",
-            samples=[each.cpu for each in image],
-            against=[each.cpu for each in image_scripts],
+            samples=[each.cpu for each in brokers],
+            against=[each.cpu for each in scripts],
             maximum_ratio=_MAXIMUM_CPU_RATIO,
             places=3,
         ),
         Row(
-            figure=f"wall time {what}",
+            figure=f"wall time {_WHAT}",
             unit="s",
-            samples=[each.wall for each in image],
-            against=[each.wall for each in image_scripts],
+            samples=[each.wall for each in brokers],
+            against=[each.wall for each in scripts],
             maximum_ratio=_MAXIMUM_WALL_RATIO,
             places=3,
         ),
-        Row(
-            figure=f"CPU {what}, all of botocore's data on both sides",
-            unit="s",
-            samples=[each.cpu for each in brokers[PIP_PYTHON]],
-            against=[each.cpu for each in scripts[PIP_PYTHON]],
-            places=3,
-        ),
     ]
+
+
+def _make_pip_row(brokers: Sequence[_Start], scripts: Sequence[_Start]) -> Row:
+    return Row(
+        figure=f"CPU {_WHAT}, all of botocore's data on both sides",
+        unit="s",
+        samples=[each.cpu for each in brokers],
+        against=[each.cpu for each in scripts],
+        places=3,
+    )
 
 
 def _measure_script(workplace: Workplace, endpoint: str, python: Path) -> _Start:

@@ -4,15 +4,16 @@ import io
 import json
 import socket
 import threading
-import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
+from benchmarks import endpoint_client
 from benchmarks.__main__ import main
 from benchmarks.endpoint_client import EndpointClient
 from benchmarks.lean_sts import LeanSts
@@ -88,12 +89,29 @@ def test_minimal_sts_issues_a_session_of_the_requested_role() -> None:
     sts = LeanSts(latency=0, lifetime=0, hang_up=True)
     threading.Thread(target=sts.serve, args=(listening,), daemon=True).start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    form = {"RoleArn": "arn:aws:iam::123456789012:role/path/app", "RoleSessionName": "me", "DurationSeconds": "900"}
+    form = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "RoleArn": "arn:aws:iam::123456789012:role/path/app",
+        "RoleSessionName": "me",
+        "DurationSeconds": "900",
+    }
     with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as response:
         found = {
             element.tag.rpartition("}")[2]: element.text for _, element in ET.iterparse(io.BytesIO(response.read()))
         }
     assert found["Arn"] == "arn:aws:sts::123456789012:assumed-role/app/me"
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(url, b"Action=GetCallerIdentity")
+
+
+class _Year2100(datetime):
+    """A clock in the year 2100."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "_Year2100":
+        """Return the first day of 2100."""
+        assert tz is UTC
+        return cls(2100, 1, 1, tzinfo=tz)
 
 
 class TestEndpointClient:
@@ -109,13 +127,15 @@ class TestEndpointClient:
         client.check(credentials_response(AccessKeyId="ASIA1"))
         assert (client.correct, len(client.wrong)) == (4, 1)
 
-    def test_repeated_body_is_wrong_once_it_has_expired_or_is_of_an_older_generation(self) -> None:
+    def test_repeated_body_is_wrong_once_it_has_expired_or_is_of_an_older_generation(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         client = EndpointClient(address=("127.0.0.1", 1), target="/", token_file=Path("none"))
-        soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
         for _ in range(2):
-            client.check(credentials_response(Expiration=soon))
-        time.sleep(0.25)
-        client.check(credentials_response(Expiration=soon))
+            client.check(credentials_response())
+        with monkeypatch.context() as later:
+            later.setattr(endpoint_client, "datetime", _Year2100)
+            client.check(credentials_response())
         assert (client.correct, len(client.wrong)) == (2, 1)
         client.check(credentials_response(AccessKeyId="ASIA2"))
         client.check(credentials_response())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.soak import main, script_faults
+from benchmarks import soak
+from benchmarks.soak import main, make_series, script_faults
 from benchmarks.soak_plot import draw
 from benchmarks.soak_verdict import Series, table
 
@@ -71,7 +75,7 @@ def test_hours_of_samples_are_judged_in_seconds() -> None:
 
 
 def test_table_has_first_median_last_minute_peak_slope_and_verdict() -> None:
-    made = series(lambda at: {0: 30.0}.get(at, 20 + at / 3600 * 60))
+    made = series(lambda at: 20 + at / 60 if at else 30.0)
     assert (
         table([made]).splitlines()[-1] == "| memory | 30.0 MiB | 27.5 MiB | 34.4 MiB | 34.9 MiB | 60.0 MiB | **no** |"
     )
@@ -97,6 +101,22 @@ def test_one_call_in_twenty_fails_and_each_kind_equally_often() -> None:
     assert scripted == script_faults(8000)
 
 
-def test_too_short_soak_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_allowances_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs/performance.md").read_text()
+    rows = [f"| {each.name} | {each.allowance:g}{' ' * bool(each.unit)}{each.unit} |" for each in make_series()]
+    assert "\n".join(["| resource | allowance |", "| --- | --- |", *rows, ""]) in page
+
+
+def test_too_short_soak_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(soak, "RUNTIME_PYTHON", Path(sys.executable))
     assert main(["--seconds", "30"]) == 2
-    assert capsys.readouterr().err
+    assert "--seconds must be at least" in capsys.readouterr().err
+
+
+def test_ordinary_user_is_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main([]) == 2
+    assert "SKIPPED: reading the memory and the descriptors of all processes needs root" in capsys.readouterr().err
