@@ -6,7 +6,7 @@ endpoint, and the broker is scraped as often as by Prometheus in an hour (every 
 have ended.
 
 Resident and anonymous memory are those of the started process. The sum is that of all processes that live as long as
-the broker, as PSS, because they share pages. The bare script runs in the same environment.
+the broker (see `distinct_memory_mib`). The bare script runs in the same environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.load import send_correct_requests
-from benchmarks.process_tree import sum_memory
+from benchmarks.process_tree import distinct_memory_mib
 from benchmarks.readings import NotReadable, read_memory
 from benchmarks.rows import Row, Skipped
 from benchmarks.runs import Broker, Workplace, end, wait_for
@@ -36,7 +36,7 @@ _MAXIMUM_ADDED_MIB = 1
 _UNSCRAPED = "resident memory after an hour of `run`, never scraped"
 _SCRAPED = "resident memory after an hour of `run`, scraped"
 _ANONYMOUS = "anonymous part of it, scraped"
-_SUM = "all processes of `run` at rest, scraped (sum of PSS)"
+_SUM = "all processes of `run` at rest, scraped, shared pages once"
 _ADDED = f"credentials endpoint, resident memory added by {_RESPONSES:,} responses"
 
 
@@ -57,7 +57,7 @@ class _Life:
     unscraped: Memory
     served: Memory
     scraped: Memory
-    everything: Memory
+    everything_mib: float
 
 
 def _measure(repeats: int) -> Sequence[Row]:
@@ -78,7 +78,7 @@ def _measure(repeats: int) -> Sequence[Row]:
         Row(figure=_UNSCRAPED, unit="MiB", samples=unscraped, against=scripts, maximum=_MAXIMUM_MIB),
         Row(figure=_SCRAPED, unit="MiB", samples=scraped, against=scripts, maximum=_MAXIMUM_MIB),
         Row(figure=_ANONYMOUS, unit="MiB", samples=anonymous, maximum=_MAXIMUM_ANONYMOUS_MIB),
-        Row(figure=_SUM, unit="MiB", samples=[each.everything.proportional for each in lives]),
+        Row(figure=_SUM, unit="MiB", samples=[each.everything_mib for each in lives]),
         Row(figure=_ADDED, unit="MiB", samples=added, maximum=_MAXIMUM_ADDED_MIB, places=2),
     ]
 
@@ -100,7 +100,7 @@ def _live(workplace: Workplace, endpoint: str) -> _Life:
         unscraped=unscraped,
         served=served,
         scraped=read_memory(broker.process.pid),
-        everything=sum_memory(resting),
+        everything_mib=distinct_memory_mib(resting),
     )
     end(broker.process)
     return life

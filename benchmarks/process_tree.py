@@ -2,7 +2,7 @@
 
 The broker is whatever `sts-broker run` starts: the started process is the resident one, and its helpers and workers are
 its descendants. A descendant that has ended counts through the parent that reaped it. Memory of several processes is
-added up as PSS, because they share pages.
+added up so that a shared page counts once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.readings import Memory, cpu_seconds, read_memory, reaped_cpu_seconds
+from benchmarks.readings import Memory, cpu_seconds, read_file_pages, read_memory, reaped_cpu_seconds
 
 if TYPE_CHECKING:
     import subprocess
@@ -44,6 +44,20 @@ def tree_of(pid: int) -> list[int]:
 def sum_memory(pids: Iterable[int]) -> Memory:
     """Return the memory of these processes. Only its PSS counts shared pages once. Raises NotReadable."""
     return sum(map(read_memory, pids), Memory())
+
+
+def distinct_memory_mib(pids: Iterable[int]) -> float:
+    """Return the memory of these processes together. A page that they share counts once. Raises NotReadable.
+
+    For pages that files do not back, it is the sum of PSS. For each mapped region of a file, it is the largest resident
+    part in any of the processes. The PSS of file pages would depend on other programs that use the same libraries.
+    """
+    pids = list(pids)
+    regions: dict[str, float] = {}
+    for pid in pids:
+        for region, mib in read_file_pages(pid).items():
+            regions[region] = max(mib, regions.get(region, 0.0))
+    return sum_memory(pids).proportional_anonymous + sum(regions.values())
 
 
 def tree_cpu_seconds(pid: int) -> float:

@@ -15,6 +15,11 @@ from pathlib import Path
 
 NANOSECONDS_A_SECOND = 1_000_000_000
 _KIB_A_MIB = 1024
+_SIZE = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
+_REGION = re.compile(
+    r"^[0-9a-f]+-[0-9a-f]+ \S+ (?P<file>[0-9a-f]+ [0-9a-f:]+ [1-9]\d*) .*\n(?P<sizes>(?:\w+: .*\n)+)", re.MULTILINE
+)
+"""A region of smaps that is backed by a file: offset, device and inode, and the lines with its sizes."""
 _LIBC = ctypes.CDLL(None)
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _FIRST_FIELD_AFTER_NAME = 3
@@ -35,28 +40,52 @@ class Memory:
     anonymous: float = 0.0
     """The part of RSS that is not backed by files."""
     proportional: float = 0.0
-    """PSS. A page that N processes share counts as 1/N for each, so that PSS can be added up."""
+    """PSS. A page that N processes share counts as 1/N for each, also if some are not the broker's."""
+    proportional_anonymous: float = 0.0
+    """The part of PSS that is not backed by files. Only forks share such pages, so it can be added up."""
 
     def __add__(self, other: Memory) -> Memory:
         return Memory(
             resident=self.resident + other.resident,
             anonymous=self.anonymous + other.anonymous,
             proportional=self.proportional + other.proportional,
+            proportional_anonymous=self.proportional_anonymous + other.proportional_anonymous,
         )
 
 
 def read_memory(pid: int) -> Memory:
     """Return the memory of a process; zero if it has ended. Raises NotReadable."""
+    kib = {name: int(value) for name, value in _SIZE.findall(_read_memory_file(pid, "smaps_rollup"))}
+    if not kib:
+        return Memory()
+    return Memory(
+        resident=kib["Rss"] / _KIB_A_MIB,
+        anonymous=kib["Anonymous"] / _KIB_A_MIB,
+        proportional=kib["Pss"] / _KIB_A_MIB,
+        proportional_anonymous=(kib["Pss_Anon"] + kib["Pss_Shmem"]) / _KIB_A_MIB,
+    )
+
+
+def read_file_pages(pid: int) -> dict[str, float]:
+    """Return the resident MiB of each mapped region of a file, without copied pages. The key names file and offset.
+
+    It is empty if the process has ended. Raises NotReadable.
+    """
+    found = {}
+    for region in _REGION.finditer(_read_memory_file(pid, "smaps")):
+        kib = {name: int(value) for name, value in _SIZE.findall(region["sizes"])}
+        found[region["file"]] = (kib["Rss"] - kib["Anonymous"]) / _KIB_A_MIB
+    return found
+
+
+def _read_memory_file(pid: int, name: str) -> str:
+    """Return a file of /proc/PID; empty if the process has ended. Raises NotReadable."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return Path(f"/proc/{pid}/{name}").read_text()
     except PermissionError:
         raise NotReadable("reading the memory of a process that is not dumpable needs root") from None
     except (FileNotFoundError, ProcessLookupError):
-        return Memory()
-    kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
-    return Memory(
-        resident=kib["Rss"] / _KIB_A_MIB, anonymous=kib["Anonymous"] / _KIB_A_MIB, proportional=kib["Pss"] / _KIB_A_MIB
-    )
+        return ""
 
 
 def cpu_seconds(pid: int) -> float:

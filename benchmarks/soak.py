@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.process_tree import sum_memory, tree_of
+from benchmarks.process_tree import distinct_memory_mib, tree_of
 from benchmarks.readings import count_descriptors, count_threads, read_memory
 from benchmarks.runs import RUNTIME_PYTHON, BenchmarkError, Broker, Workplace, request_status
 from benchmarks.soak_plot import draw
@@ -143,7 +143,7 @@ def make_series() -> tuple[Series, ...]:
     """Return an empty series for each resource, in the order of `_read_resources`."""
     return (
         Series(name="resident memory of the started process", unit="MiB", allowance=1),
-        Series(name="memory of all processes (sum of PSS)", unit="MiB", allowance=2),
+        Series(name="memory of all processes, shared pages once", unit="MiB", allowance=2),
         Series(name="file descriptors of the started process", allowance=2),
         Series(name="file descriptors of all processes", allowance=4),
         Series(name="threads of all processes", allowance=2),
@@ -166,7 +166,7 @@ def _read_resources(pid: int) -> tuple[float, ...]:
     pids = tree_of(pid)
     return (
         read_memory(pid).resident,
-        sum_memory(pids).proportional,
+        distinct_memory_mib(pids),
         count_descriptors(pid),
         sum(map(count_descriptors, pids)),
         sum(map(count_threads, pids)),

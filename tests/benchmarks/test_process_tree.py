@@ -113,20 +113,26 @@ def test_ended_threads_count_toward_cpu_time() -> None:
     assert seconds >= 0.2
 
 
-def test_sum_of_pss_counts_shared_pages_once() -> None:
+def test_memory_of_all_processes_counts_shared_pages_once() -> None:
     source = "import os, time\nblock = bytearray(os.urandom(32 << 20))\nos.fork()\nprint(1, flush=True)\ntime.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         process.stdout.readline()
         process.stdout.readline()
-        memory = process_tree.sum_memory(process_tree.tree_of(process.pid))
+        pids = process_tree.tree_of(process.pid)
+        memory, distinct = process_tree.sum_memory(pids), process_tree.distinct_memory_mib(pids)
+        files = sum(readings.read_file_pages(process.pid).values())
+        alone = readings.read_memory(process.pid)
     finally:
         process_tree.kill_tree(process.pid)
         process.wait()
         process.stdout.close()
     assert memory.resident > memory.anonymous > 64
     assert 32 < memory.proportional < 64
+    assert files == pytest.approx(alone.resident - alone.anonymous, abs=0.5)
+    assert distinct == pytest.approx(memory.proportional_anonymous + files, abs=0.5)
+    assert memory.proportional_anonymous + 2 < distinct < 64
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
