@@ -112,7 +112,7 @@ def _measure_latency(broker: Served, peer: Served | None, repeats: int) -> Row:
         samples=samples,
         against=others,
         maximum=_MAXIMUM_P99_MS,
-        maximum_ratio=_MAXIMUM_P99_RATIO,
+        maximum_ratio=_MAXIMUM_P99_RATIO if peer is not None else None,
         places=2,
     )
 
@@ -130,7 +130,7 @@ def _measure_cpu(mode: str, connections: str, broker: Served, peer: Served | Non
         samples=[cost for cost, _ in samples],
         against=[cost for cost, _ in others],
         maximum=_MAXIMUM_CPU_US,
-        maximum_ratio=_MAXIMUM_CPU_RATIO,
+        maximum_ratio=_MAXIMUM_CPU_RATIO if peer is not None else None,
         places=0,
     )
     rate = Row(

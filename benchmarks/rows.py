@@ -28,6 +28,11 @@ class Row:
     maximum_ratio: float | None = None
     places: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that cannot be judged. Raises ValueError."""
+        if self.maximum_ratio is not None and not self.against:
+            raise ValueError(f"{self.figure}: a ratio has a limit, and nothing to compare with")
+
     @property
     def measured(self) -> float:
         """The median of the samples."""

@@ -21,6 +21,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"soak: --seconds must be at least {2 * WARM_UP_SECONDS:.0f}\n")
         return 2
     try:
-        soak = _Soak()
+        soak = Soak()
         soak.run(options.seconds)
     except BenchmarkError as error:
         sys.stderr.write(f"soak: {error}\n")
@@ -85,13 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Soak:
+class Soak:
     """One run: the samples of each resource, and what else was seen."""
 
     def __init__(self) -> None:
         self.series = make_series()
-        self._expired: list[str] = []
-        self._calls = self._faults = 0
+        self.expired: list[str] = []
+        """The profiles whose published credentials had expired at a sample, with the time."""
+        self._calls = 0
+        self._faults: Counter[str] = Counter()
 
     def run(self, seconds: float) -> None:
         """Run for this time. Raises BenchmarkError if the broker ends."""
@@ -110,19 +113,20 @@ class _Soak:
             simulator.sts.script(*script_faults(int(seconds) * len(_PROFILES)))
             self._sample_for(seconds, broker)
             calls = simulator.sts.calls
-            self._calls, self._faults = len(calls), sum(call.fault is not None for call in calls)
+            self._calls, self._faults = len(calls), Counter(call.fault for call in calls if call.fault is not None)
 
     @property
     def passed(self) -> bool:
         """Whether every resource is flat, and no credentials expired."""
-        return not self._expired and all(each.is_flat for each in self.series)
+        return not self.expired and all(each.is_flat for each in self.series)
 
     def describe(self) -> str:
         """Return the lines below the table."""
-        expired = f"EXPIRED: {', '.join(self._expired[:5])}" if self._expired else "no credentials expired"
+        expired = f"EXPIRED: {', '.join(self.expired[:5])}" if self.expired else "no credentials expired"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self._faults.items()))
         return (
-            f"{len(self.series[0].samples)} samples; {self._calls} calls of STS, {self._faults} of them failed on "
-            f"purpose; {expired}."
+            f"{len(self.series[0].samples)} samples; {self._calls} calls of STS, {self._faults.total()} of them failed "
+            f"on purpose ({kinds}); {expired}."
         )
 
     def _sample_for(self, seconds: float, broker: Broker) -> None:
@@ -133,7 +137,7 @@ class _Soak:
                 raise BenchmarkError(f"The broker ended. Log: {broker.log.read_text()[-2000:]}")
             for series, value in zip(self.series, _read_resources(broker.process.pid), strict=True):
                 series.add(at, value)
-            self._expired += _find_expired(broker)
+            self.expired += _find_expired(broker)
             _behave_like_clients(broker, _PROFILES[number % len(_PROFILES)])
             number += 1
             time.sleep(max(0.0, began + number * _SAMPLE_SECONDS - time.monotonic()))

@@ -46,6 +46,11 @@ def test_every_limit_must_be_met(maximum: float | None, maximum_ratio: float | N
     assert row.is_met is met
 
 
+def test_limit_of_a_ratio_without_a_reference_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to compare with"):
+        Row(figure="f", unit="s", samples=(3.0,), maximum_ratio=1.6)
+
+
 def test_table_shows_median_spread_ratio_and_verdict() -> None:
     row = Row(figure="f", unit="s", samples=(1.0, 3.0, 2.0), against=(1.0, 1.0, 1.0), maximum_ratio=1.6)
     assert table([row]).splitlines()[-1] == "| f | 2.0 s (1.0 to 3.0) | 1.0 s | 2.00x | 1.6x | **no** |"

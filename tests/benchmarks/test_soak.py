@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import soak
-from benchmarks.soak import main, make_series, script_faults
+from benchmarks.soak import Soak, main, make_series, script_faults
 from benchmarks.soak_plot import draw
 from benchmarks.soak_verdict import Series, table
 
@@ -105,6 +105,23 @@ def test_allowances_are_those_of_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs/performance.md").read_text()
     rows = [f"| {each.name} | {each.allowance:g}{' ' * bool(each.unit)}{each.unit} |" for each in make_series()]
     assert "\n".join(["| resource | allowance |", "| --- | --- |", *rows, ""]) in page
+
+
+def test_soak_passes_if_all_resources_are_flat_and_no_credentials_expired() -> None:
+    def made(growing: int | None = None) -> Soak:
+        run = Soak()
+        for number, each in enumerate(run.series):
+            for at in range(0, MINUTES * 60, 5):
+                each.add(at, 20 + at / 100 * (number == growing))
+        return run
+
+    assert made().passed
+    assert "no credentials expired" in made().describe()
+    assert not any(made(number).passed for number in range(len(make_series())))
+    expired = made()
+    expired.expired.append("team-01 at 2026-11-30T12:00:00Z")
+    assert not expired.passed
+    assert "EXPIRED: team-01" in expired.describe()
 
 
 def test_too_short_soak_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
