@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import container, endpoint, execution, idle, many_profiles, memory, promptness, refresh_cost, startup
+from benchmarks.readings import NotReadable
 from benchmarks.rows import table, with_figures
 from benchmarks.runs import PIP_PYTHON, ROOT, RUNTIME_PYTHON, BenchmarkError
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         try:
             rows += _FIGURES[name](options.repeats)
-        except BenchmarkError as error:
+        except (BenchmarkError, NotReadable) as error:
             sys.stderr.write(f"\nbenchmarks: {name}: {error}\n")
             return 1
         sys.stderr.write(f"{time.monotonic() - began:.0f} s\n")

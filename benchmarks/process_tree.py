@@ -61,7 +61,10 @@ def distinct_memory_mib(pids: Iterable[int]) -> float:
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """Return the CPU time so far of the process and its descendants, including those that ended and were reaped."""
+    """Return the CPU time so far of the process and its descendants, including those that ended and were reaped.
+
+    Raises NotReadable.
+    """
     return sum(cpu_seconds(each) + reaped_cpu_seconds(each) for each in tree_of(pid))
 
 

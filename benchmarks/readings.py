@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,17 @@ def cpu_seconds(pid: int) -> float:
 
 
 def reaped_cpu_seconds(pid: int) -> float:
-    """Return the CPU time of the descendants that a process has reaped, in ticks of 10 ms; 0 if it has ended."""
+    """Return the CPU time of the descendants that a process has reaped, in ticks of 10 ms; 0 if it has ended.
+
+    Raises NotReadable if the process ignores SIGCHLD, because the kernel then does not add up that time.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
+        ignored = int(re.findall(r"^SigIgn:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[0], 16)
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
+    if ignored >> (signal.SIGCHLD - 1) & 1:
+        raise NotReadable(f"process {pid} ignores SIGCHLD, so the CPU time of its ended children is lost")
     fields = text.rpartition(") ")[2].split()
     ticks = (int(fields[number - _FIRST_FIELD_AFTER_NAME]) for number in (_CUTIME, _CSTIME))
     return sum(ticks) / _TICKS_A_SECOND

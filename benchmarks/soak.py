@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.process_tree import distinct_memory_mib, tree_of
-from benchmarks.readings import count_descriptors, count_threads, read_memory
+from benchmarks.readings import NotReadable, count_descriptors, count_threads, read_memory
 from benchmarks.runs import RUNTIME_PYTHON, BenchmarkError, Broker, Workplace, request_status
 from benchmarks.soak_plot import draw
 from benchmarks.soak_verdict import WARM_UP_SECONDS, Series, table
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         soak = Soak()
         soak.run(options.seconds)
-    except BenchmarkError as error:
+    except (BenchmarkError, NotReadable) as error:
         sys.stderr.write(f"soak: {error}\n")
         return 1
     print(table(soak.series), soak.describe(), sep="\n\n")

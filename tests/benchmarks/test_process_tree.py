@@ -83,6 +83,16 @@ def test_cpu_time_of_a_tree_includes_reaped_and_living_descendants() -> None:
         assert 0.47 < process_tree.tree_cpu_seconds(process.pid) < 1.0
 
 
+def test_children_whose_time_the_kernel_does_not_count_are_reported() -> None:
+    source = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint(1, flush=True)\nsignal.pause()"
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(readings.NotReadable, match=f"process {process.pid} ignores SIGCHLD"):
+            process_tree.tree_cpu_seconds(process.pid)
+        process.kill()
+
+
 def test_killed_tree_is_counted_with_reaped_and_living_descendants() -> None:
     with running(reaped=0.2, grandchild=0.3) as process:
         tree = process_tree.tree_of(process.pid)
