@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/
 DEMO_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench sdk-matrix lock image image-operator
+.PHONY: help demo test test-all check fix bench soak sdk-matrix lock image image-operator
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -81,8 +81,12 @@ fix: $(VENV)/.ready ## apply what the linters can fix
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
-bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of the README
+bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of docs/performance.md (root, for memory and the image)
 	$(RUN)python -m benchmarks
+
+SOAK_SECONDS ?= 900
+soak: $(VENV)/.ready $(VENV)-runtime/.ready ## run a broker with faults of STS, and check that its resources stay flat (SOAK_SECONDS)
+	$(RUN)python -m benchmarks.soak --seconds $(SOAK_SECONDS)
 
 sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of docs/sdks.md must match
 	$(RUN)python -m sdk_matrix --check docs/sdks.md
@@ -92,6 +96,7 @@ lock: ## renew the hash-pinned locks (needs uv)
 	$(COMPILE) -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) -c requirements/runtime.txt --extra operator -o requirements/operator.txt pyproject.toml
 	$(COMPILE) -c requirements/operator.txt --group build -o requirements/build.txt
+	$(COMPILE) --group bench -o requirements/bench.txt
 	$(COMPILE) -c requirements/operator.txt -c requirements/build.txt --extra operator --group build --group sandbox -o requirements/demo.txt pyproject.toml
 	$(COMPILE) -c requirements/demo.txt --extra operator --group dev -o requirements/dev.txt pyproject.toml
 	for in in sdk_matrix/locks/*.in; do $(COMPILE) $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done

@@ -1,29 +1,24 @@
-"""The credentials endpoint: latency, CPU time, wrong responses, and added memory.
+"""The credentials endpoint: latency and CPU time against Go's net/http, and wrong responses.
 
-The broker runs on one core, and the load generator (`endpoint_client`) on another. CPU time is in the scheduler's
-nanoseconds, independent of other load: 667 us for each response allow 1,500 responses a second on one core. Latency
-depends on the machine as well. It is compared with a minimal server in Python that sends the same bytes to the same
-client, measured just before.
+The reference is `endpoint_peer`: Go's own HTTP server, which serves the broker's bytes after the same five checks. Both
+are asked by the same client (`load`), in turn. Both run on the first core, the client on the last one. CPU time is the
+server's own, independent of other load. The client's time is part of the latency.
 
 Wrong and lost responses are counted while generations change every one or two seconds, with a new connection for each
-request. Added memory is the memory of a broker after thousands of responses, minus that of a broker without the
-endpoint after the same number of refreshes.
+request.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from benchmarks.readings import cpu_seconds, resident_mib
-from benchmarks.rows import Row
-from benchmarks.runs import ROOT, Broker, Workplace, end
+from benchmarks.go_toolchain import NoGo, compile_go
+from benchmarks.load import PATH, cores, pin_to_core, send_correct_requests, send_requests
+from benchmarks.process_tree import tree_cpu_seconds
+from benchmarks.rows import Row, Skipped
+from benchmarks.runs import ROOT, BenchmarkError, Served, Workplace, end, request_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,85 +26,129 @@ if TYPE_CHECKING:
 NAME = "endpoint"
 _PREFIX = "credentials endpoint,"
 _SESSION_SECONDS = 4
-_REQUESTS_FOR_CPU = 2000
-_REQUESTS_FOR_LATENCY = 600
-_REQUESTS_FOR_MEMORY = 2000
-_REFRESHES_FOR_MEMORY = 8
+_REQUESTS_FOR_CPU = 10_000
+_REQUESTS_FOR_LATENCY = 1000
+_REQUESTS_FOR_ERRORS = 2000
 _MAXIMUM_CPU_US = 667  # 1,500 answers a second on one core
+_MAXIMUM_CPU_RATIO = 1.5
 _MAXIMUM_P99_MS = 5
-_MAXIMUM_MIB = 4
+_MAXIMUM_P99_RATIO = 1.3
 _MILLISECONDS_A_SECOND = 1000
 _MICROSECONDS_A_SECOND = 1_000_000
 
 
-def measure(repeats: int) -> Sequence[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """A request that the broker and the peer refuse with the same status."""
+
+    status: int
+    method: str = "GET"
+    target: str = PATH
+    headers: tuple[tuple[str, str], ...] = ()
+    token: bool = True
+
+
+_REFUSED = (
+    _Refused(status=403, headers=(("Host", "credentials.example"),)),
+    _Refused(status=403, headers=(("X-Forwarded-For", "192.0.2.1"),)),
+    _Refused(status=405, method="POST"),
+    _Refused(status=401, token=False),
+    _Refused(status=404, target=f"{PATH}/other"),
+)
+
+
+def measure(repeats: int) -> Sequence[Row | Skipped]:
     """Return the rows of this subject."""
     with Workplace() as workplace:
-        endpoint = workplace.start_sts()
-        broker = workplace.start_broker(endpoint)
+        broker = workplace.start_broker(workplace.start_sts())
         broker.wait_for_all_since(0.001)
-        _pin_to_core(broker.process.pid, _cores()[0])
-        rows = [*_measure_latency(workplace, broker, repeats), *_measure_cpu(broker, repeats)]
+        broker.wait_for_rest()
+        served = broker.served()
+        skipped: list[Skipped] = []
+        try:
+            peer = _start_peer(workplace, served)
+        except NoGo as error:
+            peer = None
+            skipped.append(Skipped(figure=f"{_PREFIX} compared with Go", reason=str(error)))
+        for server in filter(None, (served, peer)):
+            pin_to_core(server.pid, cores()[0])
+        rows = [_measure_latency(served, peer, repeats)]
+        for mode, connections in (("new", "new connections"), ("kept", "kept connections")):
+            rows += _measure_cpu(mode, connections, served, peer, repeats)
         end(broker.process)
-        return [*rows, _measure_memory(workplace, endpoint, repeats), _count_wrong_responses(workplace, repeats)]
+        return [*rows, *skipped, _count_wrong_responses(workplace, repeats)]
 
 
-def _measure_latency(workplace: Workplace, broker: Broker, repeats: int) -> Sequence[Row]:
-    process, port, token = workplace.start_bare_server()
-    _pin_to_core(process.pid, _cores()[0])
-    bare, samples = [], []
+def _start_peer(workplace: Workplace, broker: Served) -> Served:
+    """Compile and start the peer with the broker's bytes and token. Raises NoGo, and BenchmarkError if they differ."""
+    program, body = workplace.path / "endpoint-peer", workplace.path / "endpoint-body"
+    compile_go(ROOT / "benchmarks" / "endpoint_peer" / "main.go", program)
+    status, content = request_status(broker, PATH)
+    body.write_bytes(content)
+    peer = workplace.start_server([str(program), str(broker.token), str(body)], broker.token)
+    if (status, content) != request_status(peer, PATH):
+        raise BenchmarkError("The broker and its peer answer differently.")
+    for each in _REFUSED:
+        for server in (broker, peer):
+            found, _ = request_status(server, each.target, each.method, dict(each.headers), token=each.token)
+            if found != each.status:
+                raise BenchmarkError(f"Port {server.port} answers {found} instead of {each.status} to {each}")
+    return peer
+
+
+def _measure_latency(broker: Served, peer: Served | None, repeats: int) -> Row:
+    def p99(server: Served) -> float:
+        seconds: list[float] = sorted(send_correct_requests("paced", _REQUESTS_FOR_LATENCY, server)["seconds"])
+        return seconds[int(len(seconds) * 0.99)] * _MILLISECONDS_A_SECOND
+
+    others, samples = [], []
     for _ in range(repeats):
-        bare.append(_p99(_send_requests("paced", _REQUESTS_FOR_LATENCY, port, token)["seconds"]))
-        samples.append(_p99(_send_to_broker("paced", _REQUESTS_FOR_LATENCY, broker)["seconds"]))
-    figure = f"{_PREFIX} p99 at 200 requests a second"
-    return [Row(figure=figure, unit="ms", samples=samples, against=bare, maximum=_MAXIMUM_P99_MS, places=2)]
+        if peer is not None:
+            others.append(p99(peer))
+        samples.append(p99(broker))
+    return Row(
+        figure=f"{_PREFIX} p99 at 200 requests a second",
+        unit="ms",
+        samples=samples,
+        against=others,
+        maximum=_MAXIMUM_P99_MS,
+        maximum_ratio=_MAXIMUM_P99_RATIO if peer is not None else None,
+        places=2,
+    )
 
 
-def _measure_cpu(broker: Broker, repeats: int) -> Sequence[Row]:
-    rows = []
-    for mode, connections in (("new", "new connections"), ("kept", "kept connections")):
-        costs, rates = [], []
-        for _ in range(repeats):
-            before = cpu_seconds(broker.process)
-            result = _send_to_broker(mode, _REQUESTS_FOR_CPU, broker)
-            costs.append((cpu_seconds(broker.process) - before) / _REQUESTS_FOR_CPU * _MICROSECONDS_A_SECOND)
-            rates.append(_REQUESTS_FOR_CPU / result["took"])
-        rows += [
-            Row(
-                figure=f"{_PREFIX} CPU for each response, {connections}",
-                unit="us",
-                samples=costs,
-                maximum=_MAXIMUM_CPU_US,
-                places=0,
-            ),
-            Row(
-                figure=f"{_PREFIX} responses a second on one core, {connections}",
-                unit="/s",
-                samples=rates,
-                places=0,
-            ),
-        ]
-    return rows
-
-
-def _measure_memory(workplace: Workplace, endpoint: str, repeats: int) -> Row:
-    program = [str(ROOT / "benchmarks" / "without_endpoint.py")]
-    samples = []
+def _measure_cpu(mode: str, connections: str, broker: Served, peer: Served | None, repeats: int) -> tuple[Row, Row]:
+    """Return a row for the CPU time of a response, and one for the responses a second."""
+    samples, others = [], []
     for _ in range(repeats):
-        without = workplace.start_broker(endpoint, program=program)
-        broker = workplace.start_broker(endpoint)
-        for each in (without, broker):
-            each.wait_for_all_since(0.001)
-            for _ in range(_REFRESHES_FOR_MEMORY):
-                each.refresh()
-            each.get("/readyz")
-        for mode in ("new", "kept"):
-            _send_to_broker(mode, _REQUESTS_FOR_MEMORY, broker)
-        samples.append(resident_mib(broker.process) - resident_mib(without.process))
-        end(without.process)
-        end(broker.process)
-    figure = f"{_PREFIX} added resident memory"
-    return Row(figure=figure, unit="MiB", samples=samples, maximum=_MAXIMUM_MIB, places=2)
+        if peer is not None:
+            others.append(_send_at_full_rate(mode, peer))
+        samples.append(_send_at_full_rate(mode, broker))
+    cost = Row(
+        figure=f"{_PREFIX} CPU for each response, {connections}",
+        unit="us",
+        samples=[cost for cost, _ in samples],
+        against=[cost for cost, _ in others],
+        maximum=_MAXIMUM_CPU_US,
+        maximum_ratio=_MAXIMUM_CPU_RATIO if peer is not None else None,
+        places=0,
+    )
+    rate = Row(
+        figure=f"{_PREFIX} responses a second on one core, {connections}",
+        unit="/s",
+        samples=[rate for _, rate in samples],
+        against=[rate for _, rate in others],
+        places=0,
+    )
+    return cost, rate
+
+
+def _send_at_full_rate(mode: str, server: Served) -> tuple[float, float]:
+    """Return the server's CPU time of a response in microseconds, and the responses a second."""
+    before = tree_cpu_seconds(server.pid)
+    took = send_correct_requests(mode, _REQUESTS_FOR_CPU, server)["took"]
+    spent = tree_cpu_seconds(server.pid) - before
+    return spent / _REQUESTS_FOR_CPU * _MICROSECONDS_A_SECOND, _REQUESTS_FOR_CPU / took
 
 
 def _count_wrong_responses(workplace: Workplace, repeats: int) -> Row:
@@ -120,41 +159,7 @@ def _count_wrong_responses(workplace: Workplace, repeats: int) -> Row:
     for _ in range(repeats):
         began, wrong = time.monotonic(), 0
         while time.monotonic() - began < _SESSION_SECONDS:
-            wrong += len(_send_to_broker("new", _REQUESTS_FOR_CPU, broker)["wrong"])
+            wrong += len(send_requests("new", _REQUESTS_FOR_ERRORS, broker.served())["wrong"])
         samples.append(float(wrong))
     figure = f"{_PREFIX} wrong or lost responses while generations change"
     return Row(figure=figure, unit="responses", samples=samples, maximum=0, places=0)
-
-
-def _send_to_broker(mode: str, count: int, broker: Broker) -> dict[str, Any]:
-    return _send_requests(mode, count, broker.port("credentials"), broker.directory / "endpoint-token")
-
-
-def _send_requests(mode: str, count: int, port: int, token: Path) -> dict[str, Any]:
-    """Send `count` requests from the last core. Return the output of `endpoint_client`."""
-    arguments = ["127.0.0.1", str(port), "/v1/credentials", str(token), mode, str(count)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.endpoint_client", *arguments], cwd=ROOT, stdout=subprocess.PIPE
-    ) as process:
-        _pin_to_core(process.pid, _cores()[-1])
-        document: dict[str, Any] = json.loads(process.communicate()[0])
-    return document
-
-
-def _p99(seconds: Sequence[float]) -> float:
-    return sorted(seconds)[int(len(seconds) * 0.99)] * _MILLISECONDS_A_SECOND
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0))
-
-
-def _pin_to_core(pid: int, core: int) -> None:
-    """Run all threads of a process, and those that they start later, on one core, with real-time priority if allowed.
-
-    This reduces the influence of other load on latency.
-    """
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), {core})
-        with suppress(PermissionError):
-            os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(1))

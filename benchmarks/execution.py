@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.readings import cpu_seconds_at_exit
+from benchmarks.process_tree import cpu_seconds_at_exit
 from benchmarks.rows import Row
 from benchmarks.runs import BenchmarkError, Workplace
 

@@ -1,5 +1,7 @@
 """A minimal STS with little overhead: answers AssumeRoleWithWebIdentity from a template and verifies nothing.
 
+Other actions, which `sts-broker doctor` sends, are refused.
+
 `python -m benchmarks.lean_sts` runs it as a process of its own and prints its port. `--latency` delays each response.
 `--lifetime` replaces the requested lifetime of sessions. `--hang-up` closes the connection after each response, because
 the real STS has closed it by the next refresh. `GET /spans` returns a JSON list with the seconds of each call, from the
@@ -17,7 +19,11 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _RESPONSE = """\
 <AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
@@ -38,6 +44,12 @@ _RESPONSE = """\
   </AssumeRoleWithWebIdentityResult>
   <ResponseMetadata><RequestId>{number:032x}</RequestId></ResponseMetadata>
 </AssumeRoleWithWebIdentityResponse>
+"""
+_REFUSAL = b"""\
+<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+  <Error><Type>Sender</Type><Code>InvalidAction</Code><Message>This STS has one action.</Message></Error>
+  <RequestId>00000000-0000-0000-0000-000000000000</RequestId>
+</ErrorResponse>
 """
 _SESSION_TOKEN_BYTES = 720  # 960 characters in base64, similar to AWS
 
@@ -72,7 +84,7 @@ class LeanSts:
                     content = json.dumps(self._spans).encode()
                     connection.sendall(_build_response(content, "application/json", hang_up=True))
                     return
-                response = _build_response(self._issue(body), "text/xml", hang_up=self._hang_up)
+                response = self._answer(body)
                 time.sleep(self._latency)
                 connection.sendall(response)
                 self._spans.append(time.monotonic() - began)
@@ -80,8 +92,13 @@ class LeanSts:
                     return
                 received, began = b"", 0.0
 
-    def _issue(self, body: bytes) -> bytes:
+    def _answer(self, body: bytes) -> bytes:
         form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+        if form.get("Action") != "AssumeRoleWithWebIdentity":
+            return _build_response(_REFUSAL, "text/xml", hang_up=self._hang_up, status="400 Bad Request")
+        return _build_response(self._issue(form), "text/xml", hang_up=self._hang_up)
+
+    def _issue(self, form: Mapping[str, str]) -> bytes:
         arn = form["RoleArn"].split(":")
         requested = float(form.get("DurationSeconds", "3600"))
         lifetime = timedelta(seconds=self._lifetime or requested)
@@ -105,10 +122,10 @@ def _read_content_length(head: bytes) -> int:
     return 0
 
 
-def _build_response(body: bytes, content_type: str, *, hang_up: bool) -> bytes:
+def _build_response(body: bytes, content_type: str, *, hang_up: bool, status: str = "200 OK") -> bytes:
     connection = "close" if hang_up else "keep-alive"
     head = (
-        f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: {content_type}\r\n"
+        f"HTTP/1.1 {status}\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: {connection}\r\n\r\n"
     )
     return head.encode() + body

@@ -5,6 +5,7 @@ Figures that cannot be measured on this machine have a row with the reason.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
@@ -26,6 +27,11 @@ class Row:
     maximum: float | None = None
     maximum_ratio: float | None = None
     places: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that cannot be judged. Raises ValueError."""
+        if self.maximum_ratio is not None and not self.against:
+            raise ValueError(f"{self.figure}: a ratio has a limit, and nothing to compare with")
 
     @property
     def measured(self) -> float:
@@ -97,6 +103,18 @@ class Skipped:
     def cells(self) -> tuple[str, ...]:
         """Return the row's cells as Markdown."""
         return (self.figure, f"SKIPPED: {self.reason}", *("-" for _ in _HEADER[2:]))
+
+
+def with_figures(page: str, figures: str) -> str:
+    """Return the page with everything between its table's heading row and the line of the run replaced by `figures`.
+
+    Raises ValueError if the page does not have exactly one such place.
+    """
+    head = re.escape(f"| {' | '.join(_HEADER)} |")
+    written, count = re.subn(rf"^{head}\n(?:\|.*\n)+\nMedians of .*$", lambda _: figures, page, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"{count} tables of figures; expected one, and below it a line that begins with Medians of")
+    return written
 
 
 def table(rows: Sequence[Row | Skipped]) -> str:

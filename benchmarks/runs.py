@@ -6,11 +6,9 @@ environment, so that settings of the developer's shell have no influence.
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -22,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from benchmarks.bound_token import make_token
+from benchmarks.process_tree import kill_tree, tree_of
 from benchmarks.readings import replaced_at_seconds
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ PIP_PYTHON = ROOT / ".venv-pip" / "bin" / "python"
 """The environment after pip install: the same dependencies, with all of botocore's data."""
 _MEMORY_BACKED = Path("/dev/shm")  # noqa: S108 - a new directory is created in it
 _PATIENCE_SECONDS = 60.0
-_TOKEN_LIFE_SECONDS = 3600
+_REST_SECONDS = 15.0
+"""Workers end after some idle seconds. A broker whose processes are the same for this time is at rest."""
 
 
 class BenchmarkError(Exception):
@@ -51,11 +52,43 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server of credentials on loopback: its process id, its port, and the file with the token that it requires."""
+
+    pid: int
+    port: int
+    token: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Broker(Running):
     """A started `sts-broker run`. `names` are its profiles."""
 
     directory: Path
     names: tuple[str, ...]
+
+    def wait_for_rest(self) -> frozenset[int]:
+        """Wait until no process of the broker starts or ends for some time. Return the ids of its processes."""
+        found, since = frozenset(tree_of(self.process.pid)), time.monotonic()
+        deadline = since + _PATIENCE_SECONDS
+        while time.monotonic() - since < _REST_SECONDS:
+            _check(self, deadline)
+            time.sleep(0.05)
+            if (now := frozenset(tree_of(self.process.pid))) != found:
+                found, since = now, time.monotonic()
+        return found
+
+    def wait_for_processes(self, resting: frozenset[int]) -> None:
+        """Wait until the broker has these processes again, and no others."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while frozenset(tree_of(self.process.pid)) != resting:
+            _check(self, deadline)
+            time.sleep(0.02)
+
+    def served(self) -> Served:
+        """Return its credentials endpoint. Raises BenchmarkError."""
+        port = self.port("credentials")
+        return Served(pid=self.process.pid, port=port, token=self.directory / "endpoint-token")
 
     def wait_for_all_since(self, began_seconds: float) -> float:
         """Wait until every profile's file is newer than that epoch time. Return when the last one was renamed."""
@@ -138,7 +171,7 @@ class Workplace:
     def rotate_token(self) -> None:
         """Replace the token by a rename, as the kubelet does."""
         new = self.path / "token.new"
-        new.write_text(_make_token())
+        new.write_text(make_token())
         new.rename(self.token_file)
 
     def start_sts(self, *options: str) -> str:
@@ -149,21 +182,21 @@ class Workplace:
         assert process.stdout is not None
         return f"http://127.0.0.1:{int(process.stdout.readline())}"
 
-    def start_bare_server(self) -> tuple[subprocess.Popen[bytes], int, Path]:
-        """Start the bare server. Return its process, its port, and a token file, whose token it ignores."""
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_server"], cwd=ROOT, stdout=subprocess.PIPE)
+    def start_server(self, command: Sequence[str], token: Path) -> Served:
+        """Start a server that prints its port and requires the token of this file."""
+        # One core is used, so one thread of Go's scheduler is the best for its figures.
+        environment = {"GOMAXPROCS": "1"}
+        process = subprocess.Popen(command, cwd=self.path, env=environment, stdout=subprocess.PIPE)
         self._started.append(process)
-        token = self._new_directory() / "endpoint-token"
-        token.write_text(secrets.token_urlsafe())
         assert process.stdout is not None
-        return process, int(process.stdout.readline()), token
+        return Served(pid=process.pid, port=int(process.stdout.readline()), token=token)
 
-    def start_bare_script(self, endpoint: str) -> tuple[Running, Path]:
+    def start_bare_script(self, endpoint: str, *, python: Path = RUNTIME_PYTHON) -> tuple[Running, Path]:
         """Start the bare script. Return its process and the file that it will write."""
         target = self._new_directory() / "credentials.json"
         script = str(ROOT / "benchmarks" / "bare_script.py")
         arguments = [script, str(self.token_file), role_arn("app"), endpoint, str(target)]
-        return self._start(PIP_PYTHON, arguments, {}, target.parent), target
+        return self._start(python, arguments, {}, target.parent), target
 
     def start_broker(
         self,
@@ -172,6 +205,7 @@ class Workplace:
         *,
         program: Sequence[str] = ("-m", "broker", "run"),
         python: Path = RUNTIME_PYTHON,
+        token_file: Path | None = None,
     ) -> Broker:
         """Start `sts-broker run` with these profiles. `program` replaces the arguments of `python`."""
         home = self._new_directory()
@@ -180,7 +214,7 @@ class Workplace:
         environment = {
             "AWS_REGION": "eu-west-1",
             "AWS_ENDPOINT_URL_STS": endpoint,
-            "AWS_WEB_IDENTITY_TOKEN_FILE": str(self.token_file),
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(token_file or self.token_file),
             "BROKER_PUBLISH_DIRECTORY": str(directory),
             "BROKER_MINIMUM_INTERVAL_SECONDS": "1",
             "BROKER_HEALTH_ADDRESS": "127.0.0.1:0",
@@ -221,10 +255,24 @@ def wait_for(path: Path, running: Running) -> None:
         time.sleep(0.001)
 
 
+def request_status(
+    server: Served, target: str, method: str = "GET", headers: Mapping[str, str] | None = None, *, token: bool = True
+) -> tuple[int, bytes]:
+    """Send one request on a new connection, with the right token or with another. Return status and body."""
+    authorization = server.token.read_text() if token else "another"
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(method, target, headers={"Authorization": authorization, **(headers or {})})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a started process and wait for it."""
+    """Kill a started process and its descendants, and wait for it."""
     if process.poll() is None:
-        process.kill()
+        kill_tree(process.pid)
         process.wait()
     if process.stdout is not None:
         with suppress(OSError):
@@ -242,26 +290,3 @@ def _check(running: Running, deadline: float) -> None:
     if code is not None or time.monotonic() > deadline:
         state = "took too long" if code is None else f"ended with exit code {code}"
         raise BenchmarkError(f"The measured process {state}. Log: {running.log.read_text()[-2000:]}")
-
-
-def _make_token() -> str:
-    """Return a token with the claims of a bound one and an invalid signature, which the broker does not verify."""
-    now = int(time.time())
-    claims = {
-        "aud": ["sts.amazonaws.com"],
-        "exp": now + _TOKEN_LIFE_SECONDS,
-        "iat": now,
-        "nbf": now,
-        "iss": "https://oidc.example/id/0123456789ABCDEF0123456789ABCDEF",
-        "sub": "system:serviceaccount:team:app",
-        "jti": secrets.token_hex(16),
-        "kubernetes.io": {
-            "namespace": "team",
-            "node": {"name": "node-1", "uid": secrets.token_hex(16)},
-            "pod": {"name": "app-6d5f8c7b9-x2x4z", "uid": secrets.token_hex(16)},
-            "serviceaccount": {"name": "app", "uid": secrets.token_hex(16)},
-        },
-    }
-    header = {"alg": "RS256", "kid": secrets.token_hex(20), "typ": "JWT"}
-    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), secrets.token_bytes(256)]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

@@ -248,7 +248,7 @@ class TestForeignValues:
             io.BytesIO(),
             dt.date(2026, 1, 1),
         ],
-        ids=lambda value: f"{value!r:.40}",
+        ids=lambda value: f"{value!r:.40}".partition(" at 0x")[0],
     )
     def test_value_that_is_not_the_brokers_is_refused(self, value: object) -> None:
         with pytest.raises(ForeignValueError):
