@@ -59,7 +59,7 @@ ctypes.CDLL = lambda *_, **__: Library()
 
 def run_python(code: str) -> str:
     """Run code in another process, because the effect is on the whole process. Return its output."""
-    code = f"import ctypes, os, sys\nfrom broker.runtime import process_hardening\n{code}"
+    code = f"import ctypes, os, sys\nfrom broker.worker import process_hardening\n{code}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
