@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.core.errors import ExchangeError, PublishError
+    from broker.core.errors import ExchangeError
     from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
 
 
@@ -60,8 +60,11 @@ class Publisher(Protocol):
 
     name: str
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[PublishError | None], None]) -> None:
-        """Begin to make these generations visible to readers. The loop begins one publish at a time."""
+    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
+        """Begin to make these generations visible to readers. The loop begins one publish at a time.
+
+        `on_end` gets None, a PublishError, or a bug, which the loop raises.
+        """
         ...
 
     def missing(self) -> frozenset[str]:

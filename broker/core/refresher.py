@@ -55,10 +55,10 @@ class ExchangeEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishEnded:
-    """Message: a publish ended, with an error or without."""
+    """Message: a publish ended, without an error, with one, or with a bug that the loop must raise."""
 
     publish: PendingPublish
-    error: PublishError | None
+    error: Exception | None
 
 
 Message = Stop | RefreshNow | Wake | ExchangeEnded | PublishEnded
@@ -249,8 +249,10 @@ class Refresher:
         publish = self._publish = PendingPublish(generations=generations, began=at)
         self.publisher.begin(generations, lambda error: self.inbox.put(PublishEnded(publish=publish, error=error)))
 
-    def _end_publish(self, publish: PendingPublish, error: PublishError | None, at: Instant) -> None:
+    def _end_publish(self, publish: PendingPublish, error: Exception | None, at: Instant) -> None:
         self._publish = None
+        if error is not None and not isinstance(error, PublishError):
+            raise error
         for generation in publish.generations:
             state = self._states[generation.profile]
             if error is not None:

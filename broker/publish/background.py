@@ -30,16 +30,16 @@ class BackgroundSink:
         self._missing: frozenset[str] = frozenset()
         self._is_looking = False
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[PublishError | None], None]) -> None:
+    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
         """Begin to make these generations visible to readers. `on_end` is called on the thread."""
 
         def publish() -> None:
-            error = None
+            error: Exception | None = None
             try:
                 self._sink.publish(generations)
-            except PublishError as caught:
+                self._missing = self._sink.missing()  # before the loop hears of it, and compares
+            except Exception as caught:  # noqa: BLE001 - the loop raises what it does not expect
                 error = caught
-            self._missing = self._sink.missing()  # before the loop hears of it, and compares
             on_end(error)
 
         if not self._run(publish):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import ConfigurationError, ExchangeUnavailable, TokenError, TokenUnavailable, WorkerFailed
@@ -84,6 +85,7 @@ def load_configuration(environ: Mapping[str, str]) -> Configuration:
 
     For commands that need the settings once, and nothing else of a worker. Raises ConfigurationError.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent process ignores it, no child can be waited for
     loop = EventLoop()
     workers = Workers(loop)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 import pickle
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from broker.core import errors, model
@@ -24,7 +23,8 @@ MAXIMUM_FRAME_BYTES = 16 * 1024 * 1024
 """The most that one value may take. 1,000 profiles with the longest session policies take a quarter of it."""
 _LENGTH_BYTES = 4
 _DATES = frozenset({"datetime", "timedelta", "timezone"})
-_MODULES = {module.__name__: module for module in (model, errors, jobs)}
+_MODULES = {module.__name__: module for module in (model, jobs)}
+_SECRET, _ERROR = "secret", "error"
 
 
 class ForeignValueError(Exception):
@@ -69,31 +69,29 @@ def _decode(content: bytes) -> Any:  # noqa: ANN401 - any value of the broker
         raise ForeignValueError(type(error).__name__) from None
 
 
-def _make_error(kind: type[errors.BrokerError], attributes: dict[str, Any]) -> errors.BrokerError:
-    """Return the error again, without calling its constructor, which has other arguments in each class."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, attributes.pop("text"))
-    for name, value in attributes.items():
-        setattr(error, name, value)
-    return error
-
-
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - of pickle.Pickler
-        """Reduce secrets and errors."""
+    def persistent_id(self, value: object) -> tuple[object, ...] | None:
+        """Return what a secret or an error consists of; None for other values, which have a pickle form."""
         if type(value) is Secret:
-            return Secret, (value.reveal(),)
+            return _SECRET, value.reveal()
         if isinstance(value, errors.BrokerError):
-            return _make_error, (type(value), {"text": str(value), **vars(value)})
-        return NotImplemented
+            return _ERROR, type(value).__name__, str(value), vars(value)
+        return None
 
 
 class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, parts: Any) -> object:  # noqa: ANN401 - of pickle.Unpickler
+        """Return the secret or the error that consists of these parts. Raises ForeignValueError."""
+        match parts:
+            case (str(kind), str(text)) if kind == _SECRET:
+                return Secret(text)
+            case (str(kind), str(name), str(text), dict(attributes)) if kind == _ERROR:
+                return _make_error(name, text, attributes)
+        raise ForeignValueError("an unknown kind of value")
+
     def find_class(self, module_name: str, name: str) -> Any:  # noqa: ANN401 - of pickle.Unpickler
         """Return a class of the broker's values, or of dates. Raises ForeignValueError for all others."""
-        if module_name == __name__ and name == _make_error.__name__:
-            return _make_error
-        if module_name == "datetime" and name in _DATES:
+        if module_name == dt.__name__ and name in _DATES:
             return getattr(dt, name)
         found = getattr(_MODULES.get(module_name), name, None)
         if isinstance(found, type) and found.__module__ == module_name and _is_value(found):
@@ -101,5 +99,17 @@ class _Unpickler(pickle.Unpickler):
         raise ForeignValueError(f"{module_name}.{name}")
 
 
+def _make_error(name: str, text: str, attributes: dict[str, Any]) -> errors.BrokerError:
+    """Return the error without calling its constructor, which has other arguments in each class."""
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.BrokerError)):
+        raise ForeignValueError(f"{errors.__name__}.{name}")
+    error = kind.__new__(kind)
+    Exception.__init__(error, text)
+    vars(error).update(attributes)
+    return error
+
+
 def _is_value(found: type) -> bool:
-    return issubclass(found, (errors.BrokerError, Enum, Secret)) or hasattr(found, "__dataclass_fields__")
+    """Return whether this is a frozen dataclass with slots. Its class has no attribute that a pickle could replace."""
+    return hasattr(found, "__dataclass_fields__") and hasattr(found, "__slots__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -16,6 +17,12 @@ STATUS_UNKNOWN = -1
 """Stands for the wait status of a worker that does not end, because the kernel holds it (a hung volume)."""
 _NAME = "The worker process, which reads tokens and calls STS,"
 _MEMORY_REMEDY = "Raise the container's memory limit (resources.limits.memory); 64Mi is enough."
+_START_REMEDIES = {
+    errno.EAGAIN: "Raise the process limit (pids) of the pod, or find out which process in the pod uses it up.",
+    errno.ENOMEM: _MEMORY_REMEDY,
+    errno.EMFILE: "Raise the limit of open files (nofile) of the container.",
+    errno.ENFILE: "The node has run out of open files: find out what uses them up.",
+}
 _REPORT = "Report it if it happens again. The broker tries again by itself."
 
 
@@ -39,10 +46,8 @@ def _name_signal(number: int) -> str:
 
 def explain_start_failure(error: OSError) -> WorkerFailed:
     """Return the error for a worker that could not be started."""
-    return WorkerFailed(
-        f"The system did not allow the broker to start its worker process: {error.strerror}.",
-        "Raise the process limit (pids) and the memory limit of the pod, or find out what uses them up.",
-    )
+    remedy = _START_REMEDIES.get(error.errno or 0, "Use an image in which the broker's Python is complete.")
+    return WorkerFailed(f"The system did not allow the broker to start its worker process: {error.strerror}.", remedy)
 
 
 def explain_crash(crash: Crash) -> WorkerFailed:

@@ -71,7 +71,7 @@ class InlinePublisher:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[PublishError | None], None]) -> None:
+    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
         """Publish, and call back."""
         try:
             self._sink.publish(generations)

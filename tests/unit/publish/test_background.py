@@ -28,7 +28,7 @@ class Volume:
     def __init__(self) -> None:
         self.answers = threading.Event()
         self.answers.set()
-        self.error: PublishError | None = None
+        self.error: Exception | None = None
         self.published: list[Sequence[Generation]] = []
         self.absent: frozenset[str] = NOTHING
         self.looks = 0
@@ -54,10 +54,10 @@ class Publishing:
     def __init__(self) -> None:
         self.volume = Volume()
         self.wakes = 0
-        self.ends: SimpleQueue[PublishError | None] = SimpleQueue()
+        self.ends: SimpleQueue[Exception | None] = SimpleQueue()
         self.sink = BackgroundSink(self.volume, name="files", wake=self._wake)
 
-    def publish(self, *generations: Generation) -> PublishError | None:
+    def publish(self, *generations: Generation) -> Exception | None:
         """Publish, and return the error."""
         self.sink.begin(generations, self.ends.put)
         return self.ends.get(timeout=LONG)
@@ -170,7 +170,7 @@ def test_system_without_threads_is_a_failed_publish_until_it_has_some(
         patch.setattr(threading.Thread, "start", refuse)
         assert publishing.sink.missing() == NOTHING
         error = publishing.publish(make_generation())
-    assert error is not None
+    assert isinstance(error, PublishError)
     assert "start a thread" in error.message
     assert "process limit" in error.remedy
     assert error.sink == "files"

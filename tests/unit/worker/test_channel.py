@@ -298,13 +298,24 @@ class TestForeignValues:
 
     def test_class_of_the_brokers_values_is_found(self) -> None:
         """Proves that the names above are refused for what they are."""
-        assert list(Frames().receive(frame(name_global(model.__name__, "Secret")))) == [Secret]
-        assert list(Frames().receive(frame(name_global(errors.__name__, "Disposition")))) == [Disposition]
+        assert list(Frames().receive(frame(name_global(model.__name__, "ProfileSpec")))) == [model.ProfileSpec]
 
-    def test_enum_cannot_be_made_into_another(self) -> None:
-        """Calling a class of enum with names creates a class."""
+    @pytest.mark.parametrize("name", ["ProfileSpec", "BoundToken"])
+    def test_class_cannot_be_changed(self, name: str) -> None:
+        """BUILD sets attributes of what is on the stack, which may be a class."""
+        state = pickle.NONE + pickle.EMPTY_DICT + pickle.BINUNICODE + b"\x01\0\0\0x" + pickle.NONE + pickle.SETITEM
+        content = name_global(model.__name__, name)[:-1] + state + pickle.TUPLE2 + pickle.BUILD + pickle.STOP
         with pytest.raises(ForeignValueError):
-            list(Frames().receive(frame(pickle.dumps(Reduced(Disposition, "X", ["A"])))))
+            list(Frames().receive(frame(content)))
+        assert not hasattr(getattr(model, name), "x")
+
+    @pytest.mark.parametrize(
+        "parts", [("secret", 1), ("error", "Disposition", "", {}), ("error", "x", "", {}), "x", ()]
+    )
+    def test_parts_of_no_value_are_refused(self, parts: object) -> None:
+        content = pickle.dumps(parts)[:-1] + pickle.BINPERSID + pickle.STOP
+        with pytest.raises(ForeignValueError):
+            list(Frames().receive(frame(content)))
 
     @pytest.mark.parametrize("kind", [Secret, Disposition, ProfileSpec])
     def test_error_is_made_of_no_other_class(self, kind: type) -> None:

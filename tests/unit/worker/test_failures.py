@@ -55,13 +55,19 @@ def test_worker_that_does_not_end_has_no_status() -> None:
     assert error.message.endswith("calls STS, ended before it had an answer.")
 
 
-def test_start_failure_names_the_limits() -> None:
-    error = failures.explain_start_failure(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
-    assert error.message == (
-        "The system did not allow the broker to start its worker process: Resource temporarily unavailable."
-    )
-    assert "process limit (pids)" in error.remedy
-    assert "memory limit" in error.remedy
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EAGAIN, "process limit (pids)"),
+        (errno.ENOMEM, "memory limit"),
+        (errno.EMFILE, "limit of open files"),
+        (errno.ENOEXEC, "Use an image"),
+    ],
+)
+def test_start_failure_names_what_to_change(number: int, remedy: str) -> None:
+    error = failures.explain_start_failure(OSError(number, os.strerror(number)))
+    assert error.message == (f"The system did not allow the broker to start its worker process: {os.strerror(number)}.")
+    assert remedy in error.remedy
 
 
 def test_crash_is_explained_by_the_last_line_of_its_traceback() -> None:
