@@ -24,6 +24,7 @@ class Trust(Enum):
 
     FULL = "full"
     ALL_BUT_DATES = "all but dates"
+    ALL_BUT_HOST = "all but host"
     NONE = "none"
 
 
@@ -44,6 +45,8 @@ def verification_context(ca_bundle: str, trust: Trust = Trust.FULL) -> ssl.SSLCo
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if trust is Trust.ALL_BUT_DATES:
         context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    elif trust is Trust.ALL_BUT_HOST:
+        context.check_hostname = False
     elif trust is Trust.NONE:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -73,6 +76,7 @@ def read_certificate(session: ssl.SSLSocket) -> PeerCertificate | None:
     return PeerCertificate(
         subject=_format_name(fields.get("subject", ())),
         issuer=_format_name(fields.get("issuer", ())),
+        names=tuple(str(name) for _, name in fields.get("subjectAltName", ())),
         not_before=_read_time(fields["notBefore"]),
         not_after=_read_time(fields["notAfter"]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
+from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +18,8 @@ def examine_settings(environ: Mapping[str, str], configuration: Configuration, r
     profiles = configuration.profiles
     roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
     found = f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}."
-    if environ.get(IGNORED_ENDPOINT_VARIABLE) and not configuration.sts.endpoint_url:
-        found = f"{found} {IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it."
-        report.warning("settings", found, IGNORED_ENDPOINT_REMEDY)
+    ignored = find_ignored_endpoint(environ, configuration.sts.endpoint_url)
+    if ignored:
+        report.warning("settings", f"{found} {ignored}", IGNORED_ENDPOINT_REMEDY)
     else:
         report.ok("settings", found)

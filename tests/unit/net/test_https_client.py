@@ -409,18 +409,18 @@ class TestTrust:
         assert answer.tls.needs_tls_13 is is_modern
 
     @pytest.mark.parametrize(("content", "found"), [("", "it holds no CA certificates"), (None, "No such file")])
-    def test_unusable_bundle_is_a_setting(self, tmp_path: Path, content: str | None, found: str) -> None:
+    def test_unusable_bundle_is_reported_as_such(self, tmp_path: Path, content: str | None, found: str) -> None:
         bundle = tmp_path / "ca.pem"
         if content is not None:
             bundle.write_text(content)
         failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(bundle)))
-        assert failure.failure is Failure.SETTING
+        assert failure.failure is Failure.CA_BUNDLE
         assert found in failure.found
 
     def test_bundle_that_is_a_fifo_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "ca.pem")
         failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(tmp_path / "ca.pem")))
-        assert failure.failure is Failure.SETTING
+        assert failure.failure is Failure.CA_BUNDLE
         assert "it is a FIFO; expected a regular file" in failure.found
 
 
@@ -460,9 +460,9 @@ class TestProxies:
     @pytest.mark.parametrize(
         "proxy", ["https://proxy.example:3128", "socks5://proxy.example", "http://", "http://a:99999", "http://a:b"]
     )
-    def test_unusable_variable_is_a_setting(self, proxy: str) -> None:
+    def test_unusable_variable_is_reported_as_such(self, proxy: str) -> None:
         failure = fetch_failure(Request(url=URL), Route(environ={"https_proxy": proxy}))
-        assert (failure.failure, failure.found) == (Failure.SETTING, "HTTPS_PROXY is not an http:// URL")
+        assert (failure.failure, failure.found) == (Failure.PROXY_URL, "HTTPS_PROXY is not an http:// URL")
 
     def test_environment_of_the_process_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")

@@ -29,6 +29,7 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.model import StsSpec, TemporaryCredentials
+from broker.net.http_messages import Answer
 from broker.sts.exchange import StsExchanger
 from sandbox.http.loopback import LoopbackServer
 from tests.support.fakes import EPOCH, ROLE_ARN, FakeClock, make_profile, make_token
@@ -360,6 +361,28 @@ ROWS: list[tuple[str, int, type[ExchangeError]]] = [
 ]
 
 
+FOREIGN_REFUSALS = [
+    b'{"Code":"AccessDenied","RequestId":"tx000","HostId":"a"}',  # Ceph
+    b'{"Error":{"Code":"AccessDenied","Message":"No way"},"RequestId":"tx000"}',
+    b'{"__type":"com.amazonaws.sts#AccessDeniedException","message":"No way"}',
+    b'{"error":{"code":"AccessDenied","message":"No way."}}',
+    b"<Error><Code>AccessDenied</Code><Message>No way</Message><RequestId>tx000</RequestId></Error>",
+    b"<Response><Errors><Error><Code>AccessDenied</Code><Message>No way</Message></Error></Errors></Response>",
+    b"<AccessDeniedException><Message>No way</Message></AccessDeniedException>",
+    b"\xef\xbb\xbf\n <Error><Code> AccessDenied </Code></Error>",
+]
+PAGES = [
+    (b"<html><head><title>Access Denied</title></head><body>The proxy refuses.</body></html>", "is a web page"),
+    (b"<!DOCTYPE html><p>Sign in", "is a web page"),
+    (  # the instance metadata service
+        b'<?xml version="1.0" encoding="iso-8859-1"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "a"><html/>',
+        "is a web page",
+    ),
+    (b"RBAC: access denied", "is plain text"),
+    (b"<!DOCTYPE a [<!ENTITY b 'c'>]><ErrorResponse/>", "is XML with a document type declaration"),
+]
+
+
 class TestRefusals:
     """Refusals of STS."""
 
@@ -386,16 +409,58 @@ class TestRefusals:
             (503, ExchangeUnavailable),
         ],
     )
-    @pytest.mark.parametrize("body", [b"", b'{"Code":"AccessDenied"}', b"<html><body>no</body></html>"])
-    def test_refusal_that_cannot_be_parsed_is_explained_by_its_status(
+    @pytest.mark.parametrize("body", [b"", b"{}", b'{"Code":"Something"}', b"<Error><Code>Something</Code></Error>"])
+    def test_refusal_without_a_known_code_is_explained_by_its_status(
         self, exchanger: StsExchanger, sts: Sts, status: int, kind: type[ExchangeError], body: bytes
     ) -> None:
-        """Ceph responds with JSON, gateways with HTML or with nothing."""
+        """Ceph responds with JSON, stores respond as S3 does, gateways with nothing."""
         sts.status, sts.body = status, body
         error = fail_exchange(exchanger)
         assert type(error) is kind
         assert error.http_status == status
-        assert f"HTTP status {status}" in error.message
+        assert ("STS returned Something" if b"Some" in body else f"HTTP status {status}") in error.message
+
+    @pytest.mark.parametrize("body", FOREIGN_REFUSALS)
+    def test_refusal_in_another_form_keeps_code_and_message(
+        self, exchanger: StsExchanger, sts: Sts, body: bytes
+    ) -> None:
+        sts.status, sts.body = 400, body
+        error = fail_exchange(exchanger)
+        assert type(error) is RoleDenied
+        assert (error.code.removesuffix("Exception"), error.http_status) == ("AccessDenied", 400)
+        assert "trust policy" in error.remedy
+        if b"No way" in body:
+            assert error.message.endswith(": No way.")
+        if b"tx000" in body:
+            assert error.request_id == "tx000"
+
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 429, 499])
+    @pytest.mark.parametrize(("body", "found"), PAGES)
+    def test_page_is_not_reported_as_a_refusal_of_sts(
+        self, exchanger: StsExchanger, sts: Sts, status: int, body: bytes, found: str
+    ) -> None:
+        """A proxy, a captive portal, a service mesh or a metadata service answers, also where an endpoint is set."""
+        sts.status, sts.body, sts.headers = status, body, {"Server": "squid/5.7 (for you)"}
+        error = fail_exchange(exchanger)
+        assert type(error) is ResponseInvalid
+        assert error.message == f"{sts.url} is not STS: its response (HTTP status {status}, server squid/5.7) {found}."
+        assert error.http_status == status
+        assert all(word in error.remedy for word in ("AWS_ENDPOINT_URL_STS", "proxy", "captive portal"))
+
+    @pytest.mark.parametrize(("body", "found"), PAGES)
+    def test_page_of_a_gateway_that_has_no_server_is_unavailability(
+        self, exchanger: StsExchanger, sts: Sts, body: bytes, found: str
+    ) -> None:
+        sts.status, sts.body = 503, body
+        error = fail_exchange(exchanger)
+        assert type(error) is ExchangeUnavailable
+        assert error.message == f"STS is not available at {sts.url}: its response (HTTP status 503) {found}."
+        assert "gateway" in error.remedy
+
+    def test_token_that_a_server_header_echoes_is_not_quoted(self, exchanger: StsExchanger, sts: Sts) -> None:
+        sts.status, sts.body, sts.headers = 403, b"no", {"Server": make_token().raw.reveal()}
+        message = fail_exchange(exchanger).message
+        assert make_token().raw.reveal()[:16] not in message
 
 
 def _send_and_close(content: bytes) -> Callable[[Wire], None]:
@@ -459,9 +524,10 @@ class TestConnections:
             b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + make_response()[:-100],
         ],
     )
-    def test_truncated_response_is_refused(self, exchanger: StsExchanger, sts: Sts, content: bytes) -> None:
+    def test_truncated_response_gives_no_credentials(self, exchanger: StsExchanger, sts: Sts, content: bytes) -> None:
         sts.misbehave = _send_and_close(content)
-        assert isinstance(fail_exchange(exchanger), ResponseInvalid)
+        is_short = b"Content-Length" in content
+        assert type(fail_exchange(exchanger)) is (ExchangeUnavailable if is_short else ResponseInvalid)
 
     def test_refused_connection_names_address_and_cause(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -471,12 +537,12 @@ class TestConnections:
         assert error.message == f"Cannot connect to {url}: Connection refused."
         assert "NetworkPolicy" in error.remedy
 
-    def test_failed_tls_names_the_ca_bundle(self, not_tls: str) -> None:
+    def test_server_without_tls_is_named_with_the_endpoint_setting(self, not_tls: str) -> None:
         url = not_tls
         error = fail_exchange(StsExchanger(StsSpec(endpoint_url=url), FakeClock()))
         assert isinstance(error, ExchangeUnavailable)
         assert error.message.startswith(f"The TLS connection to {url} failed: ")
-        assert "AWS_CA_BUNDLE" in error.remedy
+        assert "AWS_ENDPOINT_URL_STS" in error.remedy
 
     @pytest.mark.parametrize("content", [None, "nonsense"])
     def test_unusable_ca_bundle_is_an_exchange_error(self, tmp_path: Path, not_tls: str, content: str | None) -> None:
@@ -484,7 +550,10 @@ class TestConnections:
         if content is not None:
             (tmp_path / "ca.pem").write_text(content)
         spec = StsSpec(endpoint_url=not_tls, ca_bundle=str(tmp_path / "ca.pem"))
-        assert isinstance(fail_exchange(StsExchanger(spec, FakeClock())), ExchangeUnavailable)
+        error = fail_exchange(StsExchanger(spec, FakeClock()))
+        assert isinstance(error, ExchangeUnavailable)
+        assert spec.ca_bundle in error.message
+        assert "AWS_CA_BUNDLE" in error.remedy
 
     @pytest.mark.parametrize("changes", [{"duration": timedelta(seconds=60)}, {"session_name": "x"}])
     def test_request_that_botocore_rejects_is_invalid(
@@ -507,7 +576,7 @@ def test_every_exception_of_botocore_becomes_an_exchange_error(sts: Sts) -> None
     def fail(**_: object) -> None:
         raise pending.pop()
 
-    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", fail)
+    exchanger.client("eu-west-1", signed=False).meta.events.register_first("before-send.sts", fail)
     fields = dict.fromkeys(("endpoint_url", "proxy_url", "error", "request", "response", "report"), "hush")
     errors = {}
     for kind in (
@@ -529,21 +598,12 @@ def test_every_exception_of_botocore_becomes_an_exchange_error(sts: Sts) -> None
         error = fail_exchange(exchanger)
         assert "hush" not in "".join(traceback.format_exception(error))
         errors[kind.__name__] = (type(error), error.message.replace(sts.url, "URL"))
-    unavailable = ExchangeUnavailable
-    assert errors == {
-        "ConnectTimeoutError": (unavailable, "Cannot connect to URL: no connection within 5 s."),
-        "ReadTimeoutError": (unavailable, "No response from URL within 10 s."),
-        "EndpointConnectionError": (unavailable, "Cannot connect to URL."),
-        "ConnectionClosedError": (unavailable, "The connection to URL closed before the response was complete."),
-        "ProxyConnectionError": (unavailable, "Cannot reach the proxy for URL."),
-        "SSLError": (unavailable, "The TLS connection to URL failed."),
-        "HTTPClientError": (unavailable, "The connection to URL closed before the response was complete."),
-        "ParamValidationError": (RequestInvalid, "botocore rejected the request of profile default as invalid."),
-        "BotoCoreError": (unavailable, "The call to URL failed: BotoCoreError."),
-        "ZeroDivisionError": (unavailable, "The call to URL failed: ZeroDivisionError."),
-        "OSError": (unavailable, "The call to URL failed: OSError."),
-        "RecursionError": (unavailable, "The call to URL failed: RecursionError."),
+    expected = {
+        name: (ExchangeUnavailable, f"The call to URL failed: {name}.") for name in errors if "Param" not in name
     }
+    text = "botocore rejected the request of profile default as invalid."
+    assert errors == {**expected, "ParamValidationError": (RequestInvalid, text)}
+    assert len(errors) == 12
 
 
 class Proxy:
@@ -640,8 +700,11 @@ class TestAddresses:
 
     def test_refusal_of_the_proxy_names_the_proxy_settings(self, proxy: Proxy) -> None:
         error = fail_exchange(StsExchanger(StsSpec(), FakeClock()))
-        assert error.message == "Cannot reach the proxy for https://sts.eu-west-1.amazonaws.com."
-        assert "HTTPS_PROXY" in error.remedy
+        assert error.message == (
+            "Cannot call https://sts.eu-west-1.amazonaws.com by the proxy 127.0.0.1:"
+            f"{proxy.server.port} (HTTPS_PROXY): Tunnel connection failed: 403 Forbidden."
+        )
+        assert "allow CONNECT to sts.eu-west-1.amazonaws.com at port 443" in error.remedy
         assert "NO_PROXY" in error.remedy
         assert len(proxy.requests) == 1
 
@@ -669,36 +732,91 @@ class TestAddresses:
         assert [request.split(".")[1] for request in proxy.requests] == ["eu-west-1", "us-east-1", "eu-west-1"]
 
 
-def test_response_of_aws_without_a_role_is_refused(sts: Sts) -> None:
+def answer_as_aws(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, **headers: str) -> None:
+    """Answer every call of STS's real host in this way, without a network."""
+    answer = Answer(
+        status=status,
+        content_type="",
+        location="",
+        date="",
+        headers=headers,
+        body=body,
+        is_truncated=False,
+        seconds=0.1,
+        address="",
+        via="",
+        tls=None,
+    )
+    monkeypatch.setattr("broker.sts.transport.fetch", lambda _, __: answer)
+
+
+def test_response_of_aws_without_a_role_is_refused(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a custom endpoint may leave the role out. Without it, a response is not from AWS."""
-    exchanger = StsExchanger(StsSpec(), FakeClock())
-    body = sts.body.replace(b"<Arn>" + ASSUMED.encode() + b"</Arn>", b"")
-
-    class Response:
-        status_code, headers, content = 200, {"content-type": "text/xml"}, body
-
-    def respond(**_: object) -> Response:
-        return Response()
-
-    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", respond)
-    error = fail_exchange(exchanger)
+    answer_as_aws(monkeypatch, 200, sts.body.replace(b"<Arn>" + ASSUMED.encode() + b"</Arn>", b""))
+    error = fail_exchange(StsExchanger(StsSpec(), FakeClock()))
     assert isinstance(error, ResponseInvalid)
     assert error.message.endswith("received no role.")
 
 
 @pytest.mark.parametrize("status", [401, 403, 502])
-def test_refusal_of_a_proxy_is_not_reported_as_one_of_aws(status: int) -> None:
+@pytest.mark.parametrize("body", [b"RBAC: access denied", b"", b'{"message":"Forbidden"}', b"<html></html>"])
+def test_refusal_of_a_proxy_is_not_reported_as_one_of_aws(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
+) -> None:
     """AWS sends a request ID with every response. A response without one that is not XML is from a proxy."""
-    exchanger = StsExchanger(StsSpec(), FakeClock())
-
-    class Response:
-        status_code, headers, content = status, {"content-type": "text/html"}, b"RBAC: access denied"
-
-    exchanger.client("eu-west-1", signed=False).meta.events.register("before-send.sts", lambda **_: Response())
-    error = fail_exchange(exchanger)
+    answer_as_aws(monkeypatch, status, body)
+    error = fail_exchange(StsExchanger(StsSpec(), FakeClock()))
     assert isinstance(error, ResponseInvalid)
     assert f"is not STS: its response (HTTP status {status})" in error.message
     assert "proxy" in error.remedy
+
+
+@pytest.mark.parametrize("body", [b"", b"Service Unavailable", b"<html>503</html>"])
+def test_answer_of_aws_without_an_error_document_is_explained_by_its_status(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    answer_as_aws(monkeypatch, 503, body, **{"x-amzn-requestid": "r-1"})
+    error = fail_exchange(StsExchanger(StsSpec(), FakeClock()))
+    assert type(error) is ExchangeUnavailable
+    assert (error.http_status, error.request_id) == (503, "r-1")
+
+
+class TestIgnoredEndpoint:
+    """AWS_ENDPOINT_URL is set, but not the setting: maybe another STS was meant."""
+
+    SENTENCE = "AWS_ENDPOINT_URL is set, but the broker does not read it. To call a custom STS endpoint, set "
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (400, make_refusal("InvalidIdentityToken", "No OpenIDConnect provider found in your account for x")),
+            (403, make_refusal("AccessDenied")),
+            (403, b"blocked"),
+        ],
+    )
+    def test_fault_names_the_variable(self, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+        answer_as_aws(monkeypatch, status, body)
+        remedy = fail_exchange(StsExchanger(StsSpec(), FakeClock())).remedy
+        assert remedy.endswith(f"{self.SENTENCE}sts.endpoint_url (AWS_ENDPOINT_URL_STS).")
+
+    def test_failed_connection_names_the_variable(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+        assert self.SENTENCE in fail_exchange(StsExchanger(StsSpec(), FakeClock())).remedy
+        assert proxy.requests
+
+    @pytest.mark.parametrize("code", ["Throttling", "MalformedPolicyDocument", "InternalFailure"])
+    def test_fault_that_has_another_cause_does_not_name_it(self, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+        answer_as_aws(monkeypatch, 400, make_refusal(code))
+        assert "AWS_ENDPOINT_URL " not in fail_exchange(StsExchanger(StsSpec(), FakeClock())).remedy
+
+    def test_fault_of_the_endpoint_that_is_set_does_not_name_it(
+        self, exchanger: StsExchanger, sts: Sts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+        sts.status, sts.body = 403, make_refusal("AccessDenied")
+        assert "AWS_ENDPOINT_URL " not in fail_exchange(exchanger).remedy
 
 
 def test_lifetime_starts_with_the_request_if_the_response_is_slow(sts: Sts) -> None:
