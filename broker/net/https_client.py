@@ -25,7 +25,15 @@ from broker.net.deadlines import Deadline
 from broker.net.failures import ExchangeError, explain, timeout_failure
 from broker.net.http_messages import MAXIMUM_HEADER_BYTES, Answer, Failure, NoAnswer, TlsSession
 from broker.net.routes import choose_hop, target_port
-from broker.net.tls import Trust, describe_fault, read_certificate, read_chain, verification_context
+from broker.net.tls import (
+    Trust,
+    describe_fault,
+    read_certificate,
+    read_chain,
+    set_deadline,
+    shared_context,
+    verification_context,
+)
 from broker.net.urls import authority, host_address, split
 
 if TYPE_CHECKING:
@@ -84,6 +92,7 @@ class _Exchange:
 
     def run(self) -> None:
         """Send the request. Raises nothing."""
+        set_deadline(self.deadline)
         try:
             self.result = self._run()
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
@@ -111,9 +120,7 @@ class _Exchange:
         trust, fault = Trust.FULL, None
         is_limited_to_tls_12 = self._route.tries_tls_12_first
         while True:
-            context = self._make_context(trust) if parts.scheme == "https" else None
-            if context is not None and is_limited_to_tls_12:
-                context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context = self._make_context(trust, is_limited_to_tls_12) if parts.scheme == "https" else None
             try:
                 needs_tls_13 = self._route.tries_tls_12_first and not is_limited_to_tls_12
                 return self._attempt(parts, hop, context, fault, needs_tls_13=needs_tls_13)
@@ -127,11 +134,16 @@ class _Exchange:
                     raise
                 is_limited_to_tls_12 = False
 
-    def _make_context(self, trust: Trust) -> ssl.SSLContext:
+    def _make_context(self, trust: Trust, is_limited_to_tls_12: bool) -> ssl.SSLContext:  # noqa: FBT001 - of the caller
         try:
-            return verification_context(self._route.ca_bundle, trust)
+            if trust is Trust.FULL and not is_limited_to_tls_12:
+                return shared_context(self._route.ca_bundle)
+            context = verification_context(self._route.ca_bundle, trust)
         except ValueError as error:
             raise ExchangeError(Failure.CA_BUNDLE, f"the CA bundle cannot be used: {error}") from None
+        if is_limited_to_tls_12:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
     def _attempt(
         self,
@@ -212,7 +224,6 @@ class _Exchange:
         if context is None:
             connection = HTTPConnection(address, hop.port, timeout=seconds)
         else:
-            context.sslsocket_class = _watched_socket_class(self.deadline)
             connection = HTTPSConnection(
                 address,
                 hop.port,
@@ -256,21 +267,6 @@ def _relax(trust: Trust, fault: CertificateFault) -> Trust:
     if trust is Trust.FULL and fault.is_about_host:
         return Trust.ALL_BUT_HOST
     return Trust.NONE
-
-
-def _watched_socket_class(deadline: Deadline) -> type[ssl.SSLSocket]:
-    """Return a class for TLS sockets that the deadline cuts off from before the handshake on.
-
-    urllib3 makes a TLS socket known only when its handshake is done.
-    """
-
-    class WatchedSocket(ssl.SSLSocket):
-        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
-            deadline.watch_socket(self)
-            self.settimeout(deadline.remaining())
-            super().do_handshake(block)
-
-    return WatchedSocket
 
 
 def _resolve(hop: Hop) -> list[str]:

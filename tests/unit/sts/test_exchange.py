@@ -375,7 +375,7 @@ PAGES = [
     (b"<html><head><title>Access Denied</title></head><body>The proxy refuses.</body></html>", "is a web page"),
     (b"<!DOCTYPE html><p>Sign in", "is a web page"),
     (  # the instance metadata service
-        b'<?xml version="1.0" encoding="iso-8859-1"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"><html/>',
+        b'<?xml version="1.0" encoding="iso-8859-1"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0//EN"><html/>',
         "is a web page",
     ),
     (b"RBAC: access denied", "is plain text"),

@@ -50,11 +50,12 @@ class Network:
         """Use this certificate."""
         self.front.context = context
 
-    def fail(self, **spec: str) -> ExchangeError:
+    def fail(self, *, endpoint_url: str = "", ca_bundle: str | None = None) -> ExchangeError:
         """Return the fault of an exchange. By default, it trusts the authority."""
-        spec = {"ca_bundle": str(self.authority.bundle), **spec}
+        bundle = str(self.authority.bundle) if ca_bundle is None else ca_bundle
+        spec = StsSpec(endpoint_url=endpoint_url, ca_bundle=bundle)
         with pytest.raises(ExchangeError) as caught:
-            StsExchanger(StsSpec(**spec), FakeClock()).exchange(make_profile(), make_token())
+            StsExchanger(spec, FakeClock()).exchange(make_profile(), make_token())
         text = "".join(traceback.format_exception(caught.value))
         assert make_token().raw.reveal() not in text
         return caught.value
@@ -98,8 +99,7 @@ class TestCertificates:
             assert word in error.remedy
         assert network.requests == []
 
-    def test_unknown_ca_is_named_with_the_bundle_that_lacks_it(self, network: Network, tmp_path: object) -> None:
-        del tmp_path
+    def test_unknown_ca_is_named_with_the_bundle_that_lacks_it(self, network: Network) -> None:
         network.present(network.authority.server(HOST, is_self_signed=True))
         error = network.fail()
         assert error.message == f"The certificate of {URL} is not trusted: self-signed certificate."
