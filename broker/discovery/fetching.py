@@ -27,7 +27,9 @@ _ACCEPT = {
 """A Kubernetes API server answers 406 to `Accept: application/json` for its keys."""
 _REACH = "STS connects from the internet: it needs public DNS and an open port 443."
 _REMEDIES = {
-    Failure.SETTING: "Write HTTPS_PROXY=http://HOST:PORT, or unset it.",
+    Failure.SETTING: "Check the URL.",
+    Failure.PROXY_URL: "Write HTTPS_PROXY=http://HOST:PORT, or unset it.",
+    Failure.CA_BUNDLE: "Use a PEM file with CA certificates.",
     Failure.NAME: _REACH,
     Failure.CONNECTION: _REACH,
     Failure.PROXY: "Let the proxy allow CONNECT to this host, or add the host to NO_PROXY.",

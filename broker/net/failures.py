@@ -37,6 +37,9 @@ def timeout_failure(route: Route) -> NoAnswer:
 def explain(error: Exception, route: Route, hop: Hop) -> NoAnswer:
     """Return the failure that an exception means."""
     cause = error.__cause__ if isinstance(error, NewConnectionError) else error
+    if isinstance(cause, ConnectTimeoutError) and route.connect_seconds is not None:
+        found = f"no connection within {route.connect_seconds:g} s"
+        return NoAnswer(failure=Failure.CONNECTION, found=found, via=hop.via)
     if isinstance(cause, TimeoutError | ReadTimeoutError | ConnectTimeoutError):
         return timeout_failure(route)
     if isinstance(cause, ssl.SSLCertVerificationError):

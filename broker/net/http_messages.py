@@ -71,10 +71,14 @@ class CertificateFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerCertificate:
-    """The server's own certificate, as the ssl module decodes it. `subject` and `issuer` have CN, O and OU."""
+    """The server's own certificate, as the ssl module decodes it.
+
+    `subject` and `issuer` have CN, O and OU. `names` are the host names and addresses that it is for.
+    """
 
     subject: str
     issuer: str
+    names: tuple[str, ...] = ()
     not_before: datetime
     not_after: datetime
 
@@ -88,7 +92,8 @@ class TlsSession:
     """What TLS disclosed about the server.
 
     `chain` has the certificates as the server sent them, in DER. `certificate` is None if the certificate is not
-    trusted: the ssl module decodes no certificate that it could not verify. If only its dates are wrong, it is decoded.
+    trusted: the ssl module decodes no certificate that it could not verify. If only its dates are wrong, or only its
+    host name is, it is decoded.
     `fault` says why verification failed; None if it succeeded. `needs_tls_13` is True if the server refused TLS 1.2.
     """
 
@@ -108,6 +113,7 @@ class TlsSession:
 class Answer:
     """A server's answer.
 
+    `headers` has all headers by their names in lower case; a server may echo secrets in them, so they are not printed.
     `is_truncated` is True if the body was longer than the request's `maximum_bytes`. `seconds` is the duration of the
     attempt that succeeded. `address` is the IP address of the peer, which may be a proxy. `via` names the proxy or the
     other address that the route led to, "" if the host itself was contacted. `tls` is None for plain HTTP.
@@ -117,6 +123,7 @@ class Answer:
     content_type: str
     location: str
     date: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(repr=False)
     is_truncated: bool
     seconds: float
@@ -130,11 +137,15 @@ class Failure(Enum):
     """What kind of failure left a request without an answer."""
 
     SETTING = "setting"
-    """The URL, the proxy variable or the CA bundle cannot be used."""
+    """The URL or a header cannot be used."""
+    PROXY_URL = "proxy url"
+    """The proxy variable is not an http:// URL."""
+    CA_BUNDLE = "ca bundle"
+    """The file of trusted CAs cannot be used."""
     NAME = "name"
     CONNECTION = "connection"
     PROXY = "proxy"
-    """The proxy refused to open a tunnel."""
+    """The proxy refused to open a tunnel, or did not answer in time."""
     CERTIFICATE = "certificate"
     """The certificate could not be verified, and nothing was sent."""
     TLS = "tls"

@@ -25,8 +25,16 @@ from broker.net.deadlines import Deadline
 from broker.net.failures import ExchangeError, explain, timeout_failure
 from broker.net.http_messages import MAXIMUM_HEADER_BYTES, Answer, Failure, NoAnswer, TlsSession
 from broker.net.routes import choose_hop, target_port
-from broker.net.tls import Trust, describe_fault, read_certificate, read_chain, verification_context
-from broker.net.urls import host_address, split
+from broker.net.tls import (
+    Trust,
+    describe_fault,
+    read_certificate,
+    read_chain,
+    set_deadline,
+    shared_context,
+    verification_context,
+)
+from broker.net.urls import authority, host_address, split
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -40,6 +48,8 @@ _ADDRESSES_TRIED = 4
 _THREAD_END_SECONDS = 1.0
 """How long to wait for the thread after its sockets were shut down. It takes milliseconds."""
 _CUT_INTERVAL_SECONDS = 0.02
+_SHORTEST_WAIT_SECONDS = 0.001
+"""A socket's timeout must not be 0, which makes it non-blocking."""
 
 warnings.simplefilter("ignore", SystemTimeWarning)  # urllib3 would print a line; callers report a wrong clock
 
@@ -82,6 +92,7 @@ class _Exchange:
 
     def run(self) -> None:
         """Send the request. Raises nothing."""
+        set_deadline(self.deadline)
         try:
             self.result = self._run()
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
@@ -94,7 +105,7 @@ class _Exchange:
         try:
             hop = choose_hop(parts, self._route)
         except ValueError as error:
-            return NoAnswer(failure=Failure.SETTING, found=str(error))
+            return NoAnswer(failure=Failure.PROXY_URL, found=str(error))
         try:
             return self._try_until_answered(parts, hop)
         except (OSError, http.client.HTTPException, HTTPError, ExchangeError, ValueError) as error:
@@ -104,14 +115,12 @@ class _Exchange:
         """Return the answer of the first attempt that gets one.
 
         Where the route allows it, TLS 1.2 is tried before TLS 1.3, and what cannot be verified is read all the same:
-        first without regard to dates, so that the certificate can be shown, then without any verification.
+        first without regard to its dates or host, so that the certificate can be shown, then without any verification.
         """
         trust, fault = Trust.FULL, None
         is_limited_to_tls_12 = self._route.tries_tls_12_first
         while True:
-            context = self._make_context(trust) if parts.scheme == "https" else None
-            if context is not None and is_limited_to_tls_12:
-                context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context = self._make_context(trust, is_limited_to_tls_12) if parts.scheme == "https" else None
             try:
                 needs_tls_13 = self._route.tries_tls_12_first and not is_limited_to_tls_12
                 return self._attempt(parts, hop, context, fault, needs_tls_13=needs_tls_13)
@@ -119,18 +128,22 @@ class _Exchange:
                 if not self._route.reads_unverified:
                     raise
                 fault = fault or describe_fault(error)
-                first = trust is Trust.FULL and fault.is_about_dates
-                trust = Trust.ALL_BUT_DATES if first else Trust.NONE
+                trust = _relax(trust, fault)
             except ssl.SSLError:
                 if not is_limited_to_tls_12:
                     raise
                 is_limited_to_tls_12 = False
 
-    def _make_context(self, trust: Trust) -> ssl.SSLContext:
+    def _make_context(self, trust: Trust, is_limited_to_tls_12: bool) -> ssl.SSLContext:  # noqa: FBT001 - of the caller
         try:
-            return verification_context(self._route.ca_bundle, trust)
+            if trust is Trust.FULL and not is_limited_to_tls_12:
+                return shared_context(self._route.ca_bundle)
+            context = verification_context(self._route.ca_bundle, trust)
         except ValueError as error:
-            raise ExchangeError(Failure.SETTING, f"the CA bundle cannot be used: {error}") from None
+            raise ExchangeError(Failure.CA_BUNDLE, f"the CA bundle cannot be used: {error}") from None
+        if is_limited_to_tls_12:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
     def _attempt(
         self,
@@ -163,6 +176,7 @@ class _Exchange:
             content_type=response.headers.get("Content-Type", ""),
             location=response.headers.get("Location", ""),
             date=response.headers.get("Date", ""),
+            headers={name.lower(): value for name, value in response.headers.items()},
             body=body[: self._request.maximum_bytes],
             is_truncated=len(body) > self._request.maximum_bytes,
             seconds=time.monotonic() - began,
@@ -173,9 +187,11 @@ class _Exchange:
 
     def _connect(self, parts: SplitResult, hop: Hop, context: ssl.SSLContext | None) -> HTTPConnection:
         """Return an open connection to one of the hop's addresses, which share the time that is left."""
-        addresses = _resolve(hop)
+        addresses, limit = _resolve(hop), self._route.connect_seconds
+        ends = time.monotonic() + (self.deadline.remaining() if limit is None else limit)
         for index, address in enumerate(addresses):
-            share = self.deadline.remaining() / (len(addresses) - index)
+            left = min(self.deadline.remaining(), max(ends - time.monotonic(), _SHORTEST_WAIT_SECONDS))
+            share = left / (len(addresses) - index)
             connection = self._prepare(parts, hop, context, address, share)
             try:
                 connection.connect()
@@ -183,6 +199,12 @@ class _Exchange:
                 connection.close()
                 if index == len(addresses) - 1:
                     raise
+            except TimeoutError:  # not that of the connection, which urllib3 has a class for
+                connection.close()
+                if limit is None or hop.proxy_headers is None:
+                    raise
+                self.deadline.remaining()
+                raise ExchangeError(Failure.PROXY, f"the proxy opened no tunnel within {share:.0f} s") from None
             except BaseException:
                 connection.close()
                 raise
@@ -202,8 +224,14 @@ class _Exchange:
         if context is None:
             connection = HTTPConnection(address, hop.port, timeout=seconds)
         else:
-            context.sslsocket_class = _watched_socket_class(self.deadline)
-            connection = HTTPSConnection(address, hop.port, timeout=seconds, ssl_context=context, server_hostname=host)
+            connection = HTTPSConnection(
+                address,
+                hop.port,
+                timeout=seconds,
+                ssl_context=context,
+                server_hostname=host,
+                assert_hostname=None if context.check_hostname else False,  # urllib3 would compare names itself
+            )
             if hop.proxy_headers is not None:
                 connection.set_tunnel(host, target_port(parts), dict(hop.proxy_headers))
         self.deadline.watch(lambda: connection.sock)
@@ -213,7 +241,7 @@ class _Exchange:
         """Send the request and read the answer. Of a body that is too long, one byte more than allowed is read."""
         headers = {
             "User-Agent": f"sts-federation-broker/{__version__}",
-            "Host": parts.netloc.rpartition("@")[2],
+            "Host": authority(parts),
             **self._request.headers,
         }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -232,19 +260,13 @@ class _Exchange:
         return response, bytes(body)
 
 
-def _watched_socket_class(deadline: Deadline) -> type[ssl.SSLSocket]:
-    """Return a class for TLS sockets that the deadline cuts off from before the handshake on.
-
-    urllib3 makes a TLS socket known only when its handshake is done.
-    """
-
-    class WatchedSocket(ssl.SSLSocket):
-        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
-            deadline.watch_socket(self)
-            self.settimeout(deadline.remaining())
-            super().do_handshake(block)
-
-    return WatchedSocket
+def _relax(trust: Trust, fault: CertificateFault) -> Trust:
+    """Return how much to verify at the next attempt, once a certificate could not be verified as far as `trust`."""
+    if trust is Trust.FULL and fault.is_about_dates:
+        return Trust.ALL_BUT_DATES
+    if trust is Trust.FULL and fault.is_about_host:
+        return Trust.ALL_BUT_HOST
+    return Trust.NONE
 
 
 def _resolve(hop: Hop) -> list[str]:

@@ -23,6 +23,8 @@ class Route:
     """How servers are reached and how far they are trusted.
 
     timeout_seconds: the limit on the whole exchange, name resolution and all attempts included.
+    connect_seconds: the limit on connecting, to all addresses in sum and a proxy's CONNECT included. None: no other
+        limit than that on the whole exchange.
     ca_bundle: a PEM file with the CAs to trust; "" for the system's.
     connect_to: other addresses to connect to, by (host, port); "" or 0 stands for any host or port, as in curl.
     environ: where HTTPS_PROXY, HTTP_PROXY and NO_PROXY are looked up; without them no proxy is used.
@@ -33,6 +35,7 @@ class Route:
     """
 
     timeout_seconds: float = 5.0
+    connect_seconds: float | None = None
     ca_bundle: str = ""
     connect_to: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -70,6 +73,20 @@ def choose_hop(parts: SplitResult, route: Route) -> Hop:
     variable = f"{parts.scheme}_proxy"
     proxy = "" if _is_bypassed(host, route.environ) else _lookup(route.environ, variable)
     return _proxy_hop(proxy, variable.upper()) if proxy else Hop(address=host, port=port)
+
+
+def find_proxy_fault(environ: Mapping[str, str]) -> str:
+    """Return why HTTPS_PROXY cannot be used for any host, "" if it can be or NO_PROXY names every host.
+
+    The value is not quoted, because it may contain a password.
+    """
+    proxy = "" if _is_bypassed("", environ) else _lookup(environ, "https_proxy")
+    try:
+        if proxy:
+            _proxy_hop(proxy, "HTTPS_PROXY")
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _proxy_hop(proxy: str, variable: str) -> Hop:

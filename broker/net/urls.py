@@ -24,6 +24,12 @@ def split(url: str) -> SplitResult | None:
     return parts if parts.scheme and parts.hostname and is_host(parts.hostname) else None
 
 
+def authority(parts: SplitResult) -> str:
+    """Return the host and port as the Host header has them: without the default port, which signatures omit too."""
+    named, default = parts.netloc.rpartition("@")[2], HTTPS_PORT if parts.scheme == "https" else HTTP_PORT
+    return named.removesuffix(f":{default}") if parts.port == default else named.removesuffix(":")
+
+
 def is_host(text: str) -> bool:
     """Return whether the text is a host name or an IP address."""
     return _HOST.fullmatch(text) is not None or host_address(text) is not None

@@ -7,7 +7,6 @@ also in the combined file, until newer ones replace them.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +18,7 @@ from broker.files.regular_file import read_regular_file
 from broker.publish import formats
 from broker.publish.owned_files import NotRestorable, read_owned_file
 from broker.publish.published_state import UNKNOWN_ORIGIN, PublishedState, Restoration
+from broker.publish.write_faults import explain_write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +30,6 @@ if TYPE_CHECKING:
 SINK = "files"
 _DIRECTORY_MODE = 0o750
 _MAXIMUM_LENGTH_READ = 1_000_000
-REMEDIES = {
-    errno.ENOSPC: "Raise sizeLimit of the emptyDir, or delete other files there.",
-    errno.EDQUOT: "Raise sizeLimit of the emptyDir, or delete other files there.",
-    errno.EACCES: "Set fsGroup in the pod's securityContext, or runAsUser to the directory's owner.",
-    errno.EPERM: (
-        "Set publish.group (BROKER_PUBLISH_GROUP) to a group of the broker's process, or add that group to "
-        "supplementalGroups in the pod's securityContext."
-    ),
-    errno.EROFS: "Mount the volume without readOnly in the broker's container. Only the app mounts it read-only.",
-    errno.ENOENT: "Mount an emptyDir (medium: Memory) there, or change publish.directory (BROKER_PUBLISH_DIRECTORY).",
-    errno.ENOTDIR: "Set publish.directory (BROKER_PUBLISH_DIRECTORY) to a directory.",
-    errno.EISDIR: "Remove the directory that has the name of the file.",
-}
-"""Remedies for errors of the operating system, by error number."""
 
 
 class FileSink:
@@ -129,16 +115,12 @@ class FileSink:
         try:
             yield
         except OSError as error:
-            number = error.errno or 0
-            place = self._spec.directory
-            if error.filename not in (None, place):
-                place = f"{place} ({error.filename})"
-            raise PublishError(
-                f"Cannot publish in {place}: {os.strerror(number)}.",
-                REMEDIES.get(number, "Check the volume that publish.directory (BROKER_PUBLISH_DIRECTORY) is on."),
-                sink=SINK,
-                errno=number,
-            ) from None
+            place, name = self._spec.directory, error.filename
+            names = () if name in (None, place) else (str(name), f".{name}.new")
+            fault = explain_write_failure(error, place, names)
+            place = f"{place} ({name})" if names else place
+            message = f"Cannot publish in {place}: {fault.found}."
+            raise PublishError(message, fault.remedy, sink=SINK, errno=error.errno or 0) from None
 
     @contextmanager
     def _open_directory(self) -> Iterator[int]:

@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from broker.core import chains
+from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
 from broker.files.regular_file import read_regular_file
+from broker.net.routes import find_proxy_fault
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
-from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,8 +166,12 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
                 "the refresh windows of the SDKs, which then fetch credentials at every call. Set duration_seconds "
                 "(BROKER_DURATION_SECONDS) to 1620 or more."
             )
-    if environ.get(IGNORED_ENDPOINT_VARIABLE) and not settings.sts.endpoint_url:
-        yield f"{IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it. {IGNORED_ENDPOINT_REMEDY}"
+    ignored = find_ignored_endpoint(environ, settings.sts.endpoint_url or "")
+    if ignored:
+        yield f"{ignored} {IGNORED_ENDPOINT_REMEDY}"
+    proxy_fault = find_proxy_fault(environ)
+    if proxy_fault and not (settings.sts.endpoint_url or "").startswith("http://"):
+        yield f"{proxy_fault}. Calls to STS through it fail. Set HTTPS_PROXY=http://HOST:PORT, or unset it."
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
     if settings.token_source != "file" and "web_identity_token_file" in keys:  # noqa: S105 - a kind of source
         yield (

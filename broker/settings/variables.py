@@ -48,8 +48,5 @@ ENVIRONMENT = tuple(
     }.items()
 )
 """All variables except `BROKER_CONFIG`. Of two that set the same setting, the first one takes precedence."""
-IGNORED_ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-"""The SDKs' endpoint for all services. It is not read: a variable that is meant for S3 must not redirect the token."""
-IGNORED_ENDPOINT_REMEDY = "To call a custom STS endpoint, set sts.endpoint_url (AWS_ENDPOINT_URL_STS)."
 CONFIG_VARIABLE = "BROKER_CONFIG"
 """The variable with the path of the YAML file."""

@@ -1,8 +1,9 @@
 """botocore clients for STS that are configured by `StsSpec` alone.
 
-A client ignores the AWS profiles, files and variables of the pod. Its timeouts are short. botocore's own retries are
-off, so that one place counts every attempt. AssumeRoleWithWebIdentity is not signed. AssumeRole is signed with the
-credentials of the source profile, which each call supplies anew; a client never keeps them.
+A client ignores the AWS profiles, files and variables of the pod. botocore's own retries are off, so that one place
+counts every attempt. The user of a client gives it its transport (broker.sts.transport). AssumeRoleWithWebIdentity is
+not signed. AssumeRole is signed with the credentials of the source profile, which each call supplies anew; a client
+never keeps them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.core.model import StsSpec, TemporaryCredentials
-
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 10
-CONNECTIONS_KEPT = 10
 
 
 class Signer(Credentials):  # type: ignore[misc]  # botocore has no types
@@ -69,14 +66,11 @@ def new_client(spec: StsSpec, region: str, signer: Signer | None = None) -> Any:
     session = botocore.session.Session(session_vars=defaults_only)
     config = Config(
         signature_version=None if signer else UNSIGNED,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=CONNECTIONS_KEPT,
         use_fips_endpoint=spec.use_fips,
         use_dualstack_endpoint=spec.use_dualstack,
         ignore_configured_endpoint_urls=True,
-        proxies={} if is_plain_http(spec.endpoint_url) else None,  # None makes botocore read HTTPS_PROXY and NO_PROXY
+        proxies={},
         user_agent_extra="sts-federation-broker",
     )
     session.register_component("data_loader", StsData())

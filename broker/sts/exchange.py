@@ -7,27 +7,30 @@ them quote the body of a response, which contains credentials.
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import (
-    ClientError,
-    ConnectTimeoutError,
-    HTTPClientError,
-    ParamValidationError,
-    ProxyConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import ClientError, ParamValidationError
 
-from broker.core.errors import ExchangeError, ExchangeUnavailable, RequestInvalid, ResponseInvalid
+from broker.core.errors import (
+    ExchangeError,
+    ExchangeUnavailable,
+    RequestInvalid,
+    ResponseInvalid,
+    RoleDenied,
+    TokenRejected,
+)
+from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.model import BoundToken, Secret, TemporaryCredentials, session_name_for
 from broker.net.http_dates import server_time
-from broker.sts.client import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Signer, new_client
-from broker.sts.refusals import explain
+from broker.sts.answers import NotSts
+from broker.sts.client import Signer, new_client
+from broker.sts.connection_faults import ENDPOINT_SETTING, explain_failure
+from broker.sts.network_path import find_call_path
+from broker.sts.refusals import FOREIGN_ANSWER_REMEDY, explain, explain_foreign_answer
+from broker.sts.transport import ConnectionFailed, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 _MAXIMUM_DURATION_FOR_SKEW = timedelta(seconds=5)
 """A call that takes longer gives no clock skew: its `Date` header may be that old."""
 _DEFAULT_SESSION_NAME = "sts-broker"
-_ENDPOINT_SETTING = "sts.endpoint_url (AWS_ENDPOINT_URL_STS)"
 _KEYS = ("AccessKeyId", "SecretAccessKey", "SessionToken")
 
 
@@ -54,7 +56,7 @@ class StsExchanger:
         self._lock = threading.Lock()
         self.signer = Signer()
         self._clients: dict[tuple[str, bool], Any] = {}
-        self._response = threading.local()  # of this thread's call: `status`, the HTTP status, and `is_aws`
+        self._response = threading.local()  # of this thread's call: `status`, the HTTP status
 
     def exchange(self, profile: ProfileSpec, proof: Proof) -> TemporaryCredentials:
         """Return the temporary credentials that STS issues for the proof.
@@ -65,13 +67,14 @@ class StsExchanger:
         self._response.status, began = None, self._clock.read()
         try:
             response = self._call_sts(profile, proof, _build_parameters(profile, session_name))
-        except ClientError as error:
-            raise explain(error.response, profile, proof) from None
         except Exception as error:  # noqa: BLE001 - exceptions of libraries must not leave this module
-            status = self._response.status
-            if status is None:
-                raise self._explain_failure(error, profile) from None
-            raise self._explain_unreadable(status, profile, proof) from None
+            fault = self._explain_failure(error, profile, proof)
+            ignored = find_ignored_endpoint(os.environ, self._spec.endpoint_url)
+            if ignored and (
+                isinstance(error, ConnectionFailed | NotSts) or isinstance(fault, TokenRejected | RoleDenied)
+            ):
+                fault = _add_remedy(fault, f"{ignored} {IGNORED_ENDPOINT_REMEDY}")
+            raise fault from None
         return self._check(response, profile, session_name, began)
 
     def _call_sts(self, profile: ProfileSpec, proof: Proof, parameters: dict[str, Any]) -> Mapping[str, Any]:
@@ -91,6 +94,10 @@ class StsExchanger:
         with self._lock:  # botocore's clients are thread-safe, but making them is not
             if (region, signed) not in self._clients:
                 client = new_client(self._spec, region, self.signer if signed else None)
+                transport = Transport(
+                    find_call_path(client, self._spec), is_custom_endpoint=bool(self._spec.endpoint_url)
+                )
+                client.meta.events.register("before-send.sts", transport.send)
                 client.meta.events.register("before-parse.sts", self._keep_status)
                 self._clients[region, signed] = client
             return self._clients[region, signed]
@@ -98,62 +105,35 @@ class StsExchanger:
     def _keep_status(self, response_dict: Mapping[str, Any], **_: object) -> None:
         """Keep the HTTP status of a response before botocore parses it: its parser errors do not carry the status."""
         self._response.status = int(response_dict["status_code"])
-        self._response.is_aws = "x-amzn-requestid" in response_dict["headers"]
 
-    def _find_address(self, profile: ProfileSpec) -> str:
-        """Return the URL of the endpoint that the profile's calls go to."""
-        client = self._clients.get((profile.region, profile.chain is not None))
-        return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
-
-    def _explain_unreadable(self, status: int, profile: ProfileSpec, proof: Proof) -> ExchangeError:
-        """Return the fault for a response that botocore cannot parse. Refusals of Ceph are JSON, for example."""
-        if status >= HTTPStatus.BAD_REQUEST and (self._response.is_aws or self._spec.endpoint_url):
-            return explain({"ResponseMetadata": {"HTTPStatusCode": status}}, profile, proof)
-        return ResponseInvalid(
-            f"{self._find_address(profile)} is not STS: its response (HTTP status {status}) cannot be parsed.",
-            f"Check {_ENDPOINT_SETTING}, and any proxy, captive portal or service mesh on the network path to STS.",
-            http_status=status,
-        )
-
-    def _explain_failure(  # noqa: PLR0911 - one return for each kind of error
-        self, error: Exception, profile: ProfileSpec
-    ) -> ExchangeError:
-        """Return the fault for a call without a response. It does not quote the text of the exception."""
+    def _explain_failure(self, error: Exception, profile: ProfileSpec, proof: Proof) -> ExchangeError:
+        """Return the fault for a call that ended in an exception. It does not quote the text of the exception."""
         address = self._find_address(profile)
         match error:
-            case ConnectTimeoutError():
-                return ExchangeUnavailable(
-                    f"Cannot connect to {address}: no connection within {CONNECT_TIMEOUT_SECONDS} s.",
-                    "Allow the pod to reach that host and port: check NetworkPolicy, firewall, VPC endpoint and "
-                    "HTTPS_PROXY.",
-                )
-            case ReadTimeoutError():
-                return ExchangeUnavailable(f"No response from {address} within {READ_TIMEOUT_SECONDS} s.")
-            case SSLError():
-                return ExchangeUnavailable(
-                    f"The TLS connection to {address} failed{_format_cause(error)}.",
-                    "If a proxy or a private endpoint has certificates of its own CA, set sts.ca_bundle "
-                    "(AWS_CA_BUNDLE) to a file with that CA.",
-                )
-            case ProxyConnectionError():
-                return ExchangeUnavailable(
-                    f"Cannot reach the proxy for {address}{_format_cause(error)}.",
-                    "Check HTTPS_PROXY. If STS is reachable without the proxy, add its host to NO_PROXY.",
-                )
-            case BotoConnectionError():
-                return ExchangeUnavailable(
-                    f"Cannot connect to {address}{_format_cause(error)}.",
-                    f"Check DNS, NetworkPolicy and routes of the pod, region (AWS_REGION), and {_ENDPOINT_SETTING}.",
-                )
-            case HTTPClientError():
-                return ExchangeUnavailable(f"The connection to {address} closed before the response was complete.")
+            case ClientError():
+                return explain(error.response, profile, proof)
+            case ConnectionFailed():
+                explanation = explain_failure(error.failure, address, self._spec)
+                return ExchangeUnavailable(explanation.found, explanation.remedy)
+            case NotSts():
+                return explain_foreign_answer(error, address, self._spec, proof)
             case ParamValidationError():
                 return RequestInvalid(
                     f"botocore rejected the request of profile {profile.name} as invalid.",
                     f"Check the settings of profile {profile.name}.",
                 )
-            case _:
-                return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
+        if self._response.status is None:
+            return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
+        return ResponseInvalid(
+            f"{address} is not STS: its response (HTTP status {self._response.status}) cannot be parsed.",
+            FOREIGN_ANSWER_REMEDY,
+            http_status=self._response.status,
+        )
+
+    def _find_address(self, profile: ProfileSpec) -> str:
+        """Return the URL of the endpoint that the profile's calls go to."""
+        client = self._clients.get((profile.region, profile.chain is not None))
+        return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
 
     def _check(
         self, response: Mapping[str, Any], profile: ProfileSpec, session_name: str, began: Instant
@@ -193,7 +173,7 @@ class StsExchanger:
         """Return the fault for a response whose credentials are not usable, because of what was found in it."""
         return ResponseInvalid(
             f"The response of {self._find_address(profile)} is not usable: {found}.",
-            f"Check {_ENDPOINT_SETTING}, and any proxy on the network path to STS.",
+            f"Check {ENDPOINT_SETTING}, and any proxy on the network path to STS.",
             http_status=metadata.get("HTTPStatusCode"),
             request_id=str(metadata.get("RequestId", "")),
         )
@@ -207,6 +187,17 @@ class StsExchanger:
             return bool(self._spec.endpoint_url)
         account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
         return assumed_role_arn.split(":", 4)[-1] == f"{account}:assumed-role/{role_name}/{session_name}"
+
+
+def _add_remedy(fault: ExchangeError, remedy: str) -> ExchangeError:
+    """Return the fault with a further remedy."""
+    return type(fault)(
+        fault.message,
+        f"{fault.remedy} {remedy}".lstrip(),
+        code=fault.code,
+        http_status=fault.http_status,
+        request_id=fault.request_id,
+    )
 
 
 def _choose_session_name(proof: Proof) -> str:
@@ -271,14 +262,3 @@ def _compute_lifetime(requested: timedelta, date: datetime | None, now: datetime
     """
     by_sts_clock = timedelta(0) if date is None else expires_at - date
     return min(by_sts_clock if by_sts_clock > timedelta(0) else expires_at - now, requested)
-
-
-def _format_cause(error: BaseException) -> str:
-    """Return `: ` and the operating system's message for the underlying failure, or "" if there is none."""
-    seen: list[BaseException] = [error]
-    for cause in seen:  # the loop appends to it
-        if isinstance(cause, OSError) and cause.strerror:
-            return f": {cause.strerror}"
-        related = (cause.__cause__, cause.__context__, getattr(cause, "kwargs", {}).get("error"), *cause.args)
-        seen += [each for each in related if isinstance(each, BaseException) and each not in seen]
-    return ""

@@ -17,16 +17,19 @@ from broker.core.errors import (
     ExchangeThrottled,
     ExchangeUnavailable,
     RequestInvalid,
+    ResponseInvalid,
     RoleDenied,
     SourceRejected,
     TokenRejected,
 )
 from broker.core.model import BoundToken
+from broker.sts.connection_faults import ENDPOINT_SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from broker.core.model import ProfileSpec, Proof, SourceSession
+    from broker.core.model import ProfileSpec, Proof, SourceSession, StsSpec
+    from broker.sts.answers import NotSts
 
 MAXIMUM_QUOTE_LENGTH = 300
 _TOKEN_PIECE = re.compile(r"[A-Za-z0-9_-]{16,}")
@@ -88,6 +91,19 @@ def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> 
         http_status=status,
         request_id=str(metadata.get("RequestId", "")),
     )
+
+
+def explain_foreign_answer(error: NotSts, address: str, spec: StsSpec, proof: Proof) -> ExchangeError:
+    """Return the fault for an answer that is not STS's. A gateway's 5xx means that the STS behind it is down."""
+    server = _quote(error.server, proof)
+    response = f"its response (HTTP status {error.status}{f', server {server}' if server else ''}) {error.found}"
+    if spec.endpoint_url and error.status >= _SERVER_FAULT:
+        return ExchangeUnavailable(
+            f"STS is not available at {address}: {response}.",
+            f"Check the gateway or proxy that answers there, and the server behind it. Check {ENDPOINT_SETTING}.",
+            http_status=error.status,
+        )
+    return ResponseInvalid(f"{address} is not STS: {response}.", FOREIGN_ANSWER_REMEDY, http_status=error.status)
 
 
 def _quote(message: str, proof: Proof) -> str:
@@ -188,6 +204,9 @@ def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[st
     }
 
 
+FOREIGN_ANSWER_REMEDY = (
+    f"Check {ENDPOINT_SETTING}, and any proxy, captive portal or service mesh on the network path to STS."
+)
 _TRUST_REMEDY = (
     "The role does not exist, or its trust policy does not allow this token. In the trust policy, allow "
     "sts:AssumeRoleWithWebIdentity for the provider {provider} with the conditions {provider}:sub = {subject} and "
@@ -244,6 +263,11 @@ _BY_QUOTE = {
     "verification key": (
         "STS could not fetch the keys of {issuer}. Its discovery document and its JWKS must be public and respond "
         "within 5 s. This error is often transient. If it persists, run `sts-broker issuer check {issuer}`."
+    ),
+    "thumbprint": (
+        "The certificate of {issuer} is not the one that the IAM OIDC provider in account {account} names. Run "
+        "`sts-broker issuer check {issuer}`, which prints the thumbprint of the certificate, and set the provider's "
+        "thumbprint list to it. With a certificate of a public CA, STS needs no thumbprint."
     ),
     "MaxSessionDuration": _DURATION_REMEDY,
 }

@@ -66,10 +66,12 @@ class Refuse:
 
 
 class Body(enum.Enum):
-    """The body of a broken response: nothing, a proxy's HTML, or JSON like Ceph's. None has an STS error code."""
+    """The body of a broken response: nothing, a proxy's HTML, a mesh's text, an error as of S3, or JSON like Ceph's."""
 
     EMPTY = b""
     HTML = _HTML
+    TEXT = b"RBAC: access denied"
+    S3 = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
     CEPH = b'{"Code":"AccessDenied","RequestId":"tx000-sandbox","HostId":"sandbox"}'
 
 
@@ -131,6 +133,10 @@ TOO_MANY_REQUESTS = Refuse(code="TooManyRequestsException", message="Too many re
 INTERNAL_FAILURE = Refuse(code="InternalFailure", message="We encountered an internal error.", status=500)
 SERVICE_UNAVAILABLE = Refuse(code="ServiceUnavailable", message="Service is unavailable.", status=503)
 INVALID_IDENTITY_TOKEN = Refuse(code="InvalidIdentityToken", message=_KEY_ERROR)
+THUMBPRINT = Refuse(
+    code="InvalidIdentityToken",
+    message="OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+)
 IDP_COMMUNICATION_ERROR = Refuse(
     code="IDPCommunicationError", message="Error communicating with the identity provider: sandbox"
 )
@@ -157,6 +163,9 @@ VALIDATION_ERROR = Refuse(
 )
 HTML_503 = Broken(status=503, body=Body.HTML)
 EMPTY_502 = Broken(status=502)
+HTML_403 = Broken(status=403, body=Body.HTML)
+TEXT_403 = Broken(status=403, body=Body.TEXT)
+S3_403 = Broken(status=403, body=Body.S3)
 CEPH_403 = Broken(status=403, body=Body.CEPH)
 CEPH_400 = Broken(status=400, body=Body.CEPH)
 
@@ -177,8 +186,11 @@ def apply(
             return refuse(Refusal(code, message, status))
         case Broken(status=status, body=body):
             template = refuse(Refusal("", "", status))
-            kind = {Body.HTML: "text/html", Body.CEPH: "application/json"}.get(body, "text/plain")
-            return replace(template, body=body.value, outcome=f"HTTP {status}", content_type=kind)
+            kind = {Body.HTML: "text/html", Body.CEPH: "application/json", Body.S3: "application/xml"}.get(
+                body, "text/plain"
+            )
+            anonymous = {"x-amzn-RequestId": ""}  # only AWS sends one
+            return replace(template, body=body.value, outcome=f"HTTP {status}", content_type=kind, headers=anonymous)
     response = exchange()
     if response.outcome != "Success":
         return response

@@ -659,19 +659,19 @@ NETWORK_PATHS = [
     Case(
         name="interception",
         check="sts-tls",
-        text="(unable to get local issuer certificate). -> If a proxy",
+        text="not trusted: unable to get local issuer certificate. -> If a proxy",
         change=_unset("AWS_CA_BUNDLE"),  # the issuer's certificate is then not trusted either
     ),
     Case(
         name="bundle-of-another-ca",
         check="sts-tls",
-        text="(AWS_CA_BUNDLE), or unset AWS_CA_BUNDLE",
+        text="(AWS_CA_BUNDLE), or unset that setting",
         change=lambda pod: pod.environ.update(AWS_CA_BUNDLE=str(_another_authority(pod).bundle)),
     ),
     Case(
         name="sts-of-another-host",
         check="sts-tls",
-        text="Hostname mismatch",
+        text=f"not valid for '{STS_HOST}'. It is for other.example, issued by CN=Test Intermediate. -> Another server",
         change=_sts_certificate(host="other.example"),
     ),
     Case(
@@ -693,7 +693,7 @@ NETWORK_PATHS = [
         text="check whether it must be https://",
         change=lambda pod: pod.environ.update(AWS_ENDPOINT_URL_STS=f"http://127.0.0.1:{pod.network.sts_front.port}"),
     ),
-    Case(name="no-tls", check="sts-tls", text="TLS failed", change=_https_to_http),
+    Case(name="no-tls", check="sts-tls", text="The TLS connection to https://", change=_https_to_http),
 ]
 EXCHANGES = [
     Case(

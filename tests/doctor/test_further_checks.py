@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,10 +25,9 @@ from sandbox.aws import faults
 from tests.doctor.faulty_pod import HOST
 from tests.support.fakes import FakeClock, make_credentials, make_profile, make_token
 from tests.support.fronts import Sayer, TlsFront
+from tests.support.nobody import as_nobody
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from broker.core.model import ProfileSpec, Proof, TemporaryCredentials
     from tests.doctor.faulty_pod import FaultyPod
 
@@ -62,6 +63,20 @@ class TestDirectory:
         assert self.outcome(report, "publish-neighbours") is Outcome.OK
         (tmp_path / "billing.json").write_text(json.dumps(good))
         assert self.outcome(self.examine(tmp_path, tmp_path), "publish-neighbours") is Outcome.WARNING
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
+    def test_file_that_cannot_be_replaced_in_a_sticky_directory_fails(self, tmp_path: Path) -> None:
+        with tempfile.TemporaryDirectory() as path:
+            Path(path).chmod(0o1777)
+            (Path(path) / "credentials").write_text("earlier")
+            os.chown(Path(path) / "credentials", 4242, 4242)
+            with as_nobody():
+                result = self.examine(Path(path), tmp_path).find("publish-directory")
+            assert result is not None
+            assert result.outcome is Outcome.FAILED
+            assert "user 4242 owns credentials, and the directory is sticky (mode 1777)" in result.found
+            assert "runAsUser of the broker's container to 4242" in result.remedy
+            assert [each.name for each in Path(path).iterdir()] == ["credentials"]
 
     def test_volume_is_not_checked_without_a_mount_table(self, tmp_path: Path) -> None:
         assert self.outcome(self.examine(tmp_path, tmp_path / "nowhere"), "publish-volume") is Outcome.NOT_CHECKED

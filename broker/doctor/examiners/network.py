@@ -20,6 +20,7 @@ from broker.doctor.examiners.node_clock import SKEW_MAXIMUM, skew_of
 from broker.net.http_messages import Failure, NoAnswer, Request
 from broker.net.https_client import fetch
 from broker.net.routes import Route
+from broker.sts.connection_faults import PROXY_URL_REMEDY, explain_certificate, explain_failure
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from broker.core.model import StsSpec
     from broker.doctor.checks import Report
     from broker.doctor.environment import Resolve
-    from broker.net.http_messages import Answer, TlsSession
+    from broker.net.http_messages import Answer, CertificateFault, TlsSession
     from broker.sts.network_path import NetworkPath
 
 STEPS: Final = ("region", "sts-proxy", "sts-name", "sts-connection", "sts-tls")
@@ -82,7 +83,7 @@ class PathToSts:
         except ValueError:
             host, port = "", 0
         if proxy.scheme != "http" or not host:
-            self._failed("sts-proxy", "HTTPS_PROXY is not an http:// URL.", "Write HTTPS_PROXY=http://HOST:PORT.")
+            self._failed("sts-proxy", "HTTPS_PROXY is not an http:// URL.", PROXY_URL_REMEDY)
             return False
         name = f"{quoted(host)}:{port} (HTTPS_PROXY)"
         remedy = "Check HTTPS_PROXY and the NetworkPolicy. If no proxy is needed, add STS's host to NO_PROXY."
@@ -170,7 +171,7 @@ class PathToSts:
         assert answer.tls is not None
         skew = skew_of(answer.date, self._clock.read().now)
         if answer.tls.fault is not None:
-            self._explain_distrust(path, answer.tls, answer.tls.fault.message, skew)
+            self._explain_distrust(path, answer.tls, answer.tls.fault, skew)
             return Reached(is_reached=False, skew=skew)
         certificate = answer.tls.certificate
         issuer = f", issued by {quoted(certificate.issuer)}" if certificate else ""
@@ -179,20 +180,15 @@ class PathToSts:
 
     def _explain_failure(self, path: NetworkPath, failure: NoAnswer) -> None:
         """Add the failure for an HTTPS request without an answer."""
-        reason = f"TLS failed: {failure.found}" if failure.failure is Failure.TLS else failure.found
-        found = f"{path.url}: {f'by {failure.via}: ' if failure.via else ''}{reason}."
+        explanation = explain_failure(failure, path.url, self._spec)
         if failure.failure is not Failure.PROXY:
             if path.proxy:
                 self._pass_proxied_steps("The proxy opened a tunnel.")
-            self._failed("sts-tls", found, "Check what answers there: it must be STS, with TLS 1.2 or 1.3.")
-        elif failure.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            remedy = "The proxy requires a user: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, from a Secret."
-            self._failed("sts-proxy", found, remedy)
-        elif not self._is_region_certain:
-            self._blame_region("sts-proxy", found)
+            self._failed("sts-tls", explanation.found, explanation.remedy)
+        elif failure.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and not self._is_region_certain:
+            self._blame_region("sts-proxy", explanation.found)
         else:
-            remedy = "Let the proxy allow CONNECT to that host at port 443, or add the host to NO_PROXY."
-            self._failed("sts-proxy", found, remedy)
+            self._failed("sts-proxy", explanation.found, explanation.remedy)
 
     def _pass_proxied_steps(self, found: str) -> None:
         """Add OK for the proxy and for the steps that it does itself."""
@@ -200,24 +196,20 @@ class PathToSts:
         for check in ("sts-name", "sts-connection"):
             self._ok(check, "The proxy does this step.")
 
-    def _explain_distrust(self, path: NetworkPath, session: TlsSession, reason: str, skew: timedelta | None) -> None:
+    def _explain_distrust(
+        self, path: NetworkPath, session: TlsSession, fault: CertificateFault, skew: timedelta | None
+    ) -> None:
         """Add the failure for a certificate that could not be verified, or its consequence from a wrong clock.
 
-        Its names are known only if its dates alone are wrong: ssl decodes no certificate that it does not trust.
+        Its names are known only if its dates or its host alone are wrong: ssl decodes no certificate that it does not
+        trust.
         """
-        found = f"The certificate of {path.url} is not trusted ({quoted(reason)})."
-        if session.certificate is not None:
-            names = f"{quoted(session.certificate.subject)}, issued by {quoted(session.certificate.issuer)}"
-            found = f"{found} It is for {names}."
+        explanation = explain_certificate(fault, path.url, self._spec, session.certificate)
         is_clock_wrong = skew is not None and abs(skew) > SKEW_MAXIMUM
         if skew is not None and is_clock_wrong and session.is_valid_at(self._clock.read().now + skew):
-            self._report.follows("sts-tls", found, "clock", of=self._of)
-        elif self._spec.ca_bundle:
-            remedy = f"Add the CA that issued it to {self._spec.ca_bundle} (AWS_CA_BUNDLE), or unset AWS_CA_BUNDLE."
-            self._failed("sts-tls", found, remedy)
+            self._report.follows("sts-tls", explanation.found, "clock", of=self._of)
         else:
-            remedy = "If a proxy or firewall of yours issued it, put its CA into a file and set AWS_CA_BUNDLE to it."
-            self._failed("sts-tls", found, f"{remedy} Otherwise, somebody may be intercepting the connection.")
+            self._failed("sts-tls", explanation.found, explanation.remedy)
 
     def _examine_http(self, path: NetworkPath, address: SplitResult) -> Reached:
         """Check the HTTP answer of an endpoint on loopback. The settings allow plain HTTP nowhere else."""

@@ -13,9 +13,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from broker.core.model import ENDPOINT_TOKEN_FILE
 from broker.doctor.examiners.mounts import find_mount
 from broker.files.regular_file import read_regular_file
-from broker.publish.file_sink import REMEDIES, replace_file
+from broker.publish.file_sink import replace_file
+from broker.publish.write_faults import explain_write_failure, find_irreplaceable_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,11 +43,17 @@ def examine_directory(
         return
     error = _try_to_write(spec, len(profiles) * _BYTES_PER_PROFILE)
     if error is not None:
-        number = error.errno or 0
-        remedy = REMEDIES.get(number, "Check the volume behind BROKER_PUBLISH_DIRECTORY.")
+        fault = explain_write_failure(error, spec.directory)
         group = "" if spec.group is None else f" and group {spec.group}"
         found = f"The broker can't write a file with mode {spec.mode:04o}{group} in {spec.directory}"
-        report.failed("publish-directory", f"{found}: {os.strerror(number)}.", remedy)
+        report.failed("publish-directory", f"{found}: {fault.found}.", fault.remedy)
+        report.not_checked(DIRECTORY_CHECKS[1:], "", because="publish-directory")
+        return
+    names = ("config", "credentials", ENDPOINT_TOKEN_FILE, *(f"{name}.json" for name in profiles))
+    owned = find_irreplaceable_file(spec.directory, names) if os.geteuid() else None  # root may replace any file
+    if owned is not None:
+        found = f"The broker can't replace a file in {spec.directory}: {owned.found}."
+        report.failed("publish-directory", found, owned.remedy)
         report.not_checked(DIRECTORY_CHECKS[1:], "", because="publish-directory")
         return
     _examine_modes(spec, report)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.library_variables import explain_library_variables
-from broker.settings.variables import IGNORED_ENDPOINT_REMEDY, IGNORED_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +21,9 @@ def examine_settings(environ: Mapping[str, str], configuration: Configuration, r
     roles = ", ".join(f"{profile.name} for {profile.role_arn}" for profile in profiles)
     found = f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}: {roles}."
     warnings = list(explain_library_variables(environ, is_read_by_python=not sys.flags.ignore_environment))
-    if environ.get(IGNORED_ENDPOINT_VARIABLE) and not configuration.sts.endpoint_url:
-        warnings.append(
-            (f"{IGNORED_ENDPOINT_VARIABLE} is set, but the broker does not read it.", IGNORED_ENDPOINT_REMEDY)
-        )
+    ignored = find_ignored_endpoint(environ, configuration.sts.endpoint_url)
+    if ignored:
+        warnings.append((ignored, IGNORED_ENDPOINT_REMEDY))
     if warnings:
         causes, remedies = zip(*warnings, strict=True)
         report.warning("settings", " ".join((found, *causes)), " ".join(remedies))

@@ -18,6 +18,7 @@ import pytest
 from broker.net.http_messages import MAXIMUM_BODY_BYTES, Answer, Failure, NoAnswer, Request
 from broker.net.https_client import fetch
 from broker.net.routes import Route
+from broker.net.tls import shared_context
 from tests.support.fakes import make_jwt
 from tests.support.issuer_site import HOST, Authority, Proxy, Site, endless, reply
 
@@ -409,18 +410,70 @@ class TestTrust:
         assert answer.tls.needs_tls_13 is is_modern
 
     @pytest.mark.parametrize(("content", "found"), [("", "it holds no CA certificates"), (None, "No such file")])
-    def test_unusable_bundle_is_a_setting(self, tmp_path: Path, content: str | None, found: str) -> None:
+    def test_unusable_bundle_is_reported_as_such(self, tmp_path: Path, content: str | None, found: str) -> None:
         bundle = tmp_path / "ca.pem"
         if content is not None:
             bundle.write_text(content)
         failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(bundle)))
-        assert failure.failure is Failure.SETTING
+        assert failure.failure is Failure.CA_BUNDLE
         assert found in failure.found
+
+    def test_bundle_that_changes_is_read_again(self, authority: Authority, tmp_path: Path) -> None:
+        """A CA is rotated while the process runs. Until then, the loaded CAs are used again."""
+        other = tmp_path / "other"
+        other.mkdir()
+        bundle = tmp_path / "ca.pem"
+        bundle.write_bytes(authority.bundle.read_bytes())
+        with Site(authority.server(), {"/document": reply("{}")}) as site:
+            route = route_to(site.port, ca_bundle=str(bundle))
+            assert isinstance(fetch(Request(url=URL), route), Answer)
+            assert shared_context(str(bundle)) is shared_context(str(bundle))
+            bundle.write_bytes(Authority(other).bundle.read_bytes() + b"\n")
+            assert fetch_failure(Request(url=URL), route).failure is Failure.CERTIFICATE
+
+    def test_certificate_of_another_host_is_shown_by_its_names(self, authority: Authority) -> None:
+        with Site(authority.server("other.example"), {"/document": reply("{}")}) as site:
+            route = route_to(site.port, ca_bundle=str(authority.bundle), reads_unverified=True)
+            answer = fetch(Request(url=URL), route)
+        assert isinstance(answer, Answer)
+        assert answer.tls is not None
+        assert answer.tls.fault is not None
+        assert answer.tls.fault.is_about_host
+        assert answer.tls.certificate is not None
+        assert answer.tls.certificate.names == ("other.example",)
+
+    def test_headers_are_returned_by_lower_case_names(self, authority: Authority) -> None:
+        with Site(authority.server(), {"/document": reply("{}", headers=["X-Amzn-RequestId: a"])}) as site:
+            answer = fetch(Request(url=URL), route_to(site.port, ca_bundle=str(authority.bundle)))
+        assert isinstance(answer, Answer)
+        assert answer.headers["x-amzn-requestid"] == "a"
+        assert "headers" not in repr(answer)
+
+    @pytest.mark.parametrize(
+        ("url", "host"),
+        [
+            ("http://a.example:80/", "a.example"),
+            ("http://a.example:8080/", "a.example:8080"),
+            ("http://a.example/", "a.example"),
+            ("http://[::1]:80/", "[::1]"),
+        ],
+    )
+    def test_host_header_omits_the_default_port(self, url: str, host: str) -> None:
+        """Signatures cover the header, and botocore signs it without the default port."""
+        heads: list[bytes] = []
+
+        def answer(connection: socket.socket) -> None:
+            heads.append(connection.recv(65_536))
+            connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+
+        with RawServer(answer) as server:
+            fetch(Request(url=url), route_to(server.port, allows_http=True))
+        assert f"\r\nHost: {host}\r\n".encode() in heads[0]
 
     def test_bundle_that_is_a_fifo_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "ca.pem")
         failure = fetch_failure(Request(url=URL), route_to(1, ca_bundle=str(tmp_path / "ca.pem")))
-        assert failure.failure is Failure.SETTING
+        assert failure.failure is Failure.CA_BUNDLE
         assert "it is a FIFO; expected a regular file" in failure.found
 
 
@@ -460,9 +513,9 @@ class TestProxies:
     @pytest.mark.parametrize(
         "proxy", ["https://proxy.example:3128", "socks5://proxy.example", "http://", "http://a:99999", "http://a:b"]
     )
-    def test_unusable_variable_is_a_setting(self, proxy: str) -> None:
+    def test_unusable_variable_is_reported_as_such(self, proxy: str) -> None:
         failure = fetch_failure(Request(url=URL), Route(environ={"https_proxy": proxy}))
-        assert (failure.failure, failure.found) == (Failure.SETTING, "HTTPS_PROXY is not an http:// URL")
+        assert (failure.failure, failure.found) == (Failure.PROXY_URL, "HTTPS_PROXY is not an http:// URL")
 
     def test_environment_of_the_process_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")

@@ -24,6 +24,7 @@ from broker.core.model import PublishSpec, Secret
 from broker.publish.file_sink import FileSink
 from broker.publish.state_file import STATE_FILE
 from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile
+from tests.support.nobody import NOBODY, as_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,6 +257,48 @@ class TestModeAndGroup:
         assert error.errno == errno.EPERM
         assert "supplementalGroups" in error.remedy
         assert list_names(directory) == set()
+
+
+class TestStickyDirectory:
+    """A directory such as /tmp, in which only its owner can replace a file."""
+
+    @as_root
+    @pytest.mark.parametrize("name", ["default.json", ".default.json.new", "config"])
+    def test_file_of_another_user_names_its_owner_and_not_the_group(self, open_to_all: Path, name: str) -> None:
+        directory = open_to_all / "aws"
+        directory.mkdir()
+        directory.chmod(0o1777)
+        (directory / name).write_text("earlier")
+        os.chown(directory / name, 4242, 4242)
+        with as_nobody():
+            error = fail_publishing(make_sink(directory), make_generation())
+        assert error.errno == errno.EPERM
+        assert error.message == (
+            f"Cannot publish in {directory} ({name}): user 4242 owns {name}, and the directory is sticky (mode 1777), "
+            f"so user {NOBODY} cannot replace the file."
+        )
+        assert "runAsUser" in error.remedy
+        assert "supplementalGroups" not in error.remedy
+        assert (directory / name).read_text() == "earlier"
+
+    @as_root
+    def test_missing_group_in_a_sticky_directory_still_names_the_group(self, open_to_all: Path) -> None:
+        directory = open_to_all / "aws"
+        directory.mkdir()
+        directory.chmod(0o1777)
+        with as_nobody():
+            error = fail_publishing(make_sink(directory, group=2000), make_generation())
+        assert "supplementalGroups" in error.remedy
+
+    @as_root
+    def test_own_files_are_replaced(self, open_to_all: Path) -> None:
+        directory = open_to_all / "aws"
+        directory.mkdir()
+        directory.chmod(0o1777)
+        with as_nobody():
+            for number in (1, 2):
+                make_sink(directory).publish([make_generation(number=number)])
+        assert read_token(directory / "default.json") == get_session_token(make_generation(number=2))
 
 
 class TestHostileDirectory:
@@ -556,20 +599,6 @@ def test_files_of_a_crashed_broker_stay_until_newer_ones_replace_them(directory:
     clock.advance(timedelta(days=1))
     make_sink(directory, clock=clock)
     assert read_token(directory / "default.json") == get_session_token(make_generation())
-
-
-class as_nobody:  # noqa: N801 - used as a statement
-    """Access files as the user nobody until the end of the block."""
-
-    def __enter__(self) -> None:
-        """Change the effective user and group."""
-        os.setegid(65534)
-        os.seteuid(65534)
-
-    def __exit__(self, *_: object) -> None:
-        """Restore them."""
-        os.seteuid(0)
-        os.setegid(0)
 
 
 class no_file_longer_than:  # noqa: N801 - used as a statement

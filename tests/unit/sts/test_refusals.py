@@ -58,6 +58,16 @@ def explain_response(code: str = "", message: str = "", status: int = 400) -> Ex
             TokenRejected,
             (f"keys of {ISSUER}", "within 5 s", "often transient"),
         ),
+        (
+            "InvalidIdentityToken",
+            "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+            TokenRejected,
+            (
+                f"certificate of {ISSUER} is not the one that the IAM OIDC provider in account 123456789012 names",
+                f"`sts-broker issuer check {ISSUER}`, which prints the thumbprint",
+                "public CA",
+            ),
+        ),
         ("InvalidIdentityToken", "Something new", TokenRejected, ("sts-broker token", ISSUER)),
         (
             "ExpiredTokenException",
