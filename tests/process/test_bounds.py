@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.runtime.listeners import count_readers
+from sandbox.aws import faults
 from tests.process.test_endpoint import find_address, get
 from tests.support.program import eventually
 
@@ -100,3 +101,21 @@ def test_endpoint_has_a_place_for_each_descriptor_that_is_left(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert count_readers() == readers
+
+
+def test_dripping_sts_leaves_no_descriptor_thread_or_child_behind(pod: Pod) -> None:
+    """Each call ends at its deadline, with its socket, however many profiles wait for the same peer."""
+    file = pod.root / "broker.yaml"
+    file.write_text("profiles:\n" + "".join(f"- {{name: p{number}}}\n" for number in range(20)))
+    program = pod.start(BROKER_CONFIG=str(file))
+    program.wait_for("refreshed", count=20, within=30)
+    eventually(lambda: program.children() == [], what="no worker")
+    before = (program.metric("process_open_fds"), len(program.threads()))
+    pod.sts.always(faults.Drip(pause_seconds=1.0))
+    program.refresh()
+    program.wait_for("exchange_failed", count=8, within=40)
+    assert {line["reason"] for line in program.lines("exchange_failed")} == {"exchange_unavailable"}
+    pod.sts.always(None)
+    program.wait_for("refreshed", count=40, within=60)
+    eventually(lambda: program.children() == [], what="no worker")
+    assert (program.metric("process_open_fds"), len(program.threads())) == before
