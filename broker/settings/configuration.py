@@ -12,7 +12,7 @@ from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
 from broker.files.regular_file import read_regular_file
-from broker.net.routes import find_proxy_fault
+from broker.net.routes import NO_PROXY_REMEDY, find_no_proxy_fault, find_proxy_fault
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
@@ -172,6 +172,9 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
     proxy_fault = find_proxy_fault(environ)
     if proxy_fault and not (settings.sts.endpoint_url or "").startswith("http://"):
         yield f"{proxy_fault}. Calls to STS through it fail. Set HTTPS_PROXY=http://HOST:PORT, or unset it."
+    no_proxy_fault = find_no_proxy_fault(environ)
+    if no_proxy_fault:
+        yield f"{no_proxy_fault} {NO_PROXY_REMEDY}"
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
     if settings.token_source != "file" and "web_identity_token_file" in keys:  # noqa: S105 - a kind of source
         yield (
