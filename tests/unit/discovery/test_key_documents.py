@@ -27,7 +27,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("key", "reason"), FOREIGN)
-def test_foreign_key_beside_a_good_one_is_passed_over_with_a_warning(key: dict[str, Any], reason: str) -> None:
+def test_foreign_key_next_to_a_good_one_is_passed_over_with_a_warning(key: dict[str, Any], reason: str) -> None:
     judged = examine({"keys": [key, jwk()]}, CryptographicExaminer().describe_key)
     assert is_accepted(judged.findings)
     (warned,) = (finding for finding in judged.findings if finding.verdict is Verdict.WARNING)
@@ -49,7 +49,7 @@ def test_foreign_key_alone_is_a_failure(key: dict[str, Any], reason: str) -> Non
     "key",
     [jwk(kid=None), jwk(kid="b", alg="ES256"), {**EC, "alg": "ES256"}, jwk(kid="b", d="AQAB"), "text", None],
 )
-def test_malformed_or_private_key_beside_a_good_one_is_a_failure(key: Any) -> None:  # noqa: ANN401 - any JSON value
+def test_malformed_or_private_key_next_to_a_good_one_is_a_failure(key: Any) -> None:  # noqa: ANN401 - any JSON value
     assert not is_accepted(examine({"keys": [jwk(), key]}).findings)
 
 

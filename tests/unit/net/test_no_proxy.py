@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.doctor.checks import Outcome, Report
+from broker.doctor.examiners.settings import examine_settings
 from broker.net.no_proxy import bypasses_everything, find_unusable_entries, is_bypassed
 from broker.net.routes import find_no_proxy_fault, find_proxy
+from broker.settings.loader import load
 
 HOST = "sts.eu-west-1.amazonaws.com"
 PROXY = "http://proxy.example:3128"
@@ -114,3 +117,24 @@ def test_everything_is_named_by_an_entry_of_its_own() -> None:
 def test_no_value_makes_it_fail(host: str, value: str) -> None:
     is_bypassed(host, 443, value)
     assert find_unusable_entries(value).isprintable()
+
+
+@pytest.mark.parametrize("endpoint", ["", "https://sts.example"])
+def test_start_and_doctor_report_entries_that_match_nothing(endpoint: str) -> None:
+    environ = {
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/app",
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_STS": endpoint,
+        "HTTPS_PROXY": PROXY,
+        "NO_PROXY": "localhost, sts.*.amazonaws.com",
+    }
+    found = 'NO_PROXY has entries that match no host: "sts.*.amazonaws.com".'
+    configuration = load(environ)
+    assert any(warning.startswith(f"{found} Write names or domains") for warning in configuration.warnings)
+    report = Report()
+    examine_settings(environ, configuration, report)
+    warned = report.find("settings", "", Outcome.WARNING)
+    assert warned is not None
+    assert found in warned.found
+    assert ".amazonaws.com" in warned.remedy
+    assert not any("NO_PROXY" in warning for warning in load({**environ, "NO_PROXY": "*.amazonaws.com"}).warnings)
