@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.role_arns import read_partition
 from broker.core.spelling import suggest
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def find_faults(profiles: Sequence[ProfileSpec]) -> Iterator[str]:
             reported.update(cycle)
             continue
         yield from _find_inheritance_faults(profile, by_name)
-        own_partition, source_partition = _get_partition(profile), _get_partition(source)
+        own_partition, source_partition = read_partition(profile.role_arn), read_partition(source.role_arn)
         if own_partition and source_partition and own_partition != source_partition:
             yield (
                 f"{key}: role_arn is in partition {own_partition}, but the role of {source.name} is in partition "
@@ -86,7 +87,3 @@ def _find_cycle(profile: ProfileSpec, by_name: dict[str, ProfileSpec]) -> list[s
     names = [profile.name, *(source.name for source in _list_chained_sources(profile, by_name))]
     last = by_name[names[-1]]
     return names if last.chain is not None and last.chain.source == profile.name else []
-
-
-def _get_partition(profile: ProfileSpec) -> str:
-    return profile.role_arn.split(":")[1] if profile.role_arn else ""

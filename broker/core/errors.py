@@ -111,7 +111,7 @@ class TokenAwaited(TokenError):
 
 
 class TokenRefused(TokenError):
-    """The Kubernetes API refuses a token: the service account lacks the right, or it or the pod no longer exists."""
+    """The Kubernetes API refuses a token: the service account may not request tokens for itself."""
 
     reason = "token_refused"
     disposition = Disposition.SLOW

@@ -2,8 +2,8 @@
 
 URLs are compared byte by byte, never normalized. Every refusal says what to write instead. Uses no network.
 Sources: IAM's API model of CreateOpenIDConnectProvider (https, no port, no query, at most 255 characters) and OpenID
-Connect Discovery 1.0 section 3 (no query, no fragment). A trailing slash is refused because no AWS page says how STS
-compares it.
+Connect Discovery 1.0 section 3 (no query, no fragment). A trailing slash is refused: STS finds no provider if only one
+side has it (aws/aws-sam-cli#7432), some tools add it on their own, and OpenID Connect Discovery section 4 removes it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MAXIMUM_LENGTH = 255
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 KEYS_PATH = "/keys.json"
+TRAILING_SLASH = (
+    "The issuer ends with a slash, which the provider, the documents and the token's iss would all need to have: STS "
+    "compares them byte by byte."
+)
+"""The finding about such an issuer, the same wherever an issuer or a provider is judged."""
 _PRIVATE_SUFFIXES = (".svc", ".local", ".internal", ".localhost", ".localdomain", ".lan", ".home.arpa")
 _MAKE_PUBLIC = (
     "Publish the issuer's two documents at a public address (docs/issuers.md) and set the cluster's issuer to its URL."
@@ -45,6 +50,14 @@ def examine(url: str) -> list[Finding]:
         return [failed("url", sentence, remedy) for sentence in found]
     reason = unreachable_reason(parts.hostname or "")
     return [failed("url", f"STS cannot reach {quoted(url)}: {reason}.", _MAKE_PUBLIC)] if reason else []
+
+
+def has_trailing_slash(issuer: str) -> bool:
+    """Return whether an issuer's URL, or the name of an IAM provider (without https://), ends with a slash.
+
+    Every part of the program that judges issuers or providers uses this verdict, and the sentence `TRAILING_SLASH`.
+    """
+    return issuer.endswith("/")
 
 
 def unreachable_reason(host: str) -> str:
@@ -91,10 +104,7 @@ def _faults(url: str, parts: SplitResult) -> list[tuple[str, bool]]:
         ("The issuer has a query; IAM accepts none.", "?" in url),
         ("The issuer has a fragment (#); IAM accepts none.", "#" in url),
         ("The issuer ends with the path of its discovery document.", parts.path.endswith(DISCOVERY_PATH)),
-        (
-            "The issuer ends with a slash, which the token's iss would need to have as well.",
-            parts.path.endswith("/"),
-        ),
+        (TRAILING_SLASH, has_trailing_slash(url)),
         (
             "The issuer's path has empty or dotted segments.",
             re.search(r"/(\.{0,2})/|/\.{1,2}$", parts.path) is not None,

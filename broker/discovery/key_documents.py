@@ -1,10 +1,11 @@
 """Judge the structure of a key document (JWKS): which keys STS can use, and what has to change.
 
-A key that is not meant for STS (another type, algorithm or use) is passed over with a warning as long as the document
-has a key that STS can use (RFC 7517 section 5). A private key is always a failure; it is reported by the names of its
-members, never quoted. Whether a key's numbers are sound is left to the caller's `describe`. Pure.
-Sources: RFC 7517 sections 4 and 5; RFC 7518 sections 3.4 and 6; on the number of keys, the IAM User Guide, "Create an
-OpenID Connect (OIDC) identity provider in IAM": at least one key, at most 100 RSA keys and 100 EC keys.
+A key that is not meant for STS (another type, algorithm, use or operation, or too few bits) is passed over with a
+warning as long as the document has a key that STS can use (RFC 7517 section 5). A key that is malformed is a failure. A
+private key is always a failure; it is reported by the names of its members, never quoted. Whether a key's numbers are
+sound is left to the caller's `describe`. Pure.
+Sources: RFC 7517 sections 4 and 5; RFC 7518 sections 3.3, 3.4 and 6; on the number of keys, the IAM User Guide, "Create
+an OpenID Connect (OIDC) identity provider in IAM": at least one key, at most 100 RSA keys and 100 EC keys.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ KEYS_MAXIMUM = 100
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 _PUBLISH = "Publish the output of `kubectl get --raw /openid/v1/jwks`, or of `sts-broker issuer render`."
 _PASSED_OVER = "STS passes it over: a token for STS must not be signed with it."
+
+
+class WeakKeyError(ValueError):
+    """The key is sound, but too small for STS. The message is a phrase that begins with "it"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,8 @@ def describe_algorithm(key: PublishedKey) -> str:
 def examine(document: Mapping[str, Any], describe: Callable[[PublishedKey], str] = describe_algorithm) -> KeyDocument:
     """Judge a key document.
 
-    `describe` returns a short description of a key, and raises ValueError with a phrase if its numbers are not sound.
+    `describe` returns a short description of a key. It raises ValueError with a phrase if its numbers are not sound,
+    and WeakKeyError if they are, but the key is too small.
     """
     given = document.get("keys")
     if not isinstance(given, list):
@@ -152,6 +158,9 @@ def _find_unusable(given: Mapping[str, Any]) -> str:
         return f"has alg {quoted(str(algorithm))}; STS accepts {', '.join(ALGORITHMS)}"
     if use is not None and use != "sig":
         return f"has use {quoted(str(use))}; expected sig"
+    operations = given.get("key_ops")
+    if isinstance(operations, list) and "verify" not in operations:
+        return f"has key_ops {quoted(', '.join(map(str, operations)))}; expected verify"
     curve = _curve(given)
     if kty == "EC" and curve and curve not in CURVE_ALGORITHMS:
         return f"has crv {quoted(curve)}; STS accepts {', '.join(CURVE_ALGORITHMS)}"
@@ -166,6 +175,8 @@ def _judge_usable(given: Mapping[str, Any], name: str, kid: str, describe: Calla
     if implied:
         try:
             description = describe(key)
+        except WeakKeyError as error:
+            return _Judgement(name=f"{name}: it", kid=kid, unusable=str(error).removeprefix("it "))
         except ValueError as error:
             findings.append(failed("key", f"{name}: {error}.", _PUBLISH))
     usable = key if is_accepted(findings) else None
@@ -196,10 +207,15 @@ def _examine_members(given: Mapping[str, Any], name: str, kid: str) -> Iterable[
 
 
 def _examine_together(keys: Iterable[PublishedKey], given: Iterable[object]) -> Iterable[Finding]:
-    kids = [each.get("kid") for each in given if isinstance(each, dict) and isinstance(each.get("kid"), str)]
-    for kid in sorted({kid for kid in kids if kid and kids.count(kid) > 1}):
-        yield failed("key", f"{kids.count(kid)} keys have the kid {quoted(kid)}.", "Keep one key for each kid.")
     keys = list(keys)
+    kids = [each.get("kid") for each in given if isinstance(each, dict) and isinstance(each.get("kid"), str)]
+    usable = [key.kid for key in keys]
+    for kid in sorted({kid for kid in kids if kid and kids.count(kid) > 1}):
+        found = f"{kids.count(kid)} keys have the kid {quoted(kid)}."
+        if usable.count(kid) == 1:  # the others are passed over, or reported by themselves
+            yield warning("key", f"{found} STS can use only one of them.", "Give each key a kid of its own.")
+        else:
+            yield failed("key", found, "Keep one key for each kid.")
     for kind, count in (("RSA", sum(key.is_rsa for key in keys)), ("EC", sum(not key.is_rsa for key in keys))):
         if count > KEYS_MAXIMUM:
             found = f"The key document has {count} {kind} keys; AWS accepts {KEYS_MAXIMUM}."

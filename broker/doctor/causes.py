@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import ExchangeUnavailable, RoleDenied, SourceRejected, TokenRejected
 from broker.doctor.checks import Outcome, find_causes
+from broker.sts.denying_policies import find_denying_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ _PRIVATE_KEY: Final = "PRIVATE KEY"
 """A published private key is a failure even if STS accepts the token."""
 _UNTRUSTED_CERTIFICATE: Final = ("certificate is not trusted", "certificate is self-signed")
 """Parts of the messages of `broker.discovery` about certificates of an unknown CA."""
+_DENIED_ROLE: Final = "STS did not object to the token: it denied the role."
 _ISSUER_UNREACHABLE: Final = "IDPCommunicationError"
 
 
@@ -43,19 +45,37 @@ class Refusal:
         others = (*_PROVIDER_MESSAGES, *_TIME_MESSAGES)
         return self.reason == TokenRejected.reason and not any(part in self.message for part in others)
 
+    @property
+    def denying_policy(self) -> str:
+        """The policy that the refusal names, if it is not the role's, as part of a sentence; or ""."""
+        policy = find_denying_policy(self.message) if self.reason == RoleDenied.reason else None
+        return policy.name if policy else ""
+
+    @property
+    def policy_hint(self) -> str:
+        """How to find out which policy denied the role, for a report without the trust policy."""
+        if self.denying_policy:
+            return f"STS names {self.denying_policy} as the reason, which no trust policy can override."
+        return (
+            "To find the condition that fails, use the operator tools: add --policy iam if your shell may read the "
+            "role in IAM, or else --policy FILE."
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGroup:
     """The profiles that send the same token.
 
     `of` identifies the token's own results. The other fields are keyed by the `of` of each profile's results: the AWS
-    account of its role, the refusals, and the profiles that got credentials.
+    account of its role, the refusals, and the profiles that got credentials. `is_custom_endpoint`: the STS may be one
+    that denies the role where AWS rejects the token, as Ceph does.
     """
 
     of: str
     accounts: Mapping[str, str]
     refusals: Mapping[str, Refusal]
     succeeded: frozenset[str]
+    is_custom_endpoint: bool = False
 
 
 def assign_causes(report: Report, groups: Sequence[TokenGroup], refusals: Mapping[str, Refusal]) -> None:
@@ -82,17 +102,23 @@ def _attribute_issuer(report: Report, group: TokenGroup) -> None:
     failed = [result for check in _ISSUER_CHECKS if (result := report.find(check, group.of, Outcome.FAILED))]
     if not failed:
         return
-    if group.succeeded or any(refusal.reason == RoleDenied.reason for refusal in group.refusals.values()):
+    is_denied = any(refusal.reason == RoleDenied.reason for refusal in group.refusals.values())
+    if group.succeeded or (is_denied and not group.is_custom_endpoint):
         for result in failed:
-            if _PRIVATE_KEY in result.found:
-                continue
-            found = f"{result.found} STS accepts the token anyway, because it caches keys for a while."
-            report.change(result, Outcome.WARNING, found=found)
+            if _PRIVATE_KEY not in result.found:
+                happened = _describe_acceptance(result) if group.succeeded else _DENIED_ROLE
+                report.change(result, Outcome.WARNING, found=f"{result.found} {happened}")
         return
     for of, refusal in group.refusals.items():
         is_unknown = failed[0].check == "issuer" and _NO_PROVIDER in refusal.message
         if refusal.is_about_issuer or is_unknown:
             _mark_as_following(report, "exchange", of, failed[0])
+
+
+def _describe_acceptance(result: CheckResult) -> str:
+    """Return what the exchange shows about a failed check of the issuer."""
+    is_about_url = result.check == _ISSUER_CHECKS[0]
+    return f"STS accepts the token anyway{'' if is_about_url else ', because it caches keys for a while'}."
 
 
 def _attribute_trust(report: Report, group: TokenGroup) -> None:
@@ -104,7 +130,7 @@ def _attribute_trust(report: Report, group: TokenGroup) -> None:
         if of in group.succeeded:
             found = f"{result.found} STS accepts the token anyway: the role doesn't have this policy now."
             report.change(result, Outcome.WARNING, found=found)
-        elif refusal is not None and refusal.reason == RoleDenied.reason:
+        elif refusal is not None and refusal.reason == RoleDenied.reason and not refusal.denying_policy:
             _mark_as_following(report, "exchange", of, result)
 
 

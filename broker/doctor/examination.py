@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import RoleDenied
+from broker.core.role_arns import read_account
 from broker.doctor.causes import Refusal, TokenGroup, assign_causes
 from broker.doctor.checks import POLICY_FROM_IAM, Outcome, find_causes, label
 from broker.doctor.examiners.bound_token import TokenLocation, examine_claims, examine_file
@@ -267,23 +268,21 @@ class Examination:
     def _assign_causes(self) -> None:
         groups = []
         for token in self._tokens:
-            accounts = {self._profile_label(each): each.role_arn.split(":")[4] for each in token.profiles}
+            accounts = {self._profile_label(each): read_account(each.role_arn) for each in token.profiles}
             groups.append(
                 TokenGroup(
                     of=token.location.of,
                     accounts=accounts,
                     refusals={of: self._refusals[of] for of in accounts if of in self._refusals},
                     succeeded=frozenset(self._succeeded & accounts.keys()),
+                    is_custom_endpoint=bool(self._configuration.sts.endpoint_url),
                 )
             )
         assign_causes(self._report, groups, self._refusals)
         for of in (of for group in groups for of in group.accounts):
-            if of in self._refusals and self._refusals[of].reason == RoleDenied.reason and not self._policy:
-                found = (
-                    "To find the condition that fails, use the operator tools: add --policy iam if your shell may read "
-                    "the role in IAM, or else --policy FILE."
-                )
-                self._report.not_checked(("trust-policy",), found, of=of)
+            refusal = self._refusals.get(of)
+            if refusal is not None and refusal.reason == RoleDenied.reason and not self._policy:
+                self._report.not_checked(("trust-policy",), refusal.policy_hint, of=of)
 
     def _examine_pod(self) -> None:
         """Examine what only the pod itself can show: the publish directory, the variables, the running broker."""

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from broker.discovery.key_documents import CURVE_ALGORITHMS, PublishedKey
+from broker.discovery.key_documents import CURVE_ALGORITHMS, PublishedKey, WeakKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +163,7 @@ def _judge_type(key: PublicKeyTypes) -> str:
 
 def _judge_rsa(bits: int, exponent: int) -> None:
     if bits < RSA_BITS_MINIMUM:
-        raise ValueError(f"it has {bits} bits; expected {RSA_BITS_MINIMUM} or more")
+        raise WeakKeyError(f"it has {bits} bits; expected {RSA_BITS_MINIMUM} or more")
     if exponent > _RSA_EXPONENT_MAXIMUM:
         raise ValueError(_NUMBERS_NOT_SOUND)
 

@@ -1,6 +1,6 @@
 """How a request reaches its server: directly, by another address, or through a proxy. Pure.
 
-The variables are read as curl and botocore read them: names in lower case first, NO_PROXY by the ends of names.
+The variables are read as curl and botocore read them: names in lower case first. `no_proxy` has the forms of NO_PROXY.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from broker.core.findings import quoted
+from broker.net import no_proxy
 from broker.net.urls import HTTP_PORT, HTTPS_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from urllib.parse import SplitResult
+
+
+NO_PROXY_REMEDY = (
+    "Write names or domains in NO_PROXY, such as sts.eu-west-1.amazonaws.com or .amazonaws.com, separated by commas."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +77,21 @@ def choose_hop(parts: SplitResult, route: Route) -> Hop:
             address, other_port = address or host, other_port or port
             return Hop(address=address, port=other_port, via=f"{address}:{other_port} (--connect-to)")
     variable = f"{parts.scheme}_proxy"
-    proxy = "" if _is_bypassed(host, route.environ) else _lookup(route.environ, variable)
+    proxy = find_proxy(parts, route.environ)
     return _proxy_hop(proxy, variable.upper()) if proxy else Hop(address=host, port=port)
+
+
+def find_proxy(parts: SplitResult, environ: Mapping[str, str]) -> str:
+    """Return the value of the proxy variable for a URL, "" if there is none or NO_PROXY names the host."""
+    host = parts.hostname or ""
+    is_bypassed = no_proxy.is_bypassed(host, target_port(parts), _lookup(environ, "no_proxy"))
+    return "" if is_bypassed else _lookup(environ, f"{parts.scheme}_proxy")
+
+
+def find_no_proxy_fault(environ: Mapping[str, str]) -> str:
+    """Return the sentence about entries of NO_PROXY that match no host, "" if there are none, or no HTTPS_PROXY."""
+    found = no_proxy.find_unusable_entries(_lookup(environ, "no_proxy")) if _lookup(environ, "https_proxy") else ""
+    return f"NO_PROXY has entries that match no host: {found}." if found else ""
 
 
 def find_proxy_fault(environ: Mapping[str, str]) -> str:
@@ -80,7 +99,8 @@ def find_proxy_fault(environ: Mapping[str, str]) -> str:
 
     The value is not quoted, because it may contain a password.
     """
-    proxy = "" if _is_bypassed("", environ) else _lookup(environ, "https_proxy")
+    is_bypassed = no_proxy.bypasses_everything(_lookup(environ, "no_proxy"))
+    proxy = "" if is_bypassed else _lookup(environ, "https_proxy")
     try:
         if proxy:
             _proxy_hop(proxy, "HTTPS_PROXY")
@@ -104,13 +124,6 @@ def _proxy_hop(proxy: str, variable: str) -> Hop:
     return Hop(
         address=address, port=port, proxy_headers=headers, via=f"the proxy {quoted(address)}:{port} ({variable})"
     )
-
-
-def _is_bypassed(host: str, environ: Mapping[str, str]) -> bool:
-    """Return whether NO_PROXY names the host, a domain of it, or everything."""
-    entries = [entry.strip().lower() for entry in _lookup(environ, "no_proxy").split(",")]
-    names = [entry.removeprefix("*").removeprefix(".") for entry in entries]
-    return "*" in entries or any(name and (host == name or host.endswith(f".{name}")) for name in names)
 
 
 def _lookup(environ: Mapping[str, str], name: str) -> str:

@@ -23,6 +23,8 @@ _MAXIMUM_POLICY_BYTES = 1_000_000
 """Enough that the limit of STS, which is in characters without surrounding white space, is the one that is reported."""
 _POLICY_KEYS = frozenset({"session_policy", "session_policy_file"})
 
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+
 
 def build_profiles(settings: Settings, rejected: frozenset[str], faults: list[str]) -> tuple[ProfileSpec, ...]:
     """Return the profiles, each with the defaults for the keys that it does not set.
@@ -168,9 +170,7 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
     ignored = find_ignored_endpoint(environ, settings.sts.endpoint_url or "")
     if ignored:
         yield f"{ignored} {IGNORED_ENDPOINT_REMEDY}"
-    proxy_fault = _find_proxy_fault(environ)
-    if proxy_fault and not (settings.sts.endpoint_url or "").startswith("http://"):
-        yield f"{proxy_fault}. Calls to STS through it fail. Set HTTPS_PROXY=http://HOST:PORT, or unset it."
+    yield from _find_proxy_warnings(settings.sts.endpoint_url or "", environ)
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
     if settings.token_source != "file" and "web_identity_token_file" in keys:  # noqa: S105 - a kind of source
         yield (
@@ -182,10 +182,19 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
         yield f"{found} {remedy}"
 
 
-def _find_proxy_fault(environ: Mapping[str, str]) -> str:
-    """Return what `find_proxy_fault` returns, without its imports (6 ms) where there is no proxy."""
-    if not (environ.get("HTTPS_PROXY") or environ.get("https_proxy")):
-        return ""
-    from broker.net.routes import find_proxy_fault  # noqa: PLC0415 - see above
+def _find_proxy_warnings(endpoint_url: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each proxy variable that does not do what it seems to do."""
+    if not any(environ.get(name) for name in _PROXY_VARIABLES):
+        return
+    from broker.net.routes import (  # noqa: PLC0415 - takes 6 ms of CPU time, and most pods have no proxy
+        NO_PROXY_REMEDY,
+        find_no_proxy_fault,
+        find_proxy_fault,
+    )
 
-    return find_proxy_fault(environ)
+    proxy_fault = find_proxy_fault(environ)
+    if proxy_fault and not endpoint_url.startswith("http://"):
+        yield f"{proxy_fault}. Calls to STS through it fail. Set HTTPS_PROXY=http://HOST:PORT, or unset it."
+    no_proxy_fault = find_no_proxy_fault(environ)
+    if no_proxy_fault:
+        yield f"{no_proxy_fault} {NO_PROXY_REMEDY}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core import chains
+from broker.core.role_arns import is_aws_role, read_account, read_partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,10 @@ TOKEN_KEYS = ("web_identity_token_file", "audience")
 """Keys that only a profile with a token can have."""
 _CHAIN_KEYS = ("external_id", "tags", "transitive_tag_keys", "source_identity")
 """Keys that only a chained role can have."""
+_PLACEHOLDER_HINT = (
+    "An STS that has no roles, such as MinIO with policies from claims, ignores the ARN but requests must have one: "
+    "set role_arn to arn:minio:iam:::role/unused"
+)
 _PARTITION_BY_REGION_PREFIX = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -31,19 +36,21 @@ _PARTITION_BY_REGION_PREFIX = {
 
 def find_profile_faults(profile: NamedProfile, settings: Settings, rejected: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with a profile as a whole. Keys in `rejected` are not reported as missing."""
-    yield from _find_key_faults(profile, rejected)
-    if profile.role_arn and profile.region:
-        yield from _find_arn_faults(profile, settings, rejected)
+    yield from _find_key_faults(profile, rejected, settings.sts.endpoint_url)
+    is_custom = bool(settings.sts.endpoint_url or {"sts", "endpoint_url"} & rejected)
+    if profile.role_arn and profile.region and is_aws_role(profile.role_arn):
+        yield from _find_arn_faults(profile, is_custom_endpoint=is_custom)
 
 
-def _find_key_faults(profile: NamedProfile, rejected: frozenset[str]) -> Iterator[str]:
+def _find_key_faults(profile: NamedProfile, rejected: frozenset[str], endpoint_url: str | None) -> Iterator[str]:
     """Yield the keys that are missing or contradict each other."""
     is_chained = profile.source_profile is not None
     if not profile.role_arn and "role_arn" not in rejected:
         if is_chained:
             yield "role_arn: not set; a chained role does not use the default, so set role_arn in the profile itself"
         else:
-            yield "role_arn (AWS_ROLE_ARN): not set; set it to the ARN of the role to assume"
+            hint = f". {_PLACEHOLDER_HINT}" if endpoint_url else ""
+            yield f"role_arn (AWS_ROLE_ARN): not set; set it to the ARN of the role to assume{hint}"
     for key in TOKEN_KEYS if is_chained else _CHAIN_KEYS:
         if key in profile.model_fields_set:
             if is_chained:
@@ -61,17 +68,17 @@ def _find_key_faults(profile: NamedProfile, rejected: frozenset[str]) -> Iterato
         yield "session_policy and session_policy_file: both are set; remove one of them"
 
 
-def _find_arn_faults(profile: NamedProfile, settings: Settings, rejected: frozenset[str]) -> Iterator[str]:
+def _find_arn_faults(profile: NamedProfile, *, is_custom_endpoint: bool) -> Iterator[str]:
     """Yield where the role, the Region and the policies belong to different accounts or partitions."""
     assert profile.role_arn
     assert profile.region
-    _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
+    partition, account = read_partition(profile.role_arn), read_account(profile.role_arn)
     for arn in profile.policy_arns:
         if arn.split(":")[4] not in {account, "aws"}:
             yield f"policy_arns: {arn} is not in the role's account {account}; STS accepts no policy of another account"
     prefixes = (prefix for prefix in _PARTITION_BY_REGION_PREFIX if profile.region.startswith(prefix))
     expected = _PARTITION_BY_REGION_PREFIX.get(next(prefixes, ""), "aws")
-    if not settings.sts.endpoint_url and not {"sts", "endpoint_url"} & rejected and partition != expected:
+    if not is_custom_endpoint and partition != expected:
         yield (
             f"role_arn is in partition {partition}, but region {profile.region} is in partition {expected}; "
             "change one of them"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from broker.core.model import SERVICE_LINK
+from broker.core.role_arns import AWS_LENGTH_MAXIMUM, is_aws_role
 from broker.core.spelling import suggest
 from broker.settings.schema import NamedProfile, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from broker.settings.sources import Place
 
+_MAXIMUM_QUOTED_LENGTH = 100
 _FORMS = {
     "role_arn": "the ARN of a role, such as arn:aws:iam::123456789012:role/app",
     "region": "the name of a Region, such as eu-west-1",
@@ -53,9 +55,11 @@ _EXPECTATIONS = {
     "too_long": "at most {max_length} entries",
 }
 """What is expected instead of a value, by pydantic's name of the error. The braces are filled from its context."""
+_FOREIGN_ROLE_REMEDY = (
+    "If another STS has this role, such as Ceph or MinIO, set sts.endpoint_url (AWS_ENDPOINT_URL_STS) to its URL"
+)
 _UNQUOTABLE = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
 """The user and password in a URL, and anything that looks like a token."""
-_MAXIMUM_QUOTED_LENGTH = 100
 
 
 def describe_unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
@@ -74,17 +78,43 @@ def describe_faults(error: ValidationError, names: Mapping[Place, str], path: st
     """
     for fault in error.errors():
         place = fault["loc"]
-        key = ".".join(str(part) for part in place)
-        name = names.get(place) or (f"{path}: {key}" if path else key)
+        name = _name_setting(place, names, path)
         if fault["type"] == "extra_forbidden":
             yield _describe_unknown(name, suggest(str(place[-1]), _known_keys(place)))
         elif fault["type"] == "missing":
             yield f"{name}: not set; add it"
         elif isinstance(fault["input"], str | int):
-            found = _UNQUOTABLE.sub("<redacted>", str(fault["input"]))[:_MAXIMUM_QUOTED_LENGTH]
-            yield f"{name}: {_describe_expectation(fault)}; found {found!r}"
+            yield f"{name}: {_describe_expectation(fault)}; found {_quote(str(fault['input']))}"
         else:
             yield f"{name}: {_describe_expectation(fault)}"
+
+
+def describe_foreign_roles(settings: Settings, names: Mapping[Place, str], path: str) -> Iterator[str]:
+    """Yield a line for each role ARN that AWS cannot have, unless another STS is set, which may have it.
+
+    `names` and `path` are those of `describe_faults`.
+    """
+    if settings.sts.endpoint_url:
+        return
+    arns: list[tuple[Place, str | None]] = [(("role_arn",), settings.role_arn)]
+    arns += [(("profiles", number, "role_arn"), each.role_arn) for number, each in enumerate(settings.profiles)]
+    for place, arn in arns:
+        if arn and not is_aws_role(arn):
+            expected = f"expected {_FORMS['role_arn']}; found {_quote(arn)}"
+            if len(arn) > AWS_LENGTH_MAXIMUM:
+                expected = f"expected at most {AWS_LENGTH_MAXIMUM} characters; found {len(arn)}"
+            yield f"{_name_setting(place, names, path)}: {expected}. {_FOREIGN_ROLE_REMEDY}"
+
+
+def _name_setting(place: Place, names: Mapping[Place, str], path: str) -> str:
+    """Return the name of a setting as the user wrote it: the variable, or the file and the key."""
+    key = ".".join(str(part) for part in place)
+    return names.get(place) or (f"{path}: {key}" if path else key)
+
+
+def _quote(value: str) -> str:
+    """Return the value in quotes for a message: shortened, without passwords in URLs and without tokens."""
+    return repr(_UNQUOTABLE.sub("<redacted>", value)[:_MAXIMUM_QUOTED_LENGTH])
 
 
 def _describe_unknown(name: str, suggestion: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from broker.core import chains
 from broker.core.errors import ConfigurationError
 from broker.settings.configuration import build_configuration, build_profiles, build_token_request
-from broker.settings.fault_lines import describe_faults, describe_unknown_variables
+from broker.settings.fault_lines import describe_faults, describe_foreign_roles, describe_unknown_variables
 from broker.settings.schema import Settings
 from broker.settings.sources import EnvironmentSource, YamlSource
 from broker.settings.variables import CONFIG_VARIABLE
@@ -39,6 +39,8 @@ def load(environ: Mapping[str, str]) -> Configuration:
     settings, rejected = _validate(environment, YamlSource(Settings, document or {}), path, faults)
     if settings is None or document is None:
         raise ConfigurationError(tuple(faults))
+    if not {"sts", "endpoint_url"} & rejected:
+        faults += describe_foreign_roles(settings, environment.names, path)
     profiles = build_profiles(settings, rejected, faults)
     faults += chains.find_faults(profiles)
     is_requested = settings.token_source == "token-request"  # noqa: S105 - a kind of source

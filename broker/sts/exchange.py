@@ -24,12 +24,14 @@ from broker.core.errors import (
 )
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.model import BoundToken, Secret, TemporaryCredentials, session_name_for
+from broker.core.role_arns import is_session_of, read_account
 from broker.net.http_dates import server_time
 from broker.sts.answers import NotSts
 from broker.sts.client import Signer, new_client
 from broker.sts.connection_faults import ENDPOINT_SETTING, explain_failure
 from broker.sts.network_path import find_call_path
-from broker.sts.refusals import FOREIGN_ANSWER_REMEDY, explain, explain_foreign_answer
+from broker.sts.refusals import explain, explain_foreign_answer
+from broker.sts.remedies import FOREIGN_ANSWER
 from broker.sts.transport import ConnectionFailed, Transport
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ class StsExchanger:
             return ExchangeUnavailable(f"The call to {address} failed: {type(error).__name__}.")
         return ResponseInvalid(
             f"{address} is not STS: its response (HTTP status {self._response.status}) cannot be parsed.",
-            FOREIGN_ANSWER_REMEDY,
+            FOREIGN_ANSWER,
             http_status=self._response.status,
         )
 
@@ -164,7 +166,7 @@ class StsExchanger:
             expires_at=expires_at,
             lifetime=lifetime,
             assumed_role_arn=assumed_role_arn,
-            account_id=(assumed_role_arn or profile.role_arn).split(":")[4],
+            account_id=read_account(assumed_role_arn or profile.role_arn),
             request_id=str(metadata.get("RequestId", "")),
             clock_skew=date - ended.now if date is not None and took < _MAXIMUM_DURATION_FOR_SKEW else None,
         )
@@ -179,14 +181,14 @@ class StsExchanger:
         )
 
     def _is_requested_role(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
-        """Return whether `…:sts::ACCOUNT:assumed-role/NAME/SESSION` is the requested session of the requested role.
+        """Return whether the ARN in the response is the requested session of the requested role.
 
         AWS always returns this ARN. MinIO does not, so its absence is accepted from a custom endpoint.
         """
         if not assumed_role_arn:
             return bool(self._spec.endpoint_url)
-        account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-        return assumed_role_arn.split(":", 4)[-1] == f"{account}:assumed-role/{role_name}/{session_name}"
+        is_custom = bool(self._spec.endpoint_url)
+        return is_session_of(assumed_role_arn, role_arn, session_name, is_custom_endpoint=is_custom)
 
 
 def _add_remedy(fault: ExchangeError, remedy: str) -> ExchangeError:

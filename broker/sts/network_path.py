@@ -1,16 +1,19 @@
 """The network path of calls to STS: the endpoint, the proxy and the trusted CAs.
 
-Uses botocore's own functions for the proxy and the CAs, so that both are those that any AWS SDK for Python uses.
+The CAs are those that botocore would use. HTTPS_PROXY and NO_PROXY are read by `broker.net`, which honors more forms of
+NO_PROXY than botocore does (docs/settings.md).
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 
+from broker.net.routes import find_proxy
 from broker.sts.client import StsData, is_plain_http
 
 if TYPE_CHECKING:
@@ -50,5 +53,5 @@ def find_network_path(client: Any, spec: StsSpec) -> NetworkPath:  # noqa: ANN40
 
 def _find_proxy(url: str) -> str:
     """Return the URL of the proxy for an https:// URL, or "". Without a scheme, it is http://, as for botocore."""
-    proxy = str(get_environ_proxies(url).get("https") or "")
+    proxy = find_proxy(urlsplit(url), os.environ)
     return proxy if not proxy or "://" in proxy else f"http://{proxy.removeprefix('//')}"

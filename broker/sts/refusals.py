@@ -23,7 +23,10 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.model import BoundToken
+from broker.core.role_arns import read_account
+from broker.sts import remedies
 from broker.sts.connection_faults import ENDPOINT_SETTING
+from broker.sts.denying_policies import find_denying_phrase, find_denying_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +51,7 @@ _BY_CODE: Mapping[str, type[ExchangeError]] = {
     "InvalidParameterValue": RequestInvalid,
     "MalformedPolicyDocument": RequestInvalid,
     "MissingParameter": RequestInvalid,
+    "NoSuchEntity": RoleDenied,
     "PackedPolicyTooLarge": RequestInvalid,
     "RegionDisabledException": RequestInvalid,
     "RequestExpired": SourceRejected,
@@ -72,18 +76,19 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> ExchangeError:
     """Return the fault for an error response of STS. `response` is the one that botocore's ClientError holds."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, status = _quote(str(error.get("Code") or ""), proof), int(metadata.get("HTTPStatusCode", 0))
-    quote = _quote(str(error.get("Message") or ""), proof)
+    code = _clean(str(error.get("Code") or ""), proof)[:MAXIMUM_QUOTE_LENGTH]
+    status = int(metadata.get("HTTPStatusCode", 0))
+    message = _clean(str(error.get("Message") or ""), proof)
     by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
     kind = _BY_CODE.get(code, by_status)
     named = code if code and not code.isdigit() else f"HTTP status {status}"
     if isinstance(proof, BoundToken):
         kind = TokenRejected if kind is SourceRejected else kind  # the call was not signed
-        caller, remedy = proof.claims.subject, _choose_remedy(code, quote, kind, profile, proof)
+        caller, remedy = proof.claims.subject, _choose_remedy(code, message, kind, profile, proof)
     else:
         kind = SourceRejected if kind is TokenRejected else kind  # no token was sent
-        caller, remedy = _name_caller(proof), _choose_chain_remedy(code, quote, kind, profile, proof)
-    found = f"STS returned {named}{f': {quote}' if quote else ''}".removesuffix(".")
+        caller, remedy = _name_caller(proof), _choose_chain_remedy(code, message, kind, profile, proof)
+    found = f"STS returned {named}{f': {_shorten(message)}' if message else ''}".removesuffix(".")
     return kind(
         f"Cannot assume role {profile.role_arn} as {caller}. {found}.",
         remedy,
@@ -95,7 +100,7 @@ def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> 
 
 def explain_foreign_answer(error: NotSts, address: str, spec: StsSpec, proof: Proof) -> ExchangeError:
     """Return the fault for an answer that is not STS's. A gateway's 5xx means that the STS behind it is down."""
-    server = _quote(error.server, proof)
+    server = _clean(error.server, proof)
     response = f"its response (HTTP status {error.status}{f', server {server}' if server else ''}) {error.found}"
     if spec.endpoint_url and error.status >= _SERVER_FAULT:
         return ExchangeUnavailable(
@@ -103,17 +108,23 @@ def explain_foreign_answer(error: NotSts, address: str, spec: StsSpec, proof: Pr
             f"Check the gateway or proxy that answers there, and the server behind it. Check {ENDPOINT_SETTING}.",
             http_status=error.status,
         )
-    return ResponseInvalid(f"{address} is not STS: {response}.", FOREIGN_ANSWER_REMEDY, http_status=error.status)
+    return ResponseInvalid(f"{address} is not STS: {response}.", remedies.FOREIGN_ANSWER, http_status=error.status)
 
 
-def _quote(message: str, proof: Proof) -> str:
-    """Return a text of the response, safe to print: without secrets or parts of them, printable, of limited length."""
+def _clean(message: str, proof: Proof) -> str:
+    """Return a text of the response, safe to print: without secrets or parts of them, printable."""
     for raw in _reveal_secrets(proof):
         message = message.replace(raw, "<redacted>")
         for piece in _TOKEN_PIECE.findall(message):
             message = message.replace(piece, "<redacted>") if piece in raw else message
     message = " ".join(message.split())
-    return "".join(each for each in message if each.isprintable())[:MAXIMUM_QUOTE_LENGTH]
+    return "".join(each for each in message if each.isprintable())
+
+
+def _shorten(message: str) -> str:
+    """Return the message with limited length. The end is kept if only that names the policy that denies the call."""
+    quote, phrase = message[:MAXIMUM_QUOTE_LENGTH], find_denying_phrase(message)
+    return quote if not phrase or phrase in quote else f"{quote[: MAXIMUM_QUOTE_LENGTH - len(phrase) - 3]} … {phrase}"
 
 
 def _reveal_secrets(proof: Proof) -> tuple[str, ...]:
@@ -129,36 +140,39 @@ def _name_caller(source: SourceSession) -> str:
     return source.generation.credentials.assumed_role_arn or f"profile {source.generation.profile}"
 
 
-def _choose_remedy(code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, token: BoundToken) -> str:
+def _choose_remedy(code: str, message: str, kind: type[ExchangeError], profile: ProfileSpec, token: BoundToken) -> str:
     """Return what to change so that STS accepts the token."""
     facts = _collect_common_facts(profile) | _collect_token_facts(profile, token)
-    return _find_template((_BY_QUOTE, _BY_KIND), code, quote, kind).format(**facts)
+    return _find_template((remedies.BY_PHRASE, remedies.BY_KIND), code, message, kind).format(**facts)
 
 
 def _choose_chain_remedy(
-    code: str, quote: str, kind: type[ExchangeError], profile: ProfileSpec, source: SourceSession
+    code: str, message: str, kind: type[ExchangeError], profile: ProfileSpec, source: SourceSession
 ) -> str:
     """Return what to change so that the source role can assume the chained role."""
     facts = _collect_common_facts(profile) | _collect_chain_facts(profile, source)
-    return _find_template((_CHAIN_BY_QUOTE, _CHAIN_BY_KIND), code, quote, kind).format(**facts)
+    return _find_template((remedies.CHAIN_BY_PHRASE, remedies.CHAIN_BY_KIND), code, message, kind).format(**facts)
 
 
 def _find_template(
     tables: tuple[Mapping[str, str], Mapping[type[ExchangeError], str]],
     code: str,
-    quote: str,
+    message: str,
     kind: type[ExchangeError],
 ) -> str:
     """Return the template of the remedy: by a phrase in the message, else by the code, else by the kind of fault."""
     by_quote, by_kind = tables
-    quoted = next((remedy for part, remedy in by_quote.items() if part in quote), None)
-    return quoted or (_REMEDY_BY_CODE.get(code) if kind is not SourceRejected else None) or by_kind[kind]
+    denying = find_denying_policy(message) if kind is RoleDenied else None
+    if denying is not None:
+        return denying.remedy
+    quoted = next((remedy for part, remedy in by_quote.items() if part in message), None)
+    return quoted or (remedies.BY_CODE.get(code) if kind is not SourceRejected else None) or by_kind[kind]
 
 
 def _collect_common_facts(profile: ProfileSpec) -> dict[str, str]:
     return {
         "role": profile.role_arn,
-        "account": profile.role_arn.split(":")[4] or "the role's",
+        "account": read_account(profile.role_arn) or "the role's",
         "profile": profile.name,
         "region": profile.region,
         "duration": str(int(profile.duration.total_seconds())),
@@ -173,6 +187,9 @@ def _collect_token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, s
         "subject": claims.subject,
         "audience": profile.audience,
         "expiry": f"{claims.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+        "action": "sts:AssumeRoleWithWebIdentity",
+        "caller": f"tokens of {claims.issuer}",
+        "unsigned": " The call is not signed: conditions on the caller's account or organization never match it.",
     }
 
 
@@ -181,7 +198,7 @@ def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[st
     chain, credentials = profile.chain, source.generation.credentials
     assert chain is not None
     account, name = credentials.account_id, credentials.assumed_role_arn.split("/")[1:2]
-    target_account = profile.role_arn.split(":")[4]
+    target_account = read_account(profile.role_arn)
     actions = ["sts:AssumeRole"]
     actions += ["sts:TagSession"] if chain.tags else []
     actions += ["sts:SetSourceIdentity"] if chain.source_identity else []
@@ -197,94 +214,11 @@ def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[st
             f"role {name[0]} of account {account}" if name else f"the role of profile {source.generation.profile}"
         ),
         "actions": " and ".join(actions),
+        "action": " and ".join(actions),
+        "caller": credentials.assumed_role_arn or f"profile {source.generation.profile}",
+        "unsigned": "",
         "external": external,
         "accounts": "" if target_account == account else accounts,
         "expiry": f"{credentials.expires_at:%Y-%m-%dT%H:%M:%SZ}",
         "issuer": "",
     }
-
-
-FOREIGN_ANSWER_REMEDY = (
-    f"Check {ENDPOINT_SETTING}, and any proxy, captive portal or service mesh on the network path to STS."
-)
-_TRUST_REMEDY = (
-    "The role does not exist, or its trust policy does not allow this token. In the trust policy, allow "
-    "sts:AssumeRoleWithWebIdentity for the provider {provider} with the conditions {provider}:sub = {subject} and "
-    "{provider}:aud = {audience}. IAM changes take effect after a few seconds."
-)
-_SETTINGS_REMEDY = "Check the settings of profile {profile}, and sts.endpoint_url (AWS_ENDPOINT_URL_STS)."
-_QUOTA_REMEDY = (
-    "STS has a quota for each account and Region. Raise duration_seconds (BROKER_DURATION_SECONDS), or have AWS raise "
-    "the quota."
-)
-_BY_KIND: Mapping[type[ExchangeError], str] = {
-    RoleDenied: _TRUST_REMEDY,
-    TokenRejected: "Compare the output of `sts-broker token` with the IAM OIDC provider for {issuer}.",
-    ExchangeThrottled: _QUOTA_REMEDY,
-    ExchangeUnavailable: "",
-    RequestInvalid: _SETTINGS_REMEDY,
-}
-_CHAIN_BY_KIND: Mapping[type[ExchangeError], str] = {
-    RoleDenied: (
-        "The role does not exist, or a policy is missing. In the trust policy of {role}, allow {actions} for "
-        "{source_role}. {external} In a policy of {source_role}, allow {actions} on {role}.{accounts} IAM changes take "
-        "effect after a few seconds."
-    ),
-    SourceRejected: (
-        "The credentials of profile {source} expire at {expiry}. If that is in the future, either the node's clock is "
-        "wrong or the role's sessions were revoked. Fix the node's clock (NTP), or send SIGHUP to request new "
-        "credentials."
-    ),
-    ExchangeThrottled: _QUOTA_REMEDY,
-    ExchangeUnavailable: "",
-    RequestInvalid: _SETTINGS_REMEDY,
-}
-_DURATION_REMEDY = (
-    "Lower duration_seconds (BROKER_DURATION_SECONDS) from {duration}, or raise the maximum session duration of {role}."
-)
-_CHAIN_BY_QUOTE = {
-    "sts:TagSession": (
-        "The request passes session tags: the tags of profile {profile}, or transitive tags of its sources. Allow "
-        "sts:TagSession in the trust policy of {role}, best in a separate statement, and in a policy of {source_role}."
-    ),
-    "sts:SetSourceIdentity": (
-        "The request passes a source identity. Allow sts:SetSourceIdentity in the trust policy of {role} and in a "
-        "policy of {source_role}."
-    ),
-    "role chaining": "Lower duration_seconds of profile {profile} to 3600, the most that AWS allows for chained roles.",
-    "MaxSessionDuration": _DURATION_REMEDY,
-}
-_BY_QUOTE = {
-    "No OpenIDConnect provider": (
-        "Create an IAM OIDC provider in account {account} whose URL is exactly {issuer}. STS returns the same error if "
-        "Region {region} is not enabled in the account."
-    ),
-    "Incorrect token audience": "Add {audience} to the client IDs of the IAM OIDC provider for {issuer}.",
-    "verification key": (
-        "STS could not fetch the keys of {issuer}. Its discovery document and its JWKS must be public and respond "
-        "within 5 s. This error is often transient. If it persists, run `sts-broker issuer check {issuer}`."
-    ),
-    "thumbprint": (
-        "The certificate of {issuer} is not the one that the IAM OIDC provider in account {account} names. Run "
-        "`sts-broker issuer check {issuer}`, which prints the thumbprint of the certificate, and set the provider's "
-        "thumbprint list to it. With a certificate of a public CA, STS needs no thumbprint."
-    ),
-    "MaxSessionDuration": _DURATION_REMEDY,
-}
-_EXPIRED_REMEDY = (
-    "The token expires at {expiry}. If that is in the future, the node's clock is behind STS: fix the node's clock "
-    "(NTP). Otherwise the broker waits for the kubelet to rotate the token."
-)
-_REMEDY_BY_CODE = {
-    "ExpiredToken": _EXPIRED_REMEDY,
-    "ExpiredTokenException": _EXPIRED_REMEDY,
-    "IDPCommunicationError": "STS could not reach {issuer}. It must be public and respond within 5 s.",
-    "IDPRejectedClaim": "The issuer {issuer} rejected the token as invalid, expired or revoked. Check the token there.",
-    "MalformedPolicyDocument": "Fix session_policy (BROKER_SESSION_POLICY) or policy_arns (BROKER_POLICY_ARNS).",
-    "PackedPolicyTooLarge": (
-        "Shorten session_policy (BROKER_SESSION_POLICY), or list fewer policy_arns (BROKER_POLICY_ARNS) and tags."
-    ),
-    "RegionDisabledException": (
-        "Activate STS for Region {region} in account {account}, or set region (AWS_REGION) to another Region."
-    ),
-}

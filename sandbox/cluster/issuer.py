@@ -2,8 +2,9 @@
 
 The issuer URL is an https URL without a port, because IAM requires that. The documents are served on loopback; a
 verifier gets that address separately, in place of DNS. Tokens have exactly the claims that Kubernetes writes. A retired
-key disappears from the key document at once. As on a real API server, the key document is not available as
-`application/json`: a client that accepts nothing else gets 406. This module does not know AWS or files.
+key disappears from the key document at once. As on a real API server, each document is available in one media type: a
+client whose Accept header has neither that type nor `*/*` gets 406 (go-restful, which knows no other wildcards). So
+the key document is not available as `application/json`. This module does not know AWS or files.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_ISSUER = "https://oidc.sandbox.example/cluster"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
 _KEYS_PATH = "/openid/v1/jwks"
+_DISCOVERY_TYPE = "application/json"
 _KEYS_TYPE = "application/jwk-set+json"
 
 
@@ -202,10 +204,11 @@ class Issuer:
         if document is None:
             wire.send(HTTPStatus.NOT_FOUND, {"Content-Type": "text/plain"}, b"404 page not found\n")
             return
-        if request.path == _KEYS_PATH and not _accepts(request, _KEYS_TYPE):
-            wire.send(HTTPStatus.NOT_ACCEPTABLE, {"Content-Type": "text/plain"}, b"406: Not Acceptable")
+        content_type = _KEYS_TYPE if request.path == _KEYS_PATH else _DISCOVERY_TYPE
+        if not _accepts(request, content_type):
+            body = f"406: Not Acceptable\n\nAvailable representations: {content_type}".encode()
+            wire.send(HTTPStatus.NOT_ACCEPTABLE, {"Content-Type": "text/plain"}, body)
             return
-        content_type = _KEYS_TYPE if request.path == _KEYS_PATH else "application/json"
         wire.send(HTTPStatus.OK, {"Content-Type": content_type, "Cache-Control": "public, max-age=3600"}, document)
 
     def _document(self, path: str) -> bytes | None:

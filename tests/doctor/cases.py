@@ -481,6 +481,7 @@ ISSUERS = [
         text="has a port; IAM accepts none",
         change=_claims(iss=f"https://{HOST}:8443"),
     ),
+    Case(name="iss-slash", check="issuer", text="ends with a slash", change=_claims(iss=f"{ISSUER}/")),
     Case(name="issuer-http", check="issuer", text="begins with http://", change=_claims(iss=f"http://{HOST}/cluster")),
     Case(
         name="no-discovery",

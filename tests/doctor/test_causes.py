@@ -15,10 +15,18 @@ def report_with(*failed: str) -> Report:
     return report
 
 
-def outcomes_after(report: Report, reason: str, message: str) -> dict[str, Outcome]:
+def outcomes_after(
+    report: Report, reason: str, message: str, *, is_custom_endpoint: bool = False
+) -> dict[str, Outcome]:
     """Return the outcome of each check, after STS has refused the only profile with this reason and message."""
     refusal = Refusal(reason=reason, message=message)
-    group = TokenGroup(of="", accounts={"": "123456789012"}, refusals={"": refusal}, succeeded=frozenset())
+    group = TokenGroup(
+        of="",
+        accounts={"": "123456789012"},
+        refusals={"": refusal},
+        succeeded=frozenset(),
+        is_custom_endpoint=is_custom_endpoint,
+    )
     assign_causes(report, [group], {"": refusal})
     return {result.check: result.outcome for result in report.results}
 
@@ -49,9 +57,40 @@ def test_missing_provider_follows_from_an_issuer_url_that_iam_does_not_accept() 
     assert outcomes == {"issuer": Outcome.FAILED, "exchange": Outcome.FOLLOWS}
 
 
-def test_denied_role_shows_that_sts_verified_the_token() -> None:
-    outcomes = outcomes_after(report_with("signature", "exchange"), "role_denied", "AccessDenied")
+def test_denied_role_shows_that_aws_did_not_reject_the_token() -> None:
+    report = report_with("signature", "exchange")
+    outcomes = outcomes_after(report, "role_denied", "AccessDenied")
     assert outcomes == {"signature": Outcome.WARNING, "exchange": Outcome.FAILED}
+    (warned,) = (result for result in report.results if result.check == "signature")
+    assert warned.found == "It is wrong. STS did not object to the token: it denied the role."
+
+
+def test_denied_role_of_another_sts_shows_nothing_about_the_token() -> None:
+    """Ceph answers AccessDenied to a token that it cannot verify."""
+    report = report_with("signature", "exchange")
+    outcomes = outcomes_after(report, "role_denied", "AccessDenied", is_custom_endpoint=True)
+    assert outcomes == {"signature": Outcome.FAILED, "exchange": Outcome.FAILED}
+    assert all("accepts the token" not in result.found for result in report.results)
+
+
+@pytest.mark.parametrize(
+    ("check", "found"),
+    [
+        ("issuer", "It is wrong. STS accepts the token anyway."),
+        ("issuer-documents", "It is wrong. STS accepts the token anyway, because it caches keys for a while."),
+    ],
+)
+def test_failed_check_of_the_issuer_is_a_warning_once_sts_has_accepted_the_token(check: str, found: str) -> None:
+    report = report_with(check)
+    assign_causes(report, [TokenGroup(of="", accounts={"": "1"}, refusals={}, succeeded=frozenset({""}))], {})
+    (result,) = report.results
+    assert (result.outcome, result.found) == (Outcome.WARNING, found)
+
+
+def test_denial_that_names_another_policy_does_not_follow_from_the_trust_policy() -> None:
+    message = "with an explicit deny in a resource control policy"
+    outcomes = outcomes_after(report_with("trust-policy", "exchange"), "role_denied", message)
+    assert outcomes == {"trust-policy": Outcome.FAILED, "exchange": Outcome.FAILED}
 
 
 def test_published_private_key_fails_though_sts_accepts_the_token() -> None:

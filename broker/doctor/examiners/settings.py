@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.library_variables import explain_library_variables
+from broker.net.routes import NO_PROXY_REMEDY, find_no_proxy_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,9 @@ def examine_settings(environ: Mapping[str, str], configuration: Configuration, r
     ignored = find_ignored_endpoint(environ, configuration.sts.endpoint_url)
     if ignored:
         warnings.append((ignored, IGNORED_ENDPOINT_REMEDY))
+    no_proxy_fault = find_no_proxy_fault(environ)
+    if no_proxy_fault:
+        warnings.append((no_proxy_fault, NO_PROXY_REMEDY))
     if warnings:
         causes, remedies = zip(*warnings, strict=True)
         report.warning("settings", " ".join((found, *causes)), " ".join(remedies))

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from broker.core.model import session_name_for
+from broker.core.role_arns import read_account, read_partition
 from broker.doctor.checks import Outcome
 from broker.doctor.examiners.connection_steps import describe_error, run_bounded
 from broker.policy.document import PolicyMalformedError
@@ -58,7 +59,7 @@ class RolesInIam:
 
     def examine(self, token: BoundToken, profile: ProfileSpec, session: SourceSession | None, *, of: str) -> None:
         """Check whether the policy in IAM admits the token. `session` is what STS issued for the role, or None."""
-        role_arn, partition = profile.role_arn, profile.role_arn.split(":")[1]
+        role_arn, partition = profile.role_arn, read_partition(profile.role_arn)
         reader, owner = self._open_reader(session)
         if reader is None:
             self._report_unread(f"No credentials to call IAM with: {owner}.", profile, of)
@@ -68,12 +69,12 @@ class RolesInIam:
             if partition in self._unreachable:
                 raise ConnectionError(self._unreachable[partition])
             role = run_bounded(lambda: reader.get_role(role_arn, profile.region))
-            account = _find_account(role, profile, reader) if owner == _SHELL else _account_in(role_arn)
+            account = _find_account(role, profile, reader) if owner == _SHELL else read_account(role_arn)
         except OSError as error:
             self._unreachable[partition] = describe_error(error)
             self._report_unread(f"IAM can't be read: {describe_error(error)}.", profile, of)
             return
-        if account != _account_in(role_arn):
+        if account != read_account(role_arn):
             found = f"account {account}" if account else "an account that STS doesn't report"
             self._report_unread(f"{owner} are of {found}, not of the role's account.", profile, of)
         elif role.refusal is not None:
@@ -112,7 +113,7 @@ class RolesInIam:
         role_arn, sheet = profile.role_arn, self._sheet
         clock = sheet.find("clock", "", Outcome.FAILED)
         if refusal.code == _ABSENT:
-            found = f"IAM has no role {role_arn.rpartition('/')[2]} in account {_account_in(role_arn)}."
+            found = f"IAM has no role {role_arn.rpartition('/')[2]} in account {read_account(role_arn)}."
             sheet.failed(_CHECK, found, "Create the role, or fix role_arn (AWS_ROLE_ARN).", of=of)
         elif refusal.code in _FORBIDDEN:
             caller = refusal.caller or f"{owner[0].lower()}{owner[1:]}"
@@ -138,27 +139,22 @@ def _find_account(role: RoleAnswer, profile: ProfileSpec, reader: AwsReader) -> 
     STS is called only where IAM does not have the role: GetRole takes a name without an account.
     """
     if role.refusal is None:
-        return _account_in(role.arn)
+        return read_account(role.arn)
     if role.refusal.code != _ABSENT:
-        return _account_in(profile.role_arn)  # the account makes no difference
+        return read_account(profile.role_arn)  # the account makes no difference
     return run_bounded(lambda: reader.get_account(profile.region))
-
-
-def _account_in(arn: str) -> str:
-    return arn.split(":")[4]
 
 
 def _check_policy(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, of: str) -> None:
     """Report whether this policy admits the token."""
     from broker.trust.explain import WebIdentity, explain  # noqa: PLC0415 - see the module's docstring
 
-    _, partition, _, _, account, _ = profile.role_arn.split(":", 5)
     identity = WebIdentity(
         issuer=token.claims.issuer,
         subject=token.claims.subject,
         audiences=(profile.audience,),
         session_name=profile.session_name or session_name_for(token.claims),
-        role=(partition, account),
+        role=(read_partition(profile.role_arn), read_account(profile.role_arn)),
     )
     try:
         explanation = explain(policy, identity)

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
+from broker.discovery.fetching import document_fetcher
+from broker.net.http_messages import Answer
+from broker.net.https_client import fetch
+from broker.net.routes import Route
 from sandbox import Availability, Issuer
 
 if TYPE_CHECKING:
@@ -52,11 +56,28 @@ def test_key_document_is_sent_to_a_client_that_accepts_its_media_type(issuer: Is
         assert json.load(response)["keys"]
 
 
-@pytest.mark.parametrize("accept", ["application/json", "application/json;q=1, text/html", ""])
+@pytest.mark.parametrize("accept", ["application/json", "application/json;q=1, text/html", "application/*", ""])
 def test_key_document_is_406_for_a_client_that_accepts_only_other_types(issuer: Issuer, accept: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="406") as caught:
         OPENER.open(urllib.request.Request(issuer.jwks_url, headers={"Accept": accept}), timeout=5)
+    assert caught.value.read() == b"406: Not Acceptable\n\nAvailable representations: application/jwk-set+json"
     caught.value.close()
+
+
+def test_discovery_document_is_406_for_a_client_that_accepts_keys_only(issuer: Issuer) -> None:
+    url = issuer.url + "/.well-known/openid-configuration"
+    with pytest.raises(urllib.error.HTTPError, match="406") as caught:
+        OPENER.open(urllib.request.Request(url, headers={"Accept": "application/jwk-set+json"}), timeout=5)
+    caught.value.close()
+
+
+@pytest.mark.parametrize("kind", ["discovery", "jwks"])
+def test_documents_are_sent_to_the_check_and_to_the_doctor(issuer: Issuer, kind: str) -> None:
+    """Both fetch them with the headers of `broker.discovery`, from an issuer that answers as an API server does."""
+    url = issuer.jwks_url if kind == "jwks" else issuer.url + "/.well-known/openid-configuration"
+    answer = document_fetcher(fetch, Route(allows_http=True))(kind, url)
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])

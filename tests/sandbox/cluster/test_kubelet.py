@@ -193,6 +193,22 @@ def test_absent_volume_is_empty(tmp_path: Path, cluster: Cluster) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "period"),
+    [
+        (timedelta(seconds=5), timedelta(seconds=0.5)),
+        (timedelta(minutes=10), timedelta(minutes=1)),
+        (timedelta(hours=1), timedelta(minutes=1)),
+    ],
+)
+def test_kubelet_looks_ten_times_in_a_lifetime_or_each_minute(
+    tmp_path: Path, cluster: Cluster, lifetime: timedelta, period: timedelta
+) -> None:
+    """A real kubelet replaced tokens of 600 s at 81 % and 88 % of their lifetime: after 80 %, and within a minute."""
+    volume = ProjectedToken(tmp_path, mint=cluster.mint, lifetime=lifetime)
+    assert volume.sync_period == period
+
+
 def test_thread_rotates_in_real_time_and_stops(tmp_path: Path, cluster: Cluster) -> None:
     rotated = threading.Event()
     with ProjectedToken(tmp_path, mint=cluster.mint, lifetime=timedelta(milliseconds=10)) as volume:

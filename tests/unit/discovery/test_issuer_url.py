@@ -90,3 +90,13 @@ def test_any_text_is_judged_as_a_url(text: str) -> None:
     findings = issuer_url.examine(text)
     assert is_accepted(findings) == (not findings)
     issuer_url.difference("https://a.example", text)
+
+
+@pytest.mark.parametrize("issuer", ["https://oidc.example.com/", "https://oidc.example.com/a/", "oidc.example.com/a/"])
+def test_slash_at_the_end_is_refused_with_one_sentence(issuer: str) -> None:
+    """The last one is spelled as in the ARN of a provider, as trust policies have it."""
+    assert issuer_url.has_trailing_slash(issuer)
+    assert not issuer_url.has_trailing_slash(issuer.rstrip("/"))
+    if issuer.startswith("https://"):
+        (finding,) = issuer_url.examine(issuer)
+        assert finding.found == issuer_url.TRAILING_SLASH

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenMalformed, TokenUnavailable
+from broker.doctor.checks import Outcome, Report
+from broker.doctor.examiners.bound_token import TokenLocation, examine_claims
 from broker.tokens.decoding import parse_token
 from broker.tokens.token_report import document, find_fault, lines, rotates_at, show
 from tests.support.fakes import AUDIENCE, EPOCH, make_jwt, make_token
@@ -109,6 +111,20 @@ def test_token_that_is_not_yet_valid_cannot_be_sent(ahead: timedelta, is_usable:
             "The token in /token is not valid before 2026-11-23T12:01:01Z (nbf), 1 min 1 s from now by this node's "
             "clock."
         )
+
+
+@pytest.mark.parametrize("claim", ["not_before", "issued_at"])
+@pytest.mark.parametrize("ahead", [-HOUR, timedelta(0), timedelta(seconds=60), timedelta(seconds=61), HOUR])
+def test_doctor_has_the_same_verdict_about_dates_in_the_future(claim: str, ahead: timedelta) -> None:
+    token = make_token(lifetime=timedelta(days=1))
+    not_before, issued_at = (EPOCH + ahead, EPOCH) if claim == "not_before" else (EPOCH, EPOCH + ahead)
+    token = replace(token, claims=replace(token.claims, not_before=not_before, issued_at=issued_at))
+    report = Report()
+    location = TokenLocation(path="/token", audience=AUDIENCE, publish_directory="/published", is_copy=True)
+    may_be_sent = examine_claims(token, location, report, EPOCH)
+    fault = find_fault(token, audience=AUDIENCE, now=EPOCH, origin="/token")
+    assert may_be_sent is (fault is None)
+    assert (report.find("token-life", "", Outcome.FAILED) is None) is (fault is None)
 
 
 def test_token_issued_in_the_future_but_valid_now_can_be_sent() -> None:
