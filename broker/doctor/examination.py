@@ -89,7 +89,9 @@ class Examination:
     def run(self) -> None:
         """Run all checks, and add their results to the report."""
         examine_settings(self._environment.environ, self._configuration, self._report)
-        has_memory = examine_memory(self._report, self._environment.cgroup)
+        has_memory = examine_memory(
+            self._report, self._environment.cgroup, is_broker_running=self._running_broker.status is not None
+        )
         self._read_tokens()
         self._examine_network(has_memory=has_memory)
         for token in self._tokens:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from broker.core.clock import Clock
-    from broker.core.model import Generation, ProfileSpec, PublishSpec, Secret
+    from broker.core.model import Generation, ProfileSpec, PublishSpec, Secret, TemporaryCredentials
     from broker.publish.published_state import Origin
 
 SINK = "files"
@@ -53,7 +53,9 @@ class FileSink:
         self._fixed = {"config": formats.config_ini(profiles, spec.directory, spec.process_command)}
         if endpoint_token is not None:
             self._fixed[ENDPOINT_TOKEN_FILE] = formats.authorization_token(endpoint_token)
-        self._sections: dict[str, bytes] | None = None
+        self._published: dict[str, TemporaryCredentials] = {}
+        self._earlier: dict[str, bytes] | None = None
+        """Sections of the combined file that an earlier start published, for profiles that are not refreshed yet."""
         self._state = PublishedState(profiles, origin)
 
     def prepare(self) -> None:
@@ -136,8 +138,8 @@ class FileSink:
 
     def _write_all(self, directory: int, generations: Sequence[Generation]) -> None:
         self._replace_fixed(directory)  # at every publish, because the directory may have been replaced
-        if self._sections is None:
-            self._sections = self._read_earlier_sections(directory)
+        if self._earlier is None:
+            self._earlier = self._read_earlier_sections(directory)
         self._state.announce(directory, generations, partial(replace_file, directory))
         for generation in generations:
             name, credentials = generation.profile, generation.credentials
@@ -145,9 +147,16 @@ class FileSink:
             self._state.confirm(name)
             if self._spec.env:
                 self._replace(directory, f"{name}.env", formats.env_file(credentials, self._profiles[name].region))
-            self._sections[name] = formats.credentials_section(name, credentials)
-        in_order = (self._sections[name] for name in self._profiles if name in self._sections)
-        self._replace(directory, "credentials", formats.credentials_ini(in_order))
+            self._published[name] = credentials
+        self._replace(directory, "credentials", formats.credentials_ini(self._iterate_sections(self._earlier)))
+
+    def _iterate_sections(self, earlier: Mapping[str, bytes]) -> Iterator[bytes]:
+        """Yield the sections of the combined file. They are rendered each time: kept, they would double the secrets."""
+        for name in self._profiles:
+            if name in self._published:
+                yield formats.credentials_section(name, self._published[name])
+            elif name in earlier:
+                yield earlier[name]
 
     def _find_incomplete(self, directory: int, generations: Mapping[str, Generation]) -> Iterator[str]:
         """Yield the profiles of which a file has other content or another mode than `publish` gives it."""

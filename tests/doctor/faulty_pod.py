@@ -218,7 +218,7 @@ class FaultyPod:
     def limit_memory(self, mebibytes: int) -> None:
         """Leave this much of the container's memory limit."""
         folder = self.disk / "cgroup"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, number in {"memory.max": 64, "memory.current": 64 - mebibytes}.items():
             (folder / name).write_text(f"{number * 2**20}\n")
         (folder / "memory.stat").write_text("inactive_file 0\n")

@@ -131,10 +131,24 @@ class TestShortMemory:
         broker(status(ready=True))
         report = pod.diagnose(monkeypatch)
         assert (report.failed, list(report.warned)) == ({}, ["memory"])
-        assert "10 MiB of the container's memory are left. An exchange needs 18 MiB" in report.warned["memory"]
+        assert "10 MiB of the container's memory are left. An exchange needs 42 MiB" in report.warned["memory"]
         assert "The running broker has credentials and reports no failure." in report.text
         assert report.cause_of("sts-tls") == report.cause_of("identity") == "memory"
         assert pod.sandbox.sts.calls == []
+
+    def test_memory_for_the_next_refresh_of_the_running_broker_is_left_to_it(
+        self, pod: FaultyPod, broker: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its worker may start at any moment, and the doctor's exchange beside it would exceed the limit."""
+        broker(status(ready=True))
+        pod.limit_memory(30)
+        report = pod.diagnose(monkeypatch)
+        assert (report.failed, report.warned) == ({}, {})
+        assert "30 MiB of the container's memory are left. The broker's next refresh needs 24 MiB" in report.text
+        assert pod.sandbox.sts.calls == []
+        pod.limit_memory(50)
+        pod.diagnose(monkeypatch)
+        assert len(pod.sandbox.sts.calls) >= 1
 
     def test_refusal_of_the_running_broker_counts_as_the_exchange(
         self, pod: FaultyPod, broker: Serve, monkeypatch: pytest.MonkeyPatch

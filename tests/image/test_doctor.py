@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tests.support.program import Program
 
 
+TAKEN_FROM_BROKER = "The running broker has credentials and reports no failure."
+
+
 def start(pod: ContainerPod, *more: str) -> Program:
     """Start the broker with a health listener that the doctor can find, and wait for its credentials."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -33,17 +36,23 @@ def test_doctor_and_broker_fit_into_the_memory_limit_of_the_manifests(pod: Conta
         lines = diagnose(tools)
         problems = {check: line for check, line in lines.items() if line["verdict"] in ("failed", "warning")}
         assert set(problems) <= {"publish-volume"}, problems  # without /dev/shm, this test's volume is on a disk
-        assert lines["exchange"]["found"].startswith("STS issued credentials for arn:aws:sts::"), lines["memory"]
+        assert lines["exchange"]["found"] == TAKEN_FROM_BROKER, lines["memory"]
         assert "is ready" in lines["broker"]["found"]
     assert program.is_running
     assert program.status()["generation"] == 1
 
 
+def test_with_more_memory_the_doctor_calls_sts_itself(pod: ContainerPod, tools: Containers) -> None:
+    start(pod, "--memory=96m", "--memory-swap=96m")
+    lines = diagnose(tools)
+    assert lines["exchange"]["found"].startswith("STS issued credentials for arn:aws:sts::"), lines["memory"]
+
+
 def test_with_less_memory_the_doctor_skips_checks_and_the_broker_survives(pod: ContainerPod, tools: Containers) -> None:
-    program = start(pod, "--memory=58m", "--memory-swap=58m")
+    program = start(pod, "--memory=50m", "--memory-swap=50m")
     lines = diagnose(tools)
     assert lines["memory"]["verdict"] == "warning"
-    assert lines["exchange"]["found"] == "The running broker has credentials and reports no failure."
+    assert lines["exchange"]["found"] == TAKEN_FROM_BROKER
     assert lines["sts-tls"]["because"] == "memory"
     assert program.is_running
     assert program.status()["generation"] == 1

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NEEDED_BYTES: Final = 18 * 1024 * 1024
 """What an exchange takes on top of the doctor's own memory at that point, with a margin (docs/adr/0014-doctor.md)."""
+WORKER_BYTES: Final = 24 * 1024 * 1024
+"""What the worker of a running broker takes, which a refresh may start at any moment."""
 _NO_LIMIT: Final = 2**60
 """Version 1 of control groups writes a number near 2**63 if there is no limit."""
 _RECLAIMABLE: Final = re.compile(r"^(?:active|inactive)_file (\d+)$", re.MULTILINE)
@@ -126,18 +128,27 @@ def examine_broker(broker: RunningBroker, report: Report, *, roles: Mapping[str,
         report.warning("broker", found, remedy)
 
 
-def examine_memory(report: Report, cgroup: str) -> bool:
-    """Report how much of the container's memory is left. Return whether it suffices for an exchange."""
+def examine_memory(report: Report, cgroup: str, *, is_broker_running: bool) -> bool:
+    """Report how much of the container's memory is left. Return whether it suffices for an exchange.
+
+    Beside a running broker, it must also suffice for the broker's worker.
+    """
     left = _read_memory_left(cgroup)
     if left is None:
         report.ok("memory", "No memory limit is visible in this container.")
         return True
     amount = f"{left / 2**20:.0f} MiB of the container's memory are left"
-    if left >= NEEDED_BYTES:
+    needed = NEEDED_BYTES + (WORKER_BYTES if is_broker_running else 0)
+    if left >= needed:
         report.ok("memory", f"{amount}.")
         return True
-    needed = f"An exchange needs {NEEDED_BYTES / 2**20:.0f} MiB, and running out of memory would end the broker too."
-    found = f"{amount}. {needed} So the doctor takes what the running broker reports about STS."
+    takes = "So the doctor takes what the running broker reports about STS."
+    if is_broker_running and left >= WORKER_BYTES:
+        found = f"{amount}. The broker's next refresh needs {WORKER_BYTES / 2**20:.0f} MiB of them. {takes}"
+        report.ok("memory", found)
+        return False
+    found = f"{amount}. An exchange needs {needed / 2**20:.0f} MiB, and running out of memory would end the broker too."
+    found = f"{found} {takes}"
     remedy = "For a full check, raise the memory limit, or run sts-broker doctor --token FILE elsewhere."
     report.warning("memory", found, remedy)
     return False
