@@ -1,4 +1,4 @@
-"""A publish in progress. It runs beside the main loop, because the volume may not answer."""
+"""A publish in progress. It runs in parallel to the main loop, because the volume may not answer."""
 
 from __future__ import annotations
 

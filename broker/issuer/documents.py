@@ -112,7 +112,7 @@ def write(directory: str, documents: Documents) -> tuple[str, str]:
             os.makedirs(folder, mode=_DIRECTORY_MODE, exist_ok=True)  # noqa: PTH103
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                replace_file(opened, name, content, mode=_FILE_MODE)
+                replace_file(opened, name, (content,), mode=_FILE_MODE)
                 os.fsync(opened)
             finally:
                 os.close(opened)

@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -248,9 +249,10 @@ class _Exchange:
         if parts.scheme == "http" and hop.proxy_headers is not None:
             target = f"http://{headers['Host']}{target}"
             headers |= hop.proxy_headers
-        connection.request(
-            self._request.method, target, body=self._request.body, headers=headers, preload_content=False
-        )
+        with suppress(BrokenPipeError):  # a server may answer, and close, before it has read the request
+            connection.request(
+                self._request.method, target, body=self._request.body, headers=headers, preload_content=False
+            )
         response = connection.getresponse()
         if sum(len(name) + len(value) for name, value in response.headers.items()) > MAXIMUM_HEADER_BYTES:
             raise ExchangeError(Failure.PROTOCOL, f"the headers have over {MAXIMUM_HEADER_BYTES:,} bytes")

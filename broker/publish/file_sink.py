@@ -21,7 +21,7 @@ from broker.publish.published_state import UNKNOWN_ORIGIN, PublishedState, Resto
 from broker.publish.write_faults import explain_write_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from broker.core.clock import Clock
     from broker.core.model import Generation, ProfileSpec, PublishSpec, Secret, TemporaryCredentials
@@ -143,10 +143,10 @@ class FileSink:
         self._state.announce(directory, generations, partial(replace_file, directory))
         for generation in generations:
             name, credentials = generation.profile, generation.credentials
-            self._replace(directory, f"{name}.json", formats.credential_process_json(credentials))
+            self._replace(directory, f"{name}.json", (formats.credential_process_json(credentials),))
             self._state.confirm(name)
             if self._spec.env:
-                self._replace(directory, f"{name}.env", formats.env_file(credentials, self._profiles[name].region))
+                self._replace(directory, f"{name}.env", (formats.env_file(credentials, self._profiles[name].region),))
             self._published[name] = credentials
         self._replace(directory, "credentials", formats.credentials_ini(self._iterate_sections(self._earlier)))
 
@@ -181,10 +181,10 @@ class FileSink:
 
     def _replace_fixed(self, directory: int) -> None:
         for name, content in self._fixed.items():
-            self._replace(directory, name, content)
+            self._replace(directory, name, (content,))
 
-    def _replace(self, directory: int, name: str, content: bytes) -> None:
-        replace_file(directory, name, content, mode=self._spec.mode, group=self._spec.group)
+    def _replace(self, directory: int, name: str, parts: Iterable[bytes]) -> None:
+        replace_file(directory, name, parts, mode=self._spec.mode, group=self._spec.group)
 
     def _read_earlier_sections(self, directory: int) -> dict[str, bytes]:
         """Return the sections of profiles whose files from an earlier start hold unexpired credentials.
@@ -202,8 +202,8 @@ class FileSink:
         return sections
 
 
-def replace_file(directory: int, name: str, content: bytes, mode: int, group: int | None = None) -> None:
-    """Replace the file `name` by one with this content, mode and group. Raises OSError.
+def replace_file(directory: int, name: str, parts: Iterable[bytes], mode: int, group: int | None = None) -> None:
+    """Replace the file `name` by one with these parts, mode and group. Raises OSError.
 
     `directory` is a file descriptor. The numbered steps are safe in this order only.
     """
@@ -214,9 +214,8 @@ def replace_file(directory: int, name: str, content: bytes, mode: int, group: in
     file = os.open(temporary, flags, 0o600, dir_fd=directory)  # 2. not readable for others while it is written
     try:
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(file, view) :]
+            with os.fdopen(file, "wb", closefd=False) as stream:
+                stream.writelines(parts)
             if group is not None:
                 os.fchown(file, -1, group)  # 3. group and mode before the file is visible
             os.fchmod(file, mode)

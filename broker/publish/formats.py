@@ -16,7 +16,7 @@ from broker.core.model import DEFAULT_PROCESS_COMMAND
 from broker.core.timestamps import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from broker.core.model import ProfileSpec, Secret, TemporaryCredentials
 
@@ -113,9 +113,12 @@ def parse_document(document: bytes) -> tuple[tuple[str, str, str], datetime, str
     return (keys[0], keys[1], keys[2]), expires_at, str(fields.get("AccountId", ""))
 
 
-def credentials_ini(sections: Iterable[bytes]) -> bytes:
-    """Return a shared credentials file with these sections."""
-    return b"\n".join(sections)
+def credentials_ini(sections: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts of a shared credentials file with these sections."""
+    separator = b""
+    for section in sections:
+        yield separator + section
+        separator = b"\n"
 
 
 def config_ini(profiles: Sequence[ProfileSpec], directory: str, command: str = DEFAULT_PROCESS_COMMAND) -> bytes:

@@ -25,7 +25,7 @@ from broker.publish.state_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from broker.core.clock import Instant
     from broker.core.model import Generation, ProfileSpec
@@ -75,9 +75,9 @@ class PublishedState:
         self._problem = f"there is no {STATE_FILE} for it"
 
     def announce(
-        self, directory: int, generations: Sequence[Generation], replace: Callable[[str, bytes, int], None]
+        self, directory: int, generations: Sequence[Generation], replace: Callable[[str, Iterable[bytes], int], None]
     ) -> None:
-        """Write the state file for generations that are about to be published, with `replace(name, content, mode)`.
+        """Write the state file for generations that are about to be published, with `replace(name, parts, mode)`.
 
         Raises OSError.
         """

@@ -19,7 +19,7 @@ from broker.publish.formats import parse_document
 from broker.publish.owned_files import NotRestorable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from broker.core.clock import Instant
     from broker.core.model import ProfileSpec
@@ -95,11 +95,17 @@ def make_record(generation: Generation, document: bytes, *, configuration: str, 
     )
 
 
-def render_state(records: Mapping[str, Sequence[Record]]) -> bytes:
-    """Return the content of the state file with the records of each profile."""
-    # One profile at a time, because the mappings of hundreds of profiles at once would enlarge the heap for good.
-    profiles = ", ".join(f"{json.dumps(name)}: {_render_records(each)}" for name, each in records.items())
-    return f'{{"version": {_VERSION}, "profiles": {{{profiles}}}}}\n'.encode()
+def render_state(records: Mapping[str, Sequence[Record]]) -> Iterator[bytes]:
+    """Yield the parts of the state file with the records of each profile.
+
+    One profile at a time, because the text of hundreds of profiles at once would enlarge the heap for good.
+    """
+    yield f'{{"version": {_VERSION}, "profiles": {{'.encode()
+    separator = ""
+    for name, each in records.items():
+        yield f"{separator}{json.dumps(name)}: {_render_records(each)}".encode()
+        separator = ", "
+    yield b"}}\n"
 
 
 def _render_records(records: Sequence[Record]) -> str:

@@ -12,7 +12,6 @@ from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.schedule import RefreshPolicy
 from broker.files.regular_file import read_regular_file
-from broker.net.routes import find_proxy_fault
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
@@ -169,7 +168,7 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
     ignored = find_ignored_endpoint(environ, settings.sts.endpoint_url or "")
     if ignored:
         yield f"{ignored} {IGNORED_ENDPOINT_REMEDY}"
-    proxy_fault = find_proxy_fault(environ)
+    proxy_fault = _find_proxy_fault(environ)
     if proxy_fault and not (settings.sts.endpoint_url or "").startswith("http://"):
         yield f"{proxy_fault}. Calls to STS through it fail. Set HTTPS_PROXY=http://HOST:PORT, or unset it."
     keys = settings.model_fields_set.union(*(profile.model_fields_set for profile in settings.profiles))
@@ -181,3 +180,12 @@ def _find_warnings(settings: Settings, profiles: tuple[ProfileSpec, ...], enviro
         )
     for found, remedy in explain_library_variables(environ, is_read_by_python=not sys.flags.ignore_environment):
         yield f"{found} {remedy}"
+
+
+def _find_proxy_fault(environ: Mapping[str, str]) -> str:
+    """Return what `find_proxy_fault` returns, without its imports (6 ms) where there is no proxy."""
+    if not (environ.get("HTTPS_PROXY") or environ.get("https_proxy")):
+        return ""
+    from broker.net.routes import find_proxy_fault  # noqa: PLC0415 - see above
+
+    return find_proxy_fault(environ)

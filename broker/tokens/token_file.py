@@ -66,36 +66,30 @@ class FileTokenSource:
         self._text: Secret | None = None
         """The text that `_answer` is for, or that is being decoded."""
         self._answer: BoundToken | TokenError | None = None
-        self._earlier: BoundToken | None = None
         self._retry_at = timedelta(0)
         """When to decode again after the worker, not the token, was at fault (monotonic)."""
 
     def read(self, audience: str) -> BoundToken | None:
         """Return the token that is in the file now, if it can be sent for this audience.
 
-        While a new one is being decoded, return the one before if it is still fit, otherwise None. Raises
-        TokenUnavailable, TokenMalformed, TokenExpired or TokenAudienceMismatch.
+        Return None while a new one is being decoded. Raises TokenUnavailable, TokenMalformed, TokenExpired or
+        TokenAudienceMismatch.
         """
         text = Secret(read_token_text(self._path))
         has_failed = isinstance(self._answer, TokenUnavailable)
         if text != self._text or (has_failed and self._clock.read().monotonic >= self._retry_at):
             self._begin_to_decode(text)
         answer = self._answer
-        if answer is None or isinstance(answer, TokenUnavailable):
-            if self._earlier is not None and self._find_unfitness(self._earlier, audience) is None:
-                return self._earlier
-            if answer is None:
-                return None
+        if answer is None:
+            return None
         if isinstance(answer, TokenError):
             raise copy_error(answer)
-        fault = self._find_unfitness(answer, audience)
+        fault = find_unfitness(answer, audience=audience, now=self._clock.read().now, origin=self._path)
         if fault is not None:
             raise fault
         return answer
 
     def _begin_to_decode(self, text: Secret) -> None:
-        if isinstance(self._answer, BoundToken):
-            self._earlier = self._answer
         self._text, self._answer = text, None
 
         def take_answer(answer: BoundToken | TokenError) -> None:
@@ -105,9 +99,6 @@ class FileTokenSource:
                 self._wake()
 
         self._decode(text, self._path, take_answer)
-
-    def _find_unfitness(self, token: BoundToken, audience: str) -> TokenError | None:
-        return find_unfitness(token, audience=audience, now=self._clock.read().now, origin=self._path)
 
 
 def copy_error(error: TokenError) -> TokenError:

@@ -1,4 +1,4 @@
-"""The ends of child processes: each is waited for once, and its status is kept for whoever started it."""
+"""The ends of child processes: each is waited for once, and its status is kept until it is asked for."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ first such job arrives.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import NO_THREAD, BrokerError, WorkerFailed
@@ -75,6 +77,8 @@ class _Worker:
         match job:
             case jobs.LoadSettings():
                 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # pydantic would search all packages for them: 10 ms
+                # pydantic-settings imports asyncio for its command line, which nobody uses here: 12 ms, and ssl.
+                sys.modules.setdefault("asyncio", ModuleType("asyncio"))
                 from broker.settings.loader import load  # noqa: PLC0415 - takes 0.1 s of CPU time
 
                 return load(job.environ)

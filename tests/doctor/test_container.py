@@ -139,7 +139,7 @@ class TestShortMemory:
     def test_memory_for_the_next_refresh_of_the_running_broker_is_left_to_it(
         self, pod: FaultyPod, broker: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its worker may start at any moment, and the doctor's exchange beside it would exceed the limit."""
+        """Its worker may start at any moment, and the doctor's exchange at the same time would exceed the limit."""
         broker(status(ready=True))
         pod.limit_memory(30)
         report = pod.diagnose(monkeypatch)

@@ -16,7 +16,7 @@ from sandbox.aws import faults
 from tests.moto_backed.scripted_faults import SAMPLES
 from tests.process.leaks import WINDOW_CHARACTERS, Canaries
 from tests.process.pod import RUN_FILES
-from tests.support.program import children_of, eventually, read_proc_file
+from tests.support.program import eventually, read_proc_file
 from tests.support.raw_http import request, sent
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def test_no_secret_appears_after_success_and_every_scripted_fault(pod: Pod) -> N
     eventually(lambda: pod.sts.calls[-1].outcome == "Hang", what="a call that hangs")
     texts |= collect_public_texts(program, pod, "during Hang")
     texts["cmdline"] = read_proc_file(program.pid, "cmdline")
-    assert children_of(program.pid) == []
     program.kill()
     texts["output"] = program.output()
     canaries = pod.canaries()
@@ -122,9 +121,11 @@ def test_workers_have_the_environment_of_their_parent_and_no_secret_in_their_arg
     settings = pod.root / "broker.yaml"
     settings.write_text("#" * 900_000 + "\nlog: {level: debug}\n")  # a worker takes seconds to parse this
     program = pod.start(BROKER_CONFIG=str(settings))
-    for worker in eventually(program.children, what="the workers of the start"):
-        for name in ("environ", "cmdline"):
+    workers = eventually(lambda: found if len(found := program.children()) == 2 else [], what="the first workers")
+    for name in ("environ", "cmdline"):
+        for worker in workers:
             assert read_proc_file(worker, name) == read_proc_file(program.pid, name)
+            assert pod.canaries().found_in(read_proc_file(worker, name)) == set()
     program.wait_for("refreshed", within=60)
     eventually(lambda: program.children() == [], what="no worker")
     pod.sts.script(faults.Hang())

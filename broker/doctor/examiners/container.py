@@ -131,7 +131,7 @@ def examine_broker(broker: RunningBroker, report: Report, *, roles: Mapping[str,
 def examine_memory(report: Report, cgroup: str, *, is_broker_running: bool) -> bool:
     """Report how much of the container's memory is left. Return whether it suffices for an exchange.
 
-    Beside a running broker, it must also suffice for the broker's worker.
+    If a broker is running, it must also suffice for the broker's worker.
     """
     left = _read_memory_left(cgroup)
     if left is None:

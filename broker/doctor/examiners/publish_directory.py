@@ -81,7 +81,7 @@ def _try_to_write(spec: PublishSpec, length: int) -> OSError | None:
     except OSError as error:
         return error
     try:
-        replace_file(directory, name, b" " * length, mode=spec.mode, group=spec.group)
+        replace_file(directory, name, (b" " * length,), mode=spec.mode, group=spec.group)
     except OSError as error:
         return error
     finally:

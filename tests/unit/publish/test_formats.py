@@ -58,10 +58,10 @@ def test_process_output_has_six_fields_and_version_is_a_number() -> None:
 
 
 def test_credentials_file_has_a_section_for_each_profile() -> None:
-    content = formats.credentials_ini(
+    parts = formats.credentials_ini(
         [formats.credentials_section("default", CREDENTIALS), formats.credentials_section("audit", CREDENTIALS)]
     )
-    assert parse_ini(content).sections() == ["default", "audit"]
+    assert parse_ini(b"".join(parts)).sections() == ["default", "audit"]
 
 
 def test_credentials_file_has_the_session_token_without_its_legacy_name() -> None:
@@ -75,7 +75,7 @@ def test_credentials_file_has_the_session_token_without_its_legacy_name() -> Non
 
 
 def test_credentials_file_of_no_profiles_is_empty() -> None:
-    assert formats.credentials_ini([]) == b""
+    assert list(formats.credentials_ini([])) == []
 
 
 def test_credentials_file_has_the_expiry_in_a_comment() -> None:

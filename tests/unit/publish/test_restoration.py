@@ -18,6 +18,7 @@ from broker.publish.published_state import Origin, read_boot_id
 from tests.support.fakes import FakeClock, make_chained, make_generation, make_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from broker.core.model import Generation, ProfileSpec
@@ -335,10 +336,10 @@ class TestInterruptedPublishing:
         clock.advance(MINUTE)
         new = make_held(clock, number=4)
 
-        def crash(directory: int, written: str, content: bytes, mode: int, group: int | None = None) -> None:
+        def crash(directory: int, written: str, parts: Iterable[bytes], mode: int, group: int | None = None) -> None:
             if written == name:
                 raise OSError(28, "No space left on device")
-            write(directory, written, content, mode, group)
+            write(directory, written, parts, mode, group)
 
         write = file_sink.replace_file
         monkeypatch.setattr(file_sink, "replace_file", crash)
