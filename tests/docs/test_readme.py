@@ -16,7 +16,7 @@ import pytest
 from tests.support.fakes import make_jwt
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS: list[str] = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 PLAY, TRUST = "python -m sandbox", "sts-broker trust render"
 SHOWN = {
     "pip install": "tests/docs/test_docs.py compares the extras with pyproject.toml",
