@@ -14,7 +14,11 @@ help: ## list the targets
 # lock on the day that a dependency with an extra publishes a release. `pip check` finds a lock that lacks a package.
 INSTALL = pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r
 
+# $(call need,PROGRAM,ADVICE): end with the advice if the program is missing.
+need = @command -v $(1) >/dev/null || { echo "make $@: $(1) is not installed. $(2)" >&2; exit 1; }
+
 $(VENV)/.created:
+	$(call need,$(PYTHON),Install Python 3.11 or newer with venv. On Debian 12 and newer: apt-get install python3-venv)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "This Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -45,7 +49,7 @@ $(VENV)-runtime/.ready: requirements/runtime.txt image/reduce_botocore.py
 	$(PYTHON) image/reduce_botocore.py $(VENV)-runtime/lib/python3.*/site-packages/botocore/data
 	@touch $@
 
-demo: $(VENV)/.demo-ready ## the whole job against a local AWS simulator, live, for a minute (DEMO_SECONDS)
+demo: $(VENV)/.demo-ready ## run it live on a local AWS simulator (DEMO_SECONDS=60)
 	$(RUN)python -m broker demo --seconds $(DEMO_SECONDS)
 
 # A worker that dies fails the run at once (pytest-xdist would wait for it forever); timeout ends whatever else hangs.
@@ -55,14 +59,17 @@ PYTEST = timeout --kill-after=30 $(TEST_MINUTES)m $(RUN)pytest -n auto --dist lo
 PURE = --include='broker/core/*,broker/publish/formats.py' --omit='broker/core/refresher.py,broker/core/collaborators.py'
 has = command -v $(1) >/dev/null && echo yes || echo "no, so its tests say SKIPPED"
 
-test: $(VENV)/.ready ## every test that needs only Python (with terraform, kubectl, promtool where they are): 3 to 6 minutes
+TIMEOUT = Install GNU coreutils, which contain it
+test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
+	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests but those of the image and of the SDK matrix: about 4,600, in 3 to 6 minutes on two cores."
 	@for tool in terraform kubectl promtool; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST) --ignore=tests/image
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)
 
-test-all: $(VENV)/.ready ## all tests, with the image (buildah, podman, root) and real SDKs: about 15 minutes
+test-all: $(VENV)/.ready ## all tests, also of images (root) and SDKs: 15 minutes
+	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests, those of the image included, then the SDK matrix: about 15 minutes on two cores."
 	@for tool in terraform kubectl promtool buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST)
@@ -81,18 +88,19 @@ fix: $(VENV)/.ready ## apply what the linters can fix
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
-bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure every figure of docs/performance.md (root, for memory and the image)
+bench: $(VENV)/.ready $(VENV)-runtime/.ready $(VENV)-pip/.ready ## measure the figures of docs/performance.md (root)
 	$(RUN)python -m benchmarks
 
 SOAK_SECONDS ?= 900
-soak: $(VENV)/.ready $(VENV)-runtime/.ready ## run a broker with faults of STS, and check that its resources stay flat (SOAK_SECONDS)
+soak: $(VENV)/.ready $(VENV)-runtime/.ready ## check that resources stay flat (root; SOAK_SECONDS=900)
 	$(RUN)python -m benchmarks.soak --seconds $(SOAK_SECONDS)
 
-sdk-matrix: $(VENV)/.ready ## run real SDKs across several generations of credentials; the table of docs/sdks.md must match
+sdk-matrix: $(VENV)/.ready ## run real SDKs, and compare with docs/sdks.md
 	$(RUN)python -m sdk_matrix --check docs/sdks.md
 
 COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 lock: ## renew the hash-pinned locks (needs uv)
+	$(call need,uv,Install it: pip install uv)
 	$(COMPILE) -o requirements/runtime.txt pyproject.toml
 	$(COMPILE) -c requirements/runtime.txt --extra operator -o requirements/operator.txt pyproject.toml
 	$(COMPILE) -c requirements/operator.txt --group build -o requirements/build.txt
@@ -101,9 +109,13 @@ lock: ## renew the hash-pinned locks (needs uv)
 	$(COMPILE) -c requirements/demo.txt --extra operator --group dev -o requirements/dev.txt pyproject.toml
 	for in in sdk_matrix/locks/*.in; do $(COMPILE) $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
+BUILDAH = Install it. On Debian and Ubuntu: apt-get install buildah; on Fedora: dnf install buildah
 image image-operator: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
-image: ## build the sidecar's image: the same tree gives the same image
+# The same tree gives the same image.
+image: ## build the sidecar's image (needs buildah)
+	$(call need,buildah,$(BUILDAH))
 	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target sidecar --tag sts-federation-broker:$(VERSION) --file Dockerfile .
 
-image-operator: ## build the image of the operator tools, for pipelines
+image-operator: ## build the image of the operator tools (needs buildah)
+	$(call need,buildah,$(BUILDAH))
 	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target operator --tag sts-federation-broker-operator:$(VERSION) --file Dockerfile .

@@ -5,31 +5,36 @@ from __future__ import annotations
 from broker.cli.parser import HelpText
 
 DESCRIPTION = """\
-Exchanges a pod's bound service account token at AWS STS for temporary credentials, publishes them
-for the app in the same pod, and refreshes them before they expire."""
+Exchanges a pod's bound service account token at AWS STS for temporary credentials, publishes them for the app in the
+same pod, and refreshes them before they expire."""
 EPILOG = """\
 Settings:
-  The standard AWS variables (AWS_ROLE_ARN, AWS_REGION, AWS_WEB_IDENTITY_TOKEN_FILE, …) and BROKER_… variables.
-  BROKER_CONFIG names a YAML file, which can define several profiles. docs/settings.md lists all settings.
+  AWS's own variables (AWS_ROLE_ARN, AWS_REGION, …) and BROKER_… variables.
+  BROKER_CONFIG names a YAML file, which can define several profiles.
+  docs/settings.md lists all settings.
 
 Exit codes:
    0  success; run: stopped by a signal
-   1  a check found something: trust lint: findings; trust explain: not allowed; issuer check: STS would reject the
-      issuer; inject --check: a workload lacks the sidecar; doctor: a check failed
+   1  a check found something:
+        trust lint: findings; trust explain: the token is not allowed
+        issuer check: STS would reject the issuer; doctor: a check failed
+        inject --check: a workload lacks the sidecar
    2  the configuration or the command line is invalid
    3  there is no token that can be sent to STS
    4  STS issued no credentials
-   5  the credentials or standard output could not be written; credentials: there is nothing valid to print
+   5  the credentials or standard output could not be written
+        credentials: there is nothing valid to print
   70  a bug
-  exec: the exit code of the command, 128 + N after signal N, 126 not executable, 127 not found;
-      2 to 5 and 70 mean that the command was not run
+  exec: the exit code of the command, 128 + N after signal N, 126 if it is not
+      executable, 127 if it is not found; 2 to 5 and 70: it was not run
 
 Examples:
-  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 sts-broker run
-  sts-broker exec -- aws s3 ls            # run a command with credentials that are kept fresh
-  sts-broker doctor                       # find out why there are no credentials
-  sts-broker trust lint trust.json        # check a trust policy before you deploy it
-  sts-broker demo                         # see it work against a local AWS simulator
+  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 \\
+    sts-broker run
+  sts-broker exec -- aws s3 ls       # with credentials that are kept fresh
+  sts-broker doctor                  # find out why there are no credentials
+  sts-broker trust lint trust.json   # check a policy before you deploy it
+  sts-broker demo                    # see it work on a local AWS simulator
 
 Use "sts-broker COMMAND --help" for the options and examples of a command."""
 _SIDECAR = {
@@ -39,13 +44,14 @@ _SIDECAR = {
             "Reads the token, exchanges it at STS and publishes the credentials. Refreshes them before the token or\n"
             "the credentials expire, and keeps retrying after errors.\n\n"
             "SIGTERM and SIGINT stop the broker within 2 seconds; the published files stay. SIGHUP starts a\n"
-            "refresh.\n"
+            "refresh.\n\n"
             "BROKER_HEALTH_ADDRESS (default: *:9910) serves /livez, /readyz, /metrics and /status.\n"
             "BROKER_ENDPOINT_ADDRESS (default: 127.0.0.1:9911) serves credentials to the SDKs."
         ),
         examples=(
-            "  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 sts-broker run\n"
-            "  BROKER_CONFIG=/etc/broker/broker.yaml sts-broker run      # several profiles"
+            "  AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app AWS_REGION=eu-west-1 \\\n"
+            "    sts-broker run\n"
+            "  BROKER_CONFIG=/etc/broker/broker.yaml sts-broker run   # several profiles"
         ),
     ),
     "once": HelpText(
@@ -65,14 +71,15 @@ _SIDECAR = {
             "to it.\n\n"
             "The command finds the credentials through a loopback endpoint that all AWS SDKs support. Variables\n"
             "that would make an SDK use other credentials, such as AWS_PROFILE, are removed from the command's\n"
-            "environment.\n"
+            "environment.\n\n"
             "Programs that read files only find them in $BROKER_PUBLISH_DIRECTORY while the command runs.\n"
             "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors."
         ),
         examples=(
             "  sts-broker exec -- aws s3 ls\n"
             "  sts-broker exec --profile audit --timeout 30 -- ./report.sh\n"
-            "  sts-broker exec -- sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec old-program'"
+            "  sts-broker exec -- \\\n"
+            "    sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec old-program'"
         ),
     ),
     "credentials": HelpText(
@@ -103,15 +110,16 @@ _SIDECAR = {
             "Checks the settings, the token, the issuer, the network path to STS, the exchange, the publish\n"
             "directory, and whether anything makes SDKs use other credentials. Each check reports ok, warning or\n"
             "failed, what it found, what to change, and where docs/operations.md explains it. Checks that depend on\n"
-            "a failed one are reported as not checked. It is safe to run next to a running broker.\n"
+            "a failed one are reported as not checked. It is safe to run next to a running broker.\n\n"
             "Exits with 0 if nothing failed, with 1 if a check failed, and with 2 if the settings are invalid."
         ),
         examples=(
             "  kubectl exec POD -c sts-broker -- sts-broker doctor\n\n"
             "  Compare the token with the trust policy of the role:\n"
             "  aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument |\n"
-            "    kubectl exec -i POD -c sts-broker -- sts-broker doctor --policy -\n"
-            "  sts-broker doctor --token token.jwt --policy iam      # reads the policy with your own credentials"
+            "    kubectl exec -i POD -c sts-broker -- sts-broker doctor --policy -\n\n"
+            "  Read the policy with your own credentials:\n"
+            "  sts-broker doctor --token token.jwt --policy iam"
         ),
     ),
 }
@@ -137,13 +145,14 @@ _OPERATOR = {
             "Prints the manifests with the sidecar added to every Pod, Deployment, StatefulSet, DaemonSet,\n"
             "ReplicaSet, Job and CronJob, also inside a List. Everything else stays byte for byte the same. A\n"
             "second run changes nothing. Pods can set the same values with annotations (sts-broker/role-arn, …);\n"
-            "options take precedence.\n"
+            "options take precedence.\n\n"
             "If anything is wrong, it prints no manifests and exits with 2. See deploy/README.md."
         ),
         examples=(
-            "  sts-broker inject -f app.yaml --role-arn arn:aws:iam::123456789012:role/app --region eu-west-1\n"
+            "  sts-broker inject -f app.yaml --region eu-west-1 \\\n"
+            "    --role-arn arn:aws:iam::123456789012:role/app\n"
             "  helm template app | sts-broker inject -f - | kubectl apply -f -\n"
-            "  sts-broker inject -f app.yaml --check     # in a pipeline, for annotated pods"
+            "  sts-broker inject -f app.yaml --check   # in a pipeline, for annotated pods"
         ),
     ),
 }

@@ -27,7 +27,8 @@ _VERBS = {
         ),
         examples=(
             "  kubectl get --raw /openid/v1/jwks > jwks.json\n"
-            "  sts-broker issuer render --issuer https://oidc.example.com --output site --jwks jwks.json"
+            "  sts-broker issuer render --issuer https://oidc.example.com \\\n"
+            "    --output site --jwks jwks.json"
         ),
     ),
     "check": HelpText(
@@ -39,7 +40,8 @@ _VERBS = {
             "issuer."
         ),
         examples=(
-            "  sts-broker issuer check https://oidc.example.com --token /var/run/secrets/sts.amazonaws.com/token\n"
+            "  sts-broker issuer check https://oidc.example.com \\\n"
+            "    --token /var/run/secrets/sts.amazonaws.com/token\n"
             "  sts-broker issuer check https://oidc.example.com --json"
         ),
     ),

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 EXIT_USAGE = 2
-_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=78)
+_WIDTH = 78
 """Help for 80 columns. Without a width, argparse imports shutil and its compressors to ask for the terminal's."""
+_FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=_WIDTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpText:
-    """The help of one command: a summary for the list of commands, then what its own help adds."""
+    """The help of one command: a summary for the list of commands, then what its own help adds.
+
+    Empty lines separate the paragraphs of `description`, which are wrapped when they are printed. `examples` are
+    printed as they are.
+    """
 
     summary: str
     description: str
@@ -66,6 +71,16 @@ class Parser(argparse.ArgumentParser):
             for name, text in texts.items()
             if only in {None, name}
         }
+
+    def format_help(self) -> str:
+        """Return the help, for 80 columns."""
+        if self.description:
+            import textwrap  # noqa: PLC0415 - only to print help
+
+            paragraphs = (" ".join(each.split()) for each in self.description.split("\n\n"))
+            wrap = partial(textwrap.fill, width=_WIDTH, break_long_words=False, break_on_hyphens=False)
+            self.description = "\n\n".join(map(wrap, paragraphs))
+        return super().format_help()
 
     def parse_known_args(  # type: ignore[override]  # the overloads of the base class differ in the namespace's type only
         self,

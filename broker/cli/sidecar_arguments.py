@@ -32,7 +32,10 @@ def add_once(verb: argparse.ArgumentParser) -> None:
 def add_exec(verb: argparse.ArgumentParser) -> None:
     """Add the arguments of `sts-broker exec`."""
     verb.set_defaults(verb=_exec, writes_log=True, refuse=verb.error)
-    verb.usage = "sts-broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env] -- COMMAND [ARGUMENT …]"
+    verb.usage = (
+        "sts-broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env]\n"
+        "                       -- COMMAND [ARGUMENT …]"
+    )
     verb.add_argument(
         "--profile",
         default="",

@@ -27,7 +27,8 @@ _VERBS = {
         ),
         examples=(
             "  sts-broker trust lint trust.json\n"
-            "  terraform show -json plan.out | sts-broker trust lint --issuer https://oidc.example/cluster -\n"
+            "  terraform show -json plan.out |\n"
+            "    sts-broker trust lint --issuer https://oidc.example/cluster -\n"
             "  sts-broker trust lint --format sarif policies/*.json > trust.sarif"
         ),
     ),
@@ -43,7 +44,8 @@ _VERBS = {
             "  sts-broker trust explain --policy trust.json\n"
             "  sts-broker trust explain --policy trust.json --token token.jwt --json\n"
             "  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | \\\n"
-            "    sts-broker trust explain --policy - --role-arn arn:aws:iam::123456789012:role/app"
+            "    sts-broker trust explain --policy - \\\n"
+            "      --role-arn arn:aws:iam::123456789012:role/app"
         ),
     ),
     "render": HelpText(
@@ -55,10 +57,12 @@ _VERBS = {
             "valid policy, and with 3 if the token is needed and cannot be read."
         ),
         examples=(
-            "  sts-broker trust render --account 123456789012                    # for the pod's own token\n"
-            "  sts-broker trust render --account 123456789012 --issuer https://oidc.example/cluster \\\n"
+            "  sts-broker trust render --account 123456789012   # for the pod's own token\n"
+            "  sts-broker trust render --account 123456789012 \\\n"
+            "    --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account checkout\n"
-            "  sts-broker trust render --account 123456789012 --token token.jwt | sts-broker trust lint -"
+            "  sts-broker trust render --account 123456789012 --token token.jwt |\n"
+            "    sts-broker trust lint -"
         ),
     ),
 }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from datetime import timedelta
 from http import HTTPStatus
@@ -231,23 +229,6 @@ def test_exit_codes_table_is_the_taxonomy() -> None:
     section = README.split("| exit code | meaning |")[1].split("\n\n")[0]
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
     assert listed == {0, 1, EXIT_BUG, *(kind.exit_code for kind in tables.leaves(BrokerError))}
-
-
-def test_commands_to_try_work_as_they_stand(tmp_path: Path) -> None:
-    """Run the README's sandbox commands in a shell, with a publish directory of their own."""
-    (block,) = (each for each in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "python -m sandbox" in each)
-    lines = [line for line in block.splitlines() if "activate" not in line]
-    script = "\n".join(["set -e", "trap 'kill $! 2>/dev/null || true' EXIT", *lines]).replace(
-        "/tmp/aws", str(tmp_path / "aws")
-    )
-    script = script.replace("./sandbox.env", "sandbox.env").replace("sandbox.env", str(tmp_path / "sandbox.env"))
-    kept = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, env=kept, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "subject      system:serviceaccount:demo:app" in done.stdout
-    assert "assumed-role/app/demo.app-7d9c5b6f8-x2x7k" in done.stdout
 
 
 @pytest.mark.parametrize("form", ["bug_report", "feature_request"])

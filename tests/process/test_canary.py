@@ -117,17 +117,26 @@ def test_no_secret_appears_in_console_log_lines(pod: Pod) -> None:
     assert pod.canaries().found_in(ended.out + ended.err) == set()
 
 
-def test_child_that_checks_the_settings_has_the_environment_and_arguments_of_its_parent(pod: Pod) -> None:
+def test_workers_have_the_environment_of_their_parent_and_no_secret_in_their_arguments(pod: Pod) -> None:
     settings = pod.root / "broker.yaml"
-    settings.write_text("#" * 900_000 + "\nlog: {level: debug}\n")  # the child takes seconds to parse this
+    settings.write_text("#" * 900_000 + "\nlog: {level: debug}\n")  # a worker takes seconds to parse this
     program = pod.start(BROKER_CONFIG=str(settings))
-    children = eventually(lambda: found if len(found := program.children()) == 2 else [], what="the first workers")
+    workers = eventually(lambda: found if len(found := program.children()) == 2 else [], what="the first workers")
     for name in ("environ", "cmdline"):
-        for child in children:
-            assert read_proc_file(child, name) == read_proc_file(program.pid, name)
-            assert pod.canaries().found_in(read_proc_file(child, name)) == set()
-    program.wait_for("refreshed")
+        for worker in workers:
+            assert read_proc_file(worker, name) == read_proc_file(program.pid, name)
+            assert pod.canaries().found_in(read_proc_file(worker, name)) == set()
+    program.wait_for("refreshed", within=60)
     eventually(lambda: program.children() == [], what="no worker")
+    pod.sts.script(faults.Hang())
+    program.refresh()
+    (worker,) = eventually(program.children, what="the worker of a refresh, which is a new program")
+    eventually(lambda: len(pod.sts.calls) == 2, what="the call")
+    environment = set(read_proc_file(worker, "environ").splitlines())
+    assert f"BROKER_CONFIG={settings}" in environment
+    assert environment - {"LC_CTYPE=C.UTF-8"} <= set(read_proc_file(program.pid, "environ").splitlines())
+    for name in ("environ", "cmdline"):
+        assert pod.canaries().found_in(read_proc_file(worker, name)) == set()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.aws import faults
 from tests.process.commands import find_sleep_process
 from tests.process.pod import Pod
 from tests.support.program import eventually
@@ -87,15 +88,27 @@ def test_probe_reads_a_process_that_is_not_protected(wrapper: tuple[str, ...]) -
     assert readable == set(HIDDEN)
 
 
-def test_run_and_the_child_that_checks_its_settings_cannot_be_read(pod: Pod, wrapper: tuple[str, ...]) -> None:
+def test_run_and_the_worker_that_checks_its_settings_cannot_be_read(pod: Pod, wrapper: tuple[str, ...]) -> None:
     settings = pod.root / "broker.yaml"
-    settings.write_text("#" * 900_000 + "\nlog: {level: debug}\n")  # the child takes seconds to parse this
+    settings.write_text("#" * 900_000 + "\nlog: {level: debug}\n")  # a worker takes seconds to parse this
     program = pod.start(wrapper=wrapper, BROKER_CONFIG=str(settings))
-    children = eventually(program.children, what="the child process")
-    for pid in (program.pid, *children):
+    workers = eventually(program.children, what="the workers")
+    for pid in (program.pid, *workers):
         assert find_readable_files(pid, wrapper) == set()
     program.wait_for("refreshed", within=60)
     assert find_readable_files(program.pid, wrapper) == set()
+
+
+def test_worker_of_a_refresh_cannot_be_read(pod: Pod, wrapper: tuple[str, ...]) -> None:
+    """It is a new program, which the kernel makes readable at its start."""
+    program = pod.start(wrapper=wrapper)
+    program.wait_for("refreshed")
+    eventually(lambda: program.children() == [], what="no worker")
+    pod.sts.script(faults.Hang())
+    program.refresh()
+    eventually(lambda: len(pod.sts.calls) == 2, what="the call")
+    (worker,) = program.children()
+    assert find_readable_files(worker, wrapper) == set()
 
 
 def test_once_cannot_be_read(pod: Pod, wrapper: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Read variables, validations and outputs from the files of a module."""
+"""Read variables, validations, outputs, resources and requirements from the files of a module."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ class Output:
     name: str
     description: str
     is_sensitive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A resource or data source. `number` is "1", or the HCL text of its count or for_each."""
+
+    type: str
+    name: str
+    is_data: bool
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """A version constraint. `source` is that of a provider; Terraform itself has none."""
+
+    name: str
+    source: str
+    version: str
 
 
 def blocks(directory: Path, kind: str) -> list[dict[str, Any]]:
@@ -62,6 +81,38 @@ def outputs(directory: Path) -> list[Output]:
         for block in blocks(directory, "output")
         for name, body in _list_named(block)
     ]
+
+
+def resources(directory: Path) -> list[Resource]:
+    """Return the resources, then the data sources of a module, each sorted by type and name."""
+    found = [
+        Resource(type=plain(kind), name=plain(name), is_data=source == "data", number=_format_number(body))
+        for source in ("resource", "data")
+        for block in blocks(directory, source)
+        for kind, named in block.items()
+        for name, body in _list_named(named)
+    ]
+    return sorted(found, key=lambda each: (each.is_data, each.type, each.name))
+
+
+def requirements(directory: Path) -> list[Requirement]:
+    """Return the constraint for Terraform, then those for providers."""
+    (settings,) = blocks(directory, "terraform")
+    (providers,) = settings["required_providers"]
+    return [
+        Requirement(name="terraform", source="", version=plain(settings["required_version"])),
+        *(
+            Requirement(name=plain(name), source=plain(body["source"]), version=plain(body["version"]))
+            for name, body in _list_named(providers)
+        ),
+    ]
+
+
+def _format_number(body: dict[str, Any]) -> str:
+    for key in ("count", "for_each"):
+        if key in body:
+            return f"{key} = {_format_expression(str(body[key]))}"
+    return "1"
 
 
 def _list_named(block: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

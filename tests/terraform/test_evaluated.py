@@ -131,6 +131,8 @@ def test_chained_role_requires_external_id_and_tags_and_its_profile_has_them(tre
     assert find_local(blocks, "chain_conditions") == [{"sts:ExternalId": "example-7f3d", "aws:RequestTag/team": "blue"}]
     assert find_output(blocks, "broker_environment") == {}
     assert find_output(blocks, "broker_container_env") == ""
+    for name, nothing in {"inject_options": "", "pod_annotations": {}, "component_env": ""}.items():
+        assert find_output(blocks, name) == nothing
     (profile,) = yaml.safe_load(find_output(blocks, "broker_profile"))
     settings = {name: profile[name] for name in ("source_profile", "external_id", "tags", "source_identity")}
     assert settings == {

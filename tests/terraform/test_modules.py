@@ -66,6 +66,31 @@ def test_tables_of_the_readme_agree_with_the_code(root: Path) -> None:
     assert "<!-- outputs -->" in with_tables(root)
 
 
+@each_module
+def test_readme_of_a_module_has_every_table(root: Path) -> None:
+    marked = re.findall(r"^## (\w+)\n\n<!-- (\w+) -->\n\|", (root / "README.md").read_text(), re.MULTILINE)
+    assert marked == [
+        (name.capitalize(), name) for name in ("requirements", "providers", "resources", "inputs", "outputs")
+    ]
+
+
+@each_module
+def test_resources_table_has_every_resource_and_its_page_in_the_registry(root: Path) -> None:
+    """Compared with the text of the files, not with the reader that made the table."""
+    text = "\n".join(path.read_text() for path in root.glob("*.tf"))
+    declared = re.findall(r'^(resource|data) "aws_(\w+)" "(\w+)" \{', text, re.MULTILINE)
+    assert declared
+    table = (root / "README.md").read_text().split("<!-- resources -->")[1].split("<!-- /resources -->")[0]
+    page = "https://registry.terraform.io/providers/hashicorp/aws/latest/docs"
+    kinds = {"resource": ("resources", "resource"), "data": ("data-sources", "data source")}
+    for kind, type_, name in declared:
+        folder, called = kinds[kind]
+        assert f"| [aws_{type_}.{name}]({page}/{folder}/{type_}) | {called} | `" in table
+    assert table.count("\n| [") == len(declared)
+    repeated = re.findall(r"^  (count|for_each) += (.*)$", text, re.MULTILINE)
+    assert sorted(re.findall(r"\| `(count|for_each) = (.*)` \|$", table, re.MULTILINE)) == sorted(repeated)
+
+
 @each_root
 def test_no_other_provider_is_needed(root: Path) -> None:
     (settings,) = sources.blocks(root, "terraform")

@@ -20,4 +20,11 @@ locals {
     var.session_seconds == 3600 ? {} : { BROKER_DURATION_SECONDS = tostring(var.session_seconds) },
     var.audience == "sts.amazonaws.com" ? {} : { BROKER_AUDIENCE = var.audience },
   )
+
+  # By the names that `sts-broker inject` has for them as options. Its annotations begin with "sts-broker/".
+  injected = merge(
+    { role-arn = aws_iam_role.this.arn, region = var.region },
+    var.session_seconds == 3600 ? {} : { duration-seconds = tostring(var.session_seconds) },
+    var.audience == "sts.amazonaws.com" ? {} : { audience = var.audience },
+  )
 }

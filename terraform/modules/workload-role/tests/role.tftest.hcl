@@ -111,6 +111,11 @@ run "chained_role_and_its_profile" {
     condition     = length(output.broker_environment) == 0
     error_message = "A chained role must not have environment variables: it needs a profile."
   }
+
+  assert {
+    condition     = output.inject_options == "" && length(output.pod_annotations) == 0 && output.component_env == ""
+    error_message = "A chained role must have nothing for inject and the component: it needs a profile."
+  }
 }
 
 run "full_session_names_are_compared_literally" {
