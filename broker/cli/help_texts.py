@@ -17,7 +17,7 @@ Exit codes:
    1  a check found something: trust lint: findings; trust explain: not allowed; issuer check: STS would reject the
       issuer; inject --check: a workload lacks the sidecar; doctor: a check failed
    2  the configuration or the command line is invalid
-   3  there is no token that can be sent to STS
+   3  there is no token that can be sent to STS; trust lint: a part could not be judged
    4  STS issued no credentials
    5  the credentials or standard output could not be written; credentials: there is nothing valid to print
   70  a bug
