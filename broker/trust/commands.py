@@ -74,13 +74,14 @@ def lint_files(files: Sequence[str], options: LintOptions) -> int:
     write_report(report, form=options.form)
     for line in (*report.notes, *(f"not judged: {one}" for one in report.unjudged), *report.faults):
         _print_error(line)
-    if report.unjudged and not options.allows_unjudged:
-        _print_error("lint exits with 3 where it can't judge a part; to accept that, pass --allow-unjudged")
     if report.faults:
         return _EXIT_UNREADABLE
     if report.findings:
         return _EXIT_FINDINGS
-    return _EXIT_NOT_JUDGED if report.unjudged and not options.allows_unjudged else 0
+    if not report.unjudged or options.allows_unjudged:
+        return 0
+    _print_error("no findings, but not everything could be judged; to exit with 0 all the same, pass --allow-unjudged")
+    return _EXIT_NOT_JUDGED
 
 
 def _lint_source(source: Source, options: LintOptions, report: LintReport) -> None:

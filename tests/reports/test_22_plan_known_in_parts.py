@@ -79,7 +79,7 @@ def test_good_parts_without_the_provider_are_not_judged_as_good(
     shown = capsys.readouterr()
     assert shown.out == "0 findings in 1 trust policy, 1 part not judged\n"
     assert "statement 1: Principal unknown until the plan is applied" in shown.err
-    assert "--allow-unjudged" in shown.err
+    assert "pass --allow-unjudged" in shown.err
 
 
 def test_option_accepts_what_cannot_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 ISSUER = "oidc.example/c"
 GITHUB = "token.actions.githubusercontent.com"
-PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}"
+ACCOUNT = "123456789012"
+PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
 SUB, AUD = f"{ISSUER}:sub", f"{ISSUER}:aud"
 APP = "system:serviceaccount:demo:app"
 WEB = "sts:AssumeRoleWithWebIdentity"
