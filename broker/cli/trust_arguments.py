@@ -20,10 +20,14 @@ _VERBS = {
     "lint": HelpText(
         summary="find weaknesses in trust policies",
         description=(
-            "Reads trust policies as JSON, and Terraform plans as JSON (terraform show -json), of which it checks\n"
-            "the trust policy of every aws_iam_role, in modules too. It sends nothing anywhere. The rules are\n"
-            "described in docs/trust.md. Exits with 0 if there are no findings, with 1 if there are, and with 2 if\n"
-            "an input or a part of it could not be read; every such input is reported."
+            "Reads trust policies as JSON, Terraform plans as JSON (terraform show -json), and Terraform state files.\n"
+            "Of plans and states, it checks the trust policy of every aws_iam_role, in modules too, and what the\n"
+            "plan knows of trust policy documents. Of statements for AWS services and SAML providers, it checks\n"
+            "the form only, and says so. It sends nothing anywhere. The rules are in docs/trust.md. Exits with\n"
+            "  0  if there are no findings,\n"
+            "  1  if there are findings,\n"
+            "  2  if an input could not be read; every such input is reported,\n"
+            "  3  if there are no findings, but a policy or a part of it could not be judged."
         ),
         examples=(
             "  sts-broker trust lint trust.json\n"
@@ -79,7 +83,7 @@ def add_verbs(verb: Parser) -> None:
 def _add_lint(verb: Parser) -> None:
     verb.set_defaults(verb=_lint)
     verb.add_argument(
-        "files", nargs="+", metavar="FILE", help="trust policy or Terraform plan, or - for standard input"
+        "files", nargs="+", metavar="FILE", help="trust policy, Terraform plan or state, or - for standard input"
     )
     verb.add_argument(
         "--format",
@@ -94,6 +98,11 @@ def _add_lint(verb: Parser) -> None:
         default="",
         metavar="ID",
         help="account of the roles (default: that of the OIDC provider, or of the plan)",
+    )
+    verb.add_argument(
+        "--allow-unjudged",
+        action="store_true",
+        help="exit with 0 where a policy or a part of it can't be judged, such as one that a plan doesn't know",
     )
     verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
 
@@ -169,9 +178,14 @@ def _add_token(verb: Parser) -> None:
 def _lint(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
 
-    return commands.lint_files(
-        options.files, issuer=options.issuer, account=options.account, ignored=options.ignore, form=options.format
+    lint_options = commands.LintOptions(
+        issuer=options.issuer,
+        account=options.account,
+        ignored=options.ignore,
+        form=options.format,
+        allows_unjudged=options.allow_unjudged,
     )
+    return commands.lint_files(options.files, lint_options)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ _API_HOST = re.compile("[A-Za-z0-9.:-]{1,253}")
 _MAXIMUM_PORT = 65535
 _MAXIMUM_QUOTED_LENGTH = 100
 _POLICY_TEXT = re.compile("[\t\n\r\x20-\xff]+")
+_SPACE_OUTSIDE_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\n\r]+', re.DOTALL)
 _TAG_PUNCTUATION = frozenset("_.:/=+-@")
 _TAG_TEXT = "letters, digits, spaces and any of _.:/=+-@"
 _MAXIMUM_TAGS = 50
@@ -54,9 +55,10 @@ def policy_arns(arns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def policy_text(text: str) -> str:
-    """Return the text of a session policy that STS accepts. Raises ValueError."""
-    if len(text) > MAXIMUM_POLICY_LENGTH:
-        raise ValueError(f"has {len(text):,} characters; STS accepts at most {MAXIMUM_POLICY_LENGTH:,}")
+    """Return the text of a session policy that STS accepts, without the white space that it would count.
+
+    Raises ValueError.
+    """
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -67,7 +69,12 @@ def policy_text(text: str) -> str:
         raise ValueError(
             "has a character that STS rejects in a policy; remove control characters and characters above U+00FF"
         )
-    return text
+    compact = _SPACE_OUTSIDE_STRINGS.sub(lambda found: found[1] or "", text)
+    if len(compact) > MAXIMUM_POLICY_LENGTH:
+        raise ValueError(
+            f"has {len(compact):,} characters without white space; STS accepts at most {MAXIMUM_POLICY_LENGTH:,}"
+        )
+    return compact
 
 
 def _refuse_constant(text: str) -> object:

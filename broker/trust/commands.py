@@ -5,74 +5,105 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, TokenMalformed
-from broker.core.model import DEFAULT_TOKEN_FILE, printable, redacted, session_name_for
+from broker.core.model import DEFAULT_TOKEN_FILE, printable, redacted
 from broker.core.spelling import suggest
 from broker.discovery.issuer_url import examine
 from broker.policy.document import PolicyMalformedError
 from broker.tokens.token_file import find_unfitness
 from broker.tokens.token_report import read_token
-from broker.trust.explain import WebIdentity, explain
+from broker.trust.explain import explain
 from broker.trust.explanation_report import ExplanationReport, as_json, as_text
 from broker.trust.linter.lint import Expected, lint
-from broker.trust.linter.report import LocatedFinding, write_report
+from broker.trust.linter.report import LintReport, LocatedFinding, write_report
 from broker.trust.linter.rules import RULES
+from broker.trust.linter.unjudged import find_unjudged
 from broker.trust.render import render
 from broker.trust.render_request import RenderOptions, resolve_identities
 from broker.trust.sources import STANDARD_INPUT, find_sources
+from broker.trust.web_identities import find_issuer_fault, identify
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from broker.core.errors import TokenError
     from broker.core.model import BoundToken
     from broker.trust.sources import Source
 
-_EXIT_FINDINGS, _EXIT_NOT_ALLOWED, _EXIT_UNREADABLE = 1, 1, 2
+_EXIT_FINDINGS, _EXIT_NOT_ALLOWED, _EXIT_UNREADABLE, _EXIT_NOT_JUDGED = 1, 1, 2, 3
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/.+")
 
 
-def lint_files(files: Sequence[str], *, issuer: str, account: str, ignored: Collection[str], form: str) -> int:
-    """Print the findings on the policies in these files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintOptions:
+    """The options of `lint`.
 
-    Args:
-        files: Policies or Terraform plans; `-` is standard input.
-        issuer: The only issuer that the policies may trust, "" for any.
-        account: The roles' account, "" where it is unknown.
-        ignored: IDs of rules to skip.
-        form: The output format: text, json or sarif.
+    `issuer` is the only issuer that the policies may trust, "" for any. `account` is the roles' account, "" where it is
+    unknown. `ignored` has the IDs of rules to skip, and `form` is the output format: text, json or sarif. Where
+    `allows_unjudged` is true, what cannot be judged does not change the exit code.
+    """
+
+    issuer: str = ""
+    account: str = ""
+    ignored: Collection[str] = ()
+    form: str = "text"
+    allows_unjudged: bool = False
+
+
+def lint_files(files: Sequence[str], options: LintOptions) -> int:
+    """Print the findings on the policies in these files; `-` is standard input.
 
     Returns:
-        The exit code: 0 without findings, 1 with findings, 2 where an input cannot be read.
+        The exit code: 0 without findings, 1 with findings, 2 where an input cannot be read, and 3 without findings
+        where a policy or a part of one cannot be judged.
 
     Raises:
         ConfigurationError: An option has a value that cannot match anything.
     """
-    _check_lint_options(issuer, account, ignored)
+    _check_lint_options(options)
     sources = find_sources(files)
-    faults, findings = list(sources.faults), list[LocatedFinding]()
+    report = LintReport(faults=list(sources.faults), unjudged=list(sources.unknown), notes=list(sources.notes))
     for source in sources.policies:
-        expected = Expected(issuer=issuer.removeprefix("https://"), account=account or source.account)
-        try:
-            found = lint(source.text, expected)
-        except PolicyMalformedError as error:
-            faults.append(f"{source.place}: {error}")
-        else:
-            findings += [LocatedFinding(source=source, finding=one) for one in found if one.rule.id not in ignored]
-    write_report(findings, policies=len(sources.policies), form=form)
-    for line in (*sources.notes, *faults):
+        _lint_source(source, options, report)
+    write_report(report, form=options.form)
+    for line in (*report.notes, *(f"not judged: {one}" for one in report.unjudged), *report.faults):
         _print_error(line)
-    if faults:
+    if report.faults:
         return _EXIT_UNREADABLE
-    return _EXIT_FINDINGS if findings else 0
+    if report.findings:
+        return _EXIT_FINDINGS
+    if not report.unjudged or options.allows_unjudged:
+        return 0
+    _print_error("no findings, but not everything could be judged; to exit with 0 all the same, pass --allow-unjudged")
+    return _EXIT_NOT_JUDGED
 
 
-def _check_lint_options(issuer: str, account: str, ignored: Collection[str]) -> None:
+def _lint_source(source: Source, options: LintOptions, report: LintReport) -> None:
+    """Add the result of one policy to the report."""
+    issuer, account = options.issuer.removeprefix("https://"), options.account or source.account
+    try:
+        found = lint(source.text, Expected(issuer=issuer, account=account))
+        unjudged = find_unjudged(source.text)
+    except PolicyMalformedError as error:
+        report.faults.append(f"{source.place}: {error}")
+        return
+    report.policies += 1
+    report.findings += [
+        LocatedFinding(source=source, finding=one) for one in found if one.rule.id not in options.ignored
+    ]
+    for one in unjudged:
+        listed = report.notes if one.is_by_design else report.unjudged
+        listed.append(f"{source.place}: {one.statement}: {one.reason}")
+
+
+def _check_lint_options(options: LintOptions) -> None:
+    issuer, account, ignored = options.issuer, options.account, options.ignored
     faults = [
         f"--ignore {name}: unknown rule{suggest(name, RULES)}. docs/trust.md lists the rules."
         for name in sorted(set(ignored) - RULES.keys())
@@ -117,20 +148,18 @@ def explain_token(options: ExplainOptions, environ: Mapping[str, str]) -> int:
         return _EXIT_UNREADABLE
     session_name = _choose_session_name(options, environ)
     bound, origin = read_token_in(options.token, environ)
-    identity = WebIdentity(
-        issuer=bound.claims.issuer,
-        subject=bound.claims.subject,
-        audiences=bound.claims.audiences,
-        session_name=session_name or session_name_for(bound.claims),
-        role=role,
-    )
+    identity = identify(bound, role=role, session_name=session_name)
     try:
         explanation = explain(source.text, identity)
     except PolicyMalformedError as error:
         _print_error(f"{source.place}: {error}")
         return _EXIT_UNREADABLE
-    now = SystemClock().read().now
-    token_fault = find_unfitness(bound, audience=explanation.audience, now=now, origin=origin)
+    token_fault: TokenError | None = find_issuer_fault(bound, origin=origin)
+    if token_fault is not None:
+        explanation = replace(explanation, allowed=False, reason="IAM accepts no provider for this token's issuer")
+    else:
+        now = SystemClock().read().now
+        token_fault = find_unfitness(bound, audience=explanation.audience, now=now, origin=origin)
     report = ExplanationReport(
         source=source, token=bound, origin=origin, identity=identity, explanation=explanation, token_fault=token_fault
     )
@@ -188,11 +217,13 @@ def _parse_role(arn: str) -> tuple[str, str] | None:
 def _find_only_policy(path: str) -> Source | None:
     """Return the only policy in a file. Where it has none or several, print why and return None."""
     sources = find_sources([path])
-    for fault in sources.faults:
-        _print_error(fault)
-    if len(sources.policies) == 1:
+    for line in (*sources.faults, *sources.unknown):
+        _print_error(line)
+    if len(sources.policies) == 1 and not sources.policies[0].is_partial:
         return sources.policies[0]
-    if not sources.faults:
+    if any(source.is_partial for source in sources.policies):
+        _print_error(f"{path}: the plan knows its trust policy only in parts; apply it, and pass the role's policy")
+    elif not sources.faults:
         found = ", ".join(source.address for source in sources.policies) or "none"
         _print_error(f"{path}: expected one trust policy, found {found}")
     return None

@@ -8,19 +8,20 @@ pure.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.core.model import DEFAULT_AUDIENCE
-from broker.policy.conditions import NotUnderstood, find_failures
+from broker.policy.conditions import NotUnderstood, find_failures, is_arn, parse_operator
 from broker.policy.document import read_json
 from broker.policy.statements import explain_action_mismatch
 from broker.policy.trust_policy import Caller, evaluate, explain_principal_mismatch
-from broker.trust.linter.statement import WEB_IDENTITY, parse_provider_arn, read_statements
+from broker.trust.linter.statement import WEB_IDENTITY, find_issuer, parse_provider_arn, read_statements
+from broker.trust.provider_claims import AS_OF, BUILT_IN_PROVIDERS, SERVICE_ACCOUNT_PREFIX, find_known_provider
 from broker.trust.suggestions import Change, suggest_change, suggest_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.policy.conditions import Context, Failure
     from broker.policy.statements import Decision, StatementResult
@@ -33,7 +34,8 @@ ONLY_STS_KNOWS = "only STS knows this key, so it counts as absent here"
 class WebIdentity:
     """What STS sees of a token: its claims, the session name, and partition and account of the requested role.
 
-    `role` is None where the role is unknown.
+    `role` is None where the role is unknown. `claims` has the further claims that AWS provides as condition keys, by
+    the name of the key after the issuer (`provider_claims.list_claims`). `authorized_party` is the claim azp, or "".
     """
 
     issuer: str
@@ -41,6 +43,8 @@ class WebIdentity:
     audiences: tuple[str, ...]
     session_name: str
     role: tuple[str, str] | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
+    authorized_party: str = ""
 
     @property
     def issuer_path(self) -> str:
@@ -48,12 +52,14 @@ class WebIdentity:
         return self.issuer.removeprefix("https://")
 
     def as_context(self, audience: str) -> Context:
-        """Return the condition keys that AWS provides for this token (reference_policies_iam-condition-keys)."""
-        return {
-            f"{self.issuer_path}:aud": [audience],
-            f"{self.issuer_path}:sub": [self.subject],
-            "sts:RoleSessionName": [self.session_name],
-        }
+        """Return the condition keys that AWS provides for this token (reference_policies_iam-condition-keys).
+
+        The key aud has the claim azp where the token has one, and oaud has the audience.
+        """
+        original = {} if self.subject.startswith(SERVICE_ACCOUNT_PREFIX) else {"oaud": audience}
+        claims = {**self.claims, **original, "aud": self.authorized_party or audience, "sub": self.subject}
+        keys = {f"{self.issuer_path}:{name}": [value] for name, value in claims.items()}
+        return {**keys, "sts:RoleSessionName": [self.session_name]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,16 +139,17 @@ def _describe_decision(decision: Decision) -> str:
 
 def _find_providers(statements: Sequence[Statement], identity: WebIdentity) -> tuple[str, ...]:
     """Return the ARNs of the token's provider: in the role's account, or as the policy names it."""
+    issuer = identity.issuer_path
+    built_in = (issuer,) if issuer in BUILT_IN_PROVIDERS else ()
     if identity.role is not None:
         partition, account = identity.role
-        return (f"arn:{partition}:iam::{account}:oidc-provider/{identity.issuer_path}",)
+        return (*built_in, f"arn:{partition}:iam::{account}:oidc-provider/{issuer}")
     named = [name for one in statements for name in one.principals.get("Federated", ())]
-    known = [(name, provider) for name in named if (provider := parse_provider_arn(name))]
-    matching = tuple(dict.fromkeys(name for name, provider in known if provider[1] == identity.issuer_path))
-    if matching:
-        return matching
-    start = known[0][0].partition("oidc-provider/")[0] if known else "arn:aws:iam::ACCOUNT:"
-    return (f"{start}oidc-provider/{identity.issuer_path}",)
+    matching = tuple(dict.fromkeys(name for name in named if find_issuer(name) == issuer))
+    if matching or built_in:
+        return matching or built_in
+    known = next((name for name in named if parse_provider_arn(name)), "arn:aws:iam::ACCOUNT:")
+    return (f"{known.partition('oidc-provider/')[0]}oidc-provider/{issuer}",)
 
 
 def _explain_statement(
@@ -164,8 +171,8 @@ def _explain_statement(
 
 def _is_for_another_issuer(statement: Statement, caller: Caller) -> bool:
     """Return whether neither the principals nor the keys name the token's issuer, in any common spelling."""
-    issuer = _normalize_issuer(caller.names[0].partition("oidc-provider/")[2])
-    named = [name.partition("oidc-provider/")[2] for name in statement.principals.get("Federated", ())]
+    issuer = _normalize_issuer(find_issuer(caller.names[0]) or "")
+    named = [find_issuer(name) or "" for name in statement.principals.get("Federated", ())]
     keys = [condition.key.rpartition(":")[0] for condition in statement.conditions]
     return "Federated" in statement.principals and issuer not in map(_normalize_issuer, (*named, *keys))
 
@@ -243,13 +250,30 @@ def _suggest_provider(statement: Statement, caller: Caller) -> Change | None:
 
 def _describe_failure(failure: Failure, context: Context) -> Obstacle:
     change = suggest_change(failure, context)
-    is_unknown = failure.found is None and change is None
     return Obstacle(
         part="condition",
-        reason=ONLY_STS_KNOWS if is_unknown else failure.describe(),
+        reason=failure.describe() if change is not None else _describe_obscure_failure(failure, context),
         operator=failure.operator,
         key=failure.key,
         expected=failure.expected,
         found=failure.found,
         change=change,
     )
+
+
+def _describe_obscure_failure(failure: Failure, context: Context) -> str:
+    """Return why a condition fails that no change of its values makes match."""
+    if failure.found is not None:
+        compares_arns = parse_operator(failure.operator).compares_arns and not all(map(is_arn, failure.found))
+        why = "; the key's value isn't an ARN, so use a string operator" if compares_arns else ""
+        return f"{failure.describe()}{why}"
+    if failure.key.lower().startswith("aws:"):
+        return ONLY_STS_KNOWS
+    subject_keys = (key for key in context if key.endswith(":sub"))
+    issuer = next((key.removesuffix(":sub") for key in subject_keys), "")
+    provider = find_known_provider(issuer)
+    claim = failure.key.lower().removeprefix(f"{issuer.lower()}:")
+    if provider is not None and claim in provider.keys:
+        return f"the token has no claim {claim}"
+    owner = provider.name if provider is not None else "this issuer"
+    return f"not judged: AWS's list of {AS_OF} has no key {claim} for {owner}, so it counts as absent here"

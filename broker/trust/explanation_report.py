@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.core.model import printable, redacted
-from broker.trust.explain import ONLY_STS_KNOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +95,8 @@ def _write_lines(report: ExplanationReport) -> Iterator[str]:
     explanation, identity = report.explanation, report.identity
     yield f"{'allowed' if explanation.allowed else 'not allowed'}: {explanation.reason}"
     if report.token_fault is not None:
-        yield f"but STS would reject the token: {report.token_fault} [{report.token_fault.reason}]"
+        start = "but STS" if explanation.allowed else "STS"
+        yield f"{start} would reject the token: {report.token_fault} [{report.token_fault.reason}]"
     yield ""
     yield f"policy    {report.source.place}"
     yield f"token     {report.token.fingerprint} from {report.origin} (unverified)"
@@ -127,5 +127,6 @@ def _write_statement(one: StatementExplanation) -> Iterator[str]:
 
 def _describe_found(one: Obstacle) -> str:
     if one.found is not None:
-        return " | ".join(one.found)
-    return f"nothing: {one.reason}" if one.reason == ONLY_STS_KNOWS else "nothing"
+        _, _, why = one.reason.partition("; the key's value")
+        return " | ".join(one.found) + (f" (the key's value{why})" if why else "")
+    return f"nothing: {one.reason}" if one.change is None and not one.reason.startswith(one.operator) else "nothing"

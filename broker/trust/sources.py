@@ -1,4 +1,4 @@
-"""Read the inputs of `sts-broker trust`: JSON policies and Terraform plans, from files or standard input.
+"""Read the inputs of `sts-broker trust`: JSON policies, Terraform plans and states, from files or standard input.
 
 An input that cannot be read is a fault with the file's name; the faults of all files are reported together. This module
 does not judge policies.
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.policy.document import Document, PolicyMalformedError, read_json
-from broker.trust import terraform_plan
+from broker.trust import input_formats, terraform_plan, terraform_resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STANDARD_INPUT = "-"
 _MAXIMUM_BYTES = 64_000_000
+_ZIP = b"PK\x03\x04"
+"""The start of a saved plan, which is an archive (hashicorp/terraform, internal/plans/planfile)."""
+_EMPTY_INPUT = "nothing to read; the command before the pipe may have failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,8 @@ class Source:
     """One policy and where it was found.
 
     `file` is the name as given. `address` is the resource's address in a plan, "" elsewhere. `line` is where the policy
-    begins in the file. `account` is the role's account where the plan has it, "" otherwise.
+    begins in the file. `account` is the role's account where the plan has it, "" otherwise. `is_partial` is true where
+    the plan knows the policy in parts only; the other parts are then `UNKNOWN` in the text.
     """
 
     file: str
@@ -35,6 +39,7 @@ class Source:
     address: str = ""
     line: int = 1
     account: str = ""
+    is_partial: bool = False
 
     @property
     def place(self) -> str:
@@ -44,10 +49,15 @@ class Source:
 
 @dataclass(slots=True, kw_only=True)
 class Sources:
-    """The policies found. `faults` has the inputs that cannot be read; `notes` has those without a policy to check."""
+    """The policies found.
+
+    `faults` has the inputs that cannot be read, `unknown` the policies that nobody can judge yet, and `notes` the
+    inputs without a policy to check.
+    """
 
     policies: list[Source] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -55,12 +65,12 @@ def find_sources(paths: Iterable[str]) -> Sources:
     """Find the policies in these files. The path `-` is standard input."""
     found = Sources()
     for path in dict.fromkeys(paths):
-        name = "standard input" if path == STANDARD_INPUT else path
+        name, text = "standard input" if path == STANDARD_INPUT else path, ""
         try:
             text = _read_text(path)
             document = read_json(text)
         except PolicyMalformedError as error:
-            found.faults.append(f"{name}: {error}")
+            found.faults.append(f"{name}: {input_formats.describe(path, text) or error}")
         except OSError as error:
             found.faults.append(f"{name}: {os.strerror(error.errno or 0)}")
         except ValueError as error:
@@ -81,7 +91,9 @@ def _read_text(path: str) -> str:
     if len(content) > _MAXIMUM_BYTES:
         raise ValueError(f"larger than {_MAXIMUM_BYTES:,} bytes")
     if not content.strip():
-        raise ValueError("the file is empty")
+        raise ValueError(_EMPTY_INPUT if path == STANDARD_INPUT else "the file is empty")
+    if content.startswith(_ZIP):
+        raise ValueError(f"a saved Terraform plan or another archive; pass the output of `{input_formats.SHOW_PLAN}`")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("the encoding is UTF-16; save the file as UTF-8")
     if content.startswith(codecs.BOM_UTF8):
@@ -99,24 +111,28 @@ def _add_document(document: Document, text: str, name: str, found: Sources) -> N
         found.policies.append(Source(file=name, text=text))
     elif "errored" in root.members and root.members["errored"].value is True:
         found.faults.append(f"{name}: the Terraform plan failed, so it is incomplete; plan again without errors")
-    elif terraform_plan.is_plan(root):
+    elif fault := terraform_resources.find_state_fault(root):
+        found.faults.append(f"{name}: {fault}")
+    elif terraform_resources.is_terraform(root):
         _add_plan(terraform_plan.read_plan(root), name, found)
+        if "complete" in root.members and root.members["complete"].value is False:
+            found.unknown.append(f"{name}: the plan leaves changes for later plans, whose policies it does not have")
     else:
-        hint = (
-            "; for a role, pass the output of --query Role.AssumeRolePolicyDocument" if "Role" in root.members else ""
-        )
-        found.faults.append(
-            f"{name}: neither a policy with a Statement, nor the output of `terraform show -json`{hint}"
-        )
+        found.faults.append(f"{name}: {input_formats.describe_json(root)}")
 
 
 def _add_plan(plan: terraform_plan.Plan, name: str, found: Sources) -> None:
     found.policies += [
-        Source(file=name, text=policy.text, address=policy.address, line=policy.line, account=plan.account)
+        Source(
+            file=name,
+            text=policy.text,
+            address=policy.address,
+            line=policy.line,
+            account=policy.account,
+            is_partial=policy.is_partial,
+        )
         for policy in plan.policies
     ]
-    found.notes += [
-        f"{name}: the trust policy of {address} is unknown until the plan is applied" for address in plan.unknown
-    ]
+    found.unknown += [f"{name}: {sentence}" for sentence in plan.unknown]
     if not plan.policies and not plan.unknown:
         found.notes.append(f"{name}: the plan has no trust policy")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.policy.conditions import Failure, find_failures, matches_wildcard, parse_operator
+from broker.policy.conditions import Failure, find_failures, is_arn, matches_wildcard, parse_operator
+from broker.trust.provider_claims import SERVICE_ACCOUNT_PREFIX
 
 if TYPE_CHECKING:
     from broker.policy.conditions import Context
@@ -40,7 +41,11 @@ class Change:
 
 
 def suggest_change(failure: Failure, context: Context) -> Change | None:
-    """Return the change that makes an Allow statement's condition match; None where only STS knows the key."""
+    """Return the change that makes an Allow statement's condition match.
+
+    None where only STS knows the key, where AWS may provide a claim that is absent here, and where the operator cannot
+    match the key's value.
+    """
     if failure.found is None:
         return _suggest_for_absent_key(failure, context)
     parsed, (found, *_) = parse_operator(failure.operator), failure.found
@@ -48,8 +53,14 @@ def suggest_change(failure: Failure, context: Context) -> Change | None:
         return _remove_condition(f"the token has {failure.key}")
     if parsed.is_negated:
         return _remove_matching_values(failure.operator, failure.expected, found)
+    return None if parsed.compares_arns and not is_arn(found) else _suggest_value(failure, found)
+
+
+def _suggest_value(failure: Failure, found: str) -> Change:
+    """Return the change of a value that admits the token, under an operator that names what is admitted."""
+    is_literal = parse_operator(failure.operator).bare.startswith("StringEquals")
     for value in failure.expected:
-        if parsed.bare.startswith("StringEquals") and value != found and matches_wildcard(value, found):
+        if is_literal and value != found and matches_wildcard(value, found):
             reason = f"{failure.operator} compares * and ? literally"
             return _replace_value(value, found, f"{reason}; StringLike would admit everything that matches {value}")
         if value.strip().lower() == found.lower():
@@ -79,6 +90,8 @@ def _suggest_for_absent_key(failure: Failure, context: Context) -> Change | None
         return None
     key = next((key for key in context if key.rpartition(":")[2] == claim and claim in _CLAIMS), "")
     if not key:
+        if prefix != "sts" and not _is_for_service_account(context):
+            return None  # without the condition, the role would admit more tokens than its author wants
         return _remove_condition(f"AWS doesn't provide {failure.key} of a cluster's token")
     sentence = f"replace {failure.key} with {key}"
     if not find_failures({failure.operator: {key: list(failure.expected)}}, context):
@@ -87,6 +100,12 @@ def _suggest_for_absent_key(failure: Failure, context: Context) -> Change | None
         return _remove_condition(f"with {key} it would exclude this token")
     found = context[key][0]
     return Change(action="rename-key", key=key, new=found, sentence=f'{sentence}, and its values with "{found}"')
+
+
+def _is_for_service_account(context: Context) -> bool:
+    """Return whether the token is a cluster's, whose claims AWS does not provide."""
+    subjects = (values for key, values in context.items() if key.endswith(":sub"))
+    return any(value.startswith(SERVICE_ACCOUNT_PREFIX) for values in subjects for value in values)
 
 
 def _remove_matching_values(operator: str, expected: tuple[str, ...], found: str) -> Change:

@@ -1,132 +1,122 @@
-"""Find the trust policies in a Terraform plan or state, in the format of `terraform show -json`.
+"""Find the trust policies in the resources of a Terraform plan or state.
 
-Only future values count: a plan also has the former values of resources, and those of resources that it destroys. The
-code is pure.
+A policy that the plan knows only in parts is returned with what is known of it. What cannot be judged at all is listed,
+so that it is never mistaken for a policy without findings. The code is pure.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from broker.policy.document import Node, PolicyMalformedError, read_json
+from broker.policy.document import PolicyMalformedError, read_json
+from broker.trust.planned_document import build_policy
+from broker.trust.terraform_resources import list_resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-_FUTURE_PARTS = ("planned_values", "resource_changes", "values")
-"""The parts of a plan with future values, and the part of a state with the current ones."""
-_FORMER_PART = "prior_state"
-_PLAN_KEYS = (*_FUTURE_PARTS, _FORMER_PART, "terraform_version")
+    from broker.policy.document import Node
+    from broker.trust.terraform_resources import Resource
+
+_ROLE, _DOCUMENT = "aws_iam_role", "aws_iam_policy_document"
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/.+")
+_MERGED_DOCUMENTS = ("source_policy_documents", "override_policy_documents")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPolicy:
-    """A trust policy in a plan. `address` is that of its resource; `line` is where the string begins in the plan."""
+    """A trust policy in a plan.
+
+    `address` is that of its resource; `line` is where its text begins in the plan. `account` is that of the role, ""
+    where it is unknown. `is_partial` is true where the plan knows the policy in parts only.
+    """
 
     text: str
     address: str
     line: int
+    account: str = ""
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The trust policies of a plan.
-
-    `unknown` has the addresses of the roles whose trust policy is unknown until the plan is applied. `account` is the
-    account that the plan is for, "" where it names none or several.
-    """
+    """The trust policies of a plan. `unknown` has what cannot be judged before the plan is applied, in sentences."""
 
     policies: tuple[PlannedPolicy, ...]
     unknown: tuple[str, ...]
-    account: str
-
-
-def is_plan(root: Node) -> bool:
-    """Return whether a JSON document is a Terraform plan or state."""
-    return any(key in root.members for key in _PLAN_KEYS)
 
 
 def read_plan(root: Node) -> Plan:
     """Return the trust policy of each role, and the trust policy documents that no role in the plan uses."""
-    resources = list(_list_resources(root))
+    resources = list(list_resources(root))
+    account = _find_account(resources)
     roles: dict[str, PlannedPolicy] = {}
     documents: dict[str, PlannedPolicy] = {}
-    for resource in resources:
-        address, kind, values = (
-            _read_member(resource, "address"),
-            _read_member(resource, "type"),
-            _read_values(resource),
-        )
-        if kind == "aws_iam_role" and "assume_role_policy" in values:
-            _add_policy(roles, values["assume_role_policy"], address)
-        elif kind == "aws_iam_policy_document" and "json" in values and _is_trust_policy(values["json"].value):
-            _add_policy(documents, values["json"], address)
+    for one in resources:
+        if one.type == _ROLE and one.read("assume_role_policy"):
+            found = _ROLE_ARN.fullmatch(one.read("arn"))
+            policy = _make_policy(one, "assume_role_policy", found[1] if found else account)
+            roles.setdefault(one.address, policy)
+        elif one.type == _DOCUMENT and _is_trust_policy(one.read("json")):
+            documents.setdefault(one.address, _make_policy(one, "json", account))
+    partial = {one.address: one for one in map(_read_partial_document, resources) if one is not None}
+    missing = _find_roles_without_text(resources, roles)
     used = [_parse_json(role.text) for role in roles.values()]
     unused = [document for document in documents.values() if _parse_json(document.text) not in used]
     return Plan(
-        policies=(*roles.values(), *unused),
-        unknown=tuple(sorted(_find_unknown_roles(resources))),
-        account=_find_account(resources),
+        policies=(*roles.values(), *unused, *partial.values()),
+        unknown=tuple(dict.fromkeys((*itertools.chain(*(_find_unknown(one, partial) for one in resources)), *missing))),
     )
 
 
-def _list_resources(root: Node) -> Iterator[Node]:
-    """Yield the future resources, those of nested modules included; of the former state, the data sources only."""
-    for part in (*_FUTURE_PARTS, _FORMER_PART):
-        for one in root.members[part].walk() if part in root.members else ():
-            is_resource = "address" in one.members and "type" in one.members
-            if is_resource and (part != _FORMER_PART or _read_string(one.members.get("mode")) == "data"):
-                yield one
+def _make_policy(resource: Resource, key: str, account: str) -> PlannedPolicy:
+    line = resource.values[key].line
+    return PlannedPolicy(text=resource.read(key), address=resource.address, line=line, account=account)
 
 
-def _read_values(resource: Node) -> dict[str, Node]:
-    """Return a resource's values: those planned or current, or those after its change."""
-    change = resource.members.get("change")
-    holder = resource.members.get("values") or (change and change.members.get("after"))
-    return dict(holder.members) if holder else {}
+def _read_partial_document(resource: Resource) -> PlannedPolicy | None:
+    """Return what is known of a trust policy document that Terraform reads during the apply."""
+    if resource.type != _DOCUMENT or not resource.unknown.get("json"):
+        return None
+    text = build_policy({key: node.value for key, node in resource.values.items()}, resource.unknown)
+    if text is None or not _is_trust_policy(text):
+        return None
+    line = resource.values["statement"].line if "statement" in resource.values else 1
+    return PlannedPolicy(text=text, address=resource.address, line=line, is_partial=True)
 
 
-def _add_policy(found: dict[str, PlannedPolicy], policy: Node, address: str) -> None:
-    """Add a policy once for each address: the planned values and the changes both contain it."""
-    if isinstance(policy.value, str) and policy.value:
-        found.setdefault(address, PlannedPolicy(text=policy.value, address=address, line=policy.line))
+def _find_unknown(resource: Resource, partial: Iterable[str]) -> list[str]:
+    """Return a sentence for each part of a resource that cannot be judged."""
+    if resource.type == _ROLE and resource.unknown.get("assume_role_policy"):
+        return [f"the trust policy of {resource.address} is unknown until the plan is applied"]
+    if resource.address not in partial:
+        return []
+    merged = [
+        key
+        for key in _MERGED_DOCUMENTS
+        if resource.unknown.get(key) or (key in resource.values and resource.values[key].value)
+    ]
+    return [f"{key} of {resource.address} is merged when the plan is applied" for key in merged]
 
 
-def _find_unknown_roles(resources: Iterable[Node]) -> set[str]:
-    return {
-        _read_member(resource, "address")
-        for resource in resources
-        if _read_member(resource, "type") == "aws_iam_role" and "change" in resource.members
-        if _is_policy_unknown(resource.members["change"].value)
-    }
+def _find_roles_without_text(resources: Iterable[Resource], roles: Iterable[str]) -> list[str]:
+    """Return a sentence for each role that has values but no policy among them. One that is destroyed has none."""
+    listed = {one.address for one in resources if one.type == _ROLE and one.values} - set(roles)
+    unknown = {one.address for one in resources if one.type == _ROLE and one.unknown.get("assume_role_policy")}
+    return [f"{address} has no trust policy here" for address in sorted(listed - unknown)]
 
 
-def _is_policy_unknown(change: Any) -> bool:  # noqa: ANN401 - a JSON value
-    unknown = change.get("after_unknown") if isinstance(change, dict) else None
-    return isinstance(unknown, dict) and bool(unknown.get("assume_role_policy"))
-
-
-def _find_account(resources: Iterable[Node]) -> str:
-    known = {
-        _read_string(_read_values(resource).get("account_id"))
-        for resource in resources
-        if _read_member(resource, "type") == "aws_caller_identity"
-    } - {""}
+def _find_account(resources: Iterable[Resource]) -> str:
+    known = {one.read("account_id") for one in resources if one.type == "aws_caller_identity"} - {""}
     return known.pop() if len(known) == 1 else ""
 
 
-def _read_member(resource: Node, key: str) -> str:
-    return _read_string(resource.members[key])
-
-
-def _read_string(node: Node | None) -> str:
-    return node.value if node and isinstance(node.value, str) else ""
-
-
-def _is_trust_policy(text: object) -> bool:
+def _is_trust_policy(text: str) -> bool:
     """Return whether a rendered document is a trust policy: it has a statement with a principal and an STS action."""
-    policy = _parse_json(text) if isinstance(text, str) else None
+    policy = _parse_json(text)
     found = policy.get("Statement") if isinstance(policy, dict) else None
     listed = found if isinstance(found, list) else [found]
     return any(

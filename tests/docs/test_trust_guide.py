@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from broker.trust.linter.rules import RULES
+from broker.trust.provider_claims import AS_OF, KNOWN_PROVIDERS
 from tests.docs import tables
 from tests.support.fakes import make_jwt
 
@@ -98,6 +99,13 @@ def run(script: str, directory: Path, policies: dict[str, Any]) -> subprocess.Co
 
 def test_table_lists_the_rules() -> None:
     assert tables.trust_rules_table() in GUIDE
+
+
+def test_providers_and_their_claims_are_listed_with_the_date() -> None:
+    rows = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \|$", GUIDE, re.MULTILINE))
+    for provider in KNOWN_PROVIDERS:
+        assert re.findall(r"`([^`]+)`", rows[provider.name]) == sorted(provider.keys)
+    assert f"as of {AS_OF}" in GUIDE
 
 
 def test_every_block_has_a_run() -> None:

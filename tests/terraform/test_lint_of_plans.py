@@ -79,6 +79,27 @@ resource "aws_iam_role" "changes" {
   }] })
 }
 
+data "aws_iam_policy_document" "late" {
+  statement {
+    sid     = "Late"
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [aws_iam_openid_connect_provider.new.arn]
+    }
+    condition {
+      test     = "StringLike"
+      variable = "oidc.example/new:sub"
+      values   = ["system:serviceaccount:*:*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "late" {
+  name               = "late"
+  assume_role_policy = data.aws_iam_policy_document.late.json
+}
+
 resource "aws_iam_role" "sibling" {
   name = "sibling"
   assume_role_policy = jsonencode({ Version = "2012-10-17", Statement = {
@@ -130,6 +151,12 @@ WEAK = [
     ("aws_iam_role.from_data", "Unpinned", "missing-subject"),
     ('module.many.aws_iam_role.this["all of them"]', "Trust", "wildcard-subject"),
 ]
+LATE = ("wildcard-subject", "missing-audience")
+UNKNOWN = """\
+sts-broker: not judged: plan.json: the trust policy of aws_iam_role.changes is unknown until the plan is applied
+sts-broker: not judged: plan.json: the trust policy of aws_iam_role.late is unknown until the plan is applied
+sts-broker: not judged: plan.json (data.aws_iam_policy_document.late): Late: Principal unknown until the plan is applied
+"""
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +201,15 @@ def test_plan_is_checked_by_its_future_values(workspace: Workspace) -> None:
         one["address"] for one in json.loads(plan)["prior_state"]["values"]["root_module"]["resources"]
     }
     code, found, messages = lint(workspace.directory / "plan.json", plan)
-    assert (code, found) == (1, WEAK)
-    note = "plan.json: the trust policy of aws_iam_role.changes is unknown until the plan is applied"
-    assert messages == f"sts-broker: {note}\n"
+    assert (code, found) == (1, [*WEAK, *(("data.aws_iam_policy_document.late", "Late", rule) for rule in LATE)])
+    assert messages == UNKNOWN
 
     workspace.must("apply", "-input=false", "-no-color", "plan.out")
-    code, found, messages = lint(workspace.directory / "state.json", workspace.must("show", "-json").out)
-    assert (code, sorted(found), messages) == (1, [("aws_iam_role.changes", "statement 1", "no-condition"), *WEAK], "")
+    late = [("aws_iam_role.late", "Late", rule) for rule in LATE]
+    for form in (("show", "-json"), ("state", "pull")):
+        code, found, messages = lint(workspace.directory / "state.json", workspace.must(*form).out)
+        expected = [("aws_iam_role.changes", "statement 1", "no-condition"), *WEAK, *late]
+        assert (code, sorted(found), messages) == (1, sorted(expected), ""), form
 
 
 def test_failed_plan_exits_2(workspace: Workspace) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from broker.core.model import session_name_for
 from broker.core.role_arns import read_account, read_partition
 from broker.doctor.checks import Outcome
 from broker.doctor.examiners.connection_steps import describe_error, run_bounded
@@ -147,14 +146,14 @@ def _find_account(role: RoleAnswer, profile: ProfileSpec, reader: AwsReader) -> 
 
 def _check_policy(policy: str, token: BoundToken, profile: ProfileSpec, sheet: Report, of: str) -> None:
     """Report whether this policy admits the token."""
-    from broker.trust.explain import WebIdentity, explain  # noqa: PLC0415 - see the module's docstring
+    from broker.trust.explain import explain  # noqa: PLC0415 - see the module's docstring
+    from broker.trust.web_identities import identify  # noqa: PLC0415
 
-    identity = WebIdentity(
-        issuer=token.claims.issuer,
-        subject=token.claims.subject,
-        audiences=(profile.audience,),
-        session_name=profile.session_name or session_name_for(token.claims),
+    identity = identify(
+        token,
         role=(read_partition(profile.role_arn), read_account(profile.role_arn)),
+        session_name=profile.session_name or "",
+        audiences=(profile.audience,),
     )
     try:
         explanation = explain(policy, identity)

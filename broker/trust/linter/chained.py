@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.trust.linter import conditions
 from broker.trust.linter.conditions import has_wildcard
 from broker.trust.linter.statement import ASSUME_ROLE
+from broker.trust.planned_document import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def find_weaknesses(statement: Statement, *, account: str) -> Iterator[tuple[str
 
 
 def _check_principal(name: str, statement: Statement, account: str) -> Iterator[tuple[str, str]]:
-    if name == "*":
+    if name in ("*", UNKNOWN):
         return
     arn = _ARN.fullmatch(name)
     if arn is None and not _ACCOUNT.fullmatch(name):
@@ -87,6 +88,8 @@ def _is_narrow(key: str, value: str) -> bool:
 
 def _check_key(condition: Condition, statement: Statement) -> Iterator[tuple[str, str]]:
     key, place = condition.key.lower(), f"{condition.operator} {condition.key}"
+    if condition.key == UNKNOWN:
+        return
     if not key.startswith((*_GLOBAL_PREFIXES, *_KEYS_OF_SOME_ACTIONS)):
         yield "unknown-key", f"{place}: AWS doesn't provide this key when a role assumes another"
         return

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.policy.conditions import is_arn
+from broker.trust.planned_document import UNKNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -19,16 +22,9 @@ _OTHER_MULTIVALUED_KEYS = frozenset({"aws:principalorgpaths", "aws:calledvia", "
 _OTHER_OPERATORS = frozenset(
     f"{kind}{comparison}"
     for kind in ("Numeric", "Date")
-    for comparison in (
-        "Equals",
-        "NotEquals",
-        "LessThan",
-        "LessThanEquals",
-        "GreaterThan",
-        "GreaterThanEquals",
-    )
+    for comparison in ("Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals")
 ) | {"IpAddress", "NotIpAddress", "BinaryEquals"}
-"""IAM operators that do not compare strings."""
+"""IAM operators that compare neither strings nor ARNs."""
 _LITERAL = ("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase")
 
 
@@ -41,12 +37,22 @@ def find_mistakes(condition: Condition) -> Iterator[tuple[str, str]]:
     """Yield the rule and the detail of each mistake that keeps a condition from matching as intended."""
     place = f"{condition.operator} {condition.key}"
     parsed = condition.parsed
+    if condition.operator == UNKNOWN:
+        return
     if not parsed.is_known and parsed.bare not in _OTHER_OPERATORS:
         yield "unknown-operator", f"{place}: IAM has no operator of this name"
     if parsed.bare in _LITERAL:
         for value in filter(has_wildcard, condition.values):
             yield "literal-wildcard", f"{place}: {value}"
-    if parsed.bare in ("Bool", "Null") and not {value.lower() for value in condition.values} <= {"true", "false"}:
+    if parsed.compares_arns:
+        for value in condition.values:
+            if value != UNKNOWN and "${" not in value and not is_arn(value):
+                yield "arn-form", f"{place}: {value!a}"
+    if (
+        parsed.bare in ("Bool", "Null")
+        and UNKNOWN not in condition.values
+        and not {value.lower() for value in condition.values} <= {"true", "false"}
+    ):
         yield "malformed", f"{place}: expected true or false, found {' | '.join(condition.values)}"
 
 

@@ -1,7 +1,8 @@
 """Lint a trust policy: report every rule that it breaks, with statement and line.
 
 The code is pure. A policy without findings admits only the subjects and audiences that it names; a property test
-checks this promise against the evaluator. Of statements for AWS services and SAML providers, only the form is checked.
+checks this promise against the evaluator. Of statements for AWS services and SAML providers, only the form is checked;
+`unjudged` lists them, and whatever else this module passes over.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from broker.policy.document import count_characters_without_space, read_json
 from broker.policy.statements import find_unknown_elements
 from broker.trust.linter import chained, conditions, web_identity
-from broker.trust.linter.rules import RULES, LintFinding
+from broker.trust.linter.rule import LintFinding
+from broker.trust.linter.rules import RULES
 from broker.trust.linter.statement import parse_provider_arn, read_statements
+from broker.trust.planned_document import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,11 +59,15 @@ def lint(text: str, expected: Expected) -> tuple[LintFinding, ...]:
     """Return the findings on a policy, in the order of the text. Raises PolicyMalformedError."""
     document = read_json(text)
     statements = read_statements(document)
-    account = expected.account or _find_account(statements)
+    accounts = _list_accounts(statements)
+    account = expected.account or (accounts[0] if len(accounts) == 1 else "")
     findings = [
         LintFinding(rule=RULES[rule], statement="", line=document.root.line, detail=detail)
         for rule, detail in _check_document(document, text, statements)
     ]
+    if len(accounts) > 1 and not expected.account:
+        detail = f"providers of the accounts {', '.join(accounts)}; pass --account for the role's"
+        findings.append(LintFinding(rule=RULES["other-account"], statement="", line=document.root.line, detail=detail))
     findings += [
         LintFinding(
             rule=RULES["duplicate-key"], statement="", line=duplicate.line, detail=f"{duplicate.key} appears twice"
@@ -70,16 +77,15 @@ def lint(text: str, expected: Expected) -> tuple[LintFinding, ...]:
     findings += [
         LintFinding(rule=RULES[rule], statement=statement.name, line=statement.line, detail=detail)
         for statement in statements
-        for rule, detail in dict.fromkeys(_check_statement(statement, statements, expected.issuer, account))
+        for rule, detail in dict.fromkeys(_check_statement(statement, statements, expected, account))
     ]
     return tuple(findings)
 
 
-def _find_account(statements: Sequence[Statement]) -> str:
-    """Return the role's account: it is that of the OIDC provider. "" where the policy names none or several."""
-    names = (name for statement in statements for name in statement.principals.get("Federated", ()))
-    accounts = {provider[0] for provider in map(parse_provider_arn, names) if provider}
-    return accounts.pop() if len(accounts) == 1 else ""
+def _list_accounts(statements: Sequence[Statement]) -> list[str]:
+    """Return the accounts of the OIDC providers that are allowed. It has to be one: that of the role."""
+    names = (name for one in statements if one.is_allow for name in one.principals.get("Federated", ()))
+    return sorted({provider[0] for provider in map(parse_provider_arn, names) if provider})
 
 
 def _check_document(document: Document, text: str, statements: Sequence[Statement]) -> Iterator[BrokenRule]:
@@ -122,7 +128,7 @@ def _is_override(deny: Statement, allow: Statement) -> bool:
 
 
 def _check_statement(
-    statement: Statement, statements: Sequence[Statement], issuer: str, account: str
+    statement: Statement, statements: Sequence[Statement], expected: Expected, account: str
 ) -> Iterator[BrokenRule]:
     yield from _check_elements(statement)
     if [other.name for other in statements].count(statement.name) > 1:
@@ -138,10 +144,8 @@ def _check_statement(
     yield from _check_actions(statement)
     if any("*" in names for names in statement.principals.values()):
         yield "any-principal", "Principal is *"
-    if statement.is_for_saml:
-        return
-    if statement.is_for_web_identities:
-        yield from web_identity.find_weaknesses(statement, issuer=issuer)
+    if statement.is_for_web_identities and not statement.is_for_saml:
+        yield from web_identity.find_weaknesses(statement, issuer=expected.issuer, account=expected.account)
     elif "AWS" in statement.principals:
         yield from chained.find_weaknesses(statement, account=account)
 
@@ -158,6 +162,8 @@ def _check_elements(statement: Statement) -> Iterator[BrokenRule]:
 
 def _check_actions(statement: Statement) -> Iterator[BrokenRule]:
     for action in statement.actions:
+        if action == UNKNOWN:
+            continue
         if "*" in action or "?" in action:
             yield "wide-action", f"Action is {action}"
         elif action.lower() not in _ACTIONS:

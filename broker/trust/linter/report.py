@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from broker.trust.linter.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.trust.linter.rules import LintFinding, Rule
+    from broker.trust.linter.rule import LintFinding, Rule
     from broker.trust.sources import Source
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -43,19 +43,34 @@ class LocatedFinding:
         return redacted(printable(f"{self.finding.rule.title}: {self.finding.detail}"))
 
 
-def write_report(findings: Sequence[LocatedFinding], *, policies: int, form: str) -> None:
-    """Print the findings as `form` (text, json or sarif). `policies` is the number of policies that were checked."""
+@dataclass(slots=True, kw_only=True)
+class LintReport:
+    """The result of a run. `policies` is the number of policies that were checked.
+
+    `faults` has the inputs that cannot be read, `unjudged` what cannot be judged, and `notes` what is not judged by
+    design, in sentences with the file's name.
+    """
+
+    findings: list[LocatedFinding] = field(default_factory=list)
+    policies: int = 0
+    faults: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def write_report(report: LintReport, *, form: str) -> None:
+    """Print the report as `form` (text, json or sarif). Text leaves `faults`, `unjudged` and `notes` to the caller."""
     if form == "text":
-        sys.stdout.write(as_text(findings, policies))
+        sys.stdout.write(as_text(report))
     else:
-        document = as_json(findings, policies) if form == "json" else as_sarif(findings)
+        document = as_json(report) if form == "json" else as_sarif(report)
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def as_text(findings: Sequence[LocatedFinding], policies: int) -> str:
+def as_text(report: LintReport) -> str:
     """Return the findings in the format of compilers, each with reason and fix, and a summary line."""
     lines = []
-    for one in findings:
+    for one in report.findings:
         rule = one.finding.rule
         place = " ".join(filter(None, (one.source.address, one.finding.statement))) or "policy"
         lines += [
@@ -65,14 +80,19 @@ def as_text(findings: Sequence[LocatedFinding], policies: int) -> str:
             f"    why: {rule.why}",
             f"    fix: {rule.fix}",
         ]
-    lines.append(f"{_count(len(findings), 'finding')} in {_count(policies, 'trust policy', 'trust policies')}")
+    unjudged = f", {_count(len(report.unjudged), 'part')} not judged" if report.unjudged else ""
+    checked = _count(report.policies, "trust policy", "trust policies")
+    lines.append(f"{_count(len(report.findings), 'finding')} in {checked}{unjudged}")
     return "\n".join(lines) + "\n"
 
 
-def as_json(findings: Sequence[LocatedFinding], policies: int) -> dict[str, object]:
-    """Return the findings as JSON values."""
+def as_json(report: LintReport) -> dict[str, object]:
+    """Return the report as JSON values."""
     return {
-        "policies": policies,
+        "policies": report.policies,
+        "faults": _clean(report.faults),
+        "unjudged": _clean(report.unjudged),
+        "notes": _clean(report.notes),
         "findings": [
             {
                 "rule": one.finding.rule.id,
@@ -85,21 +105,42 @@ def as_json(findings: Sequence[LocatedFinding], policies: int) -> dict[str, obje
                 "why": one.finding.rule.why,
                 "fix": one.finding.rule.fix,
             }
-            for one in findings
+            for one in report.findings
         ],
     }
 
 
-def as_sarif(findings: Sequence[LocatedFinding]) -> dict[str, object]:
-    """Return the findings as a SARIF log with one run."""
+def _clean(sentences: Sequence[str]) -> list[str]:
+    return [redacted(printable(one)) for one in sentences]
+
+
+def as_sarif(report: LintReport) -> dict[str, object]:
+    """Return the report as a SARIF log with one run. Faults and unjudged parts are notifications of the tool."""
     rule_indexes = {name: index for index, name in enumerate(RULES)}
     driver = {
         "name": "sts-broker trust lint",
         "version": __version__,
         "rules": [_describe_rule(rule) for rule in RULES.values()],
     }
-    results = [_describe_result(one, rule_indexes) for one in findings]
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "results": [_describe_result(one, rule_indexes) for one in report.findings],
+        "invocations": [
+            {
+                "executionSuccessful": not report.faults,
+                "toolExecutionNotifications": [
+                    {"level": level, "message": {"text": text}}
+                    for level, sentences in (
+                        ("error", report.faults),
+                        ("warning", report.unjudged),
+                        ("note", report.notes),
+                    )
+                    for text in _clean(sentences)
+                ],
+            }
+        ],
+    }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 

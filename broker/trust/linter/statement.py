@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from broker.policy.conditions import NotUnderstood, OperatorName, parse_operator
 from broker.policy.statements import explain_action_mismatch, list_statements, name_statement, read_strings
+from broker.trust.planned_document import UNKNOWN
+from broker.trust.provider_claims import BUILT_IN_PROVIDERS, SERVICE_ACCOUNT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity"
 ASSUME_ROLE = "sts:AssumeRole"
 _PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):oidc-provider/(.*)", re.DOTALL)
 _SAML_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:saml-provider/.+")
+_SAML = "sts:assumerolewithsaml"
 _PRINCIPAL_TYPES = ("AWS", "CanonicalUser", "Federated", "Service")
 
 
@@ -77,16 +80,35 @@ class Statement:
 
     @property
     def is_for_saml(self) -> bool:
-        """Whether the statement is about SAML assertions: it names only SAML providers, and no action for tokens."""
+        """Whether the statement is about SAML assertions: its principals are SAML providers only.
+
+        Naming the action for web identities makes it a statement about tokens all the same.
+        """
         names = self.principals.get("Federated", ())
-        is_saml = bool(names) and all(map(_SAML_PROVIDER.fullmatch, names))
-        return is_saml and set(self.principals) == {"Federated"} and not self.has_action(WEB_IDENTITY)
+        named = {action.lower() for action in self.actions}
+        is_saml = all(_SAML_PROVIDER.fullmatch(name) or (name == UNKNOWN and _SAML in named) for name in names)
+        return bool(names) and is_saml and set(self.principals) == {"Federated"} and WEB_IDENTITY.lower() not in named
+
+    @property
+    def is_for_service_accounts(self) -> bool:
+        """Whether a condition names subjects as only Kubernetes clusters have them."""
+        subjects = (value for one in self.conditions if one.key.lower().endswith(":sub") for value in one.values)
+        return any(value.lower().startswith(SERVICE_ACCOUNT_PREFIX) for value in subjects)
 
     @property
     def issuers(self) -> tuple[str, ...]:
         """The issuers of the named OIDC providers, in lower case and without https://."""
-        found = (parse_provider_arn(name) for name in self.principals.get("Federated", ()))
-        return tuple(dict.fromkeys(provider[1].lower() for provider in found if provider))
+        found = (find_issuer(name) for name in self.principals.get("Federated", ()))
+        return tuple(dict.fromkeys(issuer.lower() for issuer in found if issuer is not None))
+
+    def split_key(self, key: str) -> tuple[str, str]:
+        """Return the issuer and the claim in a condition key, in lower case; a claim may contain colons."""
+        lowered = key.lower()
+        for issuer in self.issuers:
+            if lowered.startswith(f"{issuer}:"):
+                return issuer, lowered.removeprefix(f"{issuer}:")
+        issuer, _, claim = lowered.rpartition(":")
+        return issuer, claim
 
     def has_action(self, action: str) -> bool:
         """Return whether the statement covers this action, by name or by wildcard."""
@@ -100,6 +122,14 @@ def parse_provider_arn(arn: str) -> tuple[str, str] | None:
     """Return account and issuer of an OIDC provider's ARN, or None where it is not such an ARN."""
     found = _PROVIDER.fullmatch(arn)
     return (found[1], found[2]) if found else None
+
+
+def find_issuer(name: str) -> str | None:
+    """Return the issuer, without https://, of a federated principal; None where it isn't an OIDC provider."""
+    provider = parse_provider_arn(name)
+    if provider is not None:
+        return provider[1]
+    return name if name in BUILT_IN_PROVIDERS else None
 
 
 def read_statements(document: Document) -> tuple[Statement, ...]:
@@ -144,7 +174,7 @@ def _read_principals(raw: Mapping[str, Any], faults: list[str]) -> Iterator[tupl
         )
     else:
         for kind, names in found.items():
-            if kind not in _PRINCIPAL_TYPES:
+            if kind not in (*_PRINCIPAL_TYPES, UNKNOWN):
                 faults.append(f"{kind} isn't a principal type")
             yield kind, _read_values(names, f"Principal {kind}", faults)
 
@@ -159,13 +189,20 @@ def _read_conditions(found: object, faults: list[str]) -> Iterator[Condition]:
             continue
         for key, value in block.items():
             values = value if isinstance(value, list) else [value]
-            strings = [str(one).lower() if isinstance(one, bool) else one for one in values]
+            strings = [_as_string(one, operator) for one in values]
             yield Condition(
                 operator=operator,
                 parsed=parse_operator(operator),
                 key=key,
                 values=_read_values(strings, f"{operator} {key}", faults),
             )
+
+
+def _as_string(value: object, operator: str) -> object:
+    """Return truth values, and numbers under a numeric operator, as the strings that IAM compares them as."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) and "Numeric" in operator else value
 
 
 def _read_values(value: object, element: str, faults: list[str]) -> tuple[str, ...]:

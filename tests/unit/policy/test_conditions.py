@@ -101,15 +101,58 @@ ROLE = "arn:aws:iam::123456789012:role/team/app"
         ("arn:aws:iam::123456789012:role/*", True),
         ("arn:*:iam::*:role/team/a?p", True),
         ("arn:aws:iam::123456789012:role/other", False),
-        ("arn:aws:iam::*", False),
-        ("arn:aws:iam:*:role/team/app", False),
-        ("*", False),
+        ("arn:aws:iam:*:*:role/other", False),
+        ("arn:*:*:*:*:*", True),
     ],
 )
 @pytest.mark.parametrize("kind", ["Equals", "Like"])
 def test_arn_is_matched_part_by_part(kind: str, pattern: str, *, matches: bool) -> None:
     assert condition_matches(f"Arn{kind}", pattern, [ROLE]) is matches
     assert condition_matches(f"ArnNot{kind}", pattern, [ROLE]) is not matches
+
+
+@pytest.mark.parametrize("pattern", ["*", "arn:*", "arn:aws:iam::*", "arn:aws:iam:*:role/team/app", "*:*:*:*:*:*", ""])
+@pytest.mark.parametrize(
+    "operator", ["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ForAnyValue:ArnLikeIfExists"]
+)
+@pytest.mark.parametrize("found", [[ROLE], None])
+def test_pattern_that_is_not_an_arn_is_not_understood(operator: str, pattern: str, found: list[str] | None) -> None:
+    with pytest.raises(NotUnderstood, match="compares ARNs"):
+        condition_matches(operator, ["arn:aws:iam::*:role/*", pattern], found)
+
+
+@pytest.mark.parametrize("value", ["system:serviceaccount:demo:app", "a:b:c:d:e:f", "arn:aws:iam::1"])
+def test_value_that_is_not_an_arn_never_matches(value: str) -> None:
+    assert not condition_matches("ArnLike", "arn:*:*:*:*:*", [value])
+    with pytest.raises(NotUnderstood, match="isn't one"):
+        condition_matches("ArnNotLike", "arn:aws:iam::1:role/*", [value])
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "matches"),
+    [
+        ("NumericEquals", "42", True),
+        ("NumericEquals", "42.0", True),
+        ("NumericEquals", 42, True),
+        ("NumericEquals", ["7", "43"], False),
+        ("NumericNotEquals", "42", False),
+        ("NumericLessThan", "43", True),
+        ("NumericLessThan", "42", False),
+        ("NumericLessThanEquals", "42", True),
+        ("NumericGreaterThan", "5", True),
+        ("NumericGreaterThan", "42", False),
+        ("NumericGreaterThanEquals", "42", True),
+    ],
+)
+def test_numbers_are_compared_as_numbers(operator: str, value: object, *, matches: bool) -> None:
+    assert condition_matches(operator, value, ["42"]) is matches
+
+
+@pytest.mark.parametrize(("value", "found"), [("x", "42"), ("42", "x"), ("NaN", "42"), ("4_2", "42"), (True, "42")])
+def test_text_that_is_not_a_number_is_not_understood(value: object, found: str) -> None:
+    for operator in ("NumericEquals", "NumericNotEquals"):
+        with pytest.raises(NotUnderstood, match="isn't a decimal number"):
+            condition_matches(operator, value, [found])
 
 
 def test_absent_arn_matches_only_negated_operators() -> None:
@@ -127,7 +170,7 @@ def test_null_tests_for_absence() -> None:
     assert condition_matches("Null", ["true", "false"], None)
 
 
-@pytest.mark.parametrize("operator", ["NumericEquals", "stringequals", "ForSomeValue:StringEquals", "NullIfExists"])
+@pytest.mark.parametrize("operator", ["DateEquals", "stringequals", "ForSomeValue:StringEquals", "NullIfExists"])
 def test_unknown_operator_is_not_understood(operator: str) -> None:
     for found in (None, ["x"]):
         with pytest.raises(NotUnderstood, match="not supported"):

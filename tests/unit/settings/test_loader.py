@@ -350,9 +350,28 @@ class TestPartitions:
 class TestSessionPolicy:
     """Session policies: as text, in a file, and as YAML."""
 
-    def test_policy_at_the_maximum_length_is_accepted(self) -> None:
-        text = POLICY + " " * (MAXIMUM_POLICY_LENGTH - len(POLICY))
-        assert load({**MINIMUM, "BROKER_SESSION_POLICY": text + "\n"}).profiles[0].session_policy is not None
+    @pytest.mark.parametrize(("length", "is_accepted"), [(MAXIMUM_POLICY_LENGTH, True), (2049, False)])
+    def test_policy_has_at_most_2048_characters(self, length: int, *, is_accepted: bool) -> None:
+        document = {"Statement": "x" * (length - len('{"Statement":""}'))}
+        text = json.dumps(document, separators=(",", ":"))
+        assert len(text) == length
+        environ = {**MINIMUM, "BROKER_SESSION_POLICY": text}
+        if is_accepted:
+            assert load(environ).profiles[0].session_policy == text
+        else:
+            assert "has 2,049 characters without white space" in fault_of(environ)
+
+    @pytest.mark.parametrize("indent", [2, "\t", 400])
+    def test_white_space_of_json_is_not_sent_and_not_counted(self, tmp_path: Path, indent: int | str) -> None:
+        document = {
+            "Version": "2012-10-17",
+            "Statement": [{"Sid": "a  b", "Effect": "Allow", "Action": ["s3:\\" + "x"]}],
+        }
+        text = json.dumps(document, indent=indent).replace("\n", "\r\n")
+        compact = json.dumps(document, separators=(",", ":"))
+        (tmp_path / "policy.json").write_text(text)
+        for key, value in (("", text), ("_FILE", str(tmp_path / "policy.json"))):
+            assert load({**MINIMUM, f"BROKER_SESSION_POLICY{key}": value}).profiles[0].session_policy == compact
 
     @pytest.mark.parametrize(
         ("text", "problem"),

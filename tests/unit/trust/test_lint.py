@@ -9,7 +9,8 @@ import pytest
 
 from broker.policy.document import PolicyMalformedError
 from broker.trust.linter.lint import Expected, lint
-from broker.trust.linter.rules import RULES, Severity
+from broker.trust.linter.rule import Severity
+from broker.trust.linter.rules import RULES
 from broker.trust.policy_templates import fill_template
 from tests.unit.trust.trust_statements import (
     APP,

@@ -88,7 +88,7 @@ def test_rendered_policy_has_no_findings_and_allows_its_identities(
         ({"account": "1234"}, "expected 12 digits"),
         ({"partition": "china"}, "--partition is china"),
         ({"subjects": ("system:serviceaccount:demo:*",)}, "compares literally"),
-        ({"subjects": ("demo:app",)}, "A subject that no service account has"),
+        ({"subjects": ("demo:app",)}, "A subject that isn't a service account's"),
         ({"subjects": ()}, "has no values"),
         ({"audiences": ("sts.*",)}, "compares literally"),
         (

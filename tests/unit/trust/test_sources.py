@@ -117,7 +117,7 @@ def test_former_policies_are_skipped(tmp_path: Path) -> None:
     )
     sources = find(tmp_path, content)
     assert sources.policies == []
-    assert [note.partition("policy of ")[2] for note in sources.notes] == [
+    assert [note.partition("policy of ")[2] for note in sources.unknown] == [
         "aws_iam_role.changes is unknown until the plan is applied"
     ]
 
@@ -134,7 +134,7 @@ def test_unknown_policy_is_noted(tmp_path: Path) -> None:
     content = plan(module(), resource_changes=[change("aws_iam_role.a", None, None, unknown=True)])
     sources = find(tmp_path, content)
     assert sources.policies == []
-    (note,) = sources.notes
+    (note,) = sources.unknown
     assert note.endswith("the trust policy of aws_iam_role.a is unknown until the plan is applied")
 
 

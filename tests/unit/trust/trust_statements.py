@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 ISSUER = "oidc.example/c"
-PROVIDER = f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}"
+GITHUB = "token.actions.githubusercontent.com"
+ACCOUNT = "123456789012"
+PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
 SUB, AUD = f"{ISSUER}:sub", f"{ISSUER}:aud"
 APP = "system:serviceaccount:demo:app"
 WEB = "sts:AssumeRoleWithWebIdentity"
@@ -43,6 +45,13 @@ def saml(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
         "Condition": {"StringEquals": {"SAML:aud": "https://signin.aws.amazon.com/saml"}},
     }
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def github(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Return a statement for GitHub Actions with these conditions, and one that restricts the audience."""
+    audience = {"StringEquals": {f"{GITHUB}:aud": "sts.amazonaws.com", **operators.pop("StringEquals", {})}}
+    principal = {"Federated": PROVIDER.replace(ISSUER, GITHUB)}
+    return web(Principal=principal, Condition={**audience, **operators})
 
 
 def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
@@ -89,7 +98,15 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("other-principal", saml(Action=[WEB, "sts:AssumeRoleWithSAML"])),
     ("other-principal", saml(Principal={"Federated": ["arn:aws:iam::123456789012:saml-provider/idp", "x"]})),
     ("other-principal", saml(Principal={"Federated": "arn:aws:iam::123456789012:saml-provider/idp", "AWS": ROLE})),
-    ("other-principal", web(Principal={"Federated": "accounts.google.com"})),
+    ("issuer-mismatch", web(Principal={"Federated": "accounts.google.com"})),
+    ("other-account", web(Principal={"Federated": PROVIDER.replace("123456789012", "210987654321")})),
+    ("arn-form", where(ArnLike={"aws:SourceArn": "*"})),
+    ("arn-form", where(ArnNotEquals={"aws:SourceArn": ["arn:aws:iam::123456789012:role/app", "arn:aws:iam"]})),
+    ("arn-form", web(Effect="Deny", Condition={"ArnNotLike": {"aws:SourceArn": "role/*"}})),
+    ("arn-form", chained(Condition={"ArnLike": {"aws:PrincipalArn": "*"}})),
+    ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo/app:*"})),
+    ("wildcard-subject", github(StringLike={f"{GITHUB}:sub": "repo:*/app:ref:refs/heads/main"})),
+    ("unknown-key", github(StringEquals={f"{GITHUB}:repository_owner": "octo"})),
     ("other-principal", web(Principal={"AWS": ROLE})),
     ("other-principal", web(Principal={"Federated": PROVIDER, "AWS": ROLE})),
     ("several-providers", web(Principal={"Federated": [PROVIDER, PROVIDER + "2"]})),
@@ -176,6 +193,7 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("audience-form", equals(aud="sts.amazonaws.com ")),
     ("audience-form", equals(aud=["sts.amazonaws.com", "sts.\u0430mazonaws.com"])),
     ("audience-form", equals(aud="")),
+    ("audience-form", equals(aud="a" * 256)),
     ("audience-form", where(StringLike={AUD: "a\u00a0b"})),
     ("audience-form", web(Effect="Deny", Condition={"StringEquals": {AUD: "vault\n"}})),
     ("policy-variable", equals(sub="system:serviceaccount:${aws:PrincipalTag/ns}:app")),

@@ -1,0 +1,48 @@
+"""Make the web identity that STS sees of a token, for `sts-broker trust explain` and `sts-broker doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.errors import TokenMalformed
+from broker.core.model import session_name_for
+from broker.trust.explain import WebIdentity
+from broker.trust.issuer_spelling import find_issuer_faults
+from broker.trust.provider_claims import list_claims
+from broker.trust.token_payload import read_payload
+
+if TYPE_CHECKING:
+    from broker.core.model import BoundToken
+
+
+def identify(
+    token: BoundToken, *, role: tuple[str, str] | None, session_name: str, audiences: tuple[str, ...] = ()
+) -> WebIdentity:
+    """Return the web identity of a token.
+
+    Args:
+        token: The token. Its claims are not verified.
+        role: Partition and account of the requested role, or None where they are unknown.
+        session_name: The role session name; "" for the one that the broker derives from the token.
+        audiences: The audiences to consider; empty for those of the token.
+    """
+    claims, payload = token.claims, read_payload(token)
+    party = payload.get("azp")
+    return WebIdentity(
+        issuer=claims.issuer,
+        subject=claims.subject,
+        audiences=audiences or claims.audiences,
+        session_name=session_name or session_name_for(claims),
+        role=role,
+        claims=list_claims(claims.issuer.removeprefix("https://"), payload),
+        authorized_party=party if isinstance(party, str) else "",
+    )
+
+
+def find_issuer_fault(token: BoundToken, *, origin: str) -> TokenMalformed | None:
+    """Return why IAM accepts no provider for the token's issuer, or None where it may accept one."""
+    faults = find_issuer_faults(token.claims.issuer)
+    if not faults:
+        return None
+    found = " ".join(one.found for one in faults)
+    return TokenMalformed(f"The token in {origin} has an issuer that IAM doesn't accept. {found}", faults[0].remedy)
