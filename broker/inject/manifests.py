@@ -105,12 +105,23 @@ def find_workloads(root: yaml.Node) -> Iterator[Workload]:
         spec=_read_spec(spec_node, name),
         kind=kind,
         namespace=_read_text(find_node(root, "metadata", "namespace")),
-        labels=_read_annotations(pod, "labels"),
+        labels=_read_labels(pod),
     )
 
 
-def _read_annotations(node: yaml.Node | None, kind: str = "annotations") -> dict[str, Annotation]:
-    annotations = find_node(node, "metadata", kind)
+def _read_labels(node: yaml.Node | None) -> dict[str, Annotation]:
+    """Return the labels that are written out. They only lead to warnings, so merged labels are no reason to refuse."""
+    labels = find_node(node, "metadata", "labels")
+    pairs = labels.value if isinstance(labels, yaml.MappingNode) else ()
+    return {
+        str(key.value): Annotation(value=_read_text(value), line=get_line(key))
+        for key, value in pairs
+        if isinstance(key, yaml.ScalarNode)
+    }
+
+
+def _read_annotations(node: yaml.Node | None) -> dict[str, Annotation]:
+    annotations = find_node(node, "metadata", "annotations")
     values = read_value(annotations) if annotations is not None else None
     if not isinstance(values, dict):
         return {}

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from broker.inject.injection import Outcome, inject
 from broker.inject.service_mesh import MESHES, find_mesh_warnings, has_port
+from broker.inject.sidecar_request import Request
 
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  x: &common {tier: web}
+  labels:
+    <<: *common
+    sidecar.istio.io/inject: "true"
+spec: {containers: [{name: app, image: x}]}
+"""
 REQUESTS = {
     "sidecar.istio.io/inject": "true",
     "istio.io/rev": "canary",
@@ -30,6 +42,14 @@ def test_request_of_a_proxy_is_named_with_what_helps(name: str, value: str) -> N
 def test_proxy_that_is_turned_off_is_fine(name: str, value: str) -> None:
     if name != "istio.io/rev" or not value:  # a revision can have any name
         assert list(find_mesh_warnings({name: value})) == []
+
+
+def test_label_next_to_merged_labels_is_found_with_its_line() -> None:
+    outcome = Outcome()
+    inject(POD, Request(options={"role_arn": "arn:aws:iam::123456789012:role/app", "region": "eu-west-1"}), outcome)
+    assert outcome.faults == []
+    (warning,) = outcome.warnings
+    assert warning.startswith("document 1, line 7, Pod (unnamed): sidecar.istio.io/inject requests")
 
 
 def test_revision_with_the_proxy_turned_off_is_fine() -> None:
