@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-AWS_LENGTH_MAXIMUM: Final = 1024
+AWS_LENGTH_MAXIMUM: Final = 2048
 OTHER_LENGTH_MINIMUM: Final = 20
 OTHER_LENGTH_MAXIMUM: Final = 2048
-"""Characters of a RoleArn in a request, and nothing more (botocore's STS model, arnType)."""
+"""Characters of a RoleArn in a request (botocore's STS model, arnType). STS knows no other limit."""
 _AWS_ROLE: Final = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]+")
 _ROLE_PREFIX: Final = "role/"
 

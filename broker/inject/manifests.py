@@ -6,7 +6,7 @@ Knows the workloads of Kubernetes' own API groups and `kind: List`. Every other 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -55,6 +55,10 @@ class Workload:
     spec_key: yaml.Node
     spec_node: yaml.Node
     spec: dict[str, Any]
+    kind: str = ""
+    namespace: str = ""
+    labels: dict[str, Annotation] = field(default_factory=dict)
+    """Those of the pod."""
 
 
 def split_documents(text: str) -> Iterator[str]:
@@ -99,7 +103,21 @@ def find_workloads(root: yaml.Node) -> Iterator[Workload]:
         spec_key=spec_key,
         spec_node=spec_node,
         spec=_read_spec(spec_node, name),
+        kind=kind,
+        namespace=_read_text(find_node(root, "metadata", "namespace")),
+        labels=_read_labels(pod),
     )
+
+
+def _read_labels(node: yaml.Node | None) -> dict[str, Annotation]:
+    """Return the labels that are written out. They only lead to warnings, so merged labels are no reason to refuse."""
+    labels = find_node(node, "metadata", "labels")
+    pairs = labels.value if isinstance(labels, yaml.MappingNode) else ()
+    return {
+        str(key.value): Annotation(value=_read_text(value), line=get_line(key))
+        for key, value in pairs
+        if isinstance(key, yaml.ScalarNode)
+    }
 
 
 def _read_annotations(node: yaml.Node | None) -> dict[str, Annotation]:

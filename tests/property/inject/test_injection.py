@@ -212,6 +212,7 @@ def remove_additions(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]
                 _restore_empty(each, was[each["name"]], key)
     if not (old.get("securityContext") or {}).get("fsGroup"):
         del spec["securityContext"]["fsGroup"]
+        spec["securityContext"].pop("fsGroupChangePolicy", None)
     for key in ("initContainers", "volumes", "securityContext"):
         _restore_empty(spec, old, key)
     return spec

@@ -25,7 +25,7 @@ def test_role_of_aws_form_is_recognized(arn: str) -> None:
         "arn:aws:iam::123456789012:user/app",
         "arn:x:ignored:by:minio:",
         AWS + "\n",
-        f"arn:aws:iam::123456789012:role/{'x' * 1024}",
+        f"arn:aws:iam::123456789012:role/{'x' * 2048}",
     ],
 )
 def test_other_arns_are_not_roles_of_aws(arn: str) -> None:
