@@ -96,7 +96,7 @@ def build_container(spec: SidecarSpec) -> Tree:
         "startupProbe": _build_probe("/readyz", periodSeconds=1, failureThreshold=120),
         "readinessProbe": _build_probe("/readyz", periodSeconds=10),
         "livenessProbe": _build_probe("/livez", periodSeconds=10, failureThreshold=3),
-        "resources": {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "64Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "runAsNonRoot": True,

@@ -255,7 +255,7 @@ def test_broker_has_security_context_and_resources(pod: Pod) -> None:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-        assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}}
+        assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "64Mi"}}
 
 
 def test_memory_request_covers_the_measured_memory() -> None:
@@ -265,7 +265,7 @@ def test_memory_request_covers_the_measured_memory() -> None:
         re.MULTILINE,
     )
     assert rows
-    assert max(map(float, rows)) <= 40
+    assert max(map(float, rows)) <= 24
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "openshift"])
