@@ -18,13 +18,25 @@ from typing import TYPE_CHECKING
 import yaml
 
 from broker.core.errors import ConfigurationError
-from broker.inject import manifests, sidecar, sidecar_faults, sidecar_request, yaml_edit, yaml_text
+from broker.inject import (
+    manifests,
+    service_accounts,
+    service_mesh,
+    sidecar,
+    sidecar_faults,
+    sidecar_request,
+    sidecar_warnings,
+    yaml_edit,
+    yaml_text,
+)
+from broker.inject.finding import find_line
 from broker.inject.sidecar_request import PREFIX, format_annotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
+    from broker.inject.finding import Finding
     from broker.inject.manifests import Workload
     from broker.inject.sidecar_request import Request
 
@@ -38,7 +50,8 @@ class Outcome:
     """The result for some manifests.
 
     `text` is the new text. `changed`, `kept` and `skipped` name the workloads whose sidecar was added or replaced, was
-    right already, or was not requested.
+    right already, or was not requested. `accounts` are annotated for EKS's webhook, `uses` are the pods that may have
+    such an account, which another document can define.
     """
 
     text: str = ""
@@ -47,6 +60,8 @@ class Outcome:
     skipped: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    accounts: list[service_accounts.Account] = field(default_factory=list)
+    uses: list[service_accounts.Use] = field(default_factory=list)
 
 
 def run(files: Sequence[str], request: Request, *, check: bool, stdin: BinaryIO, output: BinaryIO) -> int:
@@ -66,10 +81,11 @@ def run(files: Sequence[str], request: Request, *, check: bool, stdin: BinaryIO,
     if is_for_all and not (outcome.faults or outcome.changed or outcome.kept):
         kinds = ", ".join(manifests.KINDS)
         outcome.faults.append(f"no workload found to add the sidecar to; expected one of {kinds}, or a List of them")
-    if outcome.faults:
-        raise ConfigurationError(tuple(outcome.faults))
+    outcome.warnings += service_accounts.find_account_warnings(outcome.uses, outcome.accounts)
     for warning in outcome.warnings:
         sys.stderr.write(f"sts-broker: {warning}\n")
+    if outcome.faults:
+        raise ConfigurationError(tuple(outcome.faults))
     for name in outcome.skipped:
         sys.stderr.write(
             f"sts-broker: {name}: skipped, because it requests no sidecar. "
@@ -133,6 +149,9 @@ class _Injection:
 
     def inject_document(self, part: str) -> str:
         """Return the document with the sidecar in its pods. Raises YAMLError, UneditableYaml."""
+        if service_accounts.ROLE_ANNOTATION in part:
+            for root in yaml_text.compose(part).roots:
+                self.outcome.accounts += service_accounts.find_accounts(root, self.place)
         if not manifests.can_have_pod(part):
             for _ in yaml.compose_all(part, Loader=_FAST_LOADER):
                 pass
@@ -174,11 +193,11 @@ class _Injection:
         found = [
             *sidecar_request.find_setting_faults(requested),
             *sidecar_request.find_container_faults(workload, self.request),
-            *sidecar_faults.find_faults(pod, requested, chosen),
         ]
-        faults += (f"{name}: {fault}" for fault in found)
+        faults += (f"{self._locate_setting(workload, fault)}: {fault}" for fault in found)
+        faults += (self._format(workload, each) for each in sidecar_faults.find_faults(pod, requested, chosen))
         self.outcome.faults += faults
-        self.outcome.warnings += (f"{name}: {warning}" for warning in sidecar_faults.find_warnings(pod))
+        self._warn(workload, requested, chosen)
         if faults:
             return pod
         result = sidecar.add_sidecar(pod, requested, chosen)
@@ -189,6 +208,29 @@ class _Injection:
         else:
             self.outcome.changed.append(f"{name}: lacks the sidecar")
         return result
+
+    def _warn(self, workload: Workload, requested: sidecar.SidecarSpec, chosen: frozenset[str]) -> None:
+        pod, warnings = workload.spec, self.outcome.warnings
+        warnings += (self._format(workload, each) for each in sidecar_warnings.find_warnings(pod, requested, chosen))
+        annotations = {name: str(each.value) for name, each in workload.annotations.items()}
+        given = {**workload.annotations, **workload.labels}
+        for source, warning in service_mesh.find_mesh_warnings({name: str(each.value) for name, each in given.items()}):
+            warnings.append(f"{self.place}, line {self.line + given[source].line}, {workload.name}: {warning}")
+        place = f"{self.place}, {workload.name}"
+        use = service_accounts.build_use(pod, annotations, workload.namespace, chosen, place)
+        self.outcome.uses += [use] if use is not None else []
+
+    def _format(self, workload: Workload, finding: Finding) -> str:
+        line = self.line + find_line(workload.spec_node, finding.path)
+        return f"{self.place}, line {line}, {workload.name}: {finding.message}"
+
+    def _locate_setting(self, workload: Workload, fault: str) -> str:
+        """Return the place of the first annotation that a fault names, if its value is not from an option."""
+        for key in sidecar_request.KEYS:
+            annotation = workload.annotations.get(format_annotation(key))
+            if annotation and key not in self.request.options and f"annotation {format_annotation(key)})" in fault:
+                return f"{self.place}, line {self.line + annotation.line}, {workload.name}"
+        return f"{self.place}, {workload.name}"
 
 
 def _is_as_planned(

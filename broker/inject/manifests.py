@@ -6,7 +6,7 @@ Knows the workloads of Kubernetes' own API groups and `kind: List`. Every other 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -55,6 +55,10 @@ class Workload:
     spec_key: yaml.Node
     spec_node: yaml.Node
     spec: dict[str, Any]
+    kind: str = ""
+    namespace: str = ""
+    labels: dict[str, Annotation] = field(default_factory=dict)
+    """Those of the pod."""
 
 
 def split_documents(text: str) -> Iterator[str]:
@@ -99,11 +103,14 @@ def find_workloads(root: yaml.Node) -> Iterator[Workload]:
         spec_key=spec_key,
         spec_node=spec_node,
         spec=_read_spec(spec_node, name),
+        kind=kind,
+        namespace=_read_text(find_node(root, "metadata", "namespace")),
+        labels=_read_annotations(pod, "labels"),
     )
 
 
-def _read_annotations(node: yaml.Node | None) -> dict[str, Annotation]:
-    annotations = find_node(node, "metadata", "annotations")
+def _read_annotations(node: yaml.Node | None, kind: str = "annotations") -> dict[str, Annotation]:
+    annotations = find_node(node, "metadata", kind)
     values = read_value(annotations) if annotations is not None else None
     if not isinstance(values, dict):
         return {}
