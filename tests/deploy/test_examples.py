@@ -110,7 +110,9 @@ def test_app_without_a_shell_gets_its_keys_from_the_file_that_once_publishes(tmp
     for variable in pod.app["env"]:
         source = variable["valueFrom"]["fileKeyRef"]
         assert source == {
-            **{"volumeName": "sts-broker-credentials", "path": f"{profile.name}.env", "key": variable["name"]}
+            "volumeName": "sts-broker-credentials",
+            "path": f"{profile.name}.env",
+            "key": variable["name"],
         }
         assert published[variable["name"]]
     assert {variable["name"] for variable in pod.app["env"]} == {
