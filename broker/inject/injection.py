@@ -216,7 +216,8 @@ class _Injection:
         given = {**workload.annotations, **workload.labels}
         for source, warning in service_mesh.find_mesh_warnings({name: str(each.value) for name, each in given.items()}):
             warnings.append(f"{self.place}, line {self.line + given[source].line}, {workload.name}: {warning}")
-        place = f"{self.place}, {workload.name}"
+        line = self.line + find_line(workload.spec_node, ("serviceAccountName",))
+        place = f"{self.place}, line {line}, {workload.name}"
         use = service_accounts.build_use(pod, annotations, workload.namespace, chosen, place)
         self.outcome.uses += [use] if use is not None else []
 
