@@ -146,8 +146,8 @@ def find_api_faults(pod: Document) -> Iterator[str]:
         yield from (f"mountPath: Invalid value: {path}: must be unique" for path, count in paths.items() if count > 1)
     if spec.get("os", {}).get("name") == "windows":
         fields = [(spec, _LINUX_FIELDS_OF_PODS), *((each, _LINUX_FIELDS_OF_CONTAINERS) for each in containers)]
-        for owner, names in fields:
-            found = owner.get("securityContext", {}).keys() & set(names)
+        for owner, fields_of_linux in fields:
+            found = owner.get("securityContext", {}).keys() & set(fields_of_linux)
             yield from (f"securityContext.{name}: Forbidden: cannot be set for a windows pod" for name in sorted(found))
 
 

@@ -122,7 +122,7 @@ def test_every_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
 def test_existing_fields_of_the_pod_are_kept(kind: str, tmp_path: Path) -> None:
     pod = render(tmp_path, make_workload(kind, make_busy_pod())).pod
     assert [container["name"] for container in pod.containers] == ["sts-broker", "migrate", "x", "second"]
-    assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "data"}
+    assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "sts-broker-no-api-token", "data"}
     assert pod.spec["securityContext"] == {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch", "runAsUser": 1000}
     assert mounts(pod.app).keys() == {"sts-broker-credentials", "data"}
     assert pod.environment(pod.app)["OWN"] == "1"

@@ -10,7 +10,7 @@ import pytest
 from kubernetes_validate.utils import all_versions
 
 from broker import __version__
-from broker.core.model import ENDPOINT_TOKEN_FILE, Configuration
+from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_ACCOUNT_DIRECTORY, Configuration
 from broker.core.rival_variables import VARIABLES
 from broker.publish.formats import env_file
 from broker.serving import health
@@ -196,6 +196,16 @@ def test_token_is_mounted_only_into_the_broker_where_it_expects_it(name: str, tm
             if profile.chain is None:
                 assert profile.token_file == f"{mount['mountPath']}/{token['path']}"
                 assert profile.audience == token["audience"]
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != TOKEN_REQUEST])
+def test_broker_gets_no_api_token_even_if_the_service_account_has_one(name: str) -> None:
+    """Kubernetes mounts the token into each container that has no mount at exactly this path."""
+    pod = example(name).pod
+    assert pod.volumes["sts-broker-no-api-token"]["emptyDir"] == {"sizeLimit": "1Mi"}
+    for container in pod.containers:
+        mounted = mounts(container).get("sts-broker-no-api-token", {})
+        assert (mounted.get("mountPath") == SERVICE_ACCOUNT_DIRECTORY) == (container in pod.brokers)
 
 
 def test_publish_directory_is_in_bounded_memory_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
