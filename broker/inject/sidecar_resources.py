@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KEYS: Final = ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
 DEFAULTS: Final = {"cpu_request": "10m", "cpu_limit": "", "memory_request": "24Mi", "memory_limit": "64Mi"}
-""""" is no limit. CPU has none, because a limit would slow down the start."""
+"""CPU has no limit by default, because a limit would slow down the start."""
 _FORMS: Final = {
     "cpu": (re.compile(r"[0-9]+m|[0-9]+(\.[0-9]{1,3})?"), "CPU, such as 100m or 0.5"),
     "memory": (re.compile(r"[0-9]+(\.[0-9]+)?([kMGT]|[KMGT]i)?"), "memory, such as 64Mi"),

@@ -1,4 +1,4 @@
-"""A Helm chart with a service account for EKS's webhook beside the workload that gets the sidecar.
+"""A Helm chart with a service account for EKS's webhook and the workload that gets the sidecar.
 
 In the cluster, the webhook gives the app variables that SDKs prefer to the endpoint.
 """

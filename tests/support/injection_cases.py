@@ -156,7 +156,7 @@ _READ_ONLY: Final = f"volumeMounts: [{{{_MOUNT}, readOnly: true}}]"
 _TOKEN: Final = "volumeMounts: [{name: sts-broker-token, mountPath: /t}]"
 _PRIVATE: Final = "mounts sts-broker-token, which only the broker may read"
 _SUBPATH: Final = "mounts sts-broker-credentials by subPath"
-_ELSEWHERE, _WRITABLE = "Mount it at /var/run/aws", "mounts sts-broker-credentials without readOnly: true"
+_ELSEWHERE, _WRITABLE = "at /var/run/aws", "mounts sts-broker-credentials without readOnly: true"
 _OCCUPIED, _PORT = "at /var/run/aws, where the broker publishes", ", which the broker needs. Use another port"
 _MOUNT_CASES: Final = (
     _equip("the token volume in a container", _PRIVATE, _TOKEN),

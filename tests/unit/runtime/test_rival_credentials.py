@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
-from broker.core.rival_variables import RELATIVE_URI, VARIABLES
+from broker.core.rival_variables import FILE_VARIABLES, RELATIVE_URI, VARIABLES
 from broker.runtime.rival_credentials import RivalFile, find_rival_files, find_rival_sources
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class TestPod:
     @pytest.mark.parametrize("name", VARIABLES)
     def test_empty_variable_is_not_a_rival(self, tmp_path: Path, name: str) -> None:
         assert find_names({"HOME": str(tmp_path), name: ""}) == []
+
+    @pytest.mark.parametrize("name", sorted(set(FILE_VARIABLES) - set(VARIABLES)))
+    def test_file_about_which_inject_warns_is_reported_by_its_variable(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "file").write_text(f"[default]\n{KEYS}[Credentials]\n{KEYS}")
+        assert find_names({"HOME": str(tmp_path), name: str(tmp_path / "file")}) == [name]
 
     def test_file_in_the_home_directory_is_reported_by_its_path(self, tmp_path: Path) -> None:
         environ = write_in_home(tmp_path, "credentials", f"[default]\n{KEYS}")
