@@ -18,6 +18,7 @@ from broker.core.model import (
     DEFAULT_PUBLISH_DIRECTORY,
     DEFAULT_TOKEN_FILE,
     ENDPOINT_TOKEN_FILE,
+    SERVICE_ACCOUNT_DIRECTORY,
 )
 from broker.inject import sidecar_resources
 
@@ -32,6 +33,12 @@ PORT_NAME: Final = "sts-broker-http"
 """Identifies a container named `sts-broker` as the broker. The image does not: each registry names it differently."""
 CREDENTIALS_VOLUME: Final = "sts-broker-credentials"
 TOKEN_VOLUME: Final = "sts-broker-token"  # noqa: S105 - a name
+NO_API_TOKEN_VOLUME: Final = "sts-broker-no-api-token"  # noqa: S105 - a name
+"""An empty volume at the path of the Kubernetes API token. Kubernetes mounts no token where a container has a mount.
+
+A pod can only have that token in all its containers, or in none. Source: kubernetes
+plugin/pkg/admission/serviceaccount/admission.go (mountServiceAccountToken).
+"""
 PROFILES_VOLUME: Final = "sts-broker-profiles"
 CONFIG_FILE: Final = "broker.yaml"
 """The ConfigMap key that holds the settings file."""
@@ -97,6 +104,7 @@ def build_container(spec: SidecarSpec) -> Tree:
     mounts = [
         {"name": TOKEN_VOLUME, "mountPath": _TOKEN_DIRECTORY, "readOnly": True},
         {"name": CREDENTIALS_VOLUME, "mountPath": DEFAULT_PUBLISH_DIRECTORY},
+        {"name": NO_API_TOKEN_VOLUME, "mountPath": SERVICE_ACCOUNT_DIRECTORY, "readOnly": True},
     ]
     if spec.config_map:
         own["BROKER_CONFIG"] = f"{_CONFIG_DIRECTORY}/{CONFIG_FILE}"
@@ -128,7 +136,7 @@ def _build_probe(path: str, **numbers: int) -> Tree:
 
 
 def build_volumes(spec: SidecarSpec) -> list[Tree]:
-    """Return the volumes to add to the pod: the token, the published credentials, and the settings file if any."""
+    """Return the volumes to add: the token, the published credentials, an empty one, and the settings file if any."""
     token = {
         "path": _TOKEN_NAME,
         "audience": spec.audience or DEFAULT_AUDIENCE,
@@ -137,6 +145,7 @@ def build_volumes(spec: SidecarSpec) -> list[Tree]:
     volumes: list[Tree] = [
         {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
         {"name": CREDENTIALS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+        {"name": NO_API_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}},
     ]
     if spec.config_map:
         volumes.append({"name": PROFILES_VOLUME, "configMap": {"name": spec.config_map}})
@@ -152,6 +161,8 @@ def is_compatible_volume(volume: Tree, spec: SidecarSpec) -> bool:
         return found == [(_TOKEN_NAME, spec.audience or DEFAULT_AUDIENCE)]
     if volume["name"] == PROFILES_VOLUME:
         return bool((volume.get("configMap") or {}).get("name") == spec.config_map)
+    if volume["name"] == NO_API_TOKEN_VOLUME:
+        return "emptyDir" in volume
     return bool((volume.get("emptyDir") or {}).get("medium") == "Memory")
 
 
@@ -216,7 +227,7 @@ def find_persistent_volumes(pod: Tree, spec: SidecarSpec) -> list[str]:
     names = [str(each.get("name")) for each in volumes if _PERSISTENT & each.keys()]
     if not spec.has_claim_templates:
         return names
-    known = {CREDENTIALS_VOLUME, TOKEN_VOLUME, *(each.get("name") for each in volumes)}
+    known = {CREDENTIALS_VOLUME, TOKEN_VOLUME, NO_API_TOKEN_VOLUME, *(each.get("name") for each in volumes)}
     containers = (*pod["containers"], *(pod.get("initContainers") or ()))
     mounted = [str(mount.get("name")) for each in containers for mount in each.get("volumeMounts") or ()]
     return [*names, *dict.fromkeys(name for name in mounted if name not in known)]

@@ -8,7 +8,6 @@ functions do no I/O.
 from __future__ import annotations
 
 import json
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -140,9 +139,17 @@ def _fill_command(command: str, directory: str, profile: str) -> str:
 
 
 def env_file(credentials: TemporaryCredentials, region: str) -> bytes:
-    """Return POSIX shell assignments, to be read with `set -a; . FILE; set +a`."""
-    variables = {**environment_variables(credentials), "AWS_REGION": region}
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()
+    """Return assignments for POSIX shells (`set -a; . FILE; set +a`) and for the kubelet (`valueFrom.fileKeyRef`).
+
+    Every value is in single quotes, because the kubelet accepts no other form. Source: kubernetes
+    pkg/kubelet/util/env/env_util.go (ParseEnv). The Region has both names, because each SDK reads only one of them.
+    """
+    variables = {**environment_variables(credentials), "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    return "".join(f"{name}={_quote(value)}\n" for name, value in variables.items()).encode()
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "'\"'\"'") + "'"
 
 
 def environment_variables(credentials: TemporaryCredentials) -> dict[str, str]:

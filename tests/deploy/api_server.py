@@ -7,21 +7,31 @@ Where it differs from a real API server:
   be the path of its field), lists must have items of one type (as Kubernetes' compiler requires), and the patch is
   applied.
 - `object` has type dyn, as in Kubernetes: an absent field is an error unless `has()` checks it first.
-- Costs are not counted. Other admission plugins and defaulting are left out.
+- cel-cpp has no library for quantities. Here, `quantity()` returns a number, and `compareTo()` compares two of them.
+- Costs are not counted. Of the other admission plugins, there is only the one that mounts the Kubernetes API token, and
+  of the API's validation only what an added sidecar can violate. Defaulting is left out.
+
+The order is that of kube-apiserver 1.36: the mutating policies, the API's validation, and the validating policies.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from tests.deploy.rendering import DEPLOY, Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 cel = pytest.importorskip("cel_expr_python.cel", reason="SKIPPED: cel-expr-python is not available for this Python")
 
@@ -29,6 +39,16 @@ TYPE = "__type__"
 _CONSTRUCTED = re.compile(r"\b((?:Object(?:\.\w+)*)|JSONPatch)\{")
 _FIELD = re.compile(r"([{,]\s*)([A-Za-z_]\w*):")
 _TEXT = re.compile(r"'[^']*'|//[^\n]*")
+API_TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
+_UNITS = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(10) ** 3}
+_UNITS |= {unit: Decimal(1000) ** (power + 2) for power, unit in enumerate("MGTPE")}
+_UNITS |= {f"{unit}i": Decimal(1024) ** (power + 1) for power, unit in enumerate("KMGTPE")}
+_QUANTITY = re.compile(r"([+-]?[0-9]+(?:\.[0-9]*)?)([a-zA-Z]*)")
+_LINUX_FIELDS_OF_PODS = ("fsGroup", "fsGroupChangePolicy", "runAsUser", "runAsGroup", "seccompProfile")
+_LINUX_FIELDS_OF_CONTAINERS = (
+    *("allowPrivilegeEscalation", "capabilities", "privileged", "readOnlyRootFilesystem"),
+    *("runAsUser", "runAsGroup", "seccompProfile"),
+)
 
 
 class Refused(Exception):
@@ -47,20 +67,32 @@ def read_policies() -> list[Document]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ApiServer:
-    """An API server with these policies and bindings."""
+    """An API server with these policies and bindings.
+
+    `mounts_api_token` is true if the pods' service account has `automountServiceAccountToken: true`.
+    """
 
     documents: list[Document]
+    mounts_api_token: bool = False
 
     def create(self, pod: Document, *, labels: dict[str, str] | None = None) -> Document:
         """Return the pod as it is stored. `labels` are those of its namespace. Raises Refused."""
         labels = {"sts-broker/injection": "enabled"} if labels is None else labels
+        if self.mounts_api_token:
+            pod = _mount_api_token(pod)
         pod = self.mutate(pod, labels)
-        messages = [
-            validation["message"]
-            for policy in self._find_policies("ValidatingAdmissionPolicy", pod, labels)
-            for validation in policy["spec"]["validations"]
-            if not _evaluate(validation["expression"], pod, _Variables(policy, pod))
-        ]
+        if self.mounts_api_token:  # built-in plugins run again after a policy has changed the pod
+            pod = _mount_api_token(pod)
+        if faults := list(find_api_faults(pod)):
+            raise Refused(*faults)
+        messages = []
+        for policy in self._find_policies("ValidatingAdmissionPolicy", pod, labels):
+            variables = _Variables(policy, pod)
+            messages += [
+                validation["message"]
+                for validation in policy["spec"]["validations"]
+                if not _evaluate(validation["expression"], pod, variables)
+            ]
         if messages:
             raise Refused(*messages)
         return pod
@@ -81,7 +113,13 @@ class ApiServer:
         for binding in (each["spec"] for each in self.documents if each["kind"] == f"{kind}Binding"):
             policy = policies[binding["policyName"]]
             (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
-            assert rule == {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+            assert rule == {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+                "scope": "*",
+            }
             selector = binding["matchResources"]["namespaceSelector"]["matchLabels"]
             conditions = policy["spec"]["matchConditions"]
             results = [
@@ -90,6 +128,46 @@ class ApiServer:
             if selector.items() <= labels.items() and all(results):
                 bound.append(policy)
         return bound
+
+
+def find_api_faults(pod: Document) -> Iterator[str]:
+    """Yield the messages with which the API server refuses a pod that a mutation has made invalid.
+
+    Source: kubernetes pkg/apis/core/validation/validation.go (ValidateVolumeMounts, validateContainers,
+    validateWindows).
+    """
+    spec = pod["spec"]
+    containers = [*spec.get("initContainers", ()), *spec["containers"]]
+    for key, items in (("volumes", spec.get("volumes", ())), ("containers", containers)):
+        names = Counter(each["name"] for each in items)
+        yield from (f"spec.{key}.name: Duplicate value: {name}" for name, count in names.items() if count > 1)
+    for container in containers:
+        paths = Counter(mount["mountPath"] for mount in container.get("volumeMounts", ()))
+        yield from (f"mountPath: Invalid value: {path}: must be unique" for path, count in paths.items() if count > 1)
+    if spec.get("os", {}).get("name") == "windows":
+        fields = [(spec, _LINUX_FIELDS_OF_PODS), *((each, _LINUX_FIELDS_OF_CONTAINERS) for each in containers)]
+        for owner, fields_of_linux in fields:
+            found = owner.get("securityContext", {}).keys() & set(fields_of_linux)
+            yield from (f"securityContext.{name}: Forbidden: cannot be set for a windows pod" for name in sorted(found))
+
+
+def _mount_api_token(pod: Document) -> Document:
+    """Return the pod after the ServiceAccount admission plugin: an existing mount at the path prevents its own.
+
+    Source: kubernetes plugin/pkg/admission/serviceaccount/admission.go (mountServiceAccountToken).
+    """
+    pod = copy.deepcopy(pod)
+    spec = pod["spec"]
+    needs_volume = False
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        mounts = container.setdefault("volumeMounts", [])
+        if not any(mount["mountPath"] == API_TOKEN_DIRECTORY for mount in mounts):
+            mounts.append({"name": "kube-api-access-x", "mountPath": API_TOKEN_DIRECTORY, "readOnly": True})
+            needs_volume = True
+    volumes = spec.setdefault("volumes", [])
+    if needs_volume and not any(volume["name"] == "kube-api-access-x" for volume in volumes):
+        volumes.append({"name": "kube-api-access-x", "projected": {"sources": []}})
+    return pod
 
 
 class _Variables(dict[str, Any]):
@@ -103,8 +181,27 @@ class _Variables(dict[str, Any]):
 
 @cache
 def _compile(expression: str) -> Any:  # noqa: ANN401 - a type of cel-cpp
-    environment = cel.NewEnv(variables={"object": cel.Type.DYN, "variables": cel.Type.DYN})
+    number, text = cel.Type.DOUBLE, cel.Type.STRING
+    functions = [
+        cel.FunctionDecl("quantity", [cel.Overload("quantity", number, [text], impl=_parse_quantity)]),
+        cel.FunctionDecl(
+            "compareTo",
+            [
+                cel.Overload(
+                    "compare", cel.Type.INT, [number, number], is_member=True, impl=lambda a, b: (a > b) - (a < b)
+                )
+            ],
+        ),
+    ]
+    environment = cel.NewEnv(variables={"object": cel.Type.DYN, "variables": cel.Type.DYN}, functions=functions)
     return environment.compile(_rewrite_types(expression))
+
+
+def _parse_quantity(text: str) -> float:
+    parts = _QUANTITY.fullmatch(text)
+    if parts is None or parts[2] not in _UNITS:
+        raise ValueError(f"{text!r} is not a quantity")
+    return float(Decimal(parts[1]) * _UNITS[parts[2]])
 
 
 def _rewrite_types(expression: str) -> str:

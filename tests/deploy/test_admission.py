@@ -344,6 +344,23 @@ class TestRefused:
             SERVER.create(make_pod(spec))
 
 
+def add_server_defaults(document: Document) -> Document:
+    """Return a policy or a binding as the API server stores it.
+
+    Source: kubernetes pkg/apis/admissionregistration/v1/defaults.go (SetDefaults_MatchResources, SetDefaults_Rule).
+    """
+    stored = copy.deepcopy(document)
+    spec = stored["spec"]
+    if not document["kind"].endswith("Binding"):
+        spec.setdefault("failurePolicy", "Fail")
+    matches = spec["matchResources" if document["kind"].endswith("Binding") else "matchConstraints"]
+    for key, value in (("matchPolicy", "Equivalent"), ("namespaceSelector", {}), ("objectSelector", {})):
+        matches.setdefault(key, value)
+    for rule in matches.get("resourceRules", ()):
+        rule.setdefault("scope", "*")
+    return stored
+
+
 class TestManifests:
     """Whether an API server accepts the policies, and the pods that they change."""
 
@@ -379,6 +396,13 @@ class TestManifests:
     @pytest.mark.parametrize("annotations", [ANNOTATIONS, MANY])
     def test_created_pod_is_valid(self, annotations: dict[str, str], version: str) -> None:
         kubernetes_validate.validate(SERVER.create(make_pod(make_bare_pod(), annotations)), version, strict=True)
+
+    @needs_kubectl
+    @pytest.mark.parametrize("directory", ["admission", "admission-v1beta1"])
+    def test_second_apply_changes_nothing(self, directory: str) -> None:
+        """`kubectl apply` reports `configured` where the manifest lacks what the API server has stored."""
+        for document in kustomize(DEPLOY / directory):
+            assert add_server_defaults(document) == document
 
     def test_enumerated_fields_have_allowed_values(self) -> None:
         mutating, _, validating, _ = read_policies()

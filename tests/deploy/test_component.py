@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
@@ -11,7 +12,17 @@ import pytest
 import yaml
 
 from broker.settings.variables import ENVIRONMENT
-from tests.deploy.rendering import DEPLOY, EXAMPLES, WORKLOADS, Rendered, example, kustomize, mounts, needs_kubectl
+from tests.deploy.rendering import (
+    DEPLOY,
+    EXAMPLES,
+    KUBECTL,
+    WORKLOADS,
+    Rendered,
+    example,
+    kustomize,
+    mounts,
+    needs_kubectl,
+)
 from tests.docs.anchors import anchors
 
 if TYPE_CHECKING:
@@ -45,6 +56,19 @@ def make_workload(kind: str, pod: dict[str, Any]) -> dict[str, Any]:
 
 def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered:  # noqa: ANN401 - any kustomize field
     """Return these workloads with the component, added through the three lines of the README."""
+    return Rendered(documents=tuple(kustomize(write_kustomization(directory, *workloads, **more))))
+
+
+def render_error(directory: Path, *workloads: dict[str, Any], **more: Any) -> str:  # noqa: ANN401 - likewise
+    """Return the error with which kustomize refuses these workloads with the component."""
+    root = write_kustomization(directory, *workloads, **more)
+    done = subprocess.run([KUBECTL, "kustomize", str(root)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def write_kustomization(directory: Path, *workloads: dict[str, Any], **more: Any) -> Path:  # noqa: ANN401 - likewise
+    """Write these workloads with the component. Return the directory of their kustomization."""
     shutil.copytree(DEPLOY / "component", directory / "component")
     root = directory / "a" / "b"
     root.mkdir(parents=True)
@@ -53,7 +77,7 @@ def render(directory: Path, *workloads: dict[str, Any], **more: Any) -> Rendered
     (root / "kustomization.yaml").write_text(
         yaml.safe_dump({"resources": ["app.yaml"], **yaml.safe_load(lines), **more})
     )
-    return Rendered(documents=tuple(kustomize(root)))
+    return root
 
 
 def make_bare_pod() -> dict[str, Any]:
@@ -63,13 +87,13 @@ def make_bare_pod() -> dict[str, Any]:
 def make_busy_pod() -> dict[str, Any]:
     """Return a pod that has every field to which the component adds."""
     return {
-        "securityContext": {"fsGroup": 1000, "runAsUser": 1000},
+        "securityContext": {"fsGroupChangePolicy": "OnRootMismatch", "runAsUser": 1000},
         "initContainers": [{"name": "migrate", "image": "m"}],
         "containers": [
             {
                 "name": "x",
                 "image": "x",
-                "env": [{"name": "OWN", "value": "1"}, {"name": "AWS_REGION", "value": "us-east-1"}],
+                "env": [{"name": "OWN", "value": "1"}],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             },
             {"name": "second", "image": "y"},
@@ -87,10 +111,10 @@ def test_every_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
     spec = {key: value for key, value in rendered.pod.spec.items() if key != "restartPolicy"}
     expected = dict(example("self-managed").pod.spec)
     del expected["serviceAccountName"]
-    assert spec.pop("containers")[0].keys() == {"name", "image", "env", "volumeMounts"}
+    assert spec.pop("containers")[0].keys() == {"name", "image", "env", "envFrom", "volumeMounts"}
     expected.pop("containers")
     assert spec == expected
-    assert {variable["name"] for variable in rendered.pod.app["env"]} == NAMES
+    assert rendered.pod.environment(rendered.pod.app).keys() == NAMES
 
 
 @needs_kubectl
@@ -98,8 +122,8 @@ def test_every_kind_gets_the_same_pod(kind: str, tmp_path: Path) -> None:
 def test_existing_fields_of_the_pod_are_kept(kind: str, tmp_path: Path) -> None:
     pod = render(tmp_path, make_workload(kind, make_busy_pod())).pod
     assert [container["name"] for container in pod.containers] == ["sts-broker", "migrate", "x", "second"]
-    assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "data"}
-    assert pod.spec["securityContext"] == {"fsGroup": 65532, "runAsUser": 1000}
+    assert pod.volumes.keys() == {"sts-broker-credentials", "sts-broker-token", "sts-broker-no-api-token", "data"}
+    assert pod.spec["securityContext"] == {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch", "runAsUser": 1000}
     assert mounts(pod.app).keys() == {"sts-broker-credentials", "data"}
     assert pod.environment(pod.app)["OWN"] == "1"
     assert pod.spec["containers"][1] == {"name": "second", "image": "y"}
@@ -107,11 +131,51 @@ def test_existing_fields_of_the_pod_are_kept(kind: str, tmp_path: Path) -> None:
 
 
 @needs_kubectl
-def test_region_of_the_app_is_replaced_by_that_of_the_broker(tmp_path: Path) -> None:
-    pod = render(tmp_path, make_workload("Deployment", make_busy_pod())).pod
-    (region,) = (variable for variable in pod.app["env"] if variable["name"] == "AWS_REGION")
-    assert region.keys() == {"name", "valueFrom"}
-    assert pod.environment(pod.app)["AWS_REGION"] == pod.environment(pod.brokers[0])["AWS_REGION"] == "eu-west-1"
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_app_gets_the_region_of_the_broker_under_both_names(kind: str, tmp_path: Path) -> None:
+    pod = render(tmp_path, make_workload(kind, make_busy_pod())).pod
+    environment = pod.environment(pod.app)
+    assert environment["AWS_REGION"] == environment["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert pod.environment(pod.brokers[0])["AWS_REGION"] == "eu-west-1"
+    assert "AWS_ROLE_ARN" not in environment, "the app gets none of the broker's settings"
+
+
+@needs_kubectl
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize(
+    "own", [{"value": "us-east-1"}, {"valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['region']"}}}]
+)
+def test_region_of_the_app_takes_precedence(own: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    spec = make_busy_pod()
+    variables = [{"name": name, **own} for name in ("AWS_REGION", "AWS_DEFAULT_REGION")]
+    spec["containers"][0] |= {"env": variables, "envFrom": [{"configMapRef": {"name": "own"}}]}
+    pod = render(tmp_path, make_workload(kind, spec)).pod
+    assert pod.app["env"][:2] == variables
+    own_source, added = pod.app["envFrom"]
+    assert own_source == {"configMapRef": {"name": "own"}}
+    assert pod.rendered.config_map(added["configMapRef"]["name"]).keys() == {"AWS_REGION", "AWS_DEFAULT_REGION"}
+
+
+@needs_kubectl
+def test_two_kustomizations_in_one_namespace_have_their_own_regions(tmp_path: Path) -> None:
+    """Otherwise the one that is applied last would set the Region of both."""
+    names = set()
+    for region in ("eu-west-1", "eu-north-1"):
+        literals = ["AWS_ROLE_ARN=arn:aws:iam::123456789012:role/app", f"AWS_REGION={region}"]
+        generator = [{"name": "sts-federation-broker", "literals": literals}]
+        rendered = render(tmp_path / region, make_workload("Deployment", make_bare_pod()), configMapGenerator=generator)
+        names |= {each["metadata"]["name"] for each in rendered.of_kind("ConfigMap")}
+    assert len(names) == 4
+
+
+@needs_kubectl
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize("group", [0, 1000, 65532])
+def test_group_of_the_app_is_not_overwritten_in_silence(group: int, kind: str, tmp_path: Path) -> None:
+    spec = {**make_bare_pod(), "securityContext": {"fsGroup": group}}
+    error = render_error(tmp_path, make_workload(kind, spec))
+    assert re.search(r"testing value /spec/.*/securityContext/fsGroup failed", error)
+    assert "`testing value …/securityContext/fsGroup failed`" in README
 
 
 @needs_kubectl
@@ -129,25 +193,41 @@ def test_every_workload_gets_the_prefix_and_registry_of_the_kustomization(tmp_pa
 
 
 @needs_kubectl
-@pytest.mark.parametrize(("more", "is_found"), [({}, False), ({"namespace": "payments"}, True)])
-def test_workload_with_a_namespace_needs_it_in_the_kustomization(
-    more: dict[str, str], is_found: bool, tmp_path: Path
+@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize("more", [{}, {"namespace": "payments"}])
+def test_namespace_in_the_manifest_leaves_no_reference_to_an_absent_config_map(
+    more: dict[str, str], kind: str, tmp_path: Path
 ) -> None:
     """Otherwise kustomize does not connect them, and the ConfigMap's name in the pod lacks the hash."""
-    namespaced = make_workload("Deployment", make_bare_pod())
+    namespaced = make_workload(kind, make_bare_pod())
     namespaced["metadata"]["namespace"] = "payments"
-    rendered = render(tmp_path, namespaced, **more)
-    (made,) = (each["metadata"] for each in rendered.of_kind("ConfigMap"))
-    asked = rendered.pod.brokers[0]["envFrom"][0]["configMapRef"]["name"]
-    assert (made["name"] == asked and made.get("namespace") == "payments") == is_found
+    assert "testing value /metadata/namespace failed" in render_error(tmp_path, namespaced, **more)
+    assert "`testing value /metadata/namespace failed`" in README
 
 
 @needs_kubectl
-def test_patch_of_the_kustomization_can_restore_the_group(tmp_path: Path) -> None:
-    back = {"op": "replace", "path": "/spec/template/spec/securityContext/fsGroup", "value": 1000}
-    patches = [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([back])}]
-    pod = render(tmp_path, make_workload("Deployment", make_busy_pod()), patches=patches).pod
-    assert pod.spec["securityContext"]["fsGroup"] == 1000
+def test_namespace_of_the_kustomization_is_that_of_both_config_maps(tmp_path: Path) -> None:
+    rendered = render(tmp_path, make_workload("Deployment", make_bare_pod()), namespace="payments")
+    assert {each["metadata"]["namespace"] for each in rendered.documents} == {"payments"}
+    asked = {
+        source["configMapRef"]["name"]
+        for container in (rendered.pod.app, rendered.pod.brokers[0])
+        for source in container["envFrom"]
+    }
+    assert asked == {each["metadata"]["name"] for each in rendered.of_kind("ConfigMap")}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", ["securityContext/fsGroup", "initContainers/0/resources"])
+def test_patch_of_the_readme_sets_group_and_resources(name: str, tmp_path: Path) -> None:
+    (patches,) = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if name in block]
+    pod = render(tmp_path, make_workload("Deployment", make_bare_pod()), **yaml.safe_load(patches)).pod
+    if name == "securityContext/fsGroup":
+        assert pod.spec["securityContext"] == {"fsGroup": 1000}
+    else:
+        (broker,) = pod.brokers
+        assert broker["resources"]["limits"] == broker["resources"]["requests"], "a Guaranteed pod stays Guaranteed"
+        assert broker["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
 @needs_kubectl
@@ -182,6 +262,8 @@ def test_readme_lists_every_example() -> None:
 
 def test_links_of_the_readme_have_targets() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("https://"):
+            continue
         path, _, anchor = target.partition("#")
         page = DEPLOY / (path or "README.md")
         assert page.exists(), target

@@ -10,11 +10,14 @@ import pytest
 from kubernetes_validate.utils import all_versions
 
 from broker import __version__
-from broker.core.model import ENDPOINT_TOKEN_FILE, Configuration
+from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_ACCOUNT_DIRECTORY, Configuration
 from broker.core.rival_variables import VARIABLES
+from broker.publish.formats import env_file
 from broker.serving import health
 from broker.settings.loader import load
 from tests.deploy.rendering import DEPLOY, EXAMPLES, Document, Pod, example, mounts, needs_kubectl
+from tests.support.env_files import parse_env_file
+from tests.support.fakes import make_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,9 @@ VERSIONS = sorted({version for version in all_versions() if int(version.split(".
 BEFORE = "before-native-sidecars"
 BEFORE_ALL = (BEFORE, f"{BEFORE}-without-cat")
 TOKEN_REQUEST = "token-request"
+VARIABLES_ONLY = "environment-variables"
+"""No endpoint: the app gets its keys in variables."""
+ENDPOINT_EXAMPLES = [name for name in EXAMPLES if name != VARIABLES_ONLY]
 SET_BY_KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
@@ -69,16 +75,51 @@ def load_configuration(pod: Pod, broker: Document, directory: Path) -> Configura
     return load(environment)
 
 
-@pytest.fixture(params=EXAMPLES)
+@pytest.fixture(params=ENDPOINT_EXAMPLES)
 def pod(request: pytest.FixtureRequest) -> Pod:
     return example(request.param).pod
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ENDPOINT_EXAMPLES)
 def test_every_document_is_valid_for_each_version_with_native_sidecars(name: str, version: str) -> None:
     for document in example(name).documents:
         assert kubernetes_validate.validate(document, version, strict=True) == version.removesuffix(".0")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_variables_from_a_file_are_valid_since_kubernetes_1_34(version: str) -> None:
+    (job,) = example(VARIABLES_ONLY).of_kind("Job")
+    if int(version.split(".")[1]) < 34:
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(job, version, strict=True)
+    else:
+        kubernetes_validate.validate(job, version, strict=True)
+
+
+def test_app_without_a_shell_gets_its_keys_from_the_file_that_once_publishes(tmp_path: Path) -> None:
+    pod = example(VARIABLES_ONLY).pod
+    (once,) = pod.brokers
+    assert pod.spec["initContainers"] == [once]
+    assert once["args"][0] == "once"
+    settings = load_configuration(pod, once, tmp_path)
+    (profile,) = settings.profiles
+    assert settings.publish.env
+    published = parse_env_file(env_file(make_credentials(), profile.region).decode())
+    assert "volumeMounts" not in pod.app, "a container must not mount the volume whose file its variables come from"
+    for variable in pod.app["env"]:
+        source = variable["valueFrom"]["fileKeyRef"]
+        assert source == {
+            "volumeName": "sts-broker-credentials",
+            "path": f"{profile.name}.env",
+            "key": variable["name"],
+        }
+        assert published[variable["name"]]
+    assert {variable["name"] for variable in pod.app["env"]} == {
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    }
+    (source,) = pod.app["envFrom"]
+    assert set(pod.rendered.config_map(source["configMapRef"]["name"]).values()) == {profile.region}
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.28"])
@@ -132,9 +173,9 @@ def test_every_mount_is_a_whole_volume(name: str) -> None:
     }
     used = set()
     for container in rendered.pod.containers:
-        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        paths = [mount["mountPath"] for mount in container.get("volumeMounts", ())]
         assert len(set(paths)) == len(paths)
-        for mount in container["volumeMounts"]:
+        for mount in container.get("volumeMounts", ()):
             assert not {"subPath", "subPathExpr"} & mount.keys()
             used.add(mount["name"])
     assert used == rendered.pod.volumes.keys() | claimed
@@ -155,6 +196,16 @@ def test_token_is_mounted_only_into_the_broker_where_it_expects_it(name: str, tm
             if profile.chain is None:
                 assert profile.token_file == f"{mount['mountPath']}/{token['path']}"
                 assert profile.audience == token["audience"]
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != TOKEN_REQUEST])
+def test_broker_gets_no_api_token_even_if_the_service_account_has_one(name: str) -> None:
+    """Kubernetes mounts the token into each container that has no mount at exactly this path."""
+    pod = example(name).pod
+    assert pod.volumes["sts-broker-no-api-token"]["emptyDir"] == {"sizeLimit": "1Mi"}
+    for container in pod.containers:
+        mounted = mounts(container).get("sts-broker-no-api-token", {})
+        assert (mounted.get("mountPath") == SERVICE_ACCOUNT_DIRECTORY) == (container in pod.brokers)
 
 
 def test_publish_directory_is_in_bounded_memory_and_read_only_for_the_app(pod: Pod, tmp_path: Path) -> None:
@@ -198,7 +249,7 @@ def test_probes_request_existing_pages_on_the_health_port(pod: Pod, tmp_path: Pa
             assert broker["ports"] == [{"name": "sts-broker-http", "containerPort": port}]
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in BEFORE_ALL])
+@pytest.mark.parametrize("name", [name for name in ENDPOINT_EXAMPLES if name not in BEFORE_ALL])
 def test_broker_is_one_native_sidecar_and_starts_first(name: str) -> None:
     pod = example(name).pod
     (broker,) = pod.brokers

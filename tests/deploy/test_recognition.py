@@ -23,7 +23,7 @@ OPTIONS = {"role_arn": ROLE, "region": "eu-west-1"}
 DIFFERS = "has a sidecar that differs from what inject would write"
 REGULAR = "sts-broker runs as a regular container"
 BEFORE_NATIVE_SIDECARS = [name for name in EXAMPLES if name.startswith("before-native-sidecars")]
-NATIVE = [name for name in EXAMPLES if name not in BEFORE_NATIVE_SIDECARS]
+NATIVE = [name for name in EXAMPLES if name not in (*BEFORE_NATIVE_SIDECARS, "environment-variables")]
 
 
 def read_readme_pod() -> str:
@@ -116,7 +116,7 @@ def test_broker_as_a_regular_container_is_recognized_and_refused(name: str) -> N
     with pytest.raises(ConfigurationError) as caught:
         run_inject(render_example(name))
     (fault,) = caught.value.faults
-    assert re.match(rf"document 3, line \d+, Deployment app: {REGULAR}", fault)
+    assert re.match(rf"document 4, line \d+, Deployment app: {REGULAR}", fault)
 
 
 class TestAdmission:

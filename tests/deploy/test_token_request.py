@@ -35,7 +35,7 @@ def test_api_token_is_mounted_only_into_the_broker() -> None:
         if SERVICE_ACCOUNT_DIRECTORY in {mount["mountPath"] for mount in container["volumeMounts"]}
     ]
     assert covered == [container["name"] for container in pod.containers if container not in pod.brokers]
-    assert pod.volumes["no-token"] == {"name": "no-token", "emptyDir": {"sizeLimit": "1Mi"}}
+    assert pod.volumes["sts-broker-no-api-token"]["emptyDir"] == {"sizeLimit": "1Mi"}
 
 
 def test_role_allows_only_tokens_of_its_own_service_account() -> None:

@@ -133,12 +133,7 @@ def test_env_file_sourced_by_sh_gives_a_program_its_credentials(
     script = f'set -aeu; . {shlex.quote(str(file))}; set +a; exec {shlex.quote(sys.executable)} -c "$0"'
     done = subprocess.run(
         ["sh", "-c", script, CALLER_SCRIPT],
-        env={
-            "PATH": os.environ["PATH"],
-            "AWS_ENDPOINT_URL_STS": sts.url,
-            "HOME": str(tmp_path),
-            "AWS_DEFAULT_REGION": "eu-west-1",
-        },
+        env={"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL_STS": sts.url, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

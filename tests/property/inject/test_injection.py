@@ -194,7 +194,7 @@ def has_pods(documents: list[dict[str, Any]]) -> bool:
 
 def remove_additions(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     """Return a pod's spec without the additions of the sidecar. Lists that were empty or absent are so again."""
-    ours = {"sts-broker-credentials", "sts-broker-token", "sts-broker-profiles"}
+    ours = {each["name"] for each in sidecar.build_volumes(sidecar.SidecarSpec(role_arn="", region="", config_map="c"))}
     spec = copy.deepcopy(new)
     spec["initContainers"] = [each for each in spec["initContainers"] if each["name"] != "sts-broker"]
     spec["volumes"] = [each for each in spec["volumes"] if each["name"] not in ours]

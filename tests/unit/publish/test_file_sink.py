@@ -107,7 +107,7 @@ class TestFiles:
 
     def test_env_file_is_written_if_configured(self, directory: Path) -> None:
         make_sink(directory, env=True).publish([make_generation()])
-        assert "AWS_REGION=eu-west-1\n" in (directory / "default.env").read_text()
+        assert "AWS_REGION='eu-west-1'\n" in (directory / "default.env").read_text()
 
     def test_sections_are_in_the_order_of_the_profiles(self, directory: Path) -> None:
         sink = make_sink(directory, "a", "b")

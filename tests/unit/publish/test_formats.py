@@ -15,6 +15,7 @@ import pytest
 from broker.core.model import Secret
 from broker.core.timestamps import timestamp
 from broker.publish import formats
+from tests.support.env_files import parse_env_file
 from tests.support.fakes import EPOCH, make_credentials, make_profile
 
 if TYPE_CHECKING:
@@ -135,8 +136,16 @@ def test_shell_sources_the_env_file_without_running_what_is_in_it(tmp_path: Path
     ).stdout
     assert f"AWS_SESSION_TOKEN={hostile.session_token.reveal()}\n" in printed
     assert "AWS_REGION=eu-west-1\n" in printed
+    assert "AWS_DEFAULT_REGION=eu-west-1\n" in printed
     assert "AWS_CREDENTIAL_EXPIRATION=2026-11-23T13:00:00Z\n" in printed
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"])
+def test_kubelet_reads_the_env_file(name: str) -> None:
+    """For valueFrom.fileKeyRef. The kubelet refuses a file in which any value before the wanted one has no quotes."""
+    values = parse_env_file(formats.env_file(CREDENTIALS, "eu-west-1").decode())
+    assert values[name] == {**formats.environment_variables(CREDENTIALS), "AWS_REGION": "eu-west-1"}[name]
 
 
 def test_unexpired_document_gives_the_section_of_its_credentials() -> None:
