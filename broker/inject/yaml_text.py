@@ -223,12 +223,20 @@ def build_comparable(node: yaml.Node, without: Sequence[yaml.Node] = ()) -> obje
 
 
 def find_anchor(document: Document, node: yaml.Node) -> yaml.Node | None:
-    """Return the first node, at or below a node, that an alias of the document refers to."""
-    if id(node) in document.aliased:
-        return node
-    children = (each for entry in node.value for each in (entry if isinstance(entry, tuple) else (entry,)))
-    found = (find_anchor(document, each) for each in children) if isinstance(node, yaml.CollectionNode) else ()
-    return next((each for each in found if each is not None), None)
+    """Return the first node that an alias of the document refers to: at or below a node, otherwise around it."""
+    below = next((each for each in _iterate_nodes(node) if id(each) in document.aliased), None)
+    if below is not None or not document.aliased:
+        return below
+    aliased = (each for root in document.roots for each in _iterate_nodes(root) if id(each) in document.aliased)
+    return next((each for each in aliased if any(inner is node for inner in _iterate_nodes(each))), None)
+
+
+def _iterate_nodes(node: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield a node and the nodes below it, without those that aliases refer to."""
+    yield node
+    for entry in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for each in entry if isinstance(entry, tuple) else (entry,):
+            yield from _iterate_nodes(each)
 
 
 def get_line(node: yaml.Node) -> int:

@@ -24,6 +24,24 @@ spec:
       image: y
       env: *env
 """
+SHARED_TEMPLATE = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: a}
+  spec:
+    template: &template
+      spec:
+        containers:
+        - name: x
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: b}
+  spec:
+    template: *template
+"""
 MERGED = """\
 apiVersion: v1
 kind: Pod
@@ -96,6 +114,7 @@ def test_key_of_a_merged_mapping_is_overridden_in_its_own_mapping() -> None:
         (TWO + "      args: *env\n", 8),
         (POD.replace("- name", "- &c\n      name") + "x: *c\n", 7),
         (POD.replace("spec:", "spec: &s") + "x: *s\n", 5),
+        (SHARED_TEMPLATE, 8),
     ],
 )
 def test_anchor_whose_alias_must_not_change_is_a_fault_with_its_line(text: str, line: int) -> None:
