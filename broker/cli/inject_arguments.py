@@ -32,6 +32,15 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--profile", metavar="NAME", help="profile that the app gets from that file (default: default)")
     verb.add_argument("--audience", metavar="TEXT", help="audience of the token (default: sts.amazonaws.com)")
     verb.add_argument("--duration-seconds", metavar="N", help="lifetime of the credentials (default: 3600)")
+    for name, default in (
+        ("cpu-request", "10m"),
+        ("cpu-limit", "none"),
+        ("memory-request", "24Mi"),
+        ("memory-limit", "64Mi"),
+    ):
+        kind, _, bound = name.partition("-")
+        kind = {"cpu": "CPU"}.get(kind, kind)
+        verb.add_argument(f"--{name}", metavar="QUANTITY", help=f"{kind} {bound} of the sidecar (default: {default})")
     verb.add_argument(
         "--image", metavar="IMAGE", help=f"image of the broker (default: sts-federation-broker:{__version__})"
     )
@@ -40,7 +49,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="container that gets the endpoint; repeatable (default: all except init containers)",
+        help="container or init container that gets the endpoint; repeatable (default: all except init containers)",
     )
     verb.add_argument(
         "--pass-over",

@@ -19,6 +19,7 @@ from broker.core.model import (
     DEFAULT_TOKEN_FILE,
     ENDPOINT_TOKEN_FILE,
 )
+from broker.inject import sidecar_resources
 
 Tree = dict[str, Any]
 
@@ -43,6 +44,8 @@ ENDPOINT_TOKEN_VARIABLE: Final = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noq
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 """SDKs for Go, Java, JavaScript and Rust read the first one; boto3 and the AWS CLI read the second one."""
 GROUP: Final = 65532
+_PERSISTENT: Final = frozenset({"persistentVolumeClaim", "ephemeral", "iscsi", "fc", "rbd"})
+"""Types of volumes whose content can be so large that a change of group at each start takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +59,24 @@ class SidecarSpec:
     audience: str = ""
     duration_seconds: str = ""
     config_map: str = ""
+    cpu_request: str = ""
+    cpu_limit: str = ""
+    memory_request: str = ""
+    memory_limit: str = ""
     sets_group: bool = True
     """False if the platform chooses the pod's group, as OpenShift does."""
+    has_claim_templates: bool = False
+    """Whether the workload adds persistent volumes that its pod template does not list, as a StatefulSet can."""
 
     @property
     def endpoint(self) -> str:
         """The URL at which the app gets the credentials of its profile."""
         return ENDPOINT if self.profile in ("", DEFAULT_PROFILE) else f"{ENDPOINT}/{self.profile}"
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """The requested quantities by the keys of `sidecar_resources.KEYS`."""
+        return {key: getattr(self, key) for key in sidecar_resources.KEYS}
 
 
 def build_settings(spec: SidecarSpec) -> dict[str, str]:
@@ -96,7 +110,7 @@ def build_container(spec: SidecarSpec) -> Tree:
         "startupProbe": _build_probe("/readyz", periodSeconds=1, failureThreshold=120),
         "readinessProbe": _build_probe("/readyz", periodSeconds=10),
         "livenessProbe": _build_probe("/livez", periodSeconds=10, failureThreshold=3),
-        "resources": {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}},
+        "resources": sidecar_resources.build_resources(spec.resources),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "runAsNonRoot": True,
@@ -183,10 +197,29 @@ def add_sidecar(pod: Tree, spec: SidecarSpec, chosen: frozenset[str]) -> Tree:
         present = [each for each in result["volumes"] if each.get("name") == volume["name"]]
         if not any(is_compatible_volume(each, spec) for each in present):
             result["volumes"] = _put_by_name(result["volumes"], volume)
-    context = pod.get("securityContext") or {}
-    if spec.sets_group and context.get("fsGroup") is None:  # any group works, as long as broker and app share it
+    if adds_group(pod, spec):  # any group works, as long as broker and app share it
+        context = pod.get("securityContext") or {}
         result["securityContext"] = {**context, "fsGroup": GROUP}
+        if context.get("fsGroupChangePolicy") is None and find_persistent_volumes(pod, spec):
+            result["securityContext"]["fsGroupChangePolicy"] = "OnRootMismatch"  # not all files at each start
     return result
+
+
+def adds_group(pod: Tree, spec: SidecarSpec) -> bool:
+    """Return whether the sidecar brings an fsGroup, because the pod has none."""
+    return spec.sets_group and (pod.get("securityContext") or {}).get("fsGroup") is None
+
+
+def find_persistent_volumes(pod: Tree, spec: SidecarSpec) -> list[str]:
+    """Return the names of the pod's volumes that outlive it, or whose files the kubelet can give to an fsGroup."""
+    volumes = pod.get("volumes") or ()
+    names = [str(each.get("name")) for each in volumes if _PERSISTENT & each.keys()]
+    if not spec.has_claim_templates:
+        return names
+    known = {CREDENTIALS_VOLUME, TOKEN_VOLUME, *(each.get("name") for each in volumes)}
+    containers = (*pod["containers"], *(pod.get("initContainers") or ()))
+    mounted = [str(mount.get("name")) for each in containers for mount in each.get("volumeMounts") or ()]
+    return [*names, *dict.fromkeys(name for name in mounted if name not in known)]
 
 
 def _add_endpoint(container: Tree, spec: SidecarSpec, chosen: frozenset[str]) -> Tree:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from broker.core.errors import ConfigurationError
 from broker.core.model import DEFAULT_PROFILE
 from broker.core.spelling import suggest
-from broker.inject import sidecar
+from broker.inject import sidecar, sidecar_resources
 from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec
 from broker.settings.loader import load
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from broker.inject.manifests import Annotation, Workload
 
 PREFIX: Final = "sts-broker/"
-KEYS: Final = ("role_arn", "region", "profile", "audience", "duration_seconds", "config_map")
+KEYS: Final = (
+    *("role_arn", "region", "profile", "audience", "duration_seconds", "config_map"),
+    *sidecar_resources.KEYS,
+)
 """The fields of `SidecarSpec` that have both an option and an annotation."""
 _KEY_BY_VARIABLE = {
     "AWS_ROLE_ARN": "role_arn",
@@ -35,8 +38,17 @@ _NAMES = {
     "profile": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"), "a profile: letters, digits and any of _.-"),
     "config_map": (re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"), "a ConfigMap: a-z, 0-9 and any of .-"),
 }
+_TEXTS = {
+    "role_arn": (re.compile(r"\S*"), "the ARN of a role, without spaces and line breaks"),
+    "region": (re.compile(r"\S*"), "the name of a Region, without spaces and line breaks"),
+    "audience": (re.compile(r"[^\n]*"), "one line"),
+    "duration_seconds": (re.compile(r"[0-9]{3,5}"), "a number from 900 to 43200, in digits"),
+}
+"""Forms that deploy/admission requires, too. The broker's settings are not as strict for environment variables."""
 _PLACEHOLDER_ROLE = "arn:aws:iam::123456789012:role/any"
 """Takes the place of the roles in a settings file, which only the cluster has."""
+_PLACEHOLDER_REGION = "eu-west-1"
+_PLACEHOLDER_ENDPOINT = "https://sts.example.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +78,10 @@ def resolve_spec(workload: Workload, request: Request) -> SidecarSpec | None:
     if not values.get("role_arn") and not values.get("config_map"):
         return None
     return SidecarSpec(
-        role_arn=values.get("role_arn", ""),
-        region=values.get("region", ""),
+        **{key: values.get(key, "") for key in KEYS},
         image=request.image,
-        profile=values.get("profile", ""),
-        audience=values.get("audience", ""),
-        duration_seconds=values.get("duration_seconds", ""),
-        config_map=values.get("config_map", ""),
         sets_group=request.sets_group,
+        has_claim_templates=workload.kind == "StatefulSet",
     )
 
 
@@ -120,7 +128,26 @@ def find_setting_faults(spec: SidecarSpec) -> Iterator[str]:
         text = getattr(spec, key)
         if text and not form.fullmatch(text):
             yield f"{_format_setting(key)} is {text!r:.70}; expected the name of {description}"
-    variables = {"AWS_ROLE_ARN": _PLACEHOLDER_ROLE, "AWS_REGION": "eu-west-1"} | sidecar.build_settings(spec)
+    names = {key: _format_setting(key) for key in sidecar_resources.KEYS}
+    yield from sidecar_resources.find_resource_faults(spec.resources, names)
+    yield from _find_broker_faults(spec)
+
+
+def _find_broker_faults(spec: SidecarSpec) -> Iterator[str]:
+    """Yield the faults of the values that the broker gets in its environment."""
+    variables = {"AWS_ROLE_ARN": _PLACEHOLDER_ROLE, "AWS_REGION": _PLACEHOLDER_REGION}
+    rejected = set()
+    for variable, text in sidecar.build_settings(spec).items():
+        key = _KEY_BY_VARIABLE[variable]
+        form, description = _TEXTS[key]
+        if form.fullmatch(text):
+            variables[variable] = text
+        else:
+            rejected.add(key)
+            yield f"{_format_setting(key)} is {text!r:.70}; expected {description}"
+    # A settings file may name an endpoint, and any role can belong to that. A placeholder has no partition to compare.
+    if spec.config_map or not spec.region or {"role_arn", "region"} & rejected:
+        variables["AWS_ENDPOINT_URL_STS"] = _PLACEHOLDER_ENDPOINT
     try:
         load(variables)
     except ConfigurationError as error:
@@ -130,7 +157,7 @@ def find_setting_faults(spec: SidecarSpec) -> Iterator[str]:
 def _rename_settings(fault: str) -> str:
     """Return a fault of the broker's settings with the names that `inject` has for them."""
     for variable, key in _KEY_BY_VARIABLE.items():
-        names = rf"\b{key} \({variable}\)|\b{variable}\b"
+        names = rf"\b{key} \({variable}\)|\b{variable}\b|\b{key}\b(?=[: ])"
         fault = re.sub(names, _format_setting(key), fault)
     return fault
 

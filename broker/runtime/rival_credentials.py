@@ -16,7 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.core.rival_variables import ACCESS_KEY_ID_VARIABLES, EKS_TOKEN_DIRECTORY, FULL_URI, RELATIVE_URI
+from broker.core.rival_variables import (
+    ACCESS_KEY_ID_VARIABLES,
+    AUTHORIZATION_TOKEN,
+    EKS_TOKEN_DIRECTORY,
+    FULL_URI,
+    PROFILE_VARIABLES,
+    RELATIVE_URI,
+    TOKEN_FILE,
+)
 from broker.files.regular_file import read_regular_file
 
 if TYPE_CHECKING:
@@ -109,9 +117,9 @@ def find_rival_sources(environ: Mapping[str, str], *, endpoint: str, directory: 
             effect="is set: SDKs use access keys from the environment before any other source.",
             remedy="Remove it from the env, envFrom and image of the app's container.",
         )
-    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "").startswith(EKS_TOKEN_DIRECTORY):
+    if environ.get(TOKEN_FILE, "").startswith(EKS_TOKEN_DIRECTORY):
         yield RivalSource(
-            name="AWS_WEB_IDENTITY_TOKEN_FILE",
+            name=TOKEN_FILE,
             effect="was set by the EKS Pod Identity webhook: SDKs with this variable call STS themselves.",
             remedy="Annotate the pod with eks.amazonaws.com/skip-containers: <name of the app's container>.",
         )
@@ -129,11 +137,17 @@ def find_rival_sources(environ: Mapping[str, str], *, endpoint: str, directory: 
             effect=f"is set: with it SDKs fetch credentials from 169.254.170.2, and most of them ignore {FULL_URI}.",
             remedy="Remove it from the app's container.",
         )
+    if environ.get(AUTHORIZATION_TOKEN):
+        yield RivalSource(
+            name=AUTHORIZATION_TOKEN,
+            effect="is set: the SDKs for Java v2 and JavaScript v2 send it to the endpoint, which refuses it.",
+            remedy="Remove it from the app's container.",
+        )
     yield from _find_profiles_and_files(environ, directory)
 
 
 def _find_profiles_and_files(environ: Mapping[str, str], directory: str) -> Iterator[RivalSource]:
-    variable = next((name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if environ.get(name)), "")
+    variable = next((name for name in PROFILE_VARIABLES if environ.get(name)), "")
     if variable:
         yield RivalSource(
             name=variable,

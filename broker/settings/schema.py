@@ -43,7 +43,7 @@ class ProfileKeys(BaseModel):
 
     model_config = _STRICT
 
-    role_arn: str | None = Field(default=None, pattern=_ROLE_ARN, max_length=1024, description="Role to assume.")
+    role_arn: str | None = Field(default=None, pattern=_ROLE_ARN, max_length=2048, description="Role to assume.")
     region: str | None = Field(
         default=None, pattern=_REGION, description="Region of the STS endpoint, and the app's default Region."
     )

@@ -97,6 +97,10 @@ _REACH_REMEDY = (
     f"Check DNS, NetworkPolicy, firewall and routes of the pod, VPC endpoint, region (AWS_REGION), and "
     f"{ENDPOINT_SETTING}. If a proxy is required, set HTTPS_PROXY."
 )
+_CONNECTION_REMEDY = (
+    f"{_REACH_REMEDY} In a service mesh, the proxy may not have started yet: make it a native sidecar, or exclude port "
+    "443 from it."
+)
 _UNREACHABLE_PROXY = (
     "Cannot reach the proxy for {url}{by}: {found}.",
     f"Check HTTPS_PROXY, and allow the pod to reach the proxy (NetworkPolicy). {_NO_PROXY}",
@@ -109,7 +113,7 @@ _BY_FAILURE: Mapping[Failure, tuple[str, str]] = {
         f"Set {_BUNDLE_SETTING} to a PEM file with CA certificates.",
     ),
     Failure.NAME: ("Cannot connect to {url}: {found}.", _REACH_REMEDY),
-    Failure.CONNECTION: ("Cannot connect to {url}: {found}.", _REACH_REMEDY),
+    Failure.CONNECTION: ("Cannot connect to {url}: {found}.", _CONNECTION_REMEDY),
     Failure.PROXY: ("Cannot call {url}{by}: {found}.", ""),  # the remedy depends on the status
     Failure.TLS: (
         "The TLS connection to {url}{by} failed: {found}.",

@@ -255,7 +255,7 @@ def test_broker_has_security_context_and_resources(pod: Pod) -> None:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
-        assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "64Mi"}}
+        assert broker["resources"] == {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "64Mi"}}
 
 
 def test_memory_request_covers_the_measured_memory() -> None:

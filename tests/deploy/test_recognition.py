@@ -116,7 +116,7 @@ def test_broker_as_a_regular_container_is_recognized_and_refused(name: str) -> N
     with pytest.raises(ConfigurationError) as caught:
         run_inject(render_example(name))
     (fault,) = caught.value.faults
-    assert fault.startswith(f"document 3, Deployment app: {REGULAR}")
+    assert re.match(rf"document 3, line \d+, Deployment app: {REGULAR}", fault)
 
 
 class TestAdmission:

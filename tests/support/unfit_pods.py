@@ -24,7 +24,7 @@ def _make_app(**more: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
     return _make_pod(containers=[{"name": "app", "image": "x", **more}])
 
 
-def _make_app_with_mount(name: str, path: str, **more: str) -> dict[str, Any]:
+def _make_app_with_mount(name: str, path: str, **more: str | bool) -> dict[str, Any]:
     return _make_app(volumeMounts=[{"name": name, "mountPath": path, **more}])
 
 
@@ -264,7 +264,7 @@ FIT = {
     "one container that runs as root": _make_app(securityContext={"runAsUser": 0}),
     "a pod that runs as another user": _make_pod(securityContext={"runAsUser": 1}),
     "a mount path with a trailing slash": _make_app_with_mount(
-        "sts-broker-credentials", "/var/run/aws/", readOnly="true"
+        "sts-broker-credentials", "/var/run/aws/", readOnly=True
     ),
     "a part of everything": _make_pod(
         volumes=[
@@ -280,7 +280,7 @@ FIT = {
                 "env": [{"name": "OWN", "value": "1"}, {"name": "AWS_REGION", "value": "us-east-1"}],
                 "volumeMounts": [
                     {"name": "data", "mountPath": "/data"},
-                    {"name": "sts-broker-credentials", "mountPath": "/var/run/aws"},
+                    {"name": "sts-broker-credentials", "mountPath": "/var/run/aws", "readOnly": True},
                 ],
                 "ports": [{"containerPort": 8080}],
             },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -330,7 +331,7 @@ class TestFaults:
     @pytest.mark.parametrize("name", UNFIT)
     def test_unfit_pod_is_refused_with_the_reason(self, name: str) -> None:
         (fault,) = collect_faults(format_pod(**UNFIT[name].spec))
-        assert fault.startswith("document 1, Pod app: ")
+        assert re.match(r"document 1, line \d+, Pod app: ", fault)
         assert UNFIT[name].inject_message in fault
 
     @pytest.mark.parametrize("name", UNFIT_ANNOTATIONS)
@@ -449,7 +450,7 @@ class TestFaults:
         text = f"a: b: c\n---\n{format_app(ports=[{'containerPort': 9910}])}---\n{named}      image: y\n---\n{POD}"
         first, second, third = collect_faults(text)
         assert first.startswith("document 1, line 1, column 5: not valid YAML: mapping values are not allowed")
-        assert second.startswith("document 2, Pod app: container app uses port 9910")
+        assert second.startswith("document 2, line 12, Pod app: container app uses port 9910")
         assert third.startswith("document 3, line ")
         assert "duplicate key image" in third
 
@@ -503,14 +504,12 @@ class TestFaults:
     def test_host_network_gets_the_sidecar_and_a_warning(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "initContainers" in inject_text(format_pod(hostNetwork=True))
         assert (
-            "sts-broker: document 1, Pod app: hostNetwork: ports 9910 and 9911 are opened on the node"
+            "sts-broker: document 1, line 9, Pod app: hostNetwork: ports 9910 and 9911 are opened on the node"
             in capsys.readouterr().err
         )
 
     def test_shared_process_namespace_gets_the_sidecar_and_a_warning(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "initContainers" in inject_text(format_pod(shareProcessNamespace=True))
-        assert (
-            "sts-broker: document 1, Pod app: shareProcessNamespace: a container that runs" in capsys.readouterr().err
-        )
+        assert "document 1, line 9, Pod app: shareProcessNamespace: a container that runs" in capsys.readouterr().err
         inject_text(format_pod(shareProcessNamespace=False, hostNetwork=False))
         assert capsys.readouterr().err == ""

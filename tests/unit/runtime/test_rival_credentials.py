@@ -47,6 +47,7 @@ class TestPod:
             "AWS_WEB_IDENTITY_TOKEN_FILE",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
             "AWS_PROFILE",
             "AWS_DEFAULT_PROFILE",
         ],
