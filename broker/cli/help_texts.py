@@ -142,10 +142,10 @@ _OPERATOR = {
     "inject": HelpText(
         summary="add the sidecar to Kubernetes manifests",
         description=(
-            "Prints the manifests with the sidecar added to every Pod, Deployment, StatefulSet, DaemonSet,\n"
-            "ReplicaSet, Job and CronJob, also inside a List. Everything else stays byte for byte the same. A\n"
-            "second run changes nothing. Pods can set the same values with annotations (sts-broker/role-arn, …);\n"
-            "options take precedence.\n\n"
+            "Prints the manifests with the sidecar added to every pod and pod template, in\n"
+            "objects of any kind. Everything else stays byte for byte the same. A second\n"
+            "run changes nothing. Pods can set the same values with annotations\n"
+            "(sts-broker/role-arn, …); options take precedence.\n\n"
             "If anything is wrong, it prints no manifests and exits with 2. See deploy/README.md."
         ),
         examples=(

@@ -51,11 +51,18 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="container or init container that gets the endpoint; repeatable (default: all except init containers)",
     )
+    verb.add_argument(
+        "--pass-over",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="kind that gets no sidecar unless its pods are annotated; repeatable",
+    )
     verb.add_argument("--no-fs-group", action="store_true", help="set no fsGroup: OpenShift chooses one itself")
     verb.add_argument(
         "--check",
         action="store_true",
-        help="print no manifests; exit with 1 if any workload lacks the sidecar or has a different one",
+        help="print no manifests; exit with 1 if a workload lacks the sidecar, has a different one or was passed over",
     )
 
 
@@ -68,6 +75,7 @@ def _inject(options: argparse.Namespace) -> int:
         image=options.image or sidecar.DEFAULT_IMAGE,
         containers=tuple(options.container),
         sets_group=not options.no_fs_group,
+        passed_over_kinds=tuple(options.pass_over),
     )
     return injection.run(
         options.filename, request, check=options.check, stdin=sys.stdin.buffer, output=sys.stdout.buffer

@@ -1,36 +1,22 @@
-"""Find the pods in Kubernetes manifests: which kinds have one, at which path, and how to name each in messages.
+"""Read the pods of Kubernetes manifests: their specs and their annotations, each with its line.
 
-Knows the workloads of Kubernetes' own API groups and `kind: List`. Every other document is passed through unread.
+`pod_templates` finds the pods. Every other document is passed through unread.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from broker.inject.yaml_text import UneditableYaml, find_entry, find_node, get_line, read_value
+from broker.inject.pod_templates import find_annotations, find_pods, read_kind, read_text
+from broker.inject.yaml_text import UneditableYaml, find_entry, find_node, get_line, read_value, resolve_alias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_IN_SPEC = ("spec", "template")
-_POD_BY_KIND: Final = {
-    ("", "Pod"): (),
-    ("apps", "Deployment"): _IN_SPEC,
-    ("apps", "StatefulSet"): _IN_SPEC,
-    ("apps", "DaemonSet"): _IN_SPEC,
-    ("apps", "ReplicaSet"): _IN_SPEC,
-    ("batch", "Job"): _IN_SPEC,
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-}
-"""The path of the pod, or of the pod template, by API group and kind."""
-KINDS: Final = tuple(kind for _, kind in _POD_BY_KIND)
-_DOCUMENT_START = re.compile(r"^(---)(?=[ \t\r\n]|\Z)|^\.\.\.(?=[ \t\r\n]).*\n", re.MULTILINE)
-"""A document begins with `---`, and after `...`."""
-_ONLY_DIRECTIVES = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n|%.*\r?\n)*")
+    import yaml
+
+    from broker.inject.pod_templates import PodPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,81 +41,63 @@ class Workload:
     spec_key: yaml.Node
     spec_node: yaml.Node
     spec: dict[str, Any]
+    group: str = ""
+    """The API group of the object."""
     kind: str = ""
     namespace: str = ""
     labels: dict[str, Annotation] = field(default_factory=dict)
     """Those of the pod."""
 
 
-def split_documents(text: str) -> Iterator[str]:
-    """Yield the documents of a YAML stream, unchanged: joined, they are the stream again.
-
-    A document marker cannot be part of a scalar, so no scalar is cut in two.
-    """
-    start = 0
-    for begin in (match.end() - len(match[1] or "") for match in _DOCUMENT_START.finditer(text)):
-        if begin > start and not _ONLY_DIRECTIVES.fullmatch(text[start:begin]):
-            yield text[start:begin]
-            start = begin
-    yield text[start:]
-
-
-def can_have_pod(text: str) -> bool:
-    """Return whether a document mentions a known kind. This is a fast check before the document is composed."""
-    return re.search(rf"\b({'|'.join(KINDS)}|List)\b", text) is not None
+def read_workload(place: PodPlace) -> Workload:
+    """Return the workload at a place. Raises UneditableYaml if the pod cannot be read."""
+    spec_key, spec_node = find_entry(place.pod, "spec")
+    if spec_key is None or spec_node is None:
+        missing = ".".join((*place.path, "spec"))
+        raise UneditableYaml(f"{place.name} has no {missing}. Write the pod's spec there", get_line(place.owner))
+    return Workload(
+        name=place.name,
+        annotations=_read_annotations(place.pod),
+        outer_annotations=_read_annotations(place.owner) if place.path else {},
+        spec_key=spec_key,
+        spec_node=spec_node,
+        spec=_read_spec(spec_node, place.name),
+        group=read_kind(place.owner)[0],
+        kind=place.kind,
+        namespace=place.namespace,
+        labels=_read_annotations(place.pod, "labels"),
+    )
 
 
 def find_workloads(root: yaml.Node) -> Iterator[Workload]:
     """Yield the workloads of one document. Raises UneditableYaml."""
-    kind = _read_text(find_node(root, "kind"))
-    if kind == "List" and _read_text(find_node(root, "apiVersion")) == "v1":
-        items = find_node(root, "items")
-        for item in items.value if isinstance(items, yaml.SequenceNode) else ():
-            yield from find_workloads(item)
-        return
-    group, _, _ = _read_text(find_node(root, "apiVersion")).rpartition("/")
-    path = _POD_BY_KIND.get((group, kind))
-    if path is None:
-        return
-    pod = find_node(root, *path)
-    name = _format_name(root, kind)
-    spec_key, spec_node = find_entry(pod, "spec")
-    if spec_key is None or spec_node is None:
-        raise UneditableYaml(f"{name} has no {'.'.join((*path, 'spec'))}. Write the pod's spec there", get_line(root))
-    yield Workload(
-        name=name,
-        annotations=_read_annotations(pod),
-        outer_annotations=_read_annotations(root) if path else {},
-        spec_key=spec_key,
-        spec_node=spec_node,
-        spec=_read_spec(spec_node, name),
-        kind=kind,
-        namespace=_read_text(find_node(root, "metadata", "namespace")),
-        labels=_read_labels(pod),
-    )
+    yield from (read_workload(place) for place in find_pods(root))
 
 
-def _read_labels(node: yaml.Node | None) -> dict[str, Annotation]:
-    """Return the labels that are written out. They only lead to warnings, so merged labels are no reason to refuse."""
-    labels = find_node(node, "metadata", "labels")
-    pairs = labels.value if isinstance(labels, yaml.MappingNode) else ()
-    return {
-        str(key.value): Annotation(value=_read_text(value), line=get_line(key))
-        for key, value in pairs
-        if isinstance(key, yaml.ScalarNode)
+def find_stray_annotations(root: yaml.Node, places: Iterable[PodPlace], prefix: str) -> dict[int, str]:
+    """Return the annotations with a prefix that are neither in a pod's metadata nor in that of the object around it.
+
+    The keys are their lines, from 1.
+    """
+    read = {
+        id(resolve_alias(find_node(node, "metadata", "annotations")))
+        for place in places
+        for node in (place.pod, place.owner)
     }
+    found = find_annotations(root, prefix)
+    return {get_line(key): read_text(key) for mapping, key in found if id(mapping) not in read}
 
 
-def _read_annotations(node: yaml.Node | None) -> dict[str, Annotation]:
-    annotations = find_node(node, "metadata", "annotations")
+def _read_annotations(node: yaml.Node | None, key: str = "annotations") -> dict[str, Annotation]:
+    annotations = find_node(node, "metadata", key)
     values = read_value(annotations) if annotations is not None else None
     if not isinstance(values, dict):
         return {}
     found = {}
     for name, value in values.items():
-        key, _ = find_entry(annotations, name)
-        assert key is not None, "read_value() has just returned this key"
-        found[name] = Annotation(value=value, line=get_line(key))
+        key_node, _ = find_entry(annotations, name)
+        assert key_node is not None, "read_value() has just returned this key"
+        found[name] = Annotation(value=value, line=get_line(key_node))
     return found
 
 
@@ -146,6 +114,9 @@ def _read_spec(node: yaml.Node, name: str) -> dict[str, Any]:
         _check_lists(each, ("env", "volumeMounts", "ports"), name, node)
     if not isinstance(spec.get("securityContext") or {}, dict):
         raise UneditableYaml(f"{name}: securityContext is not a mapping", get_line(node))
+    if any(not isinstance(each.get("name", ""), str) or not each.get("name") for each in spec["containers"]):
+        found = f"{name}: a container has no name, which Knative allows. Write its name"
+        raise UneditableYaml(found, get_line(find_entry(node, "containers")[0] or node))
     return spec
 
 
@@ -154,14 +125,3 @@ def _check_lists(part: dict[str, Any], keys: tuple[str, ...], name: str, node: y
         items = part.get(key) or []
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise UneditableYaml(f"{name}: {key} is not a list of mappings", get_line(node))
-
-
-def _format_name(root: yaml.Node, kind: str) -> str:
-    metadata = find_node(root, "metadata")
-    name = _read_text(find_node(metadata, "name")) or _read_text(find_node(metadata, "generateName")) or "(unnamed)"
-    namespace = _read_text(find_node(metadata, "namespace"))
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
-def _read_text(node: yaml.Node | None) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""

@@ -55,13 +55,15 @@ _PLACEHOLDER_ENDPOINT = "https://sts.example.com"
 class Request:
     """What the command line requests.
 
-    The keys of `options` are those of `KEYS`. Without `containers`, all containers of the app get the endpoint.
+    The keys of `options` are those of `KEYS`. Without `containers`, all containers of the app get the endpoint. Objects
+    of `passed_over_kinds` get no sidecar unless their pods have annotations.
     """
 
     options: dict[str, str]
     image: str = DEFAULT_IMAGE
     containers: tuple[str, ...] = ()
     sets_group: bool = True
+    passed_over_kinds: tuple[str, ...] = ()
 
 
 def format_annotation(key: str) -> str:

@@ -2,7 +2,11 @@
 
 Additions follow the style of their surroundings: block style with the text's own indentation, or JSON inside `{}` and
 `[]`, so that JSON stays JSON. Comments, quotes, key order, blank lines and line endings are never parsed into values,
-so they cannot get lost. Places where an anchor would make one edit change two places raise `UneditableYaml`.
+so they cannot get lost.
+
+An alias whose value changes is replaced with the written-out value. A key that a merge key adds is overridden by a key
+of the mapping's own. The value of an anchor changes in its place; the caller must compare the result with its plan,
+because every alias of the anchor has the new value too.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from broker.inject.yaml_text import Alias, UneditableYaml, get_line
+from broker.inject.yaml_text import Alias, UneditableYaml, get_line, is_merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +40,18 @@ class Edit(NamedTuple):
 
 def apply_edits(text: str, edits: list[Edit]) -> str:
     """Return the text with the edits applied. Edits at one position are applied in the order of the list."""
-    newline = "\r\n" if "\r\n" in text else "\n"
     parts, position = [], 0
     for edit in sorted(edits, key=lambda each: each.start):
-        parts += [text[position : edit.start], edit.text.replace("\n", newline)]
+        parts += [text[position : edit.start], edit.text.replace("\n", _find_line_break(text, edit.start))]
         position = edit.end
     return "".join([*parts, text[position:]])
+
+
+def _find_line_break(text: str, position: int) -> str:
+    """Return the line break of the line above a position; on the first line, that of the line itself."""
+    end = text.rfind("\n", 0, position)
+    end = end if end >= 0 else text.find("\n")
+    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"
 
 
 def compute_edits(document: Document, node: yaml.Node, key: yaml.Node, values: tuple[Any, Any]) -> list[Edit]:
@@ -56,7 +66,9 @@ def compute_edits(document: Document, node: yaml.Node, key: yaml.Node, values: t
 class _Differ:
     def __init__(self, document: Document) -> None:
         self._text = document.text
-        self._aliased, self._in_flow = document.aliased, document.in_flow
+        self._in_flow = document.in_flow
+        self._changed_anchors: dict[int, Any] = {}
+        self._aliased = document.aliased
         indentations = [each for root in document.roots for each in _iterate_indentations(root)]
         self._mapping_indent = next((size for kind, size in indentations if kind is yaml.MappingNode and size > 0), 2)
         self._sequence_indent = next(
@@ -73,10 +85,13 @@ class _Differ:
         """Yield the edits of one value. `key` is the value's key, if it belongs to a mapping in block style."""
         if old == new and type(old) is type(new):
             return
-        if isinstance(node, Alias) or id(node) in self._aliased:
-            raise UneditableYaml(
-                "anchors (&) and aliases (*) are not supported here. Write out the value", get_line(node)
-            )
+        if isinstance(node, Alias):
+            if id(node.value) in self._changed_anchors and self._changed_anchors[id(node.value)] == new:
+                return  # the edit of the anchor's value is this one, too
+            yield from [self._replace_value(node, new)] if key is None else self._fill_empty(node, new, key)
+            return
+        if id(node) in self._aliased:
+            self._changed_anchors[id(node)] = new
         if old in (None, {}, []) and key is not None:
             yield from self._fill_empty(node, new, key)
         elif old and isinstance(old, dict) and isinstance(new, dict) and old.keys() <= new.keys():
@@ -90,11 +105,14 @@ class _Differ:
         self, node: yaml.Node, old: dict[str, Any], new: dict[str, Any], key: yaml.Node | None
     ) -> Iterator[Edit]:
         """Yield the edits of a mapping whose keys all stay. The text may have the keys in any order."""
-        previous = key
-        index = 0
+        own = {name.value: (name, item) for name, item in node.value if not is_merge(name)}
+        previous = next((item for name, item in node.value if is_merge(name)), key)
+        index = len(node.value) - len(own)
         for name, value in new.items():
-            if name in old:
-                name_node, item = next(pair for pair in node.value if pair[0].value == name)
+            if name not in own and name in old and old[name] == value:
+                continue  # a merge key adds it
+            if name in own:
+                name_node, item = own[name]
                 yield from self.change_value(item, old[name], value, None if self.is_flow(node) else name_node)
                 previous = item  # its own edits come first, so that an addition after it is not put inside it
                 index += 1
@@ -118,11 +136,16 @@ class _Differ:
                 edits.append(self._add_to_flow(node, index, "", value))
             else:
                 previous = node.value[index - 1] if index else key
-                edits.append(self._insert_lines(previous, node, self._format_block([value]), node.start_mark.column))
+                edits.append(self._insert_lines(previous, node, self._format_block([value]), self._find_column(node)))
         yield from edits if index == len(old) else [self._replace_value(node, new)]
 
+    def _find_column(self, node: yaml.Node) -> int:
+        """Return the column of the dashes of a block sequence, which itself begins at its anchor if it has one."""
+        dash = self._text.rindex("-", 0, node.value[0].start_mark.index)
+        return dash - (self._text.rfind("\n", 0, dash) + 1)
+
     def _fill_empty(self, node: yaml.Node, new: Any, key: yaml.Node) -> Iterator[Edit]:  # noqa: ANN401 - any YAML value
-        """Yield the edits that replace an empty value, `{}` or `[]`. Its line stays if it has a comment."""
+        """Yield the edits that replace an empty value, `{}`, `[]` or an alias. Its line stays if it has a comment."""
         start, end = node.start_mark.index, node.end_mark.index
         if start < end:  # remove the line break too, if the value is on a line of its own
             start = len(self._text[:start].rstrip(" \t").removesuffix("\n").removesuffix("\r"))
@@ -168,7 +191,8 @@ class _Differ:
         indent = self._text[neighbor.index - neighbor.column : neighbor.index]
         has_own_lines = not indent.strip() and neighbor.line > node.start_mark.line
         separator = f"\n{indent}" if has_own_lines else " "
-        text = prefix + json.dumps(value, indent=2 if has_own_lines else None).replace("\n", separator)
+        step = "\t" if "\t" in indent else 2
+        text = prefix + json.dumps(value, indent=step if has_own_lines else None).replace("\n", separator)
         if index < len(entries):
             return Edit(neighbor.index, neighbor.index, f"{text},{separator}")
         last = node.value[-1]
@@ -218,7 +242,8 @@ def _iterate_indentations(node: yaml.Node) -> Iterator[tuple[type[yaml.Node], in
     """Yield how many columns each block mapping and block sequence is indented under its key."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
         for key, item in node.value:
-            if isinstance(item, yaml.CollectionNode) and not item.flow_style:
+            is_below = item.start_mark.line > key.start_mark.line  # otherwise it begins with its anchor or tag
+            if isinstance(item, yaml.CollectionNode) and not item.flow_style and is_below:
                 yield type(item), item.start_mark.column - key.start_mark.column
             yield from _iterate_indentations(item)
     elif isinstance(node, yaml.SequenceNode) and not node.flow_style:

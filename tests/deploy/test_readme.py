@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject.manifests import KINDS
+from broker.inject.pod_templates import KINDS
 from broker.inject.sidecar_request import KEYS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
 from tests.deploy.test_component import README, make_bare_pod, make_workload
@@ -53,7 +53,7 @@ def test_inject_commands_work_as_written(tmp_path: Path) -> None:
 
 def test_readme_names_every_kind_and_annotation() -> None:
     section = README.split("## sts-broker inject\n")[1].split("\n## ")[0]
-    listed = re.search(r"It knows (.*?), and a List", section, re.DOTALL)
+    listed = re.search(r"It knows (.*?), and any List", section, re.DOTALL)
     assert listed is not None
     assert tuple(re.split(r",\s+", listed[1])) == KINDS
     assert set(re.findall(r"`sts-broker/([a-z-]+)`", section)) == {key.replace("_", "-") for key in KEYS}

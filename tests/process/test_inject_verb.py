@@ -58,6 +58,18 @@ def test_every_option_takes_effect(pod: Pod) -> None:
     assert "securityContext" not in spec
 
 
+def test_kind_to_pass_over_is_the_only_one_that_check_leaves_out(pod: Pod) -> None:
+    task = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{name: s, image: x}]}\n"
+    stream = f"{pod.run('inject', '-f', '-', *OPTIONS, stdin=APP).out}---\n{task}"
+    result = pod.run("inject", "-f", "-", *OPTIONS, "--check", "--pass-over", "Workflow", stdin=stream)
+    assert result.code == 1
+    assert "Task t: passed over, because its containers are in no pod template" in result.err
+    result = pod.run(
+        "inject", "-f", "-", *OPTIONS, "--check", "--pass-over", "Workflow", "--pass-over", "Task", stdin=stream
+    )
+    assert (result.code, result.err) == (0, "")
+
+
 def test_check_exits_with_1_and_after_injection_with_0(pod: Pod, tmp_path: Path) -> None:
     file = tmp_path / "app.yaml"
     file.write_text(APP)

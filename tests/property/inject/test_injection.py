@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from broker.core.errors import ConfigurationError
 from broker.inject import sidecar
-from broker.inject.injection import Outcome, inject, run
+from broker.inject.injection import inject, run
+from broker.inject.outcome import Outcome
 from broker.inject.sidecar_request import Request
 
 if TYPE_CHECKING:

@@ -291,7 +291,7 @@ class TestRequests:
             "To add one, set annotation sts-broker/role-arn or --role-arn\n"
         )
 
-    @pytest.mark.parametrize("text", [POD, "kind: ConfigMap\n", ""])
+    @pytest.mark.parametrize("text", [POD, "kind: ConfigMap\n", "# nothing\n"])
     def test_without_any_request_the_text_stays_unchanged(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_inject(text) == (0, text)
         assert run_inject(text, check=True) == (0, "")
@@ -299,7 +299,7 @@ class TestRequests:
 
     def test_role_without_any_workload_is_a_fault(self) -> None:
         (fault,) = collect_faults("kind: ConfigMap\n")
-        assert fault.startswith("no workload found to add the sidecar to; expected one of Pod, Deployment")
+        assert fault.startswith("no workload found to add the sidecar to; expected one of Pod, PodTemplate, ")
 
     @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n"])
     def test_empty_input_with_a_role_is_a_fault(self, text: str) -> None:
@@ -464,9 +464,9 @@ class TestFaults:
             ("[" * 5000 + "Pod", "nested too deeply to be read"),
             (
                 POD.replace("spec:", "spec: &s") + "x: *s\n",
-                "line 5: anchors (&) and aliases (*) are not supported here",
+                "line 5: Pod app has an anchor (&) whose aliases (*) would change with it",
             ),
-            (POD.replace("- name", "- <<: {tty: true}\n      name"), "line 7: merge keys (<<) are not supported"),
+            (POD.replace("- name", "- <<: [a]\n      name"), "line 7: a merge key (<<) names something other than a"),
             ("apiVersion: v1\nkind: Pod\nspec: {}\n", "Pod (unnamed) has no containers"),
             ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {generateName: d-}\n", "d- has no spec.template.spec"),
             ("apiVersion: v1\nkind: Pod\nspec: {containers: {a: b}}\n", "containers is not a list of mappings"),
