@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from broker.core.errors import WorkerFailed
     from broker.loop.event_loop import EventLoop
 
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 2.0
 JOB_SECONDS = 30.0
 """The default limit for a job, because connect and read timeouts limit single steps only."""
 _END_SECONDS = 1.0
