@@ -20,7 +20,7 @@ Exit codes:
         issuer check: STS would reject the issuer; doctor: a check failed
         inject --check: a workload lacks the sidecar
    2  the configuration or the command line is invalid
-   3  there is no token that can be sent to STS; trust lint: a part could not be judged
+   3  there is no token for STS; trust lint could not judge a part
    4  STS issued no credentials
    5  the credentials or standard output could not be written
         credentials: there is nothing valid to print

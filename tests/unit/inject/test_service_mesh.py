@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.inject.injection import Outcome, inject
+from broker.inject.injection import inject
+from broker.inject.outcome import Outcome
 from broker.inject.service_mesh import MESHES, find_mesh_warnings, has_port
 from broker.inject.sidecar_request import Request
 
