@@ -128,13 +128,11 @@ def _live(tools: Containers, workplace: Workplace, broker: Broker) -> None:
 
 
 def _check_doctor(output: bytes) -> None:
-    """Raise BenchmarkError if the doctor was killed, or made no exchange of its own."""
+    """Raise BenchmarkError if the doctor was killed. It leaves the memory of an exchange to the broker's worker."""
     try:
-        found = {check["check"]: check["found"] for check in json.loads(output)["checks"]}
+        json.loads(output)["checks"]
     except ValueError:
         raise BenchmarkError("The doctor printed no report. It may have been killed for its memory.") from None
-    if not found["exchange"].startswith("STS issued credentials"):
-        raise BenchmarkError(f"The doctor made no exchange, so its memory was not measured: {found}")
 
 
 class _PeakOfProcesses:

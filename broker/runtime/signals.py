@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 from broker.core.errors import NO_THREAD, ConfigurationError
-from broker.core.refresher import RefreshNow, Stop
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -31,6 +30,7 @@ def start_signal_thread(inbox: SimpleQueue[Message], *, exit_code: int) -> None:
     `exit_code` is that of a process which does not stop in time. Raises ConfigurationError if the system allows no
     thread.
     """
+    from broker.core.refresher import RefreshNow, Stop  # noqa: PLC0415 - SIGNALS is needed before, and the rest is not
 
     def receive_signals() -> None:
         while signal.sigwait(SIGNALS) == signal.SIGHUP:

@@ -119,7 +119,8 @@ def test_sizes_match_the_figures_and_the_manifests() -> None:
     request, limit = resources["requests"], resources["limits"]["memory"]
     assert sizes["memory"].endswith(f"Request {request['memory'][:-2]} MiB, limit {limit[:-2]} MiB.")
     assert f"Request {request['cpu']}, and no limit" in sizes["CPU"]
-    (volume,) = (each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each)
+    volumes = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each}
+    volume = volumes["sts-broker-credentials"]
     assert sizes["publish directory"].startswith(f"{volume[:-2]} MiB")
 
 
