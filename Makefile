@@ -53,7 +53,7 @@ demo: $(VENV)/.demo-ready ## run it live on a local AWS simulator (DEMO_SECONDS=
 	$(RUN)python -m broker demo --seconds $(DEMO_SECONDS)
 
 # A worker that dies fails the run at once (pytest-xdist would wait for it forever); timeout ends whatever else hangs.
-TEST_MINUTES ?= 20
+TEST_MINUTES ?= 40
 PYTEST = timeout --kill-after=30 $(TEST_MINUTES)m $(RUN)pytest -n auto --dist loadgroup --max-worker-restart=0 --cov --cov-report=
 # Pure modules must be covered completely. The main loop is not pure, and only mypy reads the file of its Protocols.
 PURE = --include='broker/core/*,broker/publish/formats.py' --omit='broker/core/refresher.py,broker/core/collaborators.py'

@@ -46,7 +46,7 @@ def test_dead_worker_fails_the_run_of_the_makefile(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1, done.stdout

@@ -280,6 +280,8 @@ class TestEnds:
         self, new_pool: Pool, first_forks: bool, second_forks: bool
     ) -> None:
         """A copy would keep the other one from noticing its end."""
+        if os.geteuid() != 0 and not (first_forks and second_forks):
+            pytest.skip("the kernel shows the files of a worker that is a new program to root only")
         strange = sockets_of("self")
         new_pool.workers.may_fork = first_forks
         new_pool.do(decode())
