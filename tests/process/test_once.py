@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 FAULTY = {
-    "AWS_ROLE_ARN": "arn:aws:iam::12345:role/app",
+    "AWS_ROLE_ARN": "role/app",
     "AWS_REGION": "Ireland",
     "AWS_ENDPOINT_URL_STS": "ftp://sts",
     "AWS_ROLE_SESSION_NAME": "a b/c!",

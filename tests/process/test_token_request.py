@@ -169,11 +169,11 @@ def test_later_outage_has_no_effect_while_the_token_is_valid(asking: AskingPod) 
 
 
 def test_failed_renewal_is_logged_while_the_token_in_hand_is_used(asking: AskingPod) -> None:
-    asking.api.cluster.lifetime = timedelta(seconds=5)
+    asking.api.cluster.lifetime = timedelta(seconds=15)
     program = asking.start()
     program.wait_for("refreshed")
     asking.api.always(CannedResponse(status=500, body=b""))
-    time.sleep(3.9)  # with the moment since the request, 80 % of its lifetime
+    time.sleep(11.9)  # with the moment since the request, 80 % of its lifetime
     program.refresh()
     failed = program.wait_for("token_request_failed")
     assert failed["level"] == "warning"
