@@ -95,5 +95,7 @@ def test_component_takes_the_file_and_has_the_variables_of_the_module(outputs: O
         yaml.safe_dump({"resources": ["app.yaml"], "components": ["../component"], "configMapGenerator": generator})
     )
     rendered = Rendered(documents=tuple(kustomize(root)))
-    (config_map,) = rendered.of_kind("ConfigMap")
-    assert config_map["data"] == outputs["broker_environment"]
+    config_maps = {each["metadata"]["name"].rpartition("-")[0]: each["data"] for each in rendered.of_kind("ConfigMap")}
+    assert config_maps["sts-federation-broker"] == outputs["broker_environment"]
+    region = outputs["broker_environment"]["AWS_REGION"]
+    assert config_maps["sts-federation-broker-region"] == {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
