@@ -17,6 +17,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from broker.worker.children import wait_for_ended_children
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -127,13 +129,7 @@ class Child:
         """Reap all children that have ended: the command, and orphans that the broker has inherited."""
         has_ended = False
         with self._lock:
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    break
-                if pid == 0:
-                    break
+            for pid, status in wait_for_ended_children():
                 if pid == self._pid:
                     code = os.waitstatus_to_exitcode(status)
                     self._exit_code = code if code >= 0 else EXIT_SIGNAL_BASE - code
