@@ -153,8 +153,7 @@ class Generation:
     """The credentials of a profile, numbered from 1. The numbers continue after a restart that restores credentials.
 
     `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
-    `jitter` was drawn for their refresh (see `first_refresh`). `succeeded_at` is when the exchange succeeded
-    (monotonic).
+    `jitter` was drawn for their refresh (see `first_refresh`). The exchange succeeded at `succeeded_at` (monotonic).
     """
 
     profile: str

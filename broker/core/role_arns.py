@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-AWS_LENGTH_MAXIMUM: Final = 2048
-OTHER_LENGTH_MINIMUM: Final = 20
-OTHER_LENGTH_MAXIMUM: Final = 2048
+LENGTH_MINIMUM: Final = 20
+LENGTH_MAXIMUM: Final = 2048
 """Characters of a RoleArn in a request (botocore's STS model, arnType). STS knows no other limit."""
 _AWS_ROLE: Final = re.compile(r"arn:[a-z0-9-]+:iam::(\d{12})?:role/[\x21-\x7e]+")
 _ROLE_PREFIX: Final = "role/"
@@ -21,7 +20,7 @@ _ROLE_PREFIX: Final = "role/"
 
 def is_aws_role(arn: str) -> bool:
     """Return whether AWS may have a role with this ARN. An empty account is accepted, as on Ceph and MinIO."""
-    return len(arn) <= AWS_LENGTH_MAXIMUM and _AWS_ROLE.fullmatch(arn) is not None
+    return len(arn) <= LENGTH_MAXIMUM and _AWS_ROLE.fullmatch(arn) is not None
 
 
 def read_partition(arn: str) -> str:

@@ -93,16 +93,14 @@ class EventLoop:
         At least one turn is made, so that no flood of messages keeps clients waiting.
         """
         end = self.monotonic() + seconds
-        self.turn(0.0 if not inbox.empty() else max(0.0, seconds))
+        remaining = seconds
         while True:
-            try:
+            self.turn(max(0.0, remaining) if inbox.empty() else 0.0)
+            with suppress(Empty):
                 return inbox.get_nowait()
-            except Empty:
-                pass
             remaining = end - self.monotonic()
             if remaining <= 0:
                 return None
-            self.turn(remaining)
 
     def close(self) -> None:
         """Close the loop's own files, after its last turn. The run of a process needs no such end."""

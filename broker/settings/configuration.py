@@ -23,7 +23,8 @@ _MAXIMUM_POLICY_BYTES = 1_000_000
 """Enough that the limit of STS, which is in characters without surrounding white space, is the one that is reported."""
 _POLICY_KEYS = frozenset({"session_policy", "session_policy_file"})
 
-_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy")
+"""NO_PROXY alone has no effect."""
 
 
 def build_profiles(settings: Settings, rejected: frozenset[str], faults: list[str]) -> tuple[ProfileSpec, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from broker.core.model import SERVICE_LINK
-from broker.core.role_arns import AWS_LENGTH_MAXIMUM, is_aws_role
+from broker.core.role_arns import LENGTH_MAXIMUM, is_aws_role
 from broker.core.spelling import suggest
 from broker.settings.schema import NamedProfile, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
@@ -101,8 +101,8 @@ def describe_foreign_roles(settings: Settings, names: Mapping[Place, str], path:
     for place, arn in arns:
         if arn and not is_aws_role(arn):
             expected = f"expected {_FORMS['role_arn']}; found {_quote(arn)}"
-            if len(arn) > AWS_LENGTH_MAXIMUM:
-                expected = f"expected at most {AWS_LENGTH_MAXIMUM} characters; found {len(arn)}"
+            if len(arn) > LENGTH_MAXIMUM:
+                expected = f"expected at most {LENGTH_MAXIMUM} characters; found {len(arn)}"
             yield f"{_name_setting(place, names, path)}: {expected}. {_FOREIGN_ROLE_REMEDY}"
 
 

@@ -18,7 +18,7 @@ from broker.core.model import (
     DEFAULT_TERMINATION_MESSAGE_PATH,
     DEFAULT_TOKEN_FILE,
 )
-from broker.core.role_arns import OTHER_LENGTH_MAXIMUM, OTHER_LENGTH_MINIMUM
+from broker.core.role_arns import LENGTH_MAXIMUM, LENGTH_MINIMUM
 from broker.settings import validators
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from broker.settings.sources import EnvironmentSource, YamlSource
 
-_ARN = rf"^arn:[\x21-\x7e]{{{OTHER_LENGTH_MINIMUM - 4},}}$"  # fault_lines has what AWS requires of it
+_ARN = rf"^arn:[\x21-\x7e]{{{LENGTH_MINIMUM - 4},}}$"  # fault_lines has what AWS requires of it
 _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -44,9 +44,7 @@ class ProfileKeys(BaseModel):
 
     model_config = _STRICT
 
-    role_arn: str | None = Field(
-        default=None, pattern=_ARN, max_length=OTHER_LENGTH_MAXIMUM, description="Role to assume."
-    )
+    role_arn: str | None = Field(default=None, pattern=_ARN, max_length=LENGTH_MAXIMUM, description="Role to assume.")
     region: str | None = Field(
         default=None, pattern=_REGION, description="Region of the STS endpoint, and the app's default Region."
     )

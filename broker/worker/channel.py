@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAXIMUM_FRAME_BYTES = 16 * 1024 * 1024
 """The most that one value may take. 1,000 profiles with the longest session policies take a quarter of it."""
+READ_BYTES = 65_536
+"""How much either side reads at once."""
 _LENGTH_BYTES = 4
 _DATES = frozenset({"datetime", "timedelta", "timezone"})
 _MODULES = {module.__name__: module for module in (model, jobs)}

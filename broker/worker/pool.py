@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.loop.event_loop import READ, WRITE
 from broker.worker import jobs
-from broker.worker.channel import ForeignValueError, Frames, encode
+from broker.worker.channel import READ_BYTES, ForeignValueError, Frames, encode
 from broker.worker.children import Children
 from broker.worker.failures import (
     STATUS_UNKNOWN,
@@ -40,7 +40,6 @@ JOB_SECONDS = 30.0
 _END_SECONDS = 1.0
 """How long a worker may take to end after its socket is closed, and again after it is killed."""
 _POLL_SECONDS = 0.01
-_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +222,7 @@ class Workers:
 
     def _read(self, worker: _Worker) -> None:
         try:
-            data = worker.connection.recv(_READ_BYTES)
+            data = worker.connection.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:

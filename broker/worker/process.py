@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 from broker.core.errors import NO_THREAD, BrokerError, WorkerFailed
 from broker.core.model import redacted
 from broker.worker import jobs
-from broker.worker.channel import Frames, encode
+from broker.worker.channel import READ_BYTES, Frames, encode
 
 if TYPE_CHECKING:
     import socket
 
     from broker.core.collaborators import Exchanger
     from broker.core.model import StsSpec
-
-_READ_BYTES = 65_536
 
 
 def serve(connection: socket.socket) -> int:
@@ -43,7 +41,7 @@ class _Worker:
 
     def serve(self) -> None:
         frames = Frames()
-        while data := self._connection.recv(_READ_BYTES):
+        while data := self._connection.recv(READ_BYTES):
             for request in frames.receive(data):
                 self._begin(request)
 

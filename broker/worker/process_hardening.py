@@ -50,6 +50,8 @@ def take_environment() -> dict[str, str]:
 
 def _drop_variable_of_python(environ: Mapping[str, str]) -> dict[str, str]:
     """Return a copy without LC_CTYPE if Python itself has set it, as it does in the C locale (PEP 538)."""
+    if "LC_CTYPE" not in environ:
+        return dict(environ)
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - the environment at the start
             is_from_caller = any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0"))
