@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import yaml
 
 from broker.core.errors import ConfigurationError
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
 from tests.deploy.api_server import API_TOKEN_DIRECTORY, ApiServer, Refused, find_api_faults, read_policies
 from tests.support.admission_cases import CASES as MORE_CASES
+from tests.support.injecting import run_inject
 from tests.support.injection_cases import CASES, FITS, InjectionCase
 
 SERVER = ApiServer(documents=read_policies())
 ALL_CASES = (*CASES, *MORE_CASES)
 
 
-def run_inject(manifest: str) -> str:
-    output = io.BytesIO()
-    run(["-"], Request(options={}), check=False, stdin=io.BytesIO(manifest.encode()), output=output)
-    return output.getvalue().decode()
+def inject(manifest: str) -> str:
+    return run_inject(manifest, {})[1]
 
 
 @pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: str(case.name))
@@ -29,7 +24,7 @@ def test_each_pod_of_the_table_gets_its_verdict(case: InjectionCase) -> None:
     pod = yaml.safe_load(case.manifest)
     if case.verdict == FITS:
         created = SERVER.create(pod)
-        assert created == yaml.safe_load(run_inject(case.manifest)), "inject gives the same pod"
+        assert created == yaml.safe_load(inject(case.manifest)), "inject gives the same pod"
         assert SERVER.create(created) == created, "the policies change nothing in a pod that has the sidecar"
         return
     with pytest.raises(Refused) as caught:
@@ -41,10 +36,10 @@ def test_each_pod_of_the_table_gets_its_verdict(case: InjectionCase) -> None:
 @pytest.mark.parametrize("case", MORE_CASES, ids=lambda case: str(case.name))
 def test_inject_gives_the_same_verdict(case: InjectionCase) -> None:
     if case.verdict == FITS:
-        assert run_inject(case.manifest)
+        assert inject(case.manifest)
         return
     with pytest.raises(ConfigurationError) as caught:
-        run_inject(case.manifest)
+        inject(case.manifest)
     (fault,) = caught.value.faults
     assert case.verdict in fault
 

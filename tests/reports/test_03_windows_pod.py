@@ -6,15 +6,11 @@ security contexts if `spec.os.name` is `windows`.
 
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from broker.core.errors import ConfigurationError
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import OPTIONS, run_inject
 
-OPTIONS = {"role_arn": "arn:aws:iam::123456789012:role/app", "region": "eu-west-1"}
 FIELDS = {
     "the name of the system": "os: {name: windows}\n  securityContext: {windowsOptions: {runAsUserName: app}}",
     "the old label": "nodeSelector: {beta.kubernetes.io/os: windows}",
@@ -28,9 +24,7 @@ def test_windows_pod_is_refused_with_the_reason(name: str) -> None:
     text = (
         f"apiVersion: v1\nkind: Pod\nmetadata: {{name: win}}\nspec:\n  {FIELDS[name]}\n  containers: [{{name: web}}]\n"
     )
-    output = io.BytesIO()
     with pytest.raises(ConfigurationError) as caught:
-        run(["-"], Request(options=OPTIONS), check=False, stdin=io.BytesIO(text.encode()), output=output)
+        run_inject(text, OPTIONS)
     (fault,) = caught.value.faults
     assert fault.startswith("document 1, line 5, Pod win: the pod is for Windows, and there is no image for Windows")
-    assert output.getvalue() == b""

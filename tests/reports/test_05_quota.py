@@ -5,14 +5,12 @@ Many injectors had no such option at first, and their pods were refused with "mu
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 import yaml
 
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import run_inject
 
 ROLE = "arn:aws:iam::123456789012:role/app"
 QUANTITIES = {"cpu-request": "50m", "cpu-limit": "200m", "memory-request": "32Mi", "memory-limit": "96Mi"}
@@ -27,10 +25,8 @@ spec:
 
 
 def inject(annotations: dict[str, str], options: dict[str, str]) -> dict[str, Any]:
-    output = io.BytesIO()
-    text = POD % (annotations or "{}")
-    run(["-"], Request(options=options), check=False, stdin=io.BytesIO(text.encode()), output=output)
-    sidecar: dict[str, Any] = yaml.safe_load(output.getvalue())["spec"]["initContainers"][0]
+    _, result = run_inject(POD % (annotations or "{}"), options)
+    sidecar: dict[str, Any] = yaml.safe_load(result)["spec"]["initContainers"][0]
     return sidecar
 
 

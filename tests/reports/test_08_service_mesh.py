@@ -6,17 +6,13 @@ container. `inject` warns, and the remedy of a refused connection to STS names t
 
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from broker.core.model import StsSpec
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
 from broker.net.http_messages import Failure, NoAnswer
 from broker.sts.connection_faults import explain_failure
+from tests.support.injecting import OPTIONS, run_inject
 
-OPTIONS = {"role_arn": "arn:aws:iam::123456789012:role/app", "region": "eu-west-1"}
 DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -41,7 +37,7 @@ spec:
 )
 def test_mesh_is_named_with_what_helps(kind: str, entry: str, remedy: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = DEPLOYMENT % (kind, entry)
-    run(["-"], Request(options=OPTIONS), check=False, stdin=io.BytesIO(text.encode()), output=io.BytesIO())
+    run_inject(text, OPTIONS)
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("sts-broker: document 1, line 8, Deployment shop: ")
     assert remedy in warning

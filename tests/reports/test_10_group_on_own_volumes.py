@@ -6,18 +6,15 @@ mode 0400. ssh then refuses the key, and PostgreSQL its directory.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import yaml
 
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import OPTIONS, run_inject
 
 if TYPE_CHECKING:
     import pytest
 
-OPTIONS = {"role_arn": "arn:aws:iam::123456789012:role/app", "region": "eu-west-1"}
 TEXT = """\
 apiVersion: apps/v1
 kind: StatefulSet
@@ -37,20 +34,17 @@ spec:
 
 
 def test_claim_and_key_are_named_and_the_claim_is_changed_once(capsys: pytest.CaptureFixture[str]) -> None:
-    output = io.BytesIO()
-    run(["-"], Request(options=OPTIONS), check=False, stdin=io.BytesIO(TEXT.encode()), output=output)
+    _, result = run_inject(TEXT, OPTIONS)
     claim, key = capsys.readouterr().err.splitlines()
     assert "gives all files of files that group" in claim
     assert "volume host-key, so mode 0400 becomes 0440" in key
     assert key.startswith("sts-broker: document 1, line 13, ")
     assert all("--no-fs-group" in each and "supplementalGroups: [65532]" in each for each in (claim, key))
-    context = yaml.safe_load(output.getvalue())["spec"]["template"]["spec"]["securityContext"]
+    context = yaml.safe_load(result)["spec"]["template"]["spec"]["securityContext"]
     assert context == {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
 def test_without_a_new_group_nothing_changes(capsys: pytest.CaptureFixture[str]) -> None:
-    output = io.BytesIO()
-    request = Request(options=OPTIONS, sets_group=False)
-    run(["-"], request, check=False, stdin=io.BytesIO(TEXT.encode()), output=output)
+    _, result = run_inject(TEXT, OPTIONS, sets_group=False)
     assert capsys.readouterr().err == ""
-    assert "fsGroup" not in output.getvalue().decode()
+    assert "fsGroup" not in result

@@ -5,11 +5,9 @@ In the cluster, the webhook gives the app variables that SDKs prefer to the endp
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import run_inject
 
 if TYPE_CHECKING:
     import pytest
@@ -36,7 +34,7 @@ metadata:
 
 
 def test_warning_names_the_containers_that_the_webhook_must_skip(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["-"], Request(options=OPTIONS), check=False, stdin=io.BytesIO(TEXT.encode()), output=io.BytesIO())
+    run_inject(TEXT, OPTIONS)
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("sts-broker: document 1, line 7, Deployment web/shop: service account shop (document 2)")
     assert 'eks.amazonaws.com/skip-containers: "cart"' in warning

@@ -24,10 +24,14 @@ spec:
 
 
 def run_inject(text: str, options: dict[str, str], *, check: bool = False, **more: Any) -> tuple[int, str]:  # noqa: ANN401
-    """Return the exit code and the output for one stream. Raises ConfigurationError."""
+    """Return the exit code and the output for one stream. Raises ConfigurationError, and then nothing was printed."""
     output = io.BytesIO()
     request = Request(options=options, **more)
-    code = run(["-"], request, check=check, stdin=io.BytesIO(text.encode()), output=output)
+    try:
+        code = run(["-"], request, check=check, stdin=io.BytesIO(text.encode()), output=output)
+    except ConfigurationError:
+        assert not output.getvalue(), "a fault prints nothing"
+        raise
     return code, output.getvalue().decode()
 
 

@@ -14,44 +14,22 @@ from broker.core.errors import ConfigurationError
 from broker.inject import sidecar
 from broker.inject.injection import run
 from broker.inject.sidecar_request import Request
+from tests.support import injecting
+from tests.support.injecting import OPTIONS, POD, ROLE, collect_faults
 from tests.support.unfit_pods import FIT, UNFIT, UNFIT_ANNOTATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROLE = "arn:aws:iam::123456789012:role/app"
-OPTIONS = {"role_arn": ROLE, "region": "eu-west-1"}
 ENDPOINT = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
-POD = """\
-apiVersion: v1
-kind: Pod
-metadata:
-  name: app
-spec:
-  containers:
-    - name: app
-      image: x
-"""
 
 
 def run_inject(text: str, *, check: bool = False, containers: Any = (), **options: Any) -> tuple[int, str]:  # noqa: ANN401
-    output = io.BytesIO()
-    request = Request(options=options, containers=containers)
-    code = run(["-"], request, check=check, stdin=io.BytesIO(text.encode()), output=output)
-    return code, output.getvalue().decode()
+    return injecting.run_inject(text, options, check=check, containers=containers)
 
 
 def inject_text(text: str, **options: Any) -> str:  # noqa: ANN401 - those of run_inject
     return run_inject(text, **(OPTIONS | options))[1]
-
-
-def collect_faults(text: str, options: dict[str, str] | None = None) -> tuple[str, ...]:
-    output = io.BytesIO()
-    request = Request(options=OPTIONS if options is None else options)
-    with pytest.raises(ConfigurationError) as caught:
-        run(["-"], request, check=False, stdin=io.BytesIO(text.encode()), output=output)
-    assert not output.getvalue(), "a fault prints nothing"
-    return caught.value.faults
 
 
 def format_pod(annotations: dict[str, Any] | None = None, **spec: Any) -> str:  # noqa: ANN401 - any Kubernetes field
@@ -242,10 +220,8 @@ class TestPod:
         )
 
     def test_no_fs_group_option_sets_no_group(self) -> None:
-        output = io.BytesIO()
-        request = Request(options=OPTIONS, sets_group=False)
-        run(["-"], request, check=False, stdin=io.BytesIO(POD.encode()), output=output)
-        assert "securityContext" not in read_spec(output.getvalue().decode())
+        _, result = injecting.run_inject(POD, OPTIONS, sets_group=False)
+        assert "securityContext" not in read_spec(result)
 
     def test_profile_option_is_part_of_the_endpoint_url(self) -> None:
         spec = read_spec(inject_text(POD, config_map="profiles", profile="reports"))
@@ -438,10 +414,8 @@ class TestFaults:
         ("name", "hint"), [("ap", " (did you mean app?)"), ("x", ". Its containers: app"), ("sts-broker", ". Its c")]
     )
     def test_container_option_that_names_no_container_is_a_fault(self, name: str, hint: str) -> None:
-        output = io.BytesIO()
-        request = Request(options=OPTIONS, containers=(name,))
         with pytest.raises(ConfigurationError) as caught:
-            run(["-"], request, check=False, stdin=io.BytesIO(POD.encode()), output=output)
+            injecting.run_inject(POD, OPTIONS, containers=(name,))
         (fault,) = caught.value.faults
         assert fault.startswith(f"document 1, Pod app: --container {name}: the pod has no such container{hint}")
 

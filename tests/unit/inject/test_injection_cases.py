@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import yaml
 
 from broker.core.errors import ConfigurationError
-from broker.inject.injection import run
 from broker.inject.sidecar import NAME
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import run_inject
 from tests.support.injection_cases import CASES, FITS, InjectionCase
 
 
 def inject(manifest: str) -> str:
-    output = io.BytesIO()
-    request = Request(options={})
-    run(["-"], request, check=False, stdin=io.BytesIO(manifest.encode()), output=output)
-    return output.getvalue().decode()
+    return run_inject(manifest, {})[1]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))

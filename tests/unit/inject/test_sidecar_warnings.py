@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING
 
@@ -11,24 +10,19 @@ import yaml
 
 from broker.core.errors import ConfigurationError
 from broker.core.rival_variables import FILE_VARIABLES
-from broker.inject.injection import run
-from broker.inject.sidecar_request import Request
+from tests.support.injecting import OPTIONS, run_inject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Capture = pytest.CaptureFixture[str]
 
-OPTIONS = {"role_arn": "arn:aws:iam::123456789012:role/app", "region": "eu-west-1"}
 HEADER = "apiVersion: v1\nkind: Pod\nmetadata: {name: app}\nspec:\n"
 APP = "  containers:\n  - name: app\n    image: x\n"
 
 
 def inject(text: str, *, containers: tuple[str, ...] = (), sets_group: bool = True, **options: str) -> str:
-    output = io.BytesIO()
-    request = Request(options=OPTIONS | options, containers=containers, sets_group=sets_group)
-    run(["-"], request, check=False, stdin=io.BytesIO(text.encode()), output=output)
-    return output.getvalue().decode()
+    return run_inject(text, OPTIONS | options, containers=containers, sets_group=sets_group)[1]
 
 
 def find_warnings(text: str, capsys: Capture, **more: object) -> list[tuple[int, str]]:
