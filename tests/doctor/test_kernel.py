@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.program import require_wrapper
 from tests.support.unprivileged_user import UnprivilegedUser, find_unprivileged_user
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ def mounting(script: str, *arguments: object) -> tuple[str, ...]:
     namespaces = ("--mount",) if os.geteuid() == 0 else ("--user", "--map-root-user", "--mount")
     shell = ("sh", "-c", f'{script} && shift {len(arguments)} && exec "$@"', "sh")
     wrapper = ("unshare", *namespaces, *shell, *map(str, arguments))
-    try:
-        probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("unshare(1) is not installed, so mounts are not tested")
-    if probe.returncode != 0:
-        pytest.skip(f"this user may not mount here, so mounts are not tested: {probe.stderr.strip()}")
-    return wrapper
+    return require_wrapper(wrapper, untested="a mount")
 
 
 @pytest.fixture

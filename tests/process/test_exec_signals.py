@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.aws import faults
 from tests.process.commands import FORWARDED, LISTENER, find_sleep_process, read_signals, wait_for_signals
-from tests.support.program import children_of, eventually
+from tests.support.program import children_of, eventually, require_wrapper
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -138,9 +138,7 @@ def test_orphan_is_reaped(pod: Pod) -> None:
 
 
 def test_process_1_reaps_orphans_and_forwards_signals(pod: Pod) -> None:
-    probe = subprocess.run([*AS_PID_1, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip(f"this user cannot make a PID namespace: process 1 is not tested ({probe.stderr.strip()})")
+    require_wrapper(AS_PID_1, untested="process 1")
     script = ORPHAN.format(file=pod.root / "pid")
     assert pod.run("exec", "--", "sh", "-c", script, wrapper=AS_PID_1).code == 7
     program = pod.start("exec", "--", "sleep", "60", wrapper=AS_PID_1)

@@ -20,7 +20,7 @@ import pytest
 from sandbox.aws import faults
 from tests.process.commands import find_sleep_process
 from tests.process.pod import Pod
-from tests.support.program import eventually
+from tests.support.program import eventually, require_wrapper
 from tests.support.unprivileged_user import UnprivilegedUser, find_unprivileged_user
 
 if TYPE_CHECKING:
@@ -50,13 +50,7 @@ def wrapper() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     command = ("setpriv", "--bounding-set=-all")
-    try:
-        probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("setpriv(1) is not installed")
-    if probe.returncode != 0:
-        pytest.skip(f"root cannot give up its capabilities here: {probe.stderr.strip()}")
-    return command
+    return require_wrapper(command, untested="another process")
 
 
 @pytest.fixture

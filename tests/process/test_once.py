@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from sandbox import Misbehaviour
 from sandbox.aws import faults
 from tests.process.pod import TEXT_FILES
+from tests.support.program import require_wrapper
 
 if TYPE_CHECKING:
     from tests.process.pod import Pod
@@ -128,10 +128,8 @@ def test_read_only_publish_directory_ends_once_with_5_at_once(pod: Pod) -> None:
     wrapper: tuple[str, ...] = ()
     expected = "Permission denied. Set fsGroup"
     if os.geteuid() == 0:
-        wrapper = ("unshare", "--mount", "sh", "-c", READ_ONLY, str(pod.published))
-        probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
-        if probe.returncode != 0:
-            pytest.skip(f"root without permission to mount: no read-only volume here ({probe.stderr.strip()})")
+        mounting = ("unshare", "--mount", "sh", "-c", READ_ONLY, str(pod.published))
+        wrapper = require_wrapper(mounting, untested="a read-only volume")
         expected = "Read-only file system. Mount the volume without readOnly"
     else:
         pod.published.chmod(0o500)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import pytest
 
 from sandbox import Misbehaviour
 from sandbox.aws import faults
-from tests.support.program import children_of, eventually
+from tests.support.program import children_of, eventually, require_wrapper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +27,7 @@ ENDING = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=
 @pytest.fixture(scope="module")
 def new_pid_namespace() -> tuple[str, ...]:
     """Return a command that runs a program as process 1. Skip the test if the system does not allow that."""
-    try:
-        done = subprocess.run([*AS_PID_1, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("this machine has no unshare(1): process 1 is not tested")
-    if done.returncode != 0:
-        pytest.skip(f"this user cannot make a PID namespace: process 1 is not tested ({done.stderr.strip()})")
-    return AS_PID_1
+    return require_wrapper(AS_PID_1, untested="process 1")
 
 
 @ENDING

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.process.pod import RUN_FILES
+from tests.support.program import require_wrapper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,13 +27,7 @@ def tiny_volume(pod: Pod) -> tuple[str, ...]:
         pytest.skip("only root can mount a small tmpfs: the full disk is not tested")
     pod.published.mkdir()
     wrapper = ("unshare", "--mount", "sh", "-c", TINY, str(pod.published))
-    try:
-        probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("this machine has no unshare(1): the full disk is not tested")
-    if probe.returncode != 0:
-        pytest.skip(f"root without permission to mount: the full disk is not tested ({probe.stderr.strip()})")
-    return wrapper
+    return require_wrapper(wrapper, untested="the full disk")
 
 
 def fill(file: Path) -> None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -121,6 +123,17 @@ def run_to_end(  # noqa: PLR0913 - the properties of a process, all by keyword
         timeout=within,
     )
     return Ended(code=done.returncode, out=done.stdout, err=done.stderr, seconds=time.monotonic() - began)
+
+
+def require_wrapper(wrapper: Sequence[str], *, untested: str) -> tuple[str, ...]:
+    """Return the command if this user can run programs with it. Otherwise skip the test, and say what is `untested`."""
+    try:
+        probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip(f"this machine has no {wrapper[0]}(1): {untested} is not tested")
+    if probe.returncode != 0:
+        pytest.skip(f"this user cannot do that here: {untested} is not tested ({probe.stderr.strip()})")
+    return tuple(wrapper)
 
 
 class Program:

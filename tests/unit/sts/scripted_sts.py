@@ -109,14 +109,14 @@ class Proxy:
         wire.close()
 
 
-def answer_as_aws(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, **headers: str) -> None:
-    """Answer every call of STS's real host in this way, without a network."""
-    answer = Answer(
+def make_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, location: str = "") -> Answer:
+    """Return an answer as the HTTPS client returns it."""
+    return Answer(
         status=status,
         content_type="",
-        location="",
+        location=location,
         date="",
-        headers=headers,
+        headers=headers or {},
         body=body,
         is_truncated=False,
         seconds=0.1,
@@ -124,4 +124,9 @@ def answer_as_aws(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, **h
         via="",
         tls=None,
     )
+
+
+def answer_as_aws(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, **headers: str) -> None:
+    """Answer every call of STS's real host in this way, without a network."""
+    answer = make_answer(body, status, headers)
     monkeypatch.setattr("broker.sts.transport.fetch", lambda _, __: answer)

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.net.http_messages import Answer
 from broker.sts.answers import NotSts, Refused, judge
 from broker.sts.error_documents import ErrorDocument, read_json_error, read_xml_error
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-def make_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None, location: str = "") -> Answer:
-    return Answer(
-        status=status,
-        content_type="",
-        location=location,
-        date="",
-        headers=headers or {},
-        body=body,
-        is_truncated=False,
-        seconds=0.1,
-        address="",
-        via="",
-        tls=None,
-    )
-
+from tests.unit.sts.scripted_sts import make_answer
 
 PIECES = [
     b"<",
