@@ -38,6 +38,7 @@ class Restored:
 
     at: Instant
     generation: Generation
+    phase: Phase
     refresh_at: datetime
 
 

@@ -109,7 +109,8 @@ class Refresher:
             if name in generations:
                 generation = state.restore(generations[name], unpublished=name in incomplete)
                 refresh_at = self.policy.due_at(generation.credentials, state.jitter)
-                self.record(events.Restored(at=at, generation=generation, refresh_at=refresh_at))
+                phase = state.get_phase(at.now, self.policy)
+                self.record(events.Restored(at=at, generation=generation, phase=phase, refresh_at=refresh_at))
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Iterate until a Stop message arrives, or until `until()` is true."""

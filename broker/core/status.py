@@ -229,7 +229,8 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
         case Exchanged(generation=generation):
             return replace(_apply_generation(profile, generation), exchange_fault=None)
         case Restored(generation=generation):
-            return _apply_publication(_apply_generation(profile, generation), generation, event.refresh_at)
+            profile = replace(_apply_generation(profile, generation), phase=event.phase)
+            return _apply_publication(profile, generation, event.refresh_at)
         case ExchangeFailed():
             profile = replace(profile, exchange_fault=_update_fault(profile.exchange_fault, event.error, event.at))
             return _count_refresh(profile, FAILURE, event.error.reason)

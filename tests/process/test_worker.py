@@ -91,6 +91,7 @@ def test_process_that_cannot_be_started_is_one_failed_exchange(pod: Pod, tmp_pat
     program.wait_for("refreshed", count=2)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.skipif(os.geteuid() != 0, reason="the maps of a process that is not dumpable are for root")
 def test_resident_process_has_loaded_nothing_heavy(pod: Pod) -> None:
     program = pod.start_and_publish()

@@ -146,6 +146,7 @@ def test_import_error_inside_a_package_is_not_hidden(monkeypatch: pytest.MonkeyP
         main.main(["trust", "lint", "-"])
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_doctor_is_imported_without_the_trust_tools() -> None:
     script = "import sys, broker.doctor.examination; print([name for name in sys.modules if name == 'broker.trust'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

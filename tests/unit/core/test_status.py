@@ -72,10 +72,11 @@ def test_profile_is_ready_from_publish_to_expiry_and_not_from_exchange() -> None
 def test_restored_generation_makes_the_profile_ready_and_counts_no_refresh() -> None:
     status = Status([make_profile()])
     generation = make_generation(number=7)
-    status.record(events.Restored(at=AT, generation=generation, refresh_at=LATER.now))
+    status.record(events.Restored(at=AT, generation=generation, phase=Phase.FRESH, refresh_at=LATER.now))
     assert is_ready(status.snapshot(), EPOCH)
     profile = only(status)
     assert (profile.generation, profile.published_generation, profile.refresh_at) == (7, 7, LATER.now)
+    assert profile.phase is Phase.FRESH
     assert profile.published_received_at == generation.credentials.received_at
     assert profile.assumed_role_arn == generation.credentials.assumed_role_arn
     assert not profile.refreshes

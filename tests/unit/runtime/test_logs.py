@@ -314,7 +314,8 @@ class TestEvents:
         assert (line["expires_at"], line["next_refresh_at"]) == ("2026-11-23T13:00:00Z", "2026-11-23T12:30:00Z")
 
     def test_restored_generation_has_its_schedule_and_no_reason(self) -> None:
-        (line,) = log(events.Restored(at=NOW, generation=make_generation(), refresh_at=EPOCH + timedelta(minutes=30)))
+        due_at = EPOCH + timedelta(minutes=30)
+        (line,) = log(events.Restored(at=NOW, generation=make_generation(), phase=Phase.FRESH, refresh_at=due_at))
         assert (line["event"], line["level"], line["generation"]) == ("restored", "info", 1)
         assert (line["expires_at"], line["next_refresh_at"]) == ("2026-11-23T13:00:00Z", "2026-11-23T12:30:00Z")
         assert "reason" not in line, "it is not a refresh"

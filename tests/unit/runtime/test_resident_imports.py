@@ -26,6 +26,7 @@ def find_loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("command", IMPORTS)
 def test_resident_process_imports_nothing_that_a_worker_needs(command: str) -> None:
     assert find_loaded(IMPORTS[command]) == set()

@@ -86,7 +86,7 @@ class Endpoint:
     def restore(self, generation: Generation) -> None:
         """Let the broker restore this generation at its start."""
         at = self.clock.read()
-        self.record(events.Restored(at=at, generation=generation, refresh_at=at.now))
+        self.record(events.Restored(at=at, generation=generation, phase=Phase.FRESH, refresh_at=at.now))
 
     def get(self, target: str = PATH, **parts: Any) -> RawAnswer:  # noqa: ANN401 - of a request
         """Ask with the right token, if not told otherwise."""

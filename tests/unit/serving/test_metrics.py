@@ -182,6 +182,7 @@ def test_promtool_finds_nothing_to_criticize() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_import_loads_neither_tls_nor_an_http_server() -> None:
     """The resident process renders the metrics, and has no memory for modules that it does not use."""
     unwanted = {"prometheus_client", "ssl", "http.server", "urllib.request", "wsgiref", "platform", "asyncio", "email"}

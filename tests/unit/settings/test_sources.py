@@ -72,6 +72,7 @@ def test_neither_the_process_environment_nor_a_dotenv_file_is_read(
     assert load(MINIMUM).profiles[0].audience == "sts.amazonaws.com"
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_parent_process_imports_no_settings_library() -> None:
     """They are imported in the worker that checks the settings, and in no other process."""
     code = (
