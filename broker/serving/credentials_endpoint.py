@@ -104,11 +104,12 @@ class CredentialsApplication:
             return _make_error(
                 HTTPStatus.FORBIDDEN, "The Host header is not a loopback name. Send one Host header, such as 127.0.0.1."
             )
-        if any(name.startswith(_PROXY_HEADERS) for name in headers):
-            return _make_error(
-                HTTPStatus.FORBIDDEN,
-                "The request was forwarded by a proxy. Connect without a proxy: add 127.0.0.1 to NO_PROXY.",
-            )
+        for name in headers:
+            if name.startswith(_PROXY_HEADERS):
+                return _make_error(
+                    HTTPStatus.FORBIDDEN,
+                    "The request was forwarded by a proxy. Connect without a proxy: add 127.0.0.1 to NO_PROXY.",
+                )
         if request.method != "GET":
             return _make_error(HTTPStatus.METHOD_NOT_ALLOWED, "The method is not supported. Use GET.", ("Allow", "GET"))
         given = headers.get("authorization", "").encode()

@@ -83,7 +83,9 @@ class HttpConnection:
         """Take a header."""
         request = self._request
         if not request.is_complete:
-            request.add_header(name, value)
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
+            # The values of a repeated header are joined, as RFC 9110 section 5.3 has it.
+            request.headers[key] = f"{request.headers[key]}, {text}" if key in request.headers else text
             request.count_head(len(name) + len(value) + _HEADER_PUNCTUATION_BYTES)
 
     def on_headers_complete(self) -> None:
@@ -160,13 +162,8 @@ class _ArrivingRequest:
         self.has_whole_head = self.is_complete = False
         self.refusal: Response | None = None
 
-    def add_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; the values of a repeated one are joined, as RFC 9110 section 5.3 has it."""
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
-        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-
     def count_head(self, count: int) -> None:
-        """Count bytes of the request line and the headers, and refuse too many."""
+        """Count bytes of the request line, the headers and the trailers, and refuse too many."""
         self.head_bytes += count
         if self.head_bytes > MAXIMUM_HEAD_BYTES:
             self.refuse_long_head()

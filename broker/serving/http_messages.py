@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def encode_response(response: Response, *, is_head: bool, closes: bool) -> bytes
     `is_head` leaves out the body, whose length is still announced. `closes` announces the end of the connection.
     """
     lines = [
-        f"HTTP/1.1 {response.status.value} {response.status.phrase}",
+        _status_line(response.status),
         f"Date: {_http_date(int(time.time()))}",
         f"Content-Type: {response.content_type}",
         f"Content-Length: {len(response.body)}",
@@ -65,10 +66,16 @@ def encode_response(response: Response, *, is_head: bool, closes: bool) -> bytes
     return head if is_head else head + response.body
 
 
+@lru_cache(maxsize=32)  # there are fewer statuses
+def _status_line(status: HTTPStatus) -> str:
+    return f"HTTP/1.1 {status.value} {status.phrase}"
+
+
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+@lru_cache(maxsize=1)
 def _http_date(seconds: int) -> str:
     """Return seconds since the epoch as an IMF-fixdate (RFC 9110 section 5.6.7), whatever the locale."""
     year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
