@@ -223,6 +223,8 @@ class WorkerFailed(ExchangeError):
 
     reason = "worker_failed"
     disposition = Disposition.SOON
+    stack: str = ""
+    """Where it met a bug: its frames, innermost last."""
 
 
 class PublishError(BrokerError):
@@ -236,3 +238,13 @@ class PublishError(BrokerError):
         super().__init__(message, remedy)
         self.sink = sink
         self.errno = errno
+
+
+def list_frames(error: BaseException) -> list[str]:
+    """Return where an exception was raised, innermost last, as `function (file:line)`. Its text may hold a secret."""
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"{code.co_name} ({code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})")
+        trace = trace.tb_next
+    return frames

@@ -48,6 +48,7 @@ class ReportFields(TypedDict, total=False):
     sink: str
     source_generation: str  # credentials of the source profile that a chained role was assumed with: PROFILE-NUMBER
     source_profile: str  # profile whose credentials a chained role is assumed with
+    stack: str  # where a worker met a bug: function (file:line) of each frame, innermost last
     subject: str  # sub claim of the token
     token_expires_at: str
     token_fingerprint: str  # first 12 hex digits of the token's SHA-256

@@ -216,6 +216,7 @@ def _log_exchange_failure(event: events.ExchangeFailed) -> None:
         phase=event.phase.value,
         failures=event.failures,
         retry_in_seconds=_round_seconds(event.retry_in),
+        stack=getattr(error, "stack", ""),
     )
 
 

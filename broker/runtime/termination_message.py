@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from broker.core.errors import BrokerError, ConfigurationError, SourceUnavailable
+from broker.core.errors import BrokerError, ConfigurationError, SourceUnavailable, list_frames
 from broker.core.events import Decided, Exchanged, Published, RefreshRequested, Restored, TokenObserved, Turned
 from broker.core.model import printable, redacted
 from broker.core.status import has_readers_served
@@ -90,10 +90,7 @@ def describe_error(error: Exception) -> str:
         return "\n".join(f"{_join_lines(fault)} [{error.reason}]" for fault in error.faults)
     if isinstance(error, BrokerError):
         return f"{_join_lines(str(error))} [{error.reason}]"
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        place, trace = f" in {code.co_name} ({os.path.basename(code.co_filename)}:{trace.tb_lineno})", trace.tb_next  # noqa: PTH119 - pathlib takes 3 ms to import
+    place = "".join(f" in {frame}" for frame in list_frames(error)[-1:])
     return (
         f"A bug ended the broker: {type(error).__name__}{place}. Report it with the traceback in its log "
         "(kubectl logs --previous). [bug]"

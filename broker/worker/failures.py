@@ -52,8 +52,10 @@ def explain_start_failure(error: OSError) -> WorkerFailed:
 
 def explain_crash(crash: Crash) -> WorkerFailed:
     """Return the error for a bug in the worker."""
-    last = crash.traceback.rstrip().rpartition("\n")[2]
-    return WorkerFailed(f"{_NAME} met a bug: {last}", _REPORT)
+    place = "".join(f" in {frame}" for frame in crash.frames[-1:])
+    error = WorkerFailed(f"{_NAME} met a bug: {crash.kind}{place}.", _REPORT)
+    error.stack = " > ".join(crash.frames)
+    return error
 
 
 def explain_foreign_value(error: ForeignValueError) -> WorkerFailed:

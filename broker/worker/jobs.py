@@ -71,9 +71,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """A bug: the traceback of an exception that the worker did not expect, without anything like a token."""
+    """A bug: the class of an exception that the worker did not expect, and its frames, innermost last.
 
-    traceback: str
+    Its text is left out, because it may quote a secret.
+    """
+
+    kind: str
+    frames: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from broker.core.errors import NO_THREAD, BrokerError, WorkerFailed
-from broker.core.model import redacted
+from broker.core.errors import NO_THREAD, BrokerError, WorkerFailed, list_frames
 from broker.worker import jobs
 from broker.worker.channel import READ_BYTES, Frames, encode
 
@@ -58,10 +57,8 @@ class _Worker:
             result = self._do(request.job)
         except BrokerError as error:
             result = error
-        except BaseException:  # noqa: BLE001 - the resident process reports it
-            import traceback  # noqa: PLC0415 - rarely needed
-
-            result = jobs.Crash(traceback=redacted(traceback.format_exc()))
+        except BaseException as error:  # noqa: BLE001 - the resident process reports it
+            result = jobs.Crash(kind=type(error).__name__, frames=tuple(list_frames(error)))
         with suppress(ConnectionError):  # the resident process has gone, and `serve` ends this one
             self._send(request.number, result)
 

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 import broker
 from broker.core import events
-from broker.core.errors import PublishError, RoleDenied, TokenExpired, TokenRejected, TokenUnavailable
+from broker.core.errors import (
+    ExchangeError,
+    PublishError,
+    RoleDenied,
+    TokenExpired,
+    TokenRejected,
+    TokenUnavailable,
+    WorkerFailed,
+)
 from broker.core.model import redacted
 from broker.core.schedule import Action, Decision, Phase, Reason
 from broker.runtime import logs
@@ -306,6 +314,12 @@ class TestEvents:
         assert line["source_generation"] == "default-2"
         assert "token_fingerprint" not in line
 
+    def test_bug_in_a_worker_has_the_frames_that_led_to_it(self) -> None:
+        error = WorkerFailed("A bug.")
+        error.stack = "share (x.py:1) > divide (y.py:2)"
+        (line,) = log(_make_failure(error, Phase.FRESH))
+        assert line["stack"] == error.stack
+
     def test_refresh_has_assumed_role_expiry_and_next_refresh(self) -> None:
         (line,) = log(events.Published(at=NOW, generation=make_generation(), refresh_at=EPOCH + timedelta(minutes=30)))
         assert (line["event"], line["reason"]) == ("refreshed", "refresh_due")
@@ -358,9 +372,7 @@ def _log_bug(message: str) -> None:
         logging.getLogger("broker").critical("A bug.", exc_info=True, extra={"event": "bug"})
 
 
-def _make_failure(
-    error: TokenRejected | RoleDenied, phase: Phase, fingerprint: str = "0123456789ab"
-) -> events.ExchangeFailed:
+def _make_failure(error: ExchangeError, phase: Phase, fingerprint: str = "0123456789ab") -> events.ExchangeFailed:
     return events.ExchangeFailed(
         at=NOW,
         profile="default",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -67,7 +68,7 @@ class TestSettings:
         environ = {**MINIMUM, "BROKER_CONFIG": str(tmp_path / "broker.yaml")}
         assert len(load_configuration(environ).profiles) == 500
 
-    def test_crash_is_a_fault_with_the_last_line_of_its_traceback(
+    def test_crash_is_a_fault_with_its_class_and_place(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """With a JSON log, nothing else may write to standard error."""
@@ -80,7 +81,7 @@ class TestSettings:
             load_configuration(MINIMUM)
         (fault,) = caught.value.faults
         assert fault.startswith("the settings could not be checked: The worker process")
-        assert "met a bug: ZeroDivisionError: <redacted> Report it" in fault
+        assert re.search(r"met a bug: ZeroDivisionError in crash \(test_adapters\.py:\d+\)\. Report it", fault)
         assert capfd.readouterr().err == ""
 
     def test_killed_worker_is_explained_by_the_memory_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ RESULTS = (
     make_token(issued_at=None),
     make_credentials(),
     make_credentials(clock_skew=None),
-    jobs.Crash(traceback="Traceback\nZeroDivisionError"),
+    jobs.Crash(kind="ZeroDivisionError", frames=("divide (x.py:1)",)),
 )
 
 

@@ -70,9 +70,11 @@ def test_start_failure_names_what_to_change(number: int, remedy: str) -> None:
     assert remedy in error.remedy
 
 
-def test_crash_is_explained_by_the_last_line_of_its_traceback() -> None:
-    crash = jobs.Crash(traceback='Traceback (most recent call last):\n  File "x"\nZeroDivisionError: by zero\n')
-    assert failures.explain_crash(crash).message.endswith("met a bug: ZeroDivisionError: by zero")
+def test_crash_is_explained_by_its_class_and_its_innermost_frame() -> None:
+    crash = jobs.Crash(kind="ZeroDivisionError", frames=("share (x.py:1)", "divide (y.py:2)"))
+    error = failures.explain_crash(crash)
+    assert error.message.endswith("met a bug: ZeroDivisionError in divide (y.py:2).")
+    assert error.stack == "share (x.py:1) > divide (y.py:2)"
 
 
 def test_foreign_value_is_named() -> None:
@@ -86,7 +88,7 @@ def test_foreign_value_is_named() -> None:
         failures.explain_end(signal.SIGKILL),
         failures.explain_end(0),
         failures.explain_start_failure(OSError(errno.ENOMEM, "x")),
-        failures.explain_crash(jobs.Crash(traceback="x")),
+        failures.explain_crash(jobs.Crash(kind="x", frames=())),
         failures.explain_foreign_value(ForeignValueError("x")),
     ],
 )
