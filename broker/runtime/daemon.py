@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -139,6 +140,7 @@ def load_settings(process: ResidentProcess) -> Configuration:
 def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
     """Configure the log, and write its first lines: version, profiles, `warnings`, and warnings about settings."""
     logs.configure(configuration.log_format, configuration.log_level)
+    threading.excepthook = logs.log_bug_of_thread
     logs.log_message(
         logging.INFO,
         "starting",

@@ -20,6 +20,8 @@ from broker.runtime import log_writer
 from broker.runtime.log_formats import ConsoleFormatter, JsonFormatter, is_json
 
 if TYPE_CHECKING:
+    import threading
+
     from broker.core.events import Event
     from broker.core.report_fields import ReportFields
     from broker.runtime.log_writer import LogWriter
@@ -68,6 +70,15 @@ def configure(style: str, level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warning "connection pool is full" is harmless here
     logging.raiseExceptions = False  # otherwise a line that cannot be formatted is printed with its arguments
     _log.setLevel(level.upper())
+
+
+def log_bug_of_thread(found: threading.ExceptHookArgs) -> None:
+    """Write what ended a thread as a log line: a `threading.excepthook`. Python's own prints text that isn't JSON."""
+    _log.critical(
+        "A thread of the broker ended because of a bug. Report it with this traceback.",
+        exc_info=found.exc_value,
+        extra={"event": "bug"},
+    )
 
 
 def flush(seconds: float = log_writer.FLUSH_SECONDS) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SETTINGS_SECONDS = 60.0
 _DECODING_SECONDS = 10.0
 _PATH_REMEDY = "Check the network path from the pod: proxy, firewall, NetworkPolicy, service mesh."
+_CPU_REMEDY = "Raise the container's CPU limit (resources.limits.cpu): the worker process gets too little time."
 
 
 class WorkerExchanges:
@@ -101,7 +102,9 @@ def decode_token(
 ) -> None:
     """Decode the token that was read from `origin`. `on_end` gets TokenUnavailable if the worker failed."""
     job = jobs.DecodeToken(text=text, origin=origin)
-    workers.submit(job, lambda result: on_end(_to_token_result(result, "The token")), seconds=_DECODING_SECONDS)
+    workers.submit(
+        job, lambda result: on_end(_to_token_result(result, "The token", _CPU_REMEDY)), seconds=_DECODING_SECONDS
+    )
 
 
 def request_token(
@@ -109,12 +112,12 @@ def request_token(
 ) -> None:
     """Request a token from the Kubernetes API. `on_end` gets TokenUnavailable if the worker failed."""
     job = jobs.RequestToken(spec=spec, audience=audience)
-    workers.submit(job, lambda result: on_end(_to_token_result(result, "The Kubernetes API's answer")))
+    workers.submit(job, lambda result: on_end(_to_token_result(result, "The Kubernetes API's answer", _PATH_REMEDY)))
 
 
-def _to_token_result(result: Any, what: str) -> BoundToken | TokenError:  # noqa: ANN401 - of any job
+def _to_token_result(result: Any, what: str, overdue_remedy: str) -> BoundToken | TokenError:  # noqa: ANN401 - any job
     if isinstance(result, Overdue):
-        return TokenUnavailable(f"{what} was not there within {result.seconds:.0f} s.", _PATH_REMEDY)
+        return TokenUnavailable(f"{what} was not there within {result.seconds:.0f} s.", overdue_remedy)
     if isinstance(result, WorkerFailed):
         return TokenUnavailable(result.message, result.remedy)
     token: BoundToken | TokenError = result

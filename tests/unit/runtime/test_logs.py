@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -86,6 +87,20 @@ def test_malformed_log_call_of_a_library_does_not_print_its_arguments(capsys: py
     logs.configure("json", "debug", io.StringIO())
     logging.getLogger("urllib3").error("%d", "swordfish")
     assert "swordfish" not in "".join(capsys.readouterr())
+
+
+def test_bug_of_a_thread_is_one_json_line(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
+    def crash() -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(threading, "excepthook", logs.log_bug_of_thread)
+    logs.configure("json", "info", stream)
+    thread = threading.Thread(target=crash)
+    thread.start()
+    thread.join()
+    (line,) = parse_lines(stream)
+    assert (line["event"], line["level"]) == ("bug", "critical")
+    assert "in crash" in line["traceback"]
 
 
 class TestStyles:

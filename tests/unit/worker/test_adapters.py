@@ -154,6 +154,8 @@ class TestTokens:
         assert isinstance(requested, TokenUnavailable)
         assert decoded.message == "The token was not there within 10 s."
         assert requested.message == "The Kubernetes API's answer was not there within 10 s."
+        assert decoded.remedy.startswith("Raise the container's CPU limit")
+        assert requested.remedy.startswith("Check the network path")
 
     def test_failed_worker_is_an_unavailable_token_with_its_remedy(self) -> None:
         for error in self.ends(WorkerFailed("Ended.", "Report it.")):
