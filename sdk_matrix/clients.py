@@ -58,6 +58,8 @@ def _wrapped(driver: str, program: str) -> tuple[str, ...]:
 
 
 _NO_FILE_VARIABLE = "endpoint: the token in `AWS_CONTAINER_AUTHORIZATION_TOKEN`; it does not know `…_TOKEN_FILE`"
+_REMOTE_REGION = "`region` in the remote; rclone does not read `AWS_REGION`"
+_GIVEN_REGION = "the Region in the signing configuration; the library does not read `AWS_REGION`"
 _NEWEST, _YEAR_OLD = Venv("boto3-newest"), Venv("boto3-year-old")
 _AIOBOTOCORE, _AWSCRT = Venv("aiobotocore"), Venv("awscrt")
 _PYARROW, _ICECHUNK, _OBSTORE = Venv("pyarrow"), Venv("icechunk"), Venv("obstore")
@@ -102,12 +104,13 @@ CLIENTS = (
         name="Go v2, in rclone",
         install=_RCLONE,
         command=_wrapped("rclone_s3", _RCLONE.program("rclone")),
+        setting=_REMOTE_REGION,
     ),
     Client(
         name="Go v1, in rclone of Debian",
         install=Debian(("rclone",)),
         command=_wrapped("rclone_s3", "/usr/bin/rclone"),
-        setting=_NO_FILE_VARIABLE,
+        setting=f"{_REMOTE_REGION}; {_NO_FILE_VARIABLE}",
         takes_token=True,
     ),
     Client(
@@ -121,7 +124,12 @@ CLIENTS = (
     Client(name="C++, in pyarrow", install=_PYARROW, command=_python(_PYARROW, "pyarrow_s3")),
     Client(name="Rust, in icechunk", install=_ICECHUNK, command=_python(_ICECHUNK, "icechunk_s3")),
     Client(name="object_store, in obstore", install=_OBSTORE, command=_python(_OBSTORE, "obstore_s3")),
-    Client(name="Common Runtime, in awscrt", install=_AWSCRT, command=_python(_AWSCRT, "awscrt_sts")),
+    Client(
+        name="Common Runtime, in awscrt",
+        install=_AWSCRT,
+        command=_python(_AWSCRT, "awscrt_sts"),
+        setting=_GIVEN_REGION,
+    ),
     Client(
         name="Ruby of Debian",
         install=Debian(("ruby-aws-sdk-core",)),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sandbox.aws.refusal import Refusal
 from sandbox.aws.responses import identity_result
 from sandbox.aws.sessions import Session
+from sandbox.aws.signature import read_signature
 from sandbox.simulator import Sandbox
 from sdk_matrix.environment import AppEnvironment, driver_environment, read_app_variables
 from sdk_matrix.processes import Process, wait_until
@@ -195,6 +196,10 @@ class MatrixRun:
         )
 
     def _identify(self, request: Request, at: datetime) -> str:
+        """Return the signer. Raises Refusal, as AWS does also for a signature for another Region."""
+        signature = read_signature(request)
+        if signature is not None and signature.scope.split("/")[1:2] != [self._simulator.region]:
+            raise Refusal("SignatureDoesNotMatch", "Credential should be scoped to a valid Region.", 403)
         caller = self._simulator.sts.identify(request, at)
         if not isinstance(caller, Session):
             raise Refusal("InvalidClientTokenId", "The broker did not fetch this session.", 403)

@@ -4,12 +4,11 @@ from importlib.metadata import version
 
 from icechunk import Repository, s3_storage
 
-from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
+from sdk_matrix.drivers.driving import ENDPOINT, drive
 
 storage = s3_storage(
     bucket="bucket",
     prefix="prefix",
-    region=REGION,
     endpoint_url=ENDPOINT,
     allow_http=True,
     force_path_style=True,

@@ -4,12 +4,11 @@ from importlib.metadata import version
 
 from obstore.store import S3Store
 
-from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
+from sdk_matrix.drivers.driving import ENDPOINT, drive
 
 store = S3Store(
     "bucket",
     endpoint=ENDPOINT,
-    region=REGION,
     virtual_hosted_style_request=False,
     client_options={"allow_http": True},
     retry_config={"max_retries": 0},

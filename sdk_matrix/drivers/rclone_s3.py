@@ -9,6 +9,7 @@ import sys
 from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
 
 PROGRAM = sys.argv[1]
+# The region is a setting of the remote: without one, rclone signs for us-east-1, whatever AWS_REGION is.
 REMOTE = f":s3,provider=Other,env_auth=true,force_path_style=true,region={REGION},endpoint='{ENDPOINT}':bucket"
 
 version = subprocess.run([PROGRAM, "version"], check=True, capture_output=True, text=True).stdout.split()[1]

@@ -3,7 +3,7 @@ require "aws-sdk-core"
 require "io/wait"
 
 $stdout.sync = true
-client = Aws::STS::Client.new(endpoint: ENV.fetch("MATRIX_ENDPOINT"), region: ENV.fetch("AWS_REGION"))
+client = Aws::STS::Client.new(endpoint: ENV.fetch("MATRIX_ENDPOINT"))
 puts "version #{Aws::CORE_GEM_VERSION}"
 loop do
   begin
