@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def wait_for_signals(signals: Path, count: int) -> list[str]:
 def find_sleep_process(program: Program) -> int:
     """Return the process ID of the broker's command `sleep` once it has called exec, or 0 before that."""
     for child in program.children():
-        file = Path(f"/proc/{child}/comm")
-        if file.exists() and file.read_text() == "sleep\n":
-            return child
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            if Path(f"/proc/{child}/comm").read_text() == "sleep\n":
+                return child
     return 0

@@ -85,7 +85,7 @@ def children_of(pid: int) -> list[int]:
     """Return the process ids of a process's children; an empty list if it has ended."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 
