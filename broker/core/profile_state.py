@@ -7,9 +7,11 @@ began later succeeds. This module does no I/O, and decides nothing: see `schedul
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from broker.core.backoff import Failure
 from broker.core.errors import SourceUnavailable
@@ -29,8 +31,7 @@ _CALL_ALLOWANCE = timedelta(seconds=5)
 """A call may take this long until STS checks the credentials that it was signed with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PendingExchange:
+class PendingExchange(Struct, frozen=True, kw_only=True, eq=False):
     """An exchange that has not ended: what it is made with, why, and when it began.
 
     `request` is the number of the last refresh that was requested before it began.
@@ -43,8 +44,7 @@ class PendingExchange:
     request: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class ProfileState:
+class ProfileState(Struct, kw_only=True):
     """The state of one profile. The fields that `Situation` has too are explained there."""
 
     spec: ProfileSpec

@@ -6,9 +6,11 @@ The main loop records its events with `Status.record`, from one thread; any thre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from broker.core.events import (
     Decided,
@@ -42,8 +44,7 @@ SUCCESS = "success"
 FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """A current fault of a profile. `count` is the number of attempts that met it; for a fault of the token, 1."""
 
     error: BrokerError
@@ -51,8 +52,7 @@ class Fault:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durations:
+class Durations(Struct, frozen=True, kw_only=True):
     """A histogram: `counts` has a number for each bucket of DURATION_BUCKETS_SECONDS, and one for longer durations."""
 
     counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS_SECONDS) + 1)
@@ -66,8 +66,7 @@ class Durations:
         return Durations(counts=counts, sum_seconds=self.sum_seconds + seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileStatus:
+class ProfileStatus(Struct, frozen=True, kw_only=True):
     """The current state of one profile. `refreshes` counts by outcome and reason; generation 0 means none yet."""
 
     profile: str
@@ -99,8 +98,7 @@ class ProfileStatus:
         return self.token_fault or self.source_fault or self.exchange_fault or self.publish_fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """The status at one moment.
 
     `turned_at` is when the last iteration of the main loop began (monotonic). `clock_skew` is the clock of STS minus

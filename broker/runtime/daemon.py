@@ -10,10 +10,11 @@ import logging
 import os
 import random
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker import __version__
 from broker.core.clock import SystemClock

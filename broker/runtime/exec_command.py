@@ -12,8 +12,10 @@ import logging
 import os
 import signal
 import threading
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError
@@ -47,8 +49,7 @@ if TYPE_CHECKING:
 _MEMORY_BACKED = "/dev/shm"  # noqa: S108 - only a private directory is made there
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandSpec:
+class CommandSpec(Struct, frozen=True, kw_only=True):
     """The command line of `exec`.
 
     `command` is the command and its arguments, `profile` the name of the profile ("" for the default profile),
@@ -84,8 +85,7 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         return _serve(job, child, inbox)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class _Job(Struct, frozen=True, kw_only=True):
     """One run of `exec`: its process, command line, settings, and the profile it uses."""
 
     process: ResidentProcess

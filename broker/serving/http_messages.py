@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import field
+
+from broker.core.unprinted import Unprinted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +19,7 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Unprinted, frozen=True, kw_only=True):
     """One request.
 
     `target` is the request target as the client sent it: neither decoded nor normalized. `headers` has lower-case
@@ -26,7 +28,7 @@ class Request:
 
     method: str
     target: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -34,12 +36,11 @@ class Request:
         return self.target.partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Unprinted, frozen=True, kw_only=True):
     """One response. `body` may hold credentials, so it is not part of the representation."""
 
     status: HTTPStatus
-    body: bytes = field(repr=False)
+    body: bytes
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -7,8 +7,9 @@ configured profile names.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from broker import __version__
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from broker.serving.process_readings import ProcessReadings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileGauge:
+class ProfileGauge(Struct, frozen=True, kw_only=True):
     """A gauge with one sample for each profile that has a value, which is an instant or a number."""
 
     name: str
@@ -65,8 +65,7 @@ PROFILE_GAUGES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
+class Losses(Struct, frozen=True, kw_only=True):
     """What the process has lost since its start: lines of its log, and workers that ended before they had answered."""
 
     dropped_log_lines: int = 0
