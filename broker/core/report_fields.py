@@ -12,7 +12,7 @@ from typing import TypedDict
 class ReportFields(TypedDict, total=False):
     """Fields of log lines and of `/status`, in alphabetical order. None of them holds a secret."""
 
-    answers: dict[str, int]  # answers of the credentials endpoint, by status code; outside of a profile: for no profile
+    answers: dict[str, int]  # answers of the credentials endpoint, by status code: of a profile, or at the top of none
     assumed_role_arn: str  # the STS session, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
     clock_skew_seconds: float  # clock of STS minus clock of the node, at the last exchange
     count: int  # of `fault`: attempts that met it; of `refreshes`: refreshes with this outcome and reason

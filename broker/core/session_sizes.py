@@ -1,8 +1,9 @@
 """How much of STS's space a session uses, as far as STS reports it.
 
-Both percentages are of a limit at which STS refuses the call or the token stops working, and neither limit is
-published. They come from the fields PackedPolicySize, SessionTokenUtilization and SessionTokenSize of a response
-(botocore's STS model). STS leaves them out where they do not apply, and other implementations of STS leave out all.
+STS stores session policies and tags in the session token, whose size has a limit that is not published. Above it, STS
+refuses the call (https://repost.aws/knowledge-center/iam-role-aws-sts-error). The sizes are the fields
+PackedPolicySize, SessionTokenUtilization and SessionTokenSize of a response (botocore's STS model). STS leaves them out
+where they do not apply, and other implementations of STS leave out all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class SessionSizes:
     """The sizes of one session. None means that STS did not report the size.
 
     `packed_policy_percent` counts session policies and session tags, inherited tags included. At more than 100, STS
-    refuses the call. `session_token_percent` is the share of the maximum length of a session token.
+    refuses the call. `session_token_percent` is the share of the maximum size of a session token.
     """
 
     packed_policy_percent: int | None = None

@@ -611,6 +611,7 @@ class TestHostileClients:
         answer = parsed(sent(besieged.address, request(target, authorization=besieged.token.reveal())))
         assert answer.status in {400, 404}
         assert b"SecretAccessKey" not in answer.body
+        assert {profile for profile, _ in besieged.answers.counts} == {"", "default", "quasar"}, "no client adds series"
 
     @given(authorization=st.text(max_size=80))
     @no_deadline
