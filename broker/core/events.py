@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError, PublishError, SourceUnavailable, TokenError
-    from broker.core.model import BoundToken, Generation
+    from broker.core.model import BoundToken, Generation, TemporaryCredentials
     from broker.core.schedule import Decision, Phase
 
 
@@ -88,11 +88,15 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Exchanged:
-    """STS issued credentials, which are not published yet. `duration` is how long the exchange took."""
+    """STS issued credentials, which are not published yet. `duration` is how long the exchange took.
+
+    `previous` are the credentials that they replace.
+    """
 
     at: Instant
     generation: Generation
     duration: timedelta
+    previous: TemporaryCredentials | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
+
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where Kubernetes mounts the credentials for its API in every pod (ServiceAccount admission controller)."""
@@ -122,6 +124,7 @@ class TemporaryCredentials:
     account_id: str
     request_id: str = ""
     clock_skew: timedelta | None = None
+    sizes: SessionSizes = UNKNOWN_SIZES
 
     @property
     def lapses_at(self) -> datetime:

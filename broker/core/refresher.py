@@ -165,9 +165,10 @@ class Refresher:
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
+            previous = state.credentials
             generation = state.accept_credentials(exchange, result, at, self.chance(), self.policy)
             duration = at.monotonic - exchange.began.monotonic
-            self.record(events.Exchanged(at=at, generation=generation, duration=duration))
+            self.record(events.Exchanged(at=at, generation=generation, duration=duration, previous=previous))
         else:
             self._fail_exchange(state, exchange, result, at)
 

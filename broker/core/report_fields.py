@@ -12,6 +12,7 @@ from typing import TypedDict
 class ReportFields(TypedDict, total=False):
     """Fields of log lines and of `/status`, in alphabetical order. None of them holds a secret."""
 
+    answers: dict[str, int]  # answers of the credentials endpoint, by status code: of a profile, or at the top of none
     assumed_role_arn: str  # the STS session, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
     clock_skew_seconds: float  # clock of STS minus clock of the node, at the last exchange
     count: int  # of `fault`: attempts that met it; of `refreshes`: refreshes with this outcome and reason
@@ -30,6 +31,7 @@ class ReportFields(TypedDict, total=False):
     message: str
     next_refresh_at: str
     outcome: str  # success or failure
+    packed_policy_percent: int | None  # share of the space for session policies and tags that the session uses
     phase: str
     port: int
     profile: str
@@ -44,6 +46,8 @@ class ReportFields(TypedDict, total=False):
     required: bool
     retry_in_seconds: float
     role_arn: str  # the IAM role, as configured
+    session_token_bytes: int | None
+    session_token_percent: int | None  # share of the maximum size of a session token
     since: str
     sink: str
     source_generation: str  # credentials of the source profile that a chained role was assumed with: PROFILE-NUMBER

@@ -27,6 +27,7 @@ from broker.core.events import (
     Turned,
 )
 from broker.core.schedule import Phase
+from broker.core.session_sizes import UNKNOWN_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError
     from broker.core.model import Generation, ProfileSpec
+    from broker.core.session_sizes import SessionSizes
 
 LIVE_WITHIN = timedelta(seconds=90)
 """Three times `RefreshPolicy.nap`: a main loop that has begun no iteration for this long is stuck."""
@@ -82,6 +84,8 @@ class ProfileStatus:
     published_received_at: datetime | None = None
     published_usable_until: datetime | None = None
     assumed_role_arn: str = ""
+    sizes: SessionSizes = UNKNOWN_SIZES
+    """Those of the newest session; unknown after a restart, until the next exchange."""
     refresh_at: datetime | None = None
     token_fingerprint: str = ""
     token_issued_at: datetime | None = None
@@ -255,6 +259,7 @@ def _apply_generation(profile: ProfileStatus, generation: Generation) -> Profile
         generation=generation.number,
         expires_at=generation.credentials.expires_at,
         assumed_role_arn=generation.credentials.assumed_role_arn,
+        sizes=generation.credentials.sizes,
     )
 
 

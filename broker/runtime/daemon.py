@@ -31,6 +31,7 @@ from broker.runtime.restoration import restore_published
 from broker.runtime.signals import start_signal_thread
 from broker.runtime.termination_message import TerminationMessage
 from broker.runtime.token_sources import build_token_sources
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.metrics import Losses
@@ -63,6 +64,7 @@ def run(process: ResidentProcess) -> int:
     clock, status = LoopClock(process.loop), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
+    answers = AnswerCounts(profile.name for profile in configuration.profiles)
     health = HealthApplication(
         take_snapshot=status.snapshot,
         read_process=ProcessReader().read,
@@ -70,13 +72,14 @@ def run(process: ResidentProcess) -> int:
         count_losses=lambda: Losses(
             dropped_log_lines=logs.count_dropped_lines(), failed_workers=process.workers.failures
         ),
+        answers=answers.counts,
     )
     credentials = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )
     started = (
         listeners.open_health_listener(configuration, health, process.loop),
-        listeners.open_credentials_listener(configuration, credentials, process.loop),
+        listeners.open_credentials_listener(configuration, credentials, process.loop, answers.record),
     )
     _write_initial_files(sink)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)

@@ -7,18 +7,19 @@ so no response contains a secret.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from broker.core.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 from broker.core.timestamps import timestamp
+from broker.serving.answer_counts import NO_PROFILE
 from broker.serving.exposition import CONTENT_TYPE
 from broker.serving.http_messages import JSON, TEXT, Response
-from broker.serving.metrics import Losses, render_metrics
+from broker.serving.metrics import NO_ANSWERS, Losses, render_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from broker.core.clock import Clock
@@ -36,13 +37,15 @@ class HealthApplication:
     """The application of the health listener.
 
     `take_snapshot` returns the current snapshot. `read_process` returns the readings of the process, None if there are
-    none. `count_losses` counts what the process has lost.
+    none. `count_losses` counts what the process has lost. `answers` has the numbers of answers of the credentials
+    endpoint, by profile and status code.
     """
 
     take_snapshot: Callable[[], Snapshot]
     read_process: Callable[[], ProcessReadings | None]
     clock: Clock
     count_losses: Callable[[], Losses] = Losses
+    answers: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -64,11 +67,11 @@ class HealthApplication:
                 return _make_text_response(*((_UNAVAILABLE, unready) if unready else (HTTPStatus.OK, "ready\n")))
             case "/metrics":
                 body = render_metrics(
-                    self.take_snapshot(), self.clock.read().now, self.read_process(), self.count_losses()
+                    self.take_snapshot(), self.clock.read().now, self.read_process(), self.count_losses(), self.answers
                 )
                 return Response(status=HTTPStatus.OK, body=body, content_type=CONTENT_TYPE)
             case "/status":
-                document = build_status_document(self.take_snapshot(), self.clock.read().now)
+                document = build_status_document(self.take_snapshot(), self.clock.read().now, self.answers)
                 body = json.dumps(document, indent=2).encode() + b"\n"
                 return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
             case "/":
@@ -81,15 +84,28 @@ def _make_text_response(status: HTTPStatus, text: str, *headers: tuple[str, str]
     return Response(status=status, body=text.encode(errors="backslashreplace"), content_type=TEXT, headers=headers)
 
 
-def build_status_document(snapshot: Snapshot, now: datetime) -> ReportFields:
+def build_status_document(
+    snapshot: Snapshot, now: datetime, answers: Mapping[tuple[str, int], int] = NO_ANSWERS
+) -> ReportFields:
     """Return the snapshot as JSON values. Fields without a value are left out."""
     document: ReportFields = {"ready": is_ready(snapshot, now)}
     if snapshot.clock_skew is not None:
         document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
+    if others := _select_answers(answers, NO_PROFILE):
+        document["answers"] = others
     document["profiles"] = [
-        _build_profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
+        {
+            **_build_profile_document(profile, ready=has_readers_served(profile, now)),
+            "answers": _select_answers(answers, profile.profile),
+        }
+        for profile in snapshot.profiles
     ]
     return document
+
+
+def _select_answers(answers: Mapping[tuple[str, int], int], profile: str) -> dict[str, int]:
+    """Return the numbers of answers for the profile, by status code, without zeros."""
+    return {str(int(code)): count for (name, code), count in sorted(answers.items()) if name == profile and count}
 
 
 def _list_unready(snapshot: Snapshot, now: datetime) -> str:
@@ -111,6 +127,9 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
         "phase": profile.phase.value,
         "generation": profile.generation,
         "published_generation": profile.published_generation,
+        "packed_policy_percent": profile.sizes.packed_policy_percent,
+        "session_token_percent": profile.sizes.session_token_percent,
+        "session_token_bytes": profile.sizes.session_token_bytes,
         "expires_at": _format_instant(profile.expires_at),
         "next_refresh_at": _format_instant(profile.refresh_at),
         "token_fingerprint": profile.token_fingerprint,
@@ -122,7 +141,7 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
     }
     if profile.fault is not None:
         document["fault"] = _build_fault_document(profile.fault)
-    return {name: value for name, value in document.items() if value != ""}
+    return {name: value for name, value in document.items() if value != "" and value is not None}
 
 
 def _build_fault_document(fault: Fault) -> ReportFields:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from broker import __version__
+from broker.core.role_arns import read_account
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
 from broker.serving.exposition import Histogram, Metric, render_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from broker.core.status import ProfileStatus, Snapshot
     from broker.serving.process_readings import ProcessReadings
+
+
+def _convert_to_ratio(percent: int | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,21 @@ PROFILE_GAUGES = (
         help="Number of the published credentials, from 1. It continues after a restart that restores them.",
         value=lambda profile: profile.published_generation,
     ),
+    ProfileGauge(
+        name="sts_broker_packed_policy_ratio",
+        help="Share of the space for session policies and tags that the newest session uses. STS refuses above 1.",
+        value=lambda profile: _convert_to_ratio(profile.sizes.packed_policy_percent),
+    ),
+    ProfileGauge(
+        name="sts_broker_session_token_ratio",
+        help="Share of the maximum size of a session token that the newest one has.",
+        value=lambda profile: _convert_to_ratio(profile.sizes.session_token_percent),
+    ),
+    ProfileGauge(
+        name="sts_broker_session_token_bytes",
+        help="Size of the newest session token.",
+        value=lambda profile: profile.sizes.session_token_bytes,
+    ),
 )
 
 
@@ -74,17 +95,29 @@ class Losses:
 
 
 NO_LOSSES = Losses()
+NO_ANSWERS: Mapping[tuple[str, int], int] = MappingProxyType({})
 
 
 def render_metrics(
-    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+    snapshot: Snapshot,
+    now: datetime,
+    process: ProcessReadings | None,
+    losses: Losses = NO_LOSSES,
+    answers: Mapping[tuple[str, int], int] = NO_ANSWERS,
 ) -> bytes:
-    """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics."""
-    return render_text(collect_metrics(snapshot, now, process, losses))
+    """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics.
+
+    `answers` has the numbers of answers of the credentials endpoint, by profile and status code.
+    """
+    return render_text(collect_metrics(snapshot, now, process, losses, answers))
 
 
 def collect_metrics(
-    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+    snapshot: Snapshot,
+    now: datetime,
+    process: ProcessReadings | None,
+    losses: Losses = NO_LOSSES,
+    answers: Mapping[tuple[str, int], int] = NO_ANSWERS,
 ) -> Iterator[Metric | Histogram]:
     """Yield every metric, also those without a sample."""
     yield Metric(
@@ -100,8 +133,10 @@ def collect_metrics(
         help="1 if readers of every required profile have unexpired credentials, otherwise 0.",
         samples={(): is_ready(snapshot, now)},
     )
+    yield _collect_profile_info(snapshot)
     yield from (_collect_profile_gauge(gauge, snapshot) for gauge in PROFILE_GAUGES)
     yield from _collect_outcomes(snapshot)
+    yield _collect_answers(answers)
     yield Histogram(
         name="sts_broker_exchange_duration_seconds",
         help="Duration of exchanges, including failed ones.",
@@ -130,6 +165,16 @@ def collect_metrics(
     )
     if process is not None:
         yield from _collect_process(process)
+
+
+def _collect_profile_info(snapshot: Snapshot) -> Metric:
+    return Metric(
+        name="sts_broker_profile_info",
+        type="gauge",
+        help="Always 1; the labels hold the role of a profile, and the account of the role.",
+        labels=("profile", "role_arn", "account_id"),
+        samples={(each.profile, each.role_arn, read_account(each.role_arn)): 1 for each in snapshot.profiles},
+    )
 
 
 def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
@@ -167,6 +212,16 @@ def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
         help="Number of failed attempts to publish.",
         labels=("profile",),
         samples={(each.profile,): each.publish_failures for each in snapshot.profiles},
+    )
+
+
+def _collect_answers(answers: Mapping[tuple[str, int], int]) -> Metric:
+    return Metric(
+        name="sts_broker_endpoint_answers_total",
+        type="counter",
+        help="Number of answers of the credentials endpoint, by status code. No profile: the path names none.",
+        labels=("profile", "code"),
+        samples={(profile, str(int(code))): count for (profile, code), count in answers.items()},
     )
 
 

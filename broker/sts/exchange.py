@@ -25,6 +25,7 @@ from broker.core.errors import (
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.model import BoundToken, Secret, TemporaryCredentials, session_name_for
 from broker.core.role_arns import is_session_of, read_account
+from broker.core.session_sizes import SessionSizes
 from broker.net.http_dates import server_time
 from broker.sts.answers import NotSts
 from broker.sts.client import Signer, new_client
@@ -169,6 +170,7 @@ class StsExchanger:
             account_id=read_account(assumed_role_arn or profile.role_arn),
             request_id=str(metadata.get("RequestId", "")),
             clock_skew=date - ended.now if date is not None and took < _MAXIMUM_DURATION_FOR_SKEW else None,
+            sizes=_read_sizes(response),
         )
 
     def _reject(self, found: str, metadata: Mapping[str, Any], profile: ProfileSpec) -> ResponseInvalid:
@@ -239,6 +241,20 @@ def _list_unusable_fields(keys: Mapping[str, Any]) -> list[str]:
     """Return the names of the fields of Credentials that are missing, blank or malformed."""
     unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
     return unusable if _convert_to_utc(keys.get("Expiration")) else [*unusable, "Expiration"]
+
+
+def _read_sizes(response: Mapping[str, Any]) -> SessionSizes:
+    """Return the sizes in the response. Each field is optional, and nonsense counts as missing."""
+
+    def read(field: str) -> int | None:
+        value = response.get(field)
+        return value if isinstance(value, int) and value >= 0 else None
+
+    return SessionSizes(
+        packed_policy_percent=read("PackedPolicySize"),
+        session_token_percent=read("SessionTokenUtilization"),
+        session_token_bytes=read("SessionTokenSize"),
+    )
 
 
 def _is_printable_word(text: object) -> bool:

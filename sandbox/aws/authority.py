@@ -17,7 +17,7 @@ from broker.policy.trust_policy import Caller, Decision, PolicyMalformedError, e
 from sandbox.aws.account import MotoAccount, Role, User, find_user, provider_arn
 from sandbox.aws.chaining import check_authorized, check_source_identity
 from sandbox.aws.exchange_request import ExchangeRequest, read_request
-from sandbox.aws.packing import packed_size
+from sandbox.aws.packing import packed_size, token_size
 from sandbox.aws.permissions import Permissions
 from sandbox.aws.principals import Principal
 from sandbox.aws.refusal import Refusal
@@ -80,7 +80,8 @@ class Authority:
             "Audience": token.audience,
             "Provider": token.issuer,
         }
-        return self._issue(request, role, at, tags=request.tags), extra
+        session = self._issue(request, role, at, tags=request.tags)
+        return session, extra | token_size(session.session_token)
 
     def assume_role(self, form: Mapping[str, str], http: Request, at: datetime) -> tuple[Session, dict[str, str]]:
         """Handle AssumeRole by a session that was issued here or by an IAM user. Return as `exchange`."""
@@ -100,7 +101,8 @@ class Authority:
         _check_maximum(request, role.max_session)
         if source_identity is not None:
             extra["SourceIdentity"] = source_identity
-        return self._issue(request, role, at, tags=tags, source_identity=source_identity), extra
+        session = self._issue(request, role, at, tags=tags, source_identity=source_identity)
+        return session, extra | token_size(session.session_token)
 
     def caller_arn(self, http: Request) -> str:
         """Return the ARN of the key that signed a request, without a check, for the record. "" if it is unknown."""

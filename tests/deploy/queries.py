@@ -13,6 +13,8 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.core.errors import ExchangeUnavailable
+from broker.core.session_sizes import SessionSizes
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.metrics import render_metrics
 from broker.serving.process_readings import ProcessReader
 from tests.deploy.alerting import MONITORING, RULES
@@ -30,11 +32,12 @@ TARGET_LABELS = {"namespace", "pod", "job"}
 @cache
 def scraped() -> dict[str, frozenset[str]]:
     """Return the labels of every metric, scraped from a broker that worked at first and fails now."""
-    world = World()
+    world = World(sizes=SessionSizes(packed_policy_percent=5, session_token_percent=40, session_token_bytes=1600))
     world.live(timedelta(minutes=40))
     world.sts_fault = raising(ExchangeUnavailable)
     world.live(timedelta(hours=1))
-    body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read())
+    answers = AnswerCounts(profile.name for profile in world.profiles)
+    body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read(), answers=answers.counts)
     found: dict[str, frozenset[str]] = {"up": frozenset(TARGET_LABELS)}
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:

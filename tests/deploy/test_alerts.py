@@ -12,6 +12,7 @@ import yaml
 
 from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
 from broker.core.refresher import RefreshNow
+from broker.core.session_sizes import SessionSizes
 from tests.deploy.alerting import MONITORING, RULES, Fleet, needs_promtool, run_promtool
 from tests.deploy.queries import queries
 from tests.support.fakes import make_chained, make_profile
@@ -219,7 +220,8 @@ def test_full_disk_warns_and_is_critical_before_the_files_expire(tmp_path: Path)
 
 def test_every_panel_shows_data_of_a_failing_fleet(tmp_path: Path) -> None:
     """Grafana's variables have one value, and all values."""
-    pods = make_fleet(pods=2)
+    sizes = SessionSizes(packed_policy_percent=5, session_token_percent=40, session_token_bytes=1600)
+    pods = make_fleet(pods=2, sizes=sizes)
     pods.live(40 * MINUTE)
     pods.change_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
     pods.live(20 * MINUTE)
@@ -243,3 +245,11 @@ def test_wrong_clock_warns(minutes: int, tmp_path: Path) -> None:
     pods.change_worlds(lambda world: world.inbox.put(RefreshNow()))
     pods.live(10 * MINUTE)
     pods.check_alerts({9 * MINUTE: set(), 18 * MINUTE: {"StsBrokerClockSkew"}}, tmp_path)
+
+
+def test_growing_session_policy_warns_until_it_is_shortened(tmp_path: Path) -> None:
+    pods = make_fleet(sizes=SessionSizes(packed_policy_percent=79, session_token_percent=40))
+    pods.live(10 * MINUTE)
+    pods.change_worlds(lambda world: setattr(world, "sizes", SessionSizes(packed_policy_percent=80)))
+    pods.live(HOUR)
+    pods.check_alerts({9 * MINUTE: set(), 69 * MINUTE: {"StsBrokerSizeNearLimit"}}, tmp_path)

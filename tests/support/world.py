@@ -20,6 +20,7 @@ from broker.core.model import BoundToken, SourceSession
 from broker.core.refresher import Message as LoopMessage
 from broker.core.refresher import Refresher, Stop
 from broker.core.schedule import RefreshPolicy
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 from broker.core.status import Status
 from broker.worker.pool import JOB_SECONDS
 from tests.support.fakes import FakeClock, InlinePublisher, make_credentials, make_profile, make_token
@@ -87,6 +88,8 @@ class World:
     """Faults of single profiles, which last."""
     granted_lifetime: timedelta | None = None
     """The lifetime of new sessions, which replaces the requested one."""
+    sizes: SessionSizes = UNKNOWN_SIZES
+    """The sizes that STS reports of new sessions."""
     clock_skew: timedelta = ZERO
     """The clock of STS minus that of the node, which the broker measures."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
@@ -189,6 +192,7 @@ class World:
             expires_at=self.clock.now + self.clock_skew + lifetime,
             serial=next(self._serial),
             clock_skew=self.clock_skew,
+            sizes=self.sizes,
         )
 
     # The disk.

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from broker.core import errors, model
 from broker.core.errors import BrokerError, ConfigurationError, Disposition, ExchangeError, PublishError, TokenAwaited
 from broker.core.model import Configuration, ProfileSpec, PublishSpec, Secret, StsSpec, TokenRequestSpec
+from broker.core.session_sizes import SessionSizes
 from broker.worker import channel, jobs
 from broker.worker.channel import MAXIMUM_FRAME_BYTES, ForeignValueError, Frames, encode
 from tests.support.fakes import make_chained, make_credentials, make_profile, make_session, make_token
@@ -53,6 +54,7 @@ RESULTS = (
     make_credentials(),
     make_credentials(clock_skew=None),
     jobs.Crash(kind="ZeroDivisionError", frames=("divide (x.py:1)",)),
+    make_credentials(sizes=SessionSizes(packed_policy_percent=82, session_token_bytes=1680)),
 )
 
 
