@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """A verdict. `conditions` are those that the request must also meet; `reason` says why it is NO or UNJUDGED."""
+    """A verdict. `conditions` are those that the request must also meet; `reason` explains NO and UNJUDGED."""
 
     verdict: Verdict
     conditions: tuple[str, ...] = ()

@@ -114,7 +114,8 @@ def _describe_credentials(error: BotoCoreError) -> str:
         return "--profile: the AWS config has no such profile. `aws configure list-profiles` lists those that exist."
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return "No AWS credentials found. Log in, or name a profile (--profile, AWS_PROFILE)."
-    return f"The AWS credentials cannot be used ({type(error).__name__}). Log in again, or name a profile (--profile)."
+    found = f"AWS cannot be called with these credentials ({type(error).__name__})."
+    return f"{found} Log in again, name a profile (--profile), or check the network."
 
 
 class AccountReader:

@@ -141,7 +141,8 @@ def _list_accounts(
 
 
 def _is_restriction(condition: Condition) -> bool:
-    return condition.is_strict and condition.parsed.bare.startswith("String")
+    is_strict = condition.is_strict and condition.parsed.bare.startswith("String")
+    return is_strict and subjects.ANY_SUBJECT not in condition.values
 
 
 def _judge(policy: RolePolicy, provider: str, candidate: subjects.Candidate, world: World) -> Entry:

@@ -48,7 +48,7 @@ def list_candidates(statements: Iterable[Statement], issuer: str) -> tuple[Candi
         if statement.is_allow
         for condition in find_subject_conditions(statement, issuer)
         for value in condition.values
-        if is_like(condition) or not has_wildcard(value)
+        if value != ANY_SUBJECT and (is_like(condition) or not has_wildcard(value))
     ]
     return (*map(_make_candidate, dict.fromkeys(texts)), Candidate(text=ANY_SUBJECT, subject=_WITNESS))
 

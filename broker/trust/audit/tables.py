@@ -12,13 +12,15 @@ from rich.text import Text
 from broker.trust.audit import report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import TextIO
 
     from broker.trust.audit.audit import Audit
 
 PLAIN_WIDTH: Final = 140
 """Columns where the output is not a terminal."""
+MAXIMUM_ROWS: Final = 1000
+"""Of one table. More would take rich minutes, and nobody reads them in a terminal."""
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "yes": "green"}
 
 
@@ -77,11 +79,13 @@ def write_tables(audit: Audit, console: Console) -> None:
     console.print(Text(report.summarize(audit)))
 
 
-def _write_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _write_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
-    for row in rows:
+    for row in rows[:MAXIMUM_ROWS]:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     if table.row_count:
         console.print(table)
+    if len(rows) > MAXIMUM_ROWS:
+        console.print(Text(f"and {len(rows) - MAXIMUM_ROWS:,} more rows: use --html or --format json"))

@@ -9,16 +9,21 @@ from broker.trust.audit.account import Account, Provider, Role
 from broker.trust.audit.audit import Audit, audit
 from broker.trust.audit.cluster import Cluster, read_cluster
 from broker.trust.sources import Source
-from tests.support.audited_account import AUDIENCE, ISSUER, provider_arn, role_arn
+from tests.support.audited_account import AUDIENCE, BOUNDARY, ISSUER, SECONDS, provider_arn, role_arn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def make_role(name: str, policy: Mapping[str, Any] | str, **changes: Any) -> Role:  # noqa: ANN401 - fields of Role
+def make_role(name: str, policy: Mapping[str, Any] | str) -> Role:
     text = policy if isinstance(policy, str) else json.dumps(policy)
     source = Source(file="", text=text, address=role_arn(name))
-    return Role(**{"arn": role_arn(name), "source": source, "maximum_seconds": 3600, "boundary": "", **changes})
+    return Role(
+        arn=role_arn(name),
+        source=source,
+        maximum_seconds=SECONDS.get(name, 3600),
+        boundary=BOUNDARY if name == "deploy" else "",
+    )
 
 
 def make_account(

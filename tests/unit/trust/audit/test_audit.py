@@ -91,6 +91,13 @@ def test_unrestricted_subject_is_one_row_or_every_service_account() -> None:
     assert {row[0] for row in rows if row[1] == "open"} == {CART, "system:serviceaccount:shop:web"}
 
 
+def test_subject_that_is_only_a_star_admits_every_service_account() -> None:
+    policies = {"open": trust(for_tokens("*")), "cart": ROLES["cart"]}
+    assert [row[0] for row in list_rows(run_audit(policies)) if row[1] == "open"] == ["*"]
+    rows = list_rows(run_audit(policies, MANIFESTS))
+    assert {row[0] for row in rows if row[1] == "open"} == {CART, "system:serviceaccount:shop:web"}
+
+
 def test_several_audiences_are_judged_by_the_list_of_the_provider() -> None:
     result = run_audit({"vault": ROLES["vault"]}, providers={ISSUER: [AUDIENCE, "vault"]})
     assert [one.audiences for one in result.entries] == [("vault",)]
@@ -233,6 +240,21 @@ def test_unknown_audiences_and_incomplete_lists_accuse_nobody() -> None:
     result = audit(account, cluster=None, issuer="", ignored=())
     assert {rule for _, rule in list_findings(result)} == set()
     assert [row[1] for row in list_rows(result)] == ["legacy", "vault"]
+
+
+def test_statement_for_a_service_is_noted_and_an_unknown_claim_is_not_judged() -> None:
+    claim = for_tokens("somebody", issuer="oidc.example/other")
+    claim["Condition"]["StringEquals"]["oidc.example/other:team"] = "a"
+    policies = {"mixed": trust(for_tokens(CART), *ROLES["machine"]["Statement"]), "other": trust(claim)}
+    account = run_audit(policies, providers={ISSUER: [AUDIENCE], "oidc.example/other": [AUDIENCE]}).account
+    assert account.notes == [f"{role_arn('mixed')}: statement 2: it is for an AWS service; only its form was checked"]
+    (unjudged,) = account.unjudged
+    assert "has no claims of this issuer" in unjudged
+
+
+def test_statement_with_another_effect_is_not_judged() -> None:
+    result = run_audit({"cart": trust(for_tokens(CART), {**for_tokens(CART), "Effect": "allow"})})
+    assert [row[3] for row in list_rows(result)] == ["not judged"]
 
 
 def test_ignored_rule_is_left_out() -> None:

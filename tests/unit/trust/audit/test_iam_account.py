@@ -18,6 +18,7 @@ from tests.support.audited_account import AUDIENCE, ROLES, provider_arn, role_ar
 if TYPE_CHECKING:
     from broker.trust.audit.account import Account
 
+ROLE = "arn:aws:iam::123456789012:role/auditor"
 CALLER = "arn:aws:sts::123456789012:assumed-role/auditor/me"
 
 
@@ -174,6 +175,48 @@ def test_error_code_of_a_foreign_server_is_not_quoted() -> None:
 def test_unknown_profile_is_an_error_of_the_configuration() -> None:
     with pytest.raises(ConfigurationError, match="--profile: the AWS config has no such profile"):
         open_iam(Access(profile="nobody"), {})
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (refuse("AccessDenied"), rf"--role-arn {ROLE}: STS refused it to {CALLER} \(AccessDenied\)"),
+        (EndpointConnectionError(endpoint_url="x"), r"\(EndpointConnectionError\).*check the network"),
+    ],
+)
+def test_role_that_cannot_be_assumed_is_an_error_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def assume_role(**_: str) -> None:
+        raise error
+
+    session = SimpleNamespace(region_name=None, client=lambda *_, **__: SimpleNamespace(assume_role=assume_role))
+    monkeypatch.setattr("boto3.Session", lambda **_: session)
+    with pytest.raises(ConfigurationError, match=message):
+        open_iam(Access(role_arn=ROLE), {})
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"), [("aws", "us-east-1"), ("aws-cn", "cn-north-1"), ("aws-us-gov", "us-gov-west-1")]
+)
+def test_region_is_that_of_the_role_s_partition(monkeypatch: pytest.MonkeyPatch, partition: str, region: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Session:
+        region_name = None
+
+        def __init__(self, **_: str | None) -> None: ...
+
+        def client(self, service: str, *, region_name: str, config: object) -> Any:  # noqa: ANN401 - a client
+            assert config
+            asked.append((service, region_name))
+            keys = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken"), "x")
+            return SimpleNamespace(assume_role=lambda **_: {"Credentials": keys})
+
+    monkeypatch.setattr("boto3.Session", Session)
+    open_iam(Access(role_arn=f"arn:{partition}:iam::123456789012:role/auditor"), {})
+    open_iam(Access(), {"AWS_REGION": "eu-west-1"})
+    assert asked == [("sts", region), ("iam", region), ("iam", "eu-west-1")]
 
 
 def test_terminal_has_a_bar_and_a_pipe_has_none() -> None:

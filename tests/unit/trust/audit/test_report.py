@@ -89,9 +89,18 @@ def test_rules_of_lint_and_audit_differ() -> None:
 
 def test_table_has_every_row_and_finding(result: Audit) -> None:
     text = write_text(result)
-    for part in ("cart > reports", "pod-refused", "1 h", summarize(result)):
+    for part in ("cart > reports", "pod-refused", "2 h", "workload-boundary", summarize(result)):
         assert part in text, part
     assert "the service account doesn't exist" in re.sub(r"\s+", " ", text)
+
+
+def test_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.trust.audit.tables.MAXIMUM_ROWS", 3)
+    policies = {f"app-{one}": trust(for_tokens(f"system:serviceaccount:shop:app-{one}")) for one in range(5)}
+    text = write_text(run_audit(policies))
+    assert text.count("and 2 more rows: use --html or --format json") == 2
+    assert "app-2 " in text
+    assert "app-3 " not in text
 
 
 def test_empty_account_has_a_summary_only() -> None:
