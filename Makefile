@@ -63,7 +63,7 @@ TIMEOUT = Install GNU coreutils, which contain it
 test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
 	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests but those of the image and of the SDK matrix: about 4,600, in 3 to 6 minutes on two cores."
-	@for tool in terraform kubectl promtool; do echo "  $$tool: $$($(call has,$$tool))"; done
+	@for tool in terraform kubectl promtool chromium; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST) --ignore=tests/image
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)
@@ -71,7 +71,7 @@ test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
 test-all: $(VENV)/.ready ## all tests, also of images (root) and SDKs: 15 minutes
 	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests, those of the image included, then the SDK matrix: about 15 minutes on two cores."
-	@for tool in terraform kubectl promtool buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
+	@for tool in terraform kubectl promtool chromium buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST)
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)

@@ -16,11 +16,12 @@ Settings:
 Exit codes:
    0  success; run: stopped by a signal
    1  a check found something:
-        trust lint: findings; trust explain: the token is not allowed
+        trust lint, trust audit: findings
+        trust explain: the token is not allowed
         issuer check: STS would reject the issuer; doctor: a check failed
         inject --check: a workload lacks the sidecar
    2  the configuration or the command line is invalid
-   3  there is no token for STS; trust lint could not judge a part
+   3  there is no token for STS; trust lint or audit could not judge a part
    4  STS issued no credentials
    5  the credentials or standard output could not be written
         credentials: there is nothing valid to print
@@ -125,11 +126,12 @@ _SIDECAR = {
 }
 _OPERATOR = {
     "trust": HelpText(
-        summary="check, explain and write IAM trust policies",
+        summary="check, explain and write IAM trust policies, audit an account",
         description=(
             "For infrastructure teams. `trust lint` finds weaknesses, `trust explain` reports whether a policy\n"
             "allows a token and what to change if it does not, `trust render` prints a policy for a token or for\n"
-            "service accounts. See docs/trust.md."
+            "service accounts. `trust audit` reports who can become what in a whole account. See docs/trust.md\n"
+            "and docs/audit.md."
         ),
     ),
     "issuer": HelpText(

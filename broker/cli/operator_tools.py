@@ -23,6 +23,7 @@ _NEEDED_MODULES: Final = {
     "inject": ("broker.inject",),
     "issuer": ("broker.issuer", "cryptography"),
     "trust": ("broker.trust",),
+    "trust audit": ("broker.trust", "boto3", "jinja2", "rich"),
     "doctor --policy": ("broker.trust",),
     "doctor --policy iam": ("broker.trust", "boto3"),
 }

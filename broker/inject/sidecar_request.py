@@ -15,6 +15,7 @@ from broker.core.model import DEFAULT_PROFILE
 from broker.core.spelling import suggest
 from broker.inject import sidecar, sidecar_resources
 from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec
+from broker.manifests.annotations import PREFIX
 from broker.settings.loader import load
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from broker.inject.manifests import Annotation, Workload
 
-PREFIX: Final = "sts-broker/"
 KEYS: Final = (
     *("role_arn", "region", "profile", "audience", "duration_seconds", "config_map"),
     *sidecar_resources.KEYS,

@@ -17,14 +17,17 @@ from broker.serving.metrics import collect_metrics
 from broker.serving.process_readings import ProcessReader
 from broker.settings.schema import NamedProfile, ProfileKeys, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
+from broker.trust.audit.rules import AUDIT_RULES
 from broker.trust.linter.rules import RULES
 from tests.support.fakes import EPOCH, make_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+    from broker.trust.linter.rule import Rule
 
 
 COSTS = (
@@ -89,9 +92,16 @@ def reasons_table() -> str:
 
 def trust_rules_table() -> str:
     """Return a row for each rule of `sts-broker trust lint`: id, severity, what is wrong, why it matters, the fix."""
-    rows = [
-        f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.fix} |" for rule in RULES.values()
-    ]
+    return _list_rules(RULES.values())
+
+
+def audit_rules_table() -> str:
+    """Return the same for the rules that `sts-broker trust audit` adds."""
+    return _list_rules(AUDIT_RULES.values())
+
+
+def _list_rules(rules: Iterable[Rule]) -> str:
+    rows = [f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.fix} |" for rule in rules]
     return _table("| rule | severity | what is wrong | why it matters | fix |", rows)
 
 
@@ -155,6 +165,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics_table,
     "docs/operations.md": reasons_table,
     "docs/trust.md": trust_rules_table,
+    "docs/audit.md": audit_rules_table,
 }
 """What generates the table of each page."""
 

@@ -19,6 +19,7 @@ EXAMPLE: dict[str, Any] = {
     "absent_keys": {"oidc.example/blue:sub": "true", "oidc.example/green:sub": "true"},
     "all_arns": [BUCKET, f"{BUCKET}/*"],
     "allowed_actions": ["kms:Decrypt", "s3:*", "sqs:*"],
+    "audited_provider_arns": ["arn:aws:iam::*:oidc-provider/*"],
     "audience_key": "oidc.example/blue:aud",
     "audiences": ["sts.amazonaws.com"],
     "bucket_arn": BUCKET,

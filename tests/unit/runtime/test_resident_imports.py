@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("asyncio", "botocore", "http.client", "jwt", "pydantic", "pydantic_core", "ssl", "urllib3", "yaml")
+OPERATORS_OWN = ("boto3", "broker.manifests", "broker.trust", "jinja2", "rich")
 WORKERS_OWN = ("broker.settings.loader", "broker.sts.exchange", "broker.tokens.decoding")
 START = "import broker.cli.main, broker.runtime.start"
 IMPORTS = {
@@ -20,7 +21,7 @@ IMPORTS = {
 
 def find_loaded(code: str) -> set[str]:
     """Return which of the heavy modules a fresh interpreter has after this code."""
-    names = (*HEAVY, *WORKERS_OWN)
+    names = (*HEAVY, *WORKERS_OWN, *OPERATORS_OWN)
     shown = f"{code}\nimport sys\nprint(*(name for name in {names!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -36,3 +37,10 @@ def test_worker_imports_all_of_it() -> None:
     """Proves that the names above are those to look for."""
     code = "import broker.sts.exchange, broker.settings.loader, broker.tokens.decoding, http.client, asyncio, yaml"
     assert find_loaded(code) == {*HEAVY, *WORKERS_OWN}
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_audit_imports_what_only_operators_need() -> None:
+    """Proves that these names are right, too."""
+    code = "import broker.trust.audit.iam_account, broker.trust.audit.html_report, broker.trust.audit.tables, "
+    assert set(OPERATORS_OWN) <= find_loaded(f"{code}broker.trust.audit.command")
