@@ -74,10 +74,13 @@ _SIDECAR = {
             "that would make an SDK use other credentials, such as AWS_PROFILE, are removed from the command's\n"
             "environment.\n\n"
             "Programs that read files only find them in $BROKER_PUBLISH_DIRECTORY while the command runs.\n"
-            "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors."
+            "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors.\n\n"
+            "Some programs read credentials only when they start, or when a signal tells them to. With --on-refresh,\n"
+            "the command gets the signal, or is restarted, after each later refresh. See docs/notify.md."
         ),
         examples=(
             "  sts-broker exec -- aws s3 ls\n"
+            "  sts-broker exec --on-refresh signal:HUP -- old-server\n"
             "  sts-broker exec --profile audit --timeout 30 -- ./report.sh\n"
             "  sts-broker exec -- \\\n"
             "    sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec old-program'"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError, PublishError, SourceUnavailable, TokenError
     from broker.core.model import BoundToken, Generation, TemporaryCredentials
+    from broker.core.notifications import Notification, Outcome
+    from broker.core.notify_targets import NotifyFailure
     from broker.core.schedule import Decision, Phase
 
 
@@ -141,6 +143,17 @@ class PublishFailed:
     retry_in: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class NotificationEnded:
+    """A notification ended, with or without success. `failure` is that of the last try; None for a success."""
+
+    at: Instant
+    profile: str
+    notification: Notification
+    outcome: Outcome
+    failure: NotifyFailure | None
+
+
 Event = (
     Turned
     | RefreshRequested
@@ -155,4 +168,5 @@ Event = (
     | Published
     | PublishedLost
     | PublishFailed
+    | NotificationEnded
 )

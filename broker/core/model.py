@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.core.notify_targets import NotifyTarget
 
 from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 
@@ -200,7 +204,8 @@ class ProfileSpec:
     """A role to keep credentials for.
 
     If `session_name` is None, the name is derived from the token (see `session_name_for`). `token_file` and `audience`
-    are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
+    are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API. `notify` are the
+    programs to notify about new credentials.
     """
 
     name: str
@@ -214,6 +219,7 @@ class ProfileSpec:
     policy_arns: tuple[str, ...] = ()
     required: bool = True
     chain: ChainSpec | None = None
+    notify: tuple[NotifyTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ class ReportFields(TypedDict, total=False):
 
     answers: dict[str, int]  # answers of the credentials endpoint, by status code: of a profile, or at the top of none
     assumed_role_arn: str  # the STS session, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
+    attempts: int  # of a notification: how often it was tried
     clock_skew_seconds: float  # clock of STS minus clock of the node, at the last exchange
     count: int  # of `fault`: attempts that met it; of `refreshes`: refreshes with this outcome and reason
     credential_source: str  # variable or file that gives an SDK other credentials than the broker's
@@ -30,7 +31,8 @@ class ReportFields(TypedDict, total=False):
     listener: str  # health or credentials
     message: str
     next_refresh_at: str
-    outcome: str  # success or failure
+    notifications: object  # one document for each target: target, fault if it was not notified of the last ones
+    outcome: str  # success or failure; of notifications, also superseded
     packed_policy_percent: int | None  # share of the space for session policies and tags that the session uses
     phase: str
     port: int
@@ -54,6 +56,7 @@ class ReportFields(TypedDict, total=False):
     source_profile: str  # profile whose credentials a chained role is assumed with
     stack: str  # where a worker met a bug: function (file:line) of each frame, innermost last
     subject: str  # sub claim of the token
+    target: str  # program to notify: its URL without the query, pid_file:PATH or process:NAME
     token_expires_at: str
     token_fingerprint: str  # first 12 hex digits of the token's SHA-256
     token_issued_at: str

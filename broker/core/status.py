@@ -15,6 +15,7 @@ from broker.core.events import (
     Event,
     Exchanged,
     ExchangeFailed,
+    NotificationEnded,
     Published,
     PublishedLost,
     PublishFailed,
@@ -26,6 +27,7 @@ from broker.core.events import (
     TokenUnfit,
     Turned,
 )
+from broker.core.notifications import Notified
 from broker.core.schedule import Phase
 from broker.core.session_sizes import UNKNOWN_SIZES
 
@@ -96,6 +98,8 @@ class ProfileStatus:
     publish_fault: Fault | None = None
     refreshes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     publish_failures: int = 0
+    notifications: Mapping[str, Notified] = field(default_factory=dict)
+    """How the notifications of each target ended, by its label."""
 
     @property
     def fault(self) -> Fault | None:
@@ -127,6 +131,7 @@ class Status:
                 role_arn=spec.role_arn,
                 required=spec.required,
                 source=spec.chain.source if spec.chain else "",
+                notifications={target.label: Notified() for target in spec.notify},
             )
             for spec in profiles
         }
@@ -210,7 +215,8 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
     | ExchangeFailed
     | Published
     | PublishedLost
-    | PublishFailed,
+    | PublishFailed
+    | NotificationEnded,
 ) -> ProfileStatus:
     """Return the status of the profile after the event."""
     match event:
@@ -240,6 +246,10 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
             return _count_refresh(profile, FAILURE, event.error.reason)
         case PublishedLost():
             return replace(profile, published_received_at=None, published_usable_until=None)
+        case NotificationEnded():
+            label = event.notification.target.label
+            notified = profile.notifications[label].add(event.outcome, event.failure)
+            return replace(profile, notifications={**profile.notifications, label: notified})
         case Published(generation=generation):
             profile = replace(_apply_publication(profile, generation, event.refresh_at), publish_fault=None)
             return _count_refresh(profile, SUCCESS, generation.reason)

@@ -40,6 +40,7 @@ CHECKS: Final = (
     "publish-volume",
     "publish-neighbours",
     "hidden",
+    "notify",
     "broker",
 )
 """In the order of the report."""

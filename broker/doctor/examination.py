@@ -22,6 +22,7 @@ from broker.doctor.examiners.exchange import RETRY_REMEDY, SESSION_CHECKS, Excha
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
 from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
+from broker.doctor.examiners.notify import examine_notify
 from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
 from broker.doctor.examiners.rivals import examine_rivals
 from broker.doctor.examiners.settings import examine_settings
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from broker.sts.exchange import StsExchanger
 
 _TOKEN_FITNESS_CHECKS: Final = ("token-file", "audience", "token-life")
-_POD_CHECKS: Final = (*DIRECTORY_CHECKS, "hidden", "broker")
+_POD_CHECKS: Final = (*DIRECTORY_CHECKS, "hidden", "notify", "broker")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -294,5 +295,6 @@ class Examination:
             configuration.publish, self._published_roles, report, proc=self._environment.proc, now=self._now
         )
         examine_rivals(self._environment.environ, configuration, report)
+        examine_notify(configuration, report)
         cause = next((result.label for result in find_causes(report.results)), "")
         examine_broker(self._running_broker, report, roles=self._published_roles, cause=cause)

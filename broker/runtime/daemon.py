@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from broker.core.first_publication import Awaited
     from broker.core.model import Configuration, Secret
     from broker.core.refresher import Message
+    from broker.runtime.notifier import Notifier
     from broker.runtime.start import ResidentProcess
     from broker.serving.listener import Listener
 
@@ -84,9 +85,14 @@ def run(process: ResidentProcess) -> int:
     _write_initial_files(sink)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
     message = TerminationMessage(configuration.termination_message_path, status.snapshot)
-    recorders = (status.record, served.record, message.record)
+    recorders = [status.record, served.record, message.record]
+    notifier = _build_notifier(process, configuration, clock, status)
+    if notifier is not None:
+        recorders.append(notifier.record)
     refresher = build_refresher(process, configuration, recorders, sink, inbox, policy)
-    restore_published(sink, refresher)
+    skipped = restore_published(sink, refresher)
+    if notifier is not None:
+        notifier.expect_readers(skipped)
     for listener in started:
         listeners.start(listener)
     _warn_about_rival_sources(process.environ, configuration, started[1])
@@ -173,6 +179,17 @@ def _build_sink(configuration: Configuration, clock: Clock, token: Secret | None
     """Return the sink, which records what it publishes for the next start. `token` is that of the endpoint."""
     origin = Origin(endpoint_url=configuration.sts.endpoint_url, boot=read_boot_id())
     return FileSink(configuration.publish, configuration.profiles, clock, token, origin)
+
+
+def _build_notifier(
+    process: ResidentProcess, configuration: Configuration, clock: Clock, status: Status
+) -> Notifier | None:
+    """Return what notifies programs about new credentials; None if no profile has any."""
+    if not any(profile.notify for profile in configuration.profiles):
+        return None
+    from broker.runtime.notifier import Notifier  # noqa: PLC0415 - most pods do not need it
+
+    return Notifier(configuration.profiles, process.loop, process.workers, clock, status.record)
 
 
 def _write_initial_files(sink: FileSink) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.clock import Clock
+    from broker.core.notifications import Notified
     from broker.core.report_fields import ReportFields
     from broker.core.status import Fault, ProfileStatus, Snapshot
     from broker.serving.http_messages import Request
@@ -139,6 +140,10 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
             _build_refresh_document(outcome, reason, count) for (outcome, reason), count in profile.refreshes.items()
         ],
     }
+    if profile.notifications:
+        document["notifications"] = [
+            _build_notification_document(target, each) for target, each in profile.notifications.items()
+        ]
     if profile.fault is not None:
         document["fault"] = _build_fault_document(profile.fault)
     return {name: value for name, value in document.items() if value != "" and value is not None}
@@ -158,6 +163,13 @@ def _build_fault_document(fault: Fault) -> ReportFields:
 
 def _build_refresh_document(outcome: str, reason: str, count: int) -> ReportFields:
     return {"outcome": outcome, "reason": reason, "count": count}
+
+
+def _build_notification_document(target: str, notified: Notified) -> ReportFields:
+    document: ReportFields = {"target": target}
+    if notified.failure is not None:
+        document["fault"] = {"message": notified.failure.message, "remedy": notified.failure.remedy}
+    return document
 
 
 def _format_instant(instant: datetime | None) -> str:

@@ -187,7 +187,7 @@ def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
 
 
 def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
-    """Yield the faults, refreshes and failures to publish of all profiles."""
+    """Yield the faults, refreshes, failures to publish and notifications of all profiles."""
     yield Metric(
         name="sts_broker_fault",
         type="gauge",
@@ -212,6 +212,29 @@ def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
         help="Number of failed attempts to publish.",
         labels=("profile",),
         samples={(each.profile,): each.publish_failures for each in snapshot.profiles},
+    )
+    yield Metric(
+        name="sts_broker_notifications_total",
+        type="counter",
+        help="Number of generations that a program was notified about, or was not, by outcome.",
+        labels=("profile", "target", "outcome"),
+        samples={
+            (each.profile, target, outcome.value): count
+            for each in snapshot.profiles
+            for target, notified in each.notifications.items()
+            for outcome, count in notified.counts.items()
+        },
+    )
+    yield Metric(
+        name="sts_broker_notification_fault",
+        type="gauge",
+        help="1 if a program could not be notified about the last credentials, otherwise 0.",
+        labels=("profile", "target"),
+        samples={
+            (each.profile, target): notified.failure is not None
+            for each in snapshot.profiles
+            for target, notified in each.notifications.items()
+        },
     )
 
 

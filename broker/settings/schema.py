@@ -31,12 +31,36 @@ _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _DIRECTORY = r"^/[A-Za-z0-9_./+@=-]*$"
+_PROCESS_NAME = r"^[^/\x00-\x1f\x7f]{1,15}$"  # the kernel keeps 15 bytes (TASK_COMM_LEN)
 _MAXIMUM_GROUP = 2**32 - 2  # chown takes the number above it as "do not change the group"
 
 
 # The nested models are built as parts of Settings. Building each one separately as well took a quarter of this module's
 # import time. For the same reason their defaults use model_construct.
 _STRICT = ConfigDict(extra="forbid", defer_build=True)
+
+
+class Notify(BaseModel):
+    """An entry of `notify:`. `cross_checks` checks which keys belong together."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, AfterValidator(validators.loopback_url)] | None = Field(
+        default=None, description="Request this URL: `http://`, on loopback."
+    )
+    method: Literal["GET", "POST", "PUT"] = Field(default="POST", description="With `url`: the HTTP method.")
+    bearer_file: Annotated[str, AfterValidator(validators.absolute)] | None = Field(
+        default=None, description="With `url`: path of a file with a bearer token to send."
+    )
+    signal: Annotated[str, AfterValidator(validators.signal_name)] | None = Field(
+        default=None, description="Send this signal, such as `HUP`, to a process of the pod."
+    )
+    pid_file: Annotated[str, AfterValidator(validators.absolute)] | None = Field(
+        default=None, description="With `signal`: path of a file with the process ID."
+    )
+    process: str | None = Field(
+        default=None, pattern=_PROCESS_NAME, description="With `signal`: name of the process, as in `/proc/PID/comm`."
+    )
 
 
 class ProfileKeys(BaseModel):
@@ -72,6 +96,11 @@ class ProfileKeys(BaseModel):
         description="ARNs of managed policies that limit the session; comma-separated in the environment.",
     )
     required: bool = Field(default=True, description="Whether `/readyz` waits for this profile.")
+    notify: tuple[Notify, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Programs to [notify about new credentials](notify.md). A list, at most 8 entries:",
+    )
 
 
 class NamedProfile(ProfileKeys):

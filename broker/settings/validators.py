@@ -15,6 +15,7 @@ import string
 from datetime import date
 from typing import TYPE_CHECKING
 
+from broker.core.notify_targets import SIGNALS
 from broker.files.regular_file import NotRegularFileError, require_regular_file
 
 if TYPE_CHECKING:
@@ -200,6 +201,33 @@ def sts_url(value: str) -> str:
             "a loopback host such as 127.0.0.1"
         )
     return value.rstrip("/")
+
+
+def loopback_url(value: str) -> str:
+    """Return an `http://` URL on loopback. Raises ValueError.
+
+    `localhost` becomes 127.0.0.1: without an entry in /etc/hosts, a DNS server would decide where a bearer token goes.
+    """
+    from broker.net.urls import split  # noqa: PLC0415 - needed only for targets of `notify`
+
+    parts = split(value)
+    host = parts.hostname if parts else None
+    is_plain = parts is not None and parts.scheme == "http" and parts.username is None and not parts.fragment
+    if parts is None or host is None or not is_plain or parts.port == 0 or not _is_loopback(host):
+        raise ValueError(
+            "expected http://127.0.0.1:PORT/PATH or http://[::1]:PORT/PATH, because the app is in the same pod"
+        )
+    if host != "localhost":
+        return value
+    return parts._replace(netloc=f"127.0.0.1:{parts.port or 80}").geturl()
+
+
+def signal_name(value: str) -> str:
+    """Return the name of a signal, without SIG. Raises ValueError."""
+    name = value.removeprefix("SIG")
+    if name not in SIGNALS:
+        raise ValueError(f"expected one of {', '.join(SIGNALS)}")
+    return name
 
 
 def api_address(environ: Mapping[str, str]) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from broker.core import errors, model, session_sizes
+from broker.core import errors, model, notify_targets, session_sizes
 from broker.core.model import Secret
 from broker.worker import jobs
 
@@ -25,7 +25,7 @@ READ_BYTES = 65_536
 """How much either side reads at once."""
 _LENGTH_BYTES = 4
 _DATES = frozenset({"datetime", "timedelta", "timezone"})
-_MODULES = {module.__name__: module for module in (model, session_sizes, jobs)}
+_MODULES = {module.__name__: module for module in (model, session_sizes, notify_targets, jobs)}
 _SECRET, _ERROR = "secret", "error"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         TemporaryCredentials,
         TokenRequestSpec,
     )
+    from broker.core.notify_targets import NotifyFailure, NotifyTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,14 @@ class Exchange:
     proof: Proof
 
 
-Job = LoadSettings | GetReady | DecodeToken | RequestToken | Exchange
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Notify a program about new credentials. The result is None, or why it could not be notified."""
+
+    target: NotifyTarget
+
+
+Job = LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | Notify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,4 +93,4 @@ class Reply:
     """The result of the job with this number, the error that it raised, or a bug."""
 
     number: int
-    result: Configuration | BoundToken | TemporaryCredentials | BrokerError | Crash | None
+    result: Configuration | BoundToken | TemporaryCredentials | NotifyFailure | BrokerError | Crash | None

@@ -91,6 +91,10 @@ class _Worker:
                 from broker.tokens import token_request_api  # noqa: PLC0415 - likewise
 
                 return token_request_api.ask(job.spec, job.audience)
+            case jobs.Notify():
+                from broker.notify.delivery import notify  # noqa: PLC0415 - urllib3 imports ssl
+
+                return notify(job.target)
             case jobs.Exchange():
                 return self._find_exchanger(job.sts).exchange(job.profile, job.proof)
 

@@ -134,7 +134,7 @@ def test_fields_are_known_to_the_api_server_and_the_operator() -> None:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "environment-variables"])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in {"environment-variables", "exec"}])
 def test_pod_monitor_finds_one_broker_in_each_pod(name: str) -> None:
     """Selects by the name of the port, in init containers and regular containers, and by no label.
 

@@ -15,7 +15,7 @@ from broker.core.errors import BrokerError
 from broker.core.status import Status
 from broker.serving.metrics import collect_metrics
 from broker.serving.process_readings import ProcessReader
-from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from broker.trust.audit.rules import AUDIT_RULES
 from broker.trust.linter.rules import RULES
@@ -50,9 +50,12 @@ def settings_table() -> str:
         if key != "profiles":
             names = ", ".join(variables.get(key, []))
             rows.append(f"| `{key}` | {names} | {_default(key, field)} | {field.description} |")
-    rows.append(
-        "| `profiles` | | one, `default` | A list: `name`, the keys from `role_arn` to `required`, and these: |"
-    )
+        if key == "notify":
+            rows += [
+                f"| `notify[].{name}` | | {_default(name, each)} | {each.description} |"
+                for name, each in Notify.model_fields.items()
+            ]
+    rows.append("| `profiles` | | one, `default` | A list: `name`, the keys from `role_arn` to `notify`, and these: |")
     for key, field in NamedProfile.model_fields.items():
         if key not in ProfileKeys.model_fields and key != "name":
             rows.append(f"| `profiles[].{key}` |  |  | {field.description} |")

@@ -13,6 +13,7 @@ WORKERS_OWN = ("broker.settings.loader", "broker.sts.exchange", "broker.tokens.d
 START = "import broker.cli.main, broker.runtime.start"
 IMPORTS = {
     "run": f"{START}, broker.runtime.daemon, broker.runtime.rival_credentials",
+    "run, with programs to notify": f"{START}, broker.runtime.daemon, broker.runtime.notifier",
     "once": f"{START}, broker.runtime.daemon, broker.core.first_publication",
     "exec": f"{START}, broker.runtime.exec_command",
     "run, with tokens from the API": f"{START}, broker.runtime.daemon, broker.tokens.token_request",

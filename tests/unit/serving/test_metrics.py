@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker import __version__
 from broker.core import events
 from broker.core.errors import PublishError, RoleDenied
+from broker.core.notify_targets import HttpTarget
 from broker.core.schedule import Action, Decision, Phase, Reason
 from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 from broker.core.status import DURATION_BUCKETS_SECONDS, Status
@@ -134,6 +135,16 @@ def test_names_are_those_of_the_contract(scraped: Scraped) -> None:
     assert {name for name, _ in scraped.samples() if name.startswith("sts_broker_")} == NAMES
 
 
+def test_targets_of_notifications_have_samples_from_the_start(scraped: Scraped) -> None:
+    """A counter that appears with its first event would hide this event from `increase`."""
+    target = HttpTarget(url="http://127.0.0.1:8686/-/reload")
+    scraped.status = Status([make_profile(notify=(target,))])
+    for outcome in ("success", "failure", "superseded"):
+        labels = {"profile": "default", "target": target.url, "outcome": outcome}
+        assert scraped.value("sts_broker_notifications_total", **labels) == 0
+    assert scraped.value("sts_broker_notification_fault", profile="default", target=target.url) == 0
+
+
 PROCESS_NAMES = {
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -155,6 +166,8 @@ def test_readings_of_the_process_have_the_usual_names(scraped: Scraped) -> None:
 LATER_FAMILIES = (
     "sts_broker_endpoint_answers",
     "sts_broker_log_lines_dropped",
+    "sts_broker_notification_fault",
+    "sts_broker_notifications",
     "sts_broker_packed_policy_ratio",
     "sts_broker_profile_info",
     "sts_broker_session_token_bytes",

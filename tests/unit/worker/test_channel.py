@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from broker.core import errors, model
 from broker.core.errors import BrokerError, ConfigurationError, Disposition, ExchangeError, PublishError, TokenAwaited
 from broker.core.model import Configuration, ProfileSpec, PublishSpec, Secret, StsSpec, TokenRequestSpec
+from broker.core.notify_targets import HttpTarget, NotifyFailure, SignalTarget
 from broker.core.session_sizes import SessionSizes
 from broker.worker import channel, jobs
 from broker.worker.channel import MAXIMUM_FRAME_BYTES, ForeignValueError, Frames, encode
@@ -45,9 +46,12 @@ JOBS: tuple[jobs.Job, ...] = (
     jobs.RequestToken(spec=TokenRequestSpec(host="::1", port=6443, timeout_seconds=2.5), audience="sts"),
     jobs.Exchange(sts=StsSpec(), profile=make_profile(), proof=make_token()),
     jobs.Exchange(sts=StsSpec(use_dualstack=True), profile=make_chained("partner"), proof=make_session()),
+    jobs.Notify(target=HttpTarget(url="http://127.0.0.1:8686/-/reload", bearer_file="/token")),
+    jobs.Notify(target=SignalTarget(signal="HUP", process="nginx")),
 )
 RESULTS = (
     None,
+    NotifyFailure(message="It answered 401.", remedy="Set bearer_file."),
     CONFIGURATION,
     make_token(),
     make_token(issued_at=None),
