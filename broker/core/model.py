@@ -22,6 +22,8 @@ ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
 """The file in the publish directory with the bearer token of the credentials endpoint."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, including the China Regions."""
+SPIFFE_SCHEME = "spiffe://"
+"""The start of the subject of every JWT-SVID (SPIFFE-ID standard, section 2)."""
 SESSION_NAME_MAXIMUM_LENGTH = 64
 SESSION_NAME_MINIMUM_LENGTH = 2
 _MINIMUM_POD_LENGTH = 40
@@ -76,7 +78,8 @@ class UnverifiedClaims:
     """The claims of a token. Only STS verifies them.
 
     The broker uses them to schedule refreshes, to explain errors and to name sessions. `issued_at` is None if the token
-    has no `iat`. The Kubernetes names are "" if it has none.
+    has no `iat`. The names of Kubernetes are "" in other tokens. So are `repository` and `run_id`, which GitHub Actions
+    writes, and `project_path` and `job_id`, which GitLab writes.
     """
 
     issuer: str
@@ -90,6 +93,10 @@ class UnverifiedClaims:
     pod: str = ""
     pod_uid: str = ""
     node: str = ""
+    repository: str = ""
+    run_id: str = ""
+    project_path: str = ""
+    job_id: str = ""
     key_id: str = ""
     algorithm: str = ""
 
@@ -278,21 +285,33 @@ class Configuration:
 
 
 def session_name_for(claims: UnverifiedClaims) -> str:
-    """Return the session name `namespace.pod`, which CloudTrail shows, in the 2 to 64 characters that STS allows.
+    """Return the session name, which CloudTrail shows, in the 2 to 64 characters that STS allows.
 
-    If it is too long, the unique end of the pod's name is kept. The service account replaces a missing pod. If both are
-    missing, the last part of the subject replaces them.
+    It is `namespace.pod` of a pod, `repository.run_id` of GitHub Actions, `project_path.job_id` of GitLab, and the path
+    of a SPIFFE ID. Tokens of the same pod, run or job give the same name. If it is too long, its unique end is kept.
+    The service account replaces a missing pod. In other tokens, the last part of the subject is the name.
     """
-    name = claims.pod or claims.service_account or claims.subject.rsplit(":", 1)[-1]
-    tail = _replace_invalid_characters(name)
-    head = _replace_invalid_characters(claims.namespace)
-    if head:
+    name = claims.pod or claims.service_account or _name_subject(claims.subject)
+    head, tail = _replace_invalid_characters(claims.namespace), _replace_invalid_characters(name)
+    if claims.repository or claims.project_path:
+        head = _replace_invalid_characters(claims.repository or claims.project_path)
+        tail = _replace_invalid_characters(claims.run_id or claims.job_id)
+        tail = f"{head}.{tail}" if tail else head
+    elif head:
         room = SESSION_NAME_MAXIMUM_LENGTH - 1 - len(head)
         tail = tail[-max(room, _MINIMUM_POD_LENGTH) :]
         head = head[: SESSION_NAME_MAXIMUM_LENGTH - 1 - len(tail)]
         tail = f"{head}.{tail}"
     tail = tail[-SESSION_NAME_MAXIMUM_LENGTH:]
     return tail if len(tail) >= SESSION_NAME_MINIMUM_LENGTH else f"sts-broker-{tail}".rstrip("-")
+
+
+def _name_subject(subject: str) -> str:
+    """Return the path of a SPIFFE ID, or its trust domain if it has no path; the last part of any other subject."""
+    if not subject.startswith(SPIFFE_SCHEME):
+        return subject.rsplit(":", 1)[-1]
+    domain, _, path = subject.removeprefix(SPIFFE_SCHEME).partition("/")
+    return path or domain
 
 
 def _replace_invalid_characters(text: str) -> str:

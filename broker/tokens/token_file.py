@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
-from broker.core.model import BoundToken, Secret
+from broker.core.model import BoundToken, Secret, printable
+from broker.core.token_issuers import describe_audience, describe_renewal, is_rotated_by_kubelet
 from broker.files.regular_file import NotRegularFileError, read_regular_file
 
 if TYPE_CHECKING:
@@ -180,16 +181,16 @@ def find_unfitness(token: BoundToken, *, audience: str, now: datetime, origin: s
         found = ", ".join(claims.audiences) or "none"
         return TokenAudienceMismatch(
             f"The token in {origin} has audience {found}; expected {audience}.",
-            f"Set audience: {audience} in the projected serviceAccountToken source, "
-            "or audience (BROKER_AUDIENCE) to one that the IAM provider lists.",
+            f"{describe_audience(claims, audience)}, "
+            "or set audience (BROKER_AUDIENCE) to one that the IAM provider lists.",
         )
     if claims.expires_at <= now:
         ago = now - claims.expires_at
+        issuer = "" if is_rotated_by_kubelet(claims) else f" of {printable(claims.issuer)}"
         return TokenExpired(
-            f"The token in {origin} expired at {claims.expires_at:%Y-%m-%dT%H:%M:%SZ}, "
+            f"The token{issuer} in {origin} expired at {claims.expires_at:%Y-%m-%dT%H:%M:%SZ}, "
             f"{timedelta(seconds=int(ago.total_seconds()))} ago by this node's clock; expected one that is valid.",
-            "The kubelet should have rotated it: check the kubelet's log and the node's clock. A subPath mount "
-            "is never rotated.",
+            describe_renewal(claims),
         )
     return None
 

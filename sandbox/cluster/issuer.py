@@ -26,7 +26,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from sandbox.http.loopback import LoopbackServer, Request, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_ISSUER = "https://oidc.sandbox.example/cluster"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -180,9 +180,12 @@ class Issuer:
             "sub": f"system:serviceaccount:{namespace}:{service_account}",
             **overrides,
         }
+        return self.sign({name: value for name, value in claims.items() if value is not None}, algorithm=algorithm)
+
+    def sign(self, claims: Mapping[str, Any], *, algorithm: str = "RS256") -> str:
+        """Return a token with exactly these claims, such as those of a CI system. The signing key is that of `mint`."""
         key = self._signing_key(algorithm)
-        present = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(present, key.private_key, algorithm=algorithm, headers={"kid": key.kid, "typ": None})
+        return jwt.encode(dict(claims), key.private_key, algorithm=algorithm, headers={"kid": key.kid, "typ": None})
 
     def _signing_key(self, algorithm: str) -> _SigningKey:
         with self._lock:
@@ -223,7 +226,7 @@ class Issuer:
         return json.dumps(
             {
                 "issuer": self.issuer,
-                "jwks_uri": self.issuer + _KEYS_PATH,
+                "jwks_uri": self.issuer.removesuffix("/") + _KEYS_PATH,
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": algorithms,

@@ -121,6 +121,20 @@ def list_claims(issuer: str, payload: Mapping[str, Any]) -> dict[str, str]:
     return {key: _as_text(value) for key, value in found.items() if isinstance(value, str | int)}
 
 
+def list_condition_keys(issuer: str, payload: Mapping[str, Any], *, audience: str) -> dict[str, str]:
+    """Return the condition keys that AWS provides for a token, with the issuer before each, and their values.
+
+    The key aud has the claim azp where the token has one, and oaud has the audience (IAM User Guide,
+    reference_policies_iam-condition-keys, OIDC federation). A cluster's tokens have no oaud.
+    """
+    subject, party = str(payload["sub"]), payload.get("azp")
+    claims = list_claims(issuer, payload)
+    if not subject.startswith(SERVICE_ACCOUNT_PREFIX):
+        claims["oaud"] = audience
+    claims |= {"aud": party if isinstance(party, str) and party else audience, "sub": subject}
+    return {f"{issuer}:{name}": value for name, value in claims.items()}
+
+
 def _find_claim(payload: Mapping[str, Any], path: tuple[str, ...]) -> Any:  # noqa: ANN401 - a JSON value
     value: Any = payload
     for name in path:
