@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -103,7 +104,7 @@ class Issuer:
 
     @property
     def url(self) -> str:
-        """The loopback URL where the documents of the issuer URL are."""
+        """The loopback URL where the documents of the issuer URL are, with or without the path of the issuer URL."""
         return self._server.url
 
     @property
@@ -203,11 +204,12 @@ class Issuer:
         if self._availability is Availability.SLOW and wire.pause(self._delay.total_seconds()):
             wire.close()
             return
-        document = self._document(request.path)
+        path = request.path.removeprefix(urlsplit(self.issuer).path.removesuffix("/"))
+        document = self._document(path)
         if document is None:
             wire.send(HTTPStatus.NOT_FOUND, {"Content-Type": "text/plain"}, b"404 page not found\n")
             return
-        content_type = _KEYS_TYPE if request.path == _KEYS_PATH else _DISCOVERY_TYPE
+        content_type = _KEYS_TYPE if path == _KEYS_PATH else _DISCOVERY_TYPE
         if not _accepts(request, content_type):
             body = f"406: Not Acceptable\n\nAvailable representations: {content_type}".encode()
             wire.send(HTTPStatus.NOT_ACCEPTABLE, {"Content-Type": "text/plain"}, body)
