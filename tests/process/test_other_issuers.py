@@ -87,14 +87,14 @@ class Job:
 
 
 @pytest.fixture
-def new_job(box: Sandbox) -> Iterator[Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]]]:
+def new_job(box: Sandbox) -> Iterator[Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]]]:
     """Return a function that gives a pod a token of another issuer, and a role with a rendered policy.
 
     The function returns the job and the variables that name the file and the role.
     """
     stops: list[Callable[[], object]] = []
 
-    def make(pod: Pod, issued: IssuedToken) -> tuple[Job, dict[str, str]]:
+    def make(pod: Pod, issued: IssuedToken) -> tuple[Job, dict[str, Any]]:
         issuer = Issuer(issuer=issued.issuer)
         arn = box.register_provider(issuer)
         job = Job(pod, issuer, issued)
@@ -113,7 +113,7 @@ def new_job(box: Sandbox) -> Iterator[Callable[[Pod, IssuedToken], tuple[Job, di
 
 @by_name
 def test_once_publishes_credentials_of_a_session_that_names_the_workload(
-    issued: IssuedToken, pod: Pod, new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]]
+    issued: IssuedToken, pod: Pod, new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]]
 ) -> None:
     job, variables = new_job(pod, issued)
     job.write()
@@ -126,7 +126,7 @@ def test_once_publishes_credentials_of_a_session_that_names_the_workload(
 
 @by_name
 def test_token_shows_it_as_fit(
-    issued: IssuedToken, pod: Pod, new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]]
+    issued: IssuedToken, pod: Pod, new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]]
 ) -> None:
     job, variables = new_job(pod, issued)
     job.write()
@@ -139,7 +139,7 @@ def test_token_shows_it_as_fit(
 def test_run_follows_a_token_file_that_a_job_renews(
     brief_sts: Callable[[float], StsServer],
     new_pod: Callable[[StsServer], Pod],
-    new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]],
+    new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]],
 ) -> None:
     pod = new_pod(brief_sts(6))
     job, variables = new_job(pod, GITHUB_JOB)
@@ -151,7 +151,7 @@ def test_run_follows_a_token_file_that_a_job_renews(
     assert program.lines("token_unfit") == program.lines("exchange_failed") == []
 
 
-def start_reader(pod: Pod, done: Path, variables: dict[str, str]) -> Program:
+def start_reader(pod: Pod, done: Path, variables: dict[str, Any]) -> Program:
     """Start `exec` with the reader, and wait for its first answer."""
     pod.published.mkdir()
     program = pod.start("exec", "--", sys.executable, "-c", READER, str(done), **variables)
@@ -177,7 +177,7 @@ class TestExec:
         self,
         brief_sts: Callable[[float], StsServer],
         new_pod: Callable[[StsServer], Pod],
-        new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]],
+        new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]],
     ) -> None:
         pod = new_pod(brief_sts(6))
         job, variables = new_job(pod, GITHUB_JOB)
@@ -197,7 +197,7 @@ class TestExec:
         self,
         brief_sts: Callable[[float], StsServer],
         new_pod: Callable[[StsServer], Pod],
-        new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, str]]],
+        new_job: Callable[[Pod, IssuedToken], tuple[Job, dict[str, Any]]],
     ) -> None:
         pod = new_pod(brief_sts(8))
         job, variables = new_job(pod, GITHUB_JOB)
