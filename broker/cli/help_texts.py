@@ -129,7 +129,7 @@ _OPERATOR = {
         description=(
             "For infrastructure teams. `trust lint` finds weaknesses, `trust explain` reports whether a policy\n"
             "allows a token and what to change if it does not, `trust render` prints a policy for a token or for\n"
-            "service accounts. See docs/trust.md."
+            "workloads of clusters, GitHub Actions, GitLab or SPIFFE. See docs/trust.md."
         ),
     ),
     "issuer": HelpText(

@@ -38,7 +38,7 @@ _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
     "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to its path."
 )
-WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
+WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the file with the token."
 
 _RETRY_INTERVAL = timedelta(seconds=1)
 """How long a text is not decoded again after the worker has failed. Profiles that share the file share this."""
@@ -125,7 +125,10 @@ def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
         )
     text = decode_token(content, origin=path)
     if not text:
-        remedy = "The kubelet writes it. If it stays empty, check the kubelet's log on the node."
+        remedy = (
+            "In a pod, the kubelet writes it: if it stays empty, check the kubelet's log on the node. Elsewhere, check "
+            "what writes it."
+        )
         raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
 
