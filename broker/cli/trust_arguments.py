@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from broker.cli.parser import HelpText
 from broker.core.spelling import suggest
+from broker.core.token_issuers import IssuerKind
 
 if TYPE_CHECKING:
     from broker.cli.parser import Parser
 
 _FORMATS = ("text", "json", "sarif")
-_ISSUER_KINDS = ("kubernetes", "github", "gitlab", "spiffe")
+_ISSUER_KINDS = tuple(kind.value for kind in IssuerKind if kind is not IssuerKind.OTHER)
 _VERBS = {
     "lint": HelpText(
         summary="find weaknesses in trust policies",
@@ -56,11 +57,11 @@ _VERBS = {
     "render": HelpText(
         summary="print the trust policy for a token, or for workloads that you name",
         description=(
-            "Issuer, audience and subject come from the options, or from the token. Options that begin with a kind\n"
-            "need --issuer-kind. The policy is made from the templates in iam-policies/, which the Terraform modules\n"
-            "use too. A policy that `trust lint` has findings for is not printed. Exits with 0 if a policy was\n"
-            "printed, with 2 if the options do not give a valid policy, and with 3 if the token is needed and cannot\n"
-            "be read."
+            "Issuer, audience and subject come from the options, or from the token. Options whose help begins with\n"
+            "the kind of an issuer need that --issuer-kind. The policy is made from the templates in iam-policies/,\n"
+            "which the Terraform modules use too. A policy that `trust lint` has findings for is not printed. Exits\n"
+            "with 0 if a policy was printed, with 2 if the options do not give a valid policy, and with 3 if the\n"
+            "token is needed and cannot be read."
         ),
         examples=(
             "  sts-broker trust render --account 123456789012   # for the pod's own token\n"

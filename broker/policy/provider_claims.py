@@ -64,7 +64,7 @@ KNOWN_PROVIDERS = (
         issuers=re.compile(r"gitlab\.com"),
         keys=(*_GITLAB, "pipeline_source", "ref_protected", "runner_environment", "user_access_level"),
         identifying=_GITLAB,
-        owner=re.compile(r"project_path:[^/:*?]+/"),
+        owner=re.compile(r"(?:job_|source_)?project_path:[^/:*?]+/"),
         sources={},
     ),
     KnownProvider(

@@ -210,7 +210,7 @@ def _check_wildcard(claim: str, value: str, issuer: str, statement: Statement) -
         return "namespace-subject" if _ONE_NAMESPACE.fullmatch(value) else "wildcard-subject", ""
     if form is SPIFFE:
         return "broad-subject" if SPIFFE.owner.match(value) else "trust-domain-subject", ""
-    owner = form.owner if form is not None else provider.owner if provider is not None else None
+    owner = provider.owner if provider is not None else form.owner if form is not None else None
     names_owner = (owner is not None and owner.match(value)) or _is_identified(statement, issuer)
     return ("broad-subject", describe_breadth(value)) if names_owner else ("wildcard-subject", "")
 

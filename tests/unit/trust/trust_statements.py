@@ -117,10 +117,12 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo/*"})),
     ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo@1/app@2:*"})),
     ("broad-subject", trusting("gitlab.com", "project_path:group/*")),
+    ("broad-subject", trusting("gitlab.com", "job_project_path:group/*")),
     ("broad-subject", trusting("gitlab.com", "project_path:group/app:ref_type:branch:ref:*")),
     ("broad-subject", trusting("git.example.com", "project_path:group/app:*")),
     ("broad-subject", trusting("spire.example", "spiffe://td/ns/shop/*")),
     ("broad-subject", trusting("git.example/_services/token", "repo:octo/app:*")),
+    ("wildcard-subject", trusting(GITHUB, "job_workflow_ref:octo/*")),  # any customer may call a public workflow
     ("wildcard-subject", trusting("gitlab.com", "project_path:*")),
     ("wildcard-subject", trusting("gitlab.com", "*:ref:main")),
     ("wildcard-subject", trusting("git.example.com", "project_path:*/app:ref_type:branch:ref:main")),
