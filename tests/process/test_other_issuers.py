@@ -155,7 +155,7 @@ def start_reader(pod: Pod, done: Path, variables: dict[str, Any]) -> Program:
     """Start `exec` with the reader, and wait for its first answer."""
     pod.published.mkdir()
     program = pod.start("exec", "--", sys.executable, "-c", READER, str(done), **variables)
-    eventually(lambda: read_answers(program), what="the reader's first answer")
+    eventually(lambda: read_answers(program), within=30, what="the reader's first answer")
     return program
 
 
@@ -201,9 +201,11 @@ class TestExec:
     ) -> None:
         pod = new_pod(brief_sts(8))
         job, variables = new_job(pod, GITHUB_JOB)
-        job.write_brief(3)
+        job.write_brief(5)
+        job.keep_fresh(5)  # until the first credentials are there, however slow the machine is
         done = pod.root / "done"
         program = start_reader(pod, done, variables)
+        job.stop()
         unfit = program.wait_for("token_unfit", reason="token_expired", within=30)
         assert f"The token of {GITHUB_JOB.issuer} in {job.file} expired at " in unfit["message"]
         assert "request a new one from ACTIONS_ID_TOKEN_REQUEST_URL" in unfit["message"]
