@@ -24,9 +24,6 @@ DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, including the China Regions."""
 SPIFFE_SCHEME = "spiffe://"
 """The start of the subject of every JWT-SVID (SPIFFE-ID standard, section 2)."""
-SESSION_NAME_MAXIMUM_LENGTH = 64
-SESSION_NAME_MINIMUM_LENGTH = 2
-_MINIMUM_POD_LENGTH = 40
 SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 """Variables that Kubernetes sets in every pod of a namespace with a Service named broker, or broker-something."""
 TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
@@ -203,8 +200,8 @@ class ChainSpec:
 class ProfileSpec:
     """A role to keep credentials for.
 
-    If `session_name` is None, the name is derived from the token (see `session_name_for`). `token_file` and `audience`
-    are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
+    If `session_name` is None, the name is derived from the token (see `broker.core.session_names`). `token_file` and
+    `audience` are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
     """
 
     name: str
@@ -282,38 +279,3 @@ class Configuration:
         """The profile named `default`, otherwise the only one; "" if there are several and none has that name."""
         names = [profile.name for profile in self.profiles]
         return names[0] if len(names) == 1 else next((name for name in names if name == DEFAULT_PROFILE), "")
-
-
-def session_name_for(claims: UnverifiedClaims) -> str:
-    """Return the session name, which CloudTrail shows, in the 2 to 64 characters that STS allows.
-
-    It is `namespace.pod` of a pod, `repository.run_id` of GitHub Actions, `project_path.job_id` of GitLab, and the path
-    of a SPIFFE ID. Tokens of the same pod, run or job give the same name. If it is too long, its unique end is kept.
-    The service account replaces a missing pod. In other tokens, the last part of the subject is the name.
-    """
-    name = claims.pod or claims.service_account or _name_subject(claims.subject)
-    head, tail = _replace_invalid_characters(claims.namespace), _replace_invalid_characters(name)
-    if claims.repository or claims.project_path:
-        head = _replace_invalid_characters(claims.repository or claims.project_path)
-        tail = _replace_invalid_characters(claims.run_id or claims.job_id)
-        tail = f"{head}.{tail}" if tail else head
-    elif head:
-        room = SESSION_NAME_MAXIMUM_LENGTH - 1 - len(head)
-        tail = tail[-max(room, _MINIMUM_POD_LENGTH) :]
-        head = head[: SESSION_NAME_MAXIMUM_LENGTH - 1 - len(tail)]
-        tail = f"{head}.{tail}"
-    tail = tail[-SESSION_NAME_MAXIMUM_LENGTH:]
-    return tail if len(tail) >= SESSION_NAME_MINIMUM_LENGTH else f"sts-broker-{tail}".rstrip("-")
-
-
-def _name_subject(subject: str) -> str:
-    """Return the path of a SPIFFE ID, or its trust domain if it has no path; the last part of any other subject."""
-    if not subject.startswith(SPIFFE_SCHEME):
-        return subject.rsplit(":", 1)[-1]
-    domain, _, path = subject.removeprefix(SPIFFE_SCHEME).partition("/")
-    return path or domain
-
-
-def _replace_invalid_characters(text: str) -> str:
-    """Return `text` with a hyphen instead of each character that STS rejects in a session name."""
-    return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", text)

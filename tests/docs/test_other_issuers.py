@@ -25,7 +25,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from broker.core.model import session_name_for
+from broker.core.session_names import session_name_for
 from broker.core.token_issuers import describe_renewal
 from broker.tokens.decoding import parse_token
 from sandbox import Issuer, Sandbox

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core.errors import TokenAudienceMismatch, TokenExpired, TokenMalformed
-from broker.core.model import session_name_for
+from broker.core.session_names import session_name_for
 from broker.core.token_issuers import IssuerKind, find_kind
 from broker.tokens.decoding import parse_token
 from broker.tokens.token_file import find_unfitness
