@@ -75,7 +75,6 @@ def github_claims(
         "jti": "3f7a0c8e-0000-4000-8000-2d6b1e9f4a5c",
         "nbf": issued - 600,
         "ref": "refs/heads/main",
-        "ref_protected": "true",
         "ref_type": "branch",
         "repository": "octo-org/octo-repo",
         "repository_id": "456789",
@@ -102,8 +101,6 @@ def gitlab_claims(
     issued = int(issued_at.timestamp())
     return {
         "aud": AUDIENCE,
-        "ci_config_ref_uri": "gitlab.com/my-group/my-project//.gitlab-ci.yml@refs/heads/main",
-        "ci_config_sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
         "exp": issued + int(lifetime.total_seconds()),
         "iat": issued,
         "iss": GITLAB,
@@ -116,7 +113,6 @@ def gitlab_claims(
         "pipeline_source": "push",
         "project_id": "20",
         "project_path": "my-group/my-project",
-        "project_visibility": "private",
         "ref": "main",
         "ref_path": "refs/heads/main",
         "ref_protected": "true",
@@ -183,7 +179,7 @@ def _aks_claims(issued_at: datetime) -> dict[str, Any]:
 def _immutable_claims(issued_at: datetime) -> dict[str, Any]:
     """Return the claims of a job in a repository whose subjects have IDs, which deploys to an environment."""
     subject = "repo:octo-org@123456/octo-repo@456789:environment:prod"
-    return github_claims(issued_at, sub=subject, environment="prod", environment_node_id="EN_kwDOAbCdEf")
+    return github_claims(issued_at, sub=subject, environment="prod")
 
 
 _REPOSITORY = ("--issuer-kind", "github", "--repository")
