@@ -133,8 +133,8 @@ _OPERATOR = {
         description=(
             "For infrastructure teams. `trust lint` finds weaknesses, `trust explain` reports whether a policy\n"
             "allows a token and what to change if it does not, `trust render` prints a policy for a token or for\n"
-            "service accounts. `trust audit` reports who can become what in a whole account. See docs/trust.md\n"
-            "and docs/audit.md."
+            "workloads of clusters, GitHub Actions, GitLab or SPIFFE. `trust audit` reports who can become what in a\n"
+            "whole account. See docs/trust.md and docs/audit.md."
         ),
     ),
     "issuer": HelpText(

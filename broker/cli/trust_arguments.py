@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from broker.cli.parser import HelpText
 from broker.core.spelling import suggest
+from broker.core.token_issuers import IssuerKind
 
 if TYPE_CHECKING:
     from broker.cli.parser import Parser
 
 _FORMATS = ("text", "json", "sarif")
 _SEVERITIES = ("error", "warning", "never")
+_ISSUER_KINDS = tuple(kind.value for kind in IssuerKind if kind is not IssuerKind.OTHER)
 _VERBS = {
     "lint": HelpText(
         summary="find weaknesses in trust policies",
@@ -55,18 +57,21 @@ _VERBS = {
         ),
     ),
     "render": HelpText(
-        summary="print the trust policy for a token, or for service accounts",
+        summary="print the trust policy for a token, or for workloads that you name",
         description=(
-            "Issuer, audience and subject come from the options, or from the token. The policy is made from the\n"
-            "templates in iam-policies/, which the Terraform modules use too. A policy that `trust lint` has\n"
-            "findings for is not printed. Exits with 0 if a policy was printed, with 2 if the options do not give a\n"
-            "valid policy, and with 3 if the token is needed and cannot be read."
+            "Issuer, audience and subject come from the options, or from the token. Options whose help begins with\n"
+            "the kind of an issuer need that --issuer-kind. The policy is made from the templates in iam-policies/,\n"
+            "which the Terraform modules use too. A policy that `trust lint` has findings for is not printed. Exits\n"
+            "with 0 if a policy was printed, with 2 if the options do not give a valid policy, and with 3 if the\n"
+            "token is needed and cannot be read."
         ),
         examples=(
             "  sts-broker trust render --account 123456789012   # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 \\\n"
             "    --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account checkout\n"
+            "  sts-broker trust render --account 123456789012 --issuer-kind github \\\n"
+            "    --repository octo-org/octo-repo --ref refs/heads/main\n"
             "  sts-broker trust render --account 123456789012 --token token.jwt |\n"
             "    sts-broker trust lint -"
         ),
@@ -175,6 +180,12 @@ def _parse_choice(text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
+def _parse_issuer_kind(text: str) -> str:
+    if text not in _ISSUER_KINDS:
+        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(_ISSUER_KINDS)}{suggest(text, _ISSUER_KINDS)}")
+    return text
+
+
 def _add_explain(verb: Parser) -> None:
     verb.set_defaults(verb=_explain)
     verb.add_argument("--policy", required=True, metavar="FILE", help="trust policy, or - for standard input")
@@ -217,6 +228,13 @@ def _add_render(verb: Parser) -> None:
         help="complete subject to allow; repeatable (default: that of the token)",
     )
     verb.add_argument(
+        "--issuer-kind",
+        type=_parse_issuer_kind,
+        default="kubernetes",
+        metavar="KIND",
+        help="kind of the issuer: kubernetes, github, gitlab or spiffe (default: kubernetes)",
+    )
+    verb.add_argument(
         "--namespace",
         action="append",
         default=[],
@@ -225,6 +243,29 @@ def _add_render(verb: Parser) -> None:
     )
     verb.add_argument(
         "--service-account", action="append", default=[], metavar="NAME", help="service account to allow; repeatable"
+    )
+    _add_workloads(verb)
+
+
+def _add_workloads(verb: Parser) -> None:
+    """Add the options that name workloads of other issuers than clusters."""
+    verb.add_argument(
+        "--repository",
+        action="append",
+        default=[],
+        metavar="OWNER/NAME",
+        help="github: repository to allow, or OWNER@ID/NAME@ID if its subjects have IDs; repeatable",
+    )
+    verb.add_argument(
+        "--ref", default="", metavar="REF", help="github: full ref, such as refs/heads/main; gitlab: branch or tag"
+    )
+    verb.add_argument("--environment", default="", metavar="NAME", help="github: environment of the job")
+    verb.add_argument(
+        "--project-path", action="append", default=[], metavar="PATH", help="gitlab: project to allow; repeatable"
+    )
+    verb.add_argument("--ref-type", default="", metavar="TYPE", help="gitlab: branch or tag (default: branch)")
+    verb.add_argument(
+        "--spiffe-id", action="append", default=[], metavar="ID", help="spiffe: SPIFFE ID to allow; repeatable"
     )
 
 
@@ -288,14 +329,24 @@ def _explain(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
     from broker.trust.render_request import RenderOptions  # noqa: PLC0415
+    from broker.trust.render_subjects import WorkloadOptions  # noqa: PLC0415
 
     render_options = RenderOptions(
         token=options.token,
         issuer=options.issuer,
         audiences=tuple(options.audience),
         subjects=tuple(options.subject),
-        namespaces=tuple(options.namespace),
-        service_accounts=tuple(options.service_account),
+        workloads=WorkloadOptions(
+            kind=options.issuer_kind,
+            namespaces=tuple(options.namespace),
+            service_accounts=tuple(options.service_account),
+            repositories=tuple(options.repository),
+            environment=options.environment,
+            project_paths=tuple(options.project_path),
+            ref_type=options.ref_type,
+            ref=options.ref,
+            spiffe_ids=tuple(options.spiffe_id),
+        ),
         account=options.account,
         partition=options.partition,
     )

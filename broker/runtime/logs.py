@@ -191,7 +191,7 @@ def _log_token(event: events.TokenObserved) -> None:
     log_message(
         logging.INFO,
         "token_observed",
-        "Found a new bound token.",
+        "Found a new token.",
         profile=event.profile,
         token_fingerprint=event.token.fingerprint,
         subject=claims.subject,

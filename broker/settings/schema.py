@@ -73,7 +73,7 @@ class ProfileKeys(BaseModel):
         default=None, pattern=_REGION, description="Region of the STS endpoint, and the app's default Region."
     )
     web_identity_token_file: Annotated[str, AfterValidator(validators.absolute)] = Field(
-        default=DEFAULT_TOKEN_FILE, description="Path of the projected service account token."
+        default=DEFAULT_TOKEN_FILE, description="Path of the token, such as a projected service account token."
     )
     audience: str = Field(
         default=DEFAULT_AUDIENCE, min_length=1, max_length=255, description="Audience that the token must have."

@@ -23,8 +23,9 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
-from broker.core.model import BoundToken, Secret, TemporaryCredentials, session_name_for
+from broker.core.model import BoundToken, Secret, TemporaryCredentials
 from broker.core.role_arns import is_session_of, read_account
+from broker.core.session_names import session_name_for
 from broker.core.session_sizes import SessionSizes
 from broker.net.http_dates import server_time
 from broker.sts.answers import NotSts

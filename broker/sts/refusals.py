@@ -24,6 +24,7 @@ from broker.core.errors import (
 )
 from broker.core.model import BoundToken
 from broker.core.role_arns import read_account
+from broker.core.token_issuers import describe_renewal, is_rotated_by_kubelet
 from broker.sts import remedies
 from broker.sts.connection_faults import ENDPOINT_SETTING
 from broker.sts.denying_policies import find_denying_phrase, find_denying_policy
@@ -181,7 +182,9 @@ def _collect_common_facts(profile: ProfileSpec) -> dict[str, str]:
 
 def _collect_token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, str]:
     claims = token.claims
+    is_rotated = is_rotated_by_kubelet(claims)
     return {
+        "renewal": "the kubelet to rotate the token." if is_rotated else f"a new token. {describe_renewal(claims)}",
         "issuer": claims.issuer,
         "provider": claims.issuer.removeprefix("https://"),
         "subject": claims.subject,
@@ -217,6 +220,7 @@ def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[st
         "action": " and ".join(actions),
         "caller": credentials.assumed_role_arn or f"profile {source.generation.profile}",
         "unsigned": "",
+        "renewal": "",
         "external": external,
         "accounts": "" if target_account == account else accounts,
         "expiry": f"{credentials.expires_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -63,12 +63,7 @@ class Authority:
 
         token = self._verifier.verify(request.token, audiences_of=audiences_of, now=at)
         provider = provider_arn(token.issuer, request.account_id, request.partition)
-        prefix = token.issuer.removeprefix("https://")
-        context = {
-            f"{prefix}:aud": [token.audience],
-            f"{prefix}:sub": [token.subject],
-            "sts:RoleSessionName": [request.session_name],
-        }
+        context = {**token.keys, "sts:RoleSessionName": [request.session_name]}
         role = self._account.role(request.role_arn)
         decision = _evaluate_trust(role, federated(provider), _WEB_IDENTITY, context)
         if role is None or not decision.allowed:

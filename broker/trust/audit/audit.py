@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from broker.core.errors import ConfigurationError
 from broker.policy.document import PolicyMalformedError
+from broker.policy.provider_claims import find_known_provider
 from broker.trust.audit import findings, matrix
 from broker.trust.audit.admission import Verdict
 from broker.trust.audit.chains import find_chains
 from broker.trust.audit.cluster import list_requests
 from broker.trust.audit.policies import read_policy
 from broker.trust.linter.statement import find_issuer
-from broker.trust.provider_claims import find_known_provider
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

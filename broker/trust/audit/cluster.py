@@ -17,7 +17,7 @@ from broker.manifests.annotations import PREFIX, ROLE_ANNOTATION
 from broker.manifests.documents import BYTE_ORDER_MARK, describe_syntax_error, split_documents
 from broker.manifests.pod_templates import find_pods, iterate_items, read_kind
 from broker.manifests.yaml_text import UneditableYaml, compose, find_node, get_line, read_value
-from broker.trust.provider_claims import SERVICE_ACCOUNT_PREFIX
+from broker.policy.provider_claims import SERVICE_ACCOUNT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

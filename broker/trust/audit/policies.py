@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from broker.core.role_arns import read_account
 from broker.policy.document import PolicyMalformedError, read_json
+from broker.policy.provider_claims import BUILT_IN_PROVIDERS
 from broker.policy.trust_policy import Caller
 from broker.trust.audit.admission import Request, Verdict, admit
 from broker.trust.explain import WebIdentity
 from broker.trust.linter.statement import ASSUME_ROLE, WEB_IDENTITY, find_issuer, parse_provider_arn, read_statements
-from broker.trust.provider_claims import BUILT_IN_PROVIDERS
 
 if TYPE_CHECKING:
     from broker.trust.audit.account import Role

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from broker.policy.provider_claims import SERVICE_ACCOUNT_PREFIX, find_known_provider
 from broker.trust.linter.conditions import has_wildcard
-from broker.trust.provider_claims import SERVICE_ACCOUNT_PREFIX, find_known_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
