@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.core.web_identity_spec import WebIdentityTokenSpec
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -20,11 +24,10 @@ DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
 ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
 """The file in the publish directory with the bearer token of the credentials endpoint."""
+WEB_IDENTITY_TOKEN_RECORD = ".web-identity-tokens.json"  # noqa: S105 - a file's name
+"""The file in the publish directory with the names of the web identity tokens there."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, including the China Regions."""
-SESSION_NAME_MAXIMUM_LENGTH = 64
-SESSION_NAME_MINIMUM_LENGTH = 2
-_MINIMUM_POD_LENGTH = 40
 SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 """Variables that Kubernetes sets in every pod of a namespace with a Service named broker, or broker-something."""
 TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
@@ -211,6 +214,7 @@ class ProfileSpec:
     policy_arns: tuple[str, ...] = ()
     required: bool = True
     chain: ChainSpec | None = None
+    web_identity_token: WebIdentityTokenSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,26 +279,3 @@ class Configuration:
         """The profile named `default`, otherwise the only one; "" if there are several and none has that name."""
         names = [profile.name for profile in self.profiles]
         return names[0] if len(names) == 1 else next((name for name in names if name == DEFAULT_PROFILE), "")
-
-
-def session_name_for(claims: UnverifiedClaims) -> str:
-    """Return the session name `namespace.pod`, which CloudTrail shows, in the 2 to 64 characters that STS allows.
-
-    If it is too long, the unique end of the pod's name is kept. The service account replaces a missing pod. If both are
-    missing, the last part of the subject replaces them.
-    """
-    name = claims.pod or claims.service_account or claims.subject.rsplit(":", 1)[-1]
-    tail = _replace_invalid_characters(name)
-    head = _replace_invalid_characters(claims.namespace)
-    if head:
-        room = SESSION_NAME_MAXIMUM_LENGTH - 1 - len(head)
-        tail = tail[-max(room, _MINIMUM_POD_LENGTH) :]
-        head = head[: SESSION_NAME_MAXIMUM_LENGTH - 1 - len(tail)]
-        tail = f"{head}.{tail}"
-    tail = tail[-SESSION_NAME_MAXIMUM_LENGTH:]
-    return tail if len(tail) >= SESSION_NAME_MINIMUM_LENGTH else f"sts-broker-{tail}".rstrip("-")
-
-
-def _replace_invalid_characters(text: str) -> str:
-    """Return `text` with a hyphen instead of each character that STS rejects in a session name."""
-    return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", text)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from broker import __version__
 from broker.core.clock import SystemClock
 from broker.core.errors import EXIT_BUG, ExchangeUnavailable, PublishError
+from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
 from broker.core.refresher import Refresher, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from broker.core.model import Configuration, Secret
     from broker.core.refresher import Message
     from broker.runtime.start import ResidentProcess
+    from broker.runtime.web_identity_tokens import WebIdentityTokens
     from broker.serving.listener import Listener
 
 DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
@@ -62,8 +64,9 @@ def run(process: ResidentProcess) -> int:
     clock, status = LoopClock(process.loop), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
+    tokens = _find_web_identity_tokens(configuration)
     health = HealthApplication(
-        take_snapshot=status.snapshot,
+        take_snapshot=tokens.extend(status.snapshot) if tokens else status.snapshot,
         read_process=ProcessReader().read,
         clock=clock,
         count_losses=lambda: Losses(
@@ -82,6 +85,9 @@ def run(process: ResidentProcess) -> int:
     message = TerminationMessage(configuration.termination_message_path, status.snapshot)
     recorders = (status.record, served.record, message.record)
     refresher = build_refresher(process, configuration, recorders, sink, inbox, policy)
+    if tokens is not None:
+        tokens.prepare()
+        refresher.companion = tokens.build_companion(process.workers, inbox, policy)
     restore_published(sink, refresher)
     for listener in started:
         listeners.start(listener)
@@ -104,6 +110,7 @@ def once(process: ResidentProcess, *, timeout: timedelta) -> int:
     inbox: Inbox[Message] = Inbox(process.loop)
     start_signal_thread(inbox, exit_code=ExchangeUnavailable.exit_code)
     configuration = load_settings(process)
+    warn_about_web_identity_tokens(configuration)
     clock, status = SystemClock(), Status(configuration.profiles)
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
@@ -150,6 +157,13 @@ def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
         logs.log_message(logging.WARNING, "warning", warning)
 
 
+def warn_about_web_identity_tokens(configuration: Configuration) -> None:
+    """Log a warning if a profile has a web identity token, for the verbs that publish none."""
+    if any(profile.web_identity_token is not None for profile in configuration.profiles):
+        message = "web_identity_token is set but not used. Only `sts-broker run` publishes web identity tokens."
+        logs.log_message(logging.WARNING, "warning", message)
+
+
 def _warn_about_rival_sources(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
     """Log the other credential sources in this container, because the app's container probably has them too."""
     # Imported after the listeners have started, because probes wait for those.
@@ -168,6 +182,17 @@ def _build_sink(configuration: Configuration, clock: Clock, token: Secret | None
     """Return the sink, which records what it publishes for the next start. `token` is that of the endpoint."""
     origin = Origin(endpoint_url=configuration.sts.endpoint_url, boot=read_boot_id())
     return FileSink(configuration.publish, configuration.profiles, clock, token, origin)
+
+
+def _find_web_identity_tokens(configuration: Configuration) -> WebIdentityTokens | None:
+    """Return the tokens of the profiles, None if there are none, not even files of an earlier start."""
+    record = f"{configuration.publish.directory}/{WEB_IDENTITY_TOKEN_RECORD}"
+    if not (any(each.web_identity_token for each in configuration.profiles) or os.path.lexists(record)):
+        return None
+    # Imported here, because most pods have no such tokens.
+    from broker.runtime.web_identity_tokens import WebIdentityTokens  # noqa: PLC0415
+
+    return WebIdentityTokens(configuration)
 
 
 def _write_initial_files(sink: FileSink) -> None:

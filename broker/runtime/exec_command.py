@@ -80,6 +80,7 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
         daemon.start_log(configuration, process.hardening.warnings)
+        daemon.warn_about_web_identity_tokens(configuration)
         job = _Job(process=process, spec=spec, configuration=configuration, profile=profile)
         return _serve(job, child, inbox)
 

@@ -38,6 +38,8 @@ EVENTS = (
     "exchanged",
     "exchange_failed",
     "refreshed",
+    "web_identity_token_refreshed",
+    "web_identity_token_failed",
     "published_lost",
     "publish_failed",
     "refresh_requested",

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.clock import Clock
+    from broker.core.faults import Fault
     from broker.core.report_fields import ReportFields
-    from broker.core.status import Fault, ProfileStatus, Snapshot
+    from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.web_identity_status import WebIdentityTokenStatus
     from broker.serving.http_messages import Request
     from broker.serving.process_readings import ProcessReadings
 
@@ -86,9 +88,13 @@ def build_status_document(snapshot: Snapshot, now: datetime) -> ReportFields:
     document: ReportFields = {"ready": is_ready(snapshot, now)}
     if snapshot.clock_skew is not None:
         document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
-    document["profiles"] = [
+    documents = [
         _build_profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
     ]
+    for token in snapshot.web_identity_tokens:
+        of_token = next(each for each in documents if each["profile"] == token.profile)
+        of_token["web_identity_token"] = _build_token_document(token)
+    document["profiles"] = documents
     return document
 
 
@@ -122,6 +128,19 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
     }
     if profile.fault is not None:
         document["fault"] = _build_fault_document(profile.fault)
+    return {name: value for name, value in document.items() if value != ""}
+
+
+def _build_token_document(token: WebIdentityTokenStatus) -> dict[str, object]:
+    document: ReportFields = {
+        "expires_at": _format_instant(token.expires_at),
+        "next_refresh_at": _format_instant(token.refresh_at),
+        "refreshes": [
+            _build_refresh_document(outcome, reason, count) for (outcome, reason), count in token.refreshes.items()
+        ],
+    }
+    if token.fault is not None:
+        document["fault"] = _build_fault_document(token.fault)
     return {name: value for name, value in document.items() if value != ""}
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, TokenUnavailable
-from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
+from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable
+from broker.core.session_names import session_name_for
 from broker.core.timestamps import timestamp
 from broker.settings.validators import api_address
 from broker.tokens.decoding import parse_token

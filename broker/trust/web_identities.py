@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.errors import TokenMalformed
-from broker.core.model import session_name_for
+from broker.core.session_names import session_name_for
 from broker.trust.explain import WebIdentity
 from broker.trust.issuer_spelling import find_issuer_faults
 from broker.trust.provider_claims import list_claims

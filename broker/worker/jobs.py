@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         TemporaryCredentials,
         TokenRequestSpec,
     )
+    from broker.core.web_identity_token import WebIdentityToken
+    from broker.worker.web_identity_job import RequestWebIdentityToken
+
+Job: TypeAlias = "LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | RequestWebIdentityToken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +62,6 @@ class Exchange:
     proof: Proof
 
 
-Job = LoadSettings | GetReady | DecodeToken | RequestToken | Exchange
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A job on its way to a worker. `number` identifies it."""
@@ -81,4 +82,4 @@ class Reply:
     """The result of the job with this number, the error that it raised, or a bug."""
 
     number: int
-    result: Configuration | BoundToken | TemporaryCredentials | BrokerError | Crash | None
+    result: Configuration | BoundToken | TemporaryCredentials | WebIdentityToken | BrokerError | Crash | None

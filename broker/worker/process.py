@@ -21,8 +21,8 @@ from broker.worker.channel import READ_BYTES, Frames, encode
 if TYPE_CHECKING:
     import socket
 
-    from broker.core.collaborators import Exchanger
     from broker.core.model import StsSpec
+    from broker.sts.exchange import StsExchanger
 
 
 def serve(connection: socket.socket) -> int:
@@ -37,7 +37,7 @@ class _Worker:
         self._connection = connection
         self._sending = threading.Lock()
         self._preparing = threading.Lock()
-        self._exchangers: dict[StsSpec, Exchanger] = {}
+        self._exchangers: dict[StsSpec, StsExchanger] = {}
 
     def serve(self) -> None:
         frames = Frames()
@@ -96,8 +96,14 @@ class _Worker:
                 return token_request_api.ask(job.spec, job.audience)
             case jobs.Exchange():
                 return self._find_exchanger(job.sts).exchange(job.profile, job.proof)
+            case _:  # its class is imported only where there are such tokens
+                from broker.core.clock import SystemClock  # noqa: PLC0415 - likewise
+                from broker.sts.web_identity_token import request_token  # noqa: PLC0415 - likewise
 
-    def _find_exchanger(self, spec: StsSpec) -> Exchanger:
+                exchanger = self._find_exchanger(job.sts)
+                return request_token(exchanger, SystemClock(), job.profile, job.session, job.duration)
+
+    def _find_exchanger(self, spec: StsSpec) -> StsExchanger:
         """Return the exchanger for these settings. The settings never change, so there is one."""
         with self._preparing:
             if spec not in self._exchangers:

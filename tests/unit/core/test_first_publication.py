@@ -19,7 +19,8 @@ from broker.core.errors import (
 )
 from broker.core.first_publication import Awaited
 from broker.core.schedule import RefreshPolicy
-from broker.core.status import Durations, Fault, ProfileStatus, Snapshot
+from broker.core.faults import Fault
+from broker.core.status import Durations, ProfileStatus, Snapshot
 
 if TYPE_CHECKING:
     from broker.core.errors import BrokerError

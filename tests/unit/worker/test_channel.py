@@ -273,7 +273,7 @@ class TestForeignValues:
             ("datetime", "date"),
             (model.__name__, "re"),
             (model.__name__, "dataclass"),
-            (model.__name__, "session_name_for"),
+            (model.__name__, "printable"),
             (model.__name__, "datetime"),
             (model.__name__, "Secret.reveal"),
             (model.__name__, "Secret.__init__.__globals__"),
