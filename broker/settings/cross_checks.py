@@ -75,7 +75,7 @@ def _find_token_faults(profile: NamedProfile, rejected: frozenset[str], endpoint
     """Yield what is wrong with the web identity token of a profile."""
     keys = profile.web_identity_token
     if not keys.audience:
-        if keys.model_fields_set - {"audience"} and not {"audience", "web_identity_token"} & rejected:
+        if keys.model_fields_set and "audience" not in keys.model_fields_set | rejected:
             yield (
                 "web_identity_token.audience (BROKER_WEB_IDENTITY_TOKEN_AUDIENCE): not set; set it to the service that "
                 "accepts the token, or remove web_identity_token"

@@ -57,7 +57,7 @@ class StsExchanger:
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
         self._spec = spec
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self.signer = Signer()
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -69,7 +69,7 @@ class StsExchanger:
         Raises ExchangeError and nothing else.
         """
         session_name = profile.session_name or _choose_session_name(proof)
-        began, parameters = self._clock.read(), _build_parameters(profile, session_name)
+        began, parameters = self.clock.read(), _build_parameters(profile, session_name)
         response = self.call(profile, proof, lambda: self._call_sts(profile, proof, parameters), explain)
         return self._check(response, profile, session_name, began)
 
@@ -161,7 +161,7 @@ class StsExchanger:
         `received_at` is the start of the call, because the session may have started at any time since then.
         """
         metadata, keys = response.get("ResponseMetadata", {}), response.get("Credentials") or {}
-        ended = self._clock.read()
+        ended = self.clock.read()
         took = ended.monotonic - began.monotonic
         unusable, expires_at = _list_unusable_fields(keys), convert_to_utc(keys.get("Expiration"))
         if unusable or expires_at is None:

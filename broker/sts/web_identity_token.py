@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from broker.core.clock import Clock, Instant
+    from broker.core.clock import Instant
     from broker.core.model import ProfileSpec, SourceSession
     from broker.sts.exchange import StsExchanger
 
@@ -30,7 +30,7 @@ _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def request_token(
-    exchanger: StsExchanger, clock: Clock, profile: ProfileSpec, session: SourceSession, duration: timedelta
+    exchanger: StsExchanger, profile: ProfileSpec, session: SourceSession, duration: timedelta
 ) -> WebIdentityToken:
     """Return a token of this lifetime that STS issues for the session. Raises ExchangeError and nothing else.
 
@@ -50,9 +50,9 @@ def request_token(
             response: Mapping[str, Any] = client.get_web_identity_token(**parameters)
         return response
 
-    began = clock.read()
+    began = exchanger.clock.read()
     response = exchanger.call(profile, session, make_call, explain_token_refusal)
-    return _check(response, profile.name, duration, began, clock.read())
+    return _check(response, profile.name, duration, began, exchanger.clock.read())
 
 
 def _check(

@@ -97,11 +97,10 @@ class _Worker:
             case jobs.Exchange():
                 return self._find_exchanger(job.sts).exchange(job.profile, job.proof)
             case _:  # its class is imported only where there are such tokens
-                from broker.core.clock import SystemClock  # noqa: PLC0415 - likewise
                 from broker.sts.web_identity_token import request_token  # noqa: PLC0415 - likewise
 
                 exchanger = self._find_exchanger(job.sts)
-                return request_token(exchanger, SystemClock(), job.profile, job.session, job.duration)
+                return request_token(exchanger, job.profile, job.session, job.duration)
 
     def _find_exchanger(self, spec: StsSpec) -> StsExchanger:
         """Return the exchanger for these settings. The settings never change, so there is one."""

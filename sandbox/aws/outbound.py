@@ -4,8 +4,8 @@ An account must enable it, and then has an issuer URL of its own. The documents 
 verifier gets that address separately, in place of DNS. Claims:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_token_claims.html. Parameters and errors:
 https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html. The form of the documents and of key
-IDs is that of a real issuer, quoted in tests of Forgejo (`awsOIDC`, `awsJWKS`). Not documented, and chosen here: several
-audiences make `aud` a list, and the checks are made in the order parameters, permission, account, session.
+IDs is that of a real issuer, quoted in tests of Forgejo (`awsOIDC`, `awsJWKS`). Not documented, and chosen here:
+several audiences make `aud` a list, and the checks are made in the order parameters, permission, account, session.
 """
 
 from __future__ import annotations

@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 AUDIENCE = "https://vault.example/"
-SECTION = {"BROKER_WEB_IDENTITY_TOKEN_AUDIENCE": AUDIENCE, "BROKER_WEB_IDENTITY_TOKEN_DURATION_SECONDS": "60"}
 FILES = sorted([*RUN_FILES, ".web-identity-tokens.json", "default.jwt"])
 REFRESHED, FAILED = "web_identity_token_refreshed", "web_identity_token_failed"
 
 
 @pytest.fixture
 def issuing_sts(box: Sandbox) -> Iterator[StsServer]:
-    """An STS whose web identity tokens last 6 seconds, in an account that has enabled them."""
+    """Start an STS whose web identity tokens last 6 seconds, in an account that has enabled them."""
     with StsServer(account=box.account, addresses=box.addresses, token_lifetime=timedelta(seconds=6)) as sts:
         sts.outbound.enable(box.account_id)
         yield sts
@@ -42,7 +41,7 @@ def issuing_sts(box: Sandbox) -> Iterator[StsServer]:
 
 @pytest.fixture
 def pod(box: Sandbox, issuing_sts: StsServer, new_pod: Callable[[StsServer], Pod]) -> Pod:
-    """A pod whose role may request tokens for AUDIENCE, of 5 minutes at most."""
+    """Make a pod whose role may request tokens for AUDIENCE, of 5 minutes at most."""
     made = new_pod(issuing_sts)
     permit(box, made.role_arn, condition())
     return made
@@ -89,9 +88,17 @@ def wait_for_new_token(pod: Pod, before: str) -> str:
     return eventually(find, what="a new web identity token")
 
 
-def start(pod: Pod, **changes: str) -> Program:
+def write_settings(pod: Pod, audience: str = AUDIENCE, algorithm: str = "RS256") -> str:
+    """Return the path of a settings file with a token of a minute."""
+    file = pod.root / "broker.yaml"
+    section = {"audience": audience, "duration_seconds": 60, "signing_algorithm": algorithm}
+    file.write_text(json.dumps({"web_identity_token": section}))
+    return str(file)
+
+
+def start(pod: Pod, audience: str = AUDIENCE, algorithm: str = "RS256", level: str = "info") -> Program:
     """Start a broker, and wait for its first token."""
-    program = pod.start(**{**SECTION, **changes})
+    program = pod.start(BROKER_CONFIG=write_settings(pod, audience, algorithm), BROKER_LOG_LEVEL=level)
     program.wait_for(REFRESHED)
     return program
 
@@ -107,8 +114,7 @@ def test_token_is_verified_by_the_published_keys_over_three_generations(pod: Pod
     texts = [read_token(pod)]
     while len(texts) < 3:
         texts.append(wait_for_new_token(pod, texts[-1]))
-        claims = verify(texts[-1], pod.sts)
-        assert claims["exp"] > time.time(), "readers get a token that is still valid"
+        assert verify(texts[-1], pod.sts)["exp"] > time.time(), "readers get a token that is still valid"
     claims = [verify(text, pod.sts) for text in texts]
     assert [each["sub"] for each in claims] == [pod.role_arn] * 3
     assert len({each["jti"] for each in claims}) == 3
@@ -128,11 +134,7 @@ def test_token_of_another_algorithm_and_audience_follows_the_settings_of_the_nex
     before = read_token(pod)
     assert stop(first) == 0
     permit(pod.box, pod.role_arn, condition("other"))
-    start(
-        pod,
-        BROKER_WEB_IDENTITY_TOKEN_AUDIENCE="other",
-        BROKER_WEB_IDENTITY_TOKEN_SIGNING_ALGORITHM="ES384",
-    )
+    start(pod, "other", "ES384")
     after = read_token(pod)
     assert after != before
     assert verify(after, pod.sts, "other", "ES384")["aud"] == "other"
@@ -152,7 +154,7 @@ def test_token_that_is_no_longer_configured_is_removed_at_the_next_start(pod: Po
 
 def test_refused_token_leaves_credentials_and_readiness_alone_until_it_is_permitted(pod: Pod) -> None:
     pod.sts.outbound.disable(pod.box.account_id)
-    program = pod.start_and_publish(**SECTION)
+    program = pod.start_and_publish(BROKER_CONFIG=write_settings(pod))
     line = program.wait_for(FAILED)
     assert line["error_code"] == "OutboundWebIdentityFederationDisabledException"
     assert line["reason"] == "web_identity_token_denied"
@@ -170,7 +172,7 @@ def test_refused_token_leaves_credentials_and_readiness_alone_until_it_is_permit
 
 def test_hanging_call_does_not_delay_the_credentials(pod: Pod) -> None:
     pod.sts.always(faults.Hang(), action=outbound.ACTION)
-    program = pod.start_and_publish(**SECTION)
+    program = pod.start_and_publish(BROKER_CONFIG=write_settings(pod))
     eventually(lambda: [each for each in pod.sts.calls if each.outcome == "Hang"], what="a call that hangs")
     program.refresh()
     program.wait_for("refreshed", count=2)
@@ -186,7 +188,7 @@ def test_deleted_token_is_published_again(pod: Pod) -> None:
 
 
 def test_quoted_token_and_secrets_stay_out_of_every_output(pod: Pod) -> None:
-    program = start(pod, BROKER_LOG_LEVEL="debug")
+    program = start(pod, level="debug")
     quoted = read_token(pod)
     pod.sts.script(
         faults.Refuse(code="AccessDenied", message=f"The token {quoted} is not good"),
@@ -205,7 +207,7 @@ def test_quoted_token_and_secrets_stay_out_of_every_output(pod: Pod) -> None:
 
 
 def test_once_publishes_no_token_and_warns(pod: Pod) -> None:
-    ended = pod.run("once", "--timeout", "20", **SECTION)
+    ended = pod.run("once", "--timeout", "20", BROKER_CONFIG=write_settings(pod))
     assert ended.code == 0
     assert "Only `sts-broker run` publishes web identity tokens" in ended.err
     assert not (pod.published / "default.jwt").exists()

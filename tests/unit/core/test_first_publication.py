@@ -17,9 +17,9 @@ from broker.core.errors import (
     TokenRejected,
     TokenUnavailable,
 )
+from broker.core.faults import Fault
 from broker.core.first_publication import Awaited
 from broker.core.schedule import RefreshPolicy
-from broker.core.faults import Fault
 from broker.core.status import Durations, ProfileStatus, Snapshot
 
 if TYPE_CHECKING:
