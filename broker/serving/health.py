@@ -88,13 +88,11 @@ def build_status_document(snapshot: Snapshot, now: datetime) -> ReportFields:
     document: ReportFields = {"ready": is_ready(snapshot, now)}
     if snapshot.clock_skew is not None:
         document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
-    documents = [
-        _build_profile_document(profile, ready=has_readers_served(profile, now)) for profile in snapshot.profiles
+    tokens = {token.profile: token for token in snapshot.web_identity_tokens}
+    document["profiles"] = [
+        _build_profile_document(profile, tokens.get(profile.profile), ready=has_readers_served(profile, now))
+        for profile in snapshot.profiles
     ]
-    for token in snapshot.web_identity_tokens:
-        of_token = next(each for each in documents if each["profile"] == token.profile)
-        of_token["web_identity_token"] = _build_token_document(token)
-    document["profiles"] = documents
     return document
 
 
@@ -106,7 +104,9 @@ def _list_unready(snapshot: Snapshot, now: datetime) -> str:
     )
 
 
-def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, object]:
+def _build_profile_document(
+    profile: ProfileStatus, token: WebIdentityTokenStatus | None, *, ready: bool
+) -> dict[str, object]:
     document: ReportFields = {
         "profile": profile.profile,
         "role_arn": profile.role_arn,
@@ -128,20 +128,24 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
     }
     if profile.fault is not None:
         document["fault"] = _build_fault_document(profile.fault)
+    if token is not None:
+        document["web_identity_token"] = _build_token_document(token)
     return {name: value for name, value in document.items() if value != ""}
 
 
-def _build_token_document(token: WebIdentityTokenStatus) -> dict[str, object]:
+def _build_token_document(token: WebIdentityTokenStatus) -> ReportFields:
     document: ReportFields = {
-        "expires_at": _format_instant(token.expires_at),
-        "next_refresh_at": _format_instant(token.refresh_at),
         "refreshes": [
             _build_refresh_document(outcome, reason, count) for (outcome, reason), count in token.refreshes.items()
         ],
     }
+    if token.expires_at is not None:
+        document["expires_at"] = timestamp(token.expires_at)
+    if token.refresh_at is not None:
+        document["next_refresh_at"] = timestamp(token.refresh_at)
     if token.fault is not None:
         document["fault"] = _build_fault_document(token.fault)
-    return {name: value for name, value in document.items() if value != ""}
+    return document
 
 
 def _build_fault_document(fault: Fault) -> ReportFields:

@@ -89,7 +89,7 @@ class Fleet:
         target = {"job": "sts-federation-broker", "namespace": "demo", "pod": pod}
         for name, value in {"up": 1.0, **self.process}.items():
             self._add(name, target, value)
-        page = render_metrics(world.status.snapshot(), world.clock.now, None).decode()
+        page = render_metrics(world.snapshot(), world.clock.now, None).decode()
         for name, labels, text in SAMPLE.findall(page):
             offset = EPOCH.timestamp() if name.endswith("_timestamp_seconds") else 0
             self._add(name, {**target, **dict(LABEL.findall(labels))}, float(text) - offset)

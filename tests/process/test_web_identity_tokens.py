@@ -139,7 +139,7 @@ def test_token_of_another_algorithm_and_audience_follows_the_settings_of_the_nex
     assert after != before
     assert verify(after, pod.sts, "other", "ES384")["aud"] == "other"
     restored = [line for program in pod.programs for line in program.lines("restored")]
-    assert len(restored) == 1, "another audience is no reason to request other credentials"
+    assert len(restored) == 1, "another audience requires no other credentials"
 
 
 def test_token_that_is_no_longer_configured_is_removed_at_the_next_start(pod: Pod) -> None:
