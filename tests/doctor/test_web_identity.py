@@ -106,6 +106,6 @@ def test_refused_exchange_leaves_the_token_unchecked(issuing_pod: FaultyPod, mon
 def test_container_without_memory_for_it_leaves_the_call_unchecked(
     issuing_pod: FaultyPod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuing_pod.limit_memory(20)
+    issuing_pod.limit_memory(10)
     report = issuing_pod.diagnose(monkeypatch)
     assert CALL in report.results_with(Outcome.NOT_CHECKED)
