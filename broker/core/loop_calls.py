@@ -1,8 +1,7 @@
-"""A message of a companion to the main loop."""
+"""A message of a companion to the main loop. It is a plain class, because every broker imports it and few use it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +10,10 @@ if TYPE_CHECKING:
     from broker.core.clock import Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Call:
     """Message: call this function with the time, on the thread of the loop."""
 
-    function: Callable[[Instant], None]
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[Instant], None]) -> None:
+        self.function = function

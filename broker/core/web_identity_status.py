@@ -100,7 +100,7 @@ def _apply(status: WebIdentityTokenStatus, event: TokenEvent) -> WebIdentityToke
         case TokenFailed(error=error):
             failed = replace(status, fault=update_fault(status.fault, error, event.at))
             return _count_refresh(failed, FAILURE, error.reason)
-        case TokenLost():
+        case _:
             return replace(status, received_at=None, lapses_at=None, expires_at=None)
 
 

@@ -59,7 +59,7 @@ class WebIdentityTokens:
             requests=WorkerTokenRequests(workers, self._configuration.sts),
             publisher=BackgroundSink(self._sink, name=self._sink.name, wake=lambda: inbox.put(Wake())),
             record=self._record,
-            run_on_loop=lambda function: inbox.put(Call(function=function)),
+            run_on_loop=lambda function: inbox.put(Call(function)),
             chance=random.random,
             policy=policy,
         )

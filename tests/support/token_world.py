@@ -44,7 +44,7 @@ class TokenWorld:
             requests=self,
             publisher=InlinePublisher(self),
             record=world.web_identity_tokens.record,
-            run_on_loop=lambda function: world.inbox.put(Call(function=function)),
+            run_on_loop=lambda function: world.inbox.put(Call(function)),
             chance=Random(seed).random,
             policy=world.policy,
         )

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.model import ProfileSpec, SourceSession
-    from broker.core.web_identity_spec import WebIdentityTokenSpec
     from broker.doctor.checks import Report
     from broker.sts.exchange import StsExchanger
 
@@ -55,14 +54,6 @@ def examine_call(
     except ExchangeError as error:
         remedy = error.remedy or RETRY_REMEDY
         report.failed(CALL_CHECK, error.message, remedy, of=of, reason=error.reason, error_code=error.code)
-        return
-    if not _is_for(token.raw.reveal(), spec):
-        report.failed(
-            CALL_CHECK,
-            "STS issued a web identity token for another audience than the settings have.",
-            "Check AWS_ENDPOINT_URL_STS: the server that answers is not STS.",
-            of=of,
-        )
         return
     found = f"STS issues web identity tokens for {', '.join(spec.audiences)} (request id {token.request_id or 'none'})."
     report.ok(CALL_CHECK, found, of=of)
@@ -112,12 +103,3 @@ def _read(directory: str, profile: str) -> str | None:
         return read_token_file(descriptor, profile)
     finally:
         os.close(descriptor)
-
-
-def _is_for(text: str, spec: WebIdentityTokenSpec) -> bool:
-    """Return whether the token is for the audiences of the settings."""
-    try:
-        claims = parse_token(text, origin="the response").claims
-    except TokenError:
-        return False
-    return sorted(claims.audiences) == sorted(spec.audiences)

@@ -123,6 +123,16 @@ def test_full_or_wrong_volume_is_a_publish_error_that_names_the_directory(tmp_pa
     assert sink.missing() == {"a"}
 
 
+def test_directory_that_cannot_be_listed_says_nothing_about_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert make_sink(tmp_path, "a").missing() == frozenset()
+
+
 def test_published_token_is_read_back(tmp_path: Path) -> None:
     make_sink(tmp_path, "a").publish([make_token("a")])
     (tmp_path / "link.jwt").symlink_to(tmp_path / "a.jwt")
