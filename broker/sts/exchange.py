@@ -253,11 +253,11 @@ def _build_chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
 
 def _list_unusable_fields(keys: Mapping[str, Any]) -> list[str]:
     """Return the names of the fields of Credentials that are missing, blank or malformed."""
-    unusable = [name for name in _KEYS if not is_printable_word(keys.get(name))]
+    unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
     return unusable if convert_to_utc(keys.get("Expiration")) else [*unusable, "Expiration"]
 
 
-def is_printable_word(text: object) -> bool:
+def _is_printable_word(text: object) -> bool:
     """Return whether this is text without spaces and control characters, as every credentials file needs it."""
     return isinstance(text, str) and text != "" and text.isprintable() and " " not in text
 

@@ -10,6 +10,7 @@ module "role" {
   source = "../../modules/workload-role"
 
   name             = "payments-api"
+  path             = "/workload/"
   region           = var.region
   clusters         = { main = module.cluster.cluster }
   service_accounts = [{ namespace = "payments", name = "api" }]

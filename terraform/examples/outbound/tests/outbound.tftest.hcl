@@ -21,7 +21,7 @@ run "role_may_request_tokens_of_one_audience" {
   override_resource {
     target          = module.role.aws_iam_role.this
     override_during = plan
-    values          = { arn = "arn:aws:iam::123456789012:role/payments-api" }
+    values          = { arn = "arn:aws:iam::123456789012:role/workload/payments-api" }
   }
 
   variables {
@@ -31,7 +31,7 @@ run "role_may_request_tokens_of_one_audience" {
 
   assert {
     condition = output.broker_environment == {
-      AWS_ROLE_ARN                       = "arn:aws:iam::123456789012:role/payments-api"
+      AWS_ROLE_ARN                       = "arn:aws:iam::123456789012:role/workload/payments-api"
       AWS_REGION                         = "eu-west-1"
       BROKER_WEB_IDENTITY_TOKEN_AUDIENCE = "https://vault.example"
     }
@@ -39,7 +39,7 @@ run "role_may_request_tokens_of_one_audience" {
   }
 
   assert {
-    condition     = output.subject == "arn:aws:iam::123456789012:role/payments-api"
+    condition     = output.subject == "arn:aws:iam::123456789012:role/workload/payments-api"
     error_message = "The subject of the tokens is the role."
   }
 }
