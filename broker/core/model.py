@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
+
 if TYPE_CHECKING:
     from broker.core.notify_targets import NotifyTarget
-
-from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
+    from broker.core.web_identity_spec import WebIdentityTokenSpec
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -26,6 +27,8 @@ DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
 ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
 """The file in the publish directory with the bearer token of the credentials endpoint."""
+WEB_IDENTITY_TOKEN_RECORD = ".web-identity-tokens.json"  # noqa: S105 - a file's name
+"""The file in the publish directory with the names of the web identity tokens there."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, including the China Regions."""
 SPIFFE_SCHEME = "spiffe://"
@@ -224,6 +227,7 @@ class ProfileSpec:
     required: bool = True
     chain: ChainSpec | None = None
     notify: tuple[NotifyTarget, ...] = ()
+    web_identity_token: WebIdentityTokenSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

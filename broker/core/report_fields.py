@@ -60,3 +60,4 @@ class ReportFields(TypedDict, total=False):
     token_expires_at: str
     token_fingerprint: str  # first 12 hex digits of the token's SHA-256
     token_issued_at: str
+    web_identity_token: ReportFields  # of a profile: expires_at, next_refresh_at, refreshes, fault

@@ -27,6 +27,7 @@ from broker.core.events import (
     TokenUnfit,
     Turned,
 )
+from broker.core.faults import FAILURE, SUCCESS, Fault, count_refresh, update_fault
 from broker.core.notifications import Notified
 from broker.core.schedule import Phase
 from broker.core.session_sizes import UNKNOWN_SIZES
@@ -34,25 +35,13 @@ from broker.core.session_sizes import UNKNOWN_SIZES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.core.clock import Instant
-    from broker.core.errors import BrokerError
     from broker.core.model import Generation, ProfileSpec
     from broker.core.session_sizes import SessionSizes
+    from broker.core.web_identity_status import WebIdentityTokenStatus
 
 LIVE_WITHIN = timedelta(seconds=90)
 """Three times `RefreshPolicy.nap`: a main loop that has begun no iteration for this long is stuck."""
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-SUCCESS = "success"
-FAILURE = "failure"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """A current fault of a profile. `count` is the number of attempts that met it; for a fault of the token, 1."""
-
-    error: BrokerError
-    since: datetime
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +101,14 @@ class Snapshot:
     """The status at one moment.
 
     `turned_at` is when the last iteration of the main loop began (monotonic). `clock_skew` is the clock of STS minus
-    the clock of the node.
+    the clock of the node. `web_identity_tokens` has no entry for profiles without such a token.
     """
 
     profiles: Sequence[ProfileStatus]
     exchange_durations: Durations
     turned_at: timedelta | None
     clock_skew: timedelta | None
+    web_identity_tokens: Sequence[WebIdentityTokenStatus] = ()
 
 
 class Status:
@@ -231,18 +221,18 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
                 token_fault=None,
             )
         case TokenUnfit():
-            return replace(profile, token_fault=_update_fault(profile.token_fault, event.error, event.at))
+            return replace(profile, token_fault=update_fault(profile.token_fault, event.error, event.at))
         case SourceObserved():
             return replace(profile, source_fault=None)
         case SourceUnfit():
-            return replace(profile, source_fault=_update_fault(profile.source_fault, event.error, event.at))
+            return replace(profile, source_fault=update_fault(profile.source_fault, event.error, event.at))
         case Exchanged(generation=generation):
             return replace(_apply_generation(profile, generation), exchange_fault=None)
         case Restored(generation=generation):
             profile = replace(_apply_generation(profile, generation), phase=event.phase)
             return _apply_publication(profile, generation, event.refresh_at)
         case ExchangeFailed():
-            profile = replace(profile, exchange_fault=_update_fault(profile.exchange_fault, event.error, event.at))
+            profile = replace(profile, exchange_fault=update_fault(profile.exchange_fault, event.error, event.at))
             return _count_refresh(profile, FAILURE, event.error.reason)
         case PublishedLost():
             return replace(profile, published_received_at=None, published_usable_until=None)
@@ -257,7 +247,7 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
             profile = replace(
                 profile,
                 publish_failures=profile.publish_failures + 1,
-                publish_fault=_update_fault(profile.publish_fault, event.error, event.at),
+                publish_fault=update_fault(profile.publish_fault, event.error, event.at),
             )
             return _count_refresh(profile, FAILURE, event.error.reason)
 
@@ -284,14 +274,6 @@ def _apply_publication(profile: ProfileStatus, generation: Generation, refresh_a
     )
 
 
-def _update_fault(before: Fault | None, error: BrokerError, at: Instant) -> Fault:
-    """Return the fault after another error. If the reason is the same, it keeps the time at which it began."""
-    if before is not None and before.error.reason == error.reason:
-        return Fault(error=error, since=before.since, count=before.count + 1)
-    return Fault(error=error, since=at.now, count=1)
-
-
 def _count_refresh(profile: ProfileStatus, outcome: str, reason: str) -> ProfileStatus:
     """Return the profile with one more refresh of this outcome and reason."""
-    key = (outcome, reason)
-    return replace(profile, refreshes={**profile.refreshes, key: profile.refreshes.get(key, 0) + 1})
+    return replace(profile, refreshes=count_refresh(profile.refreshes, outcome, reason))

@@ -36,6 +36,8 @@ CHECKS: Final = (
     "exchange",
     "identity",
     "session",
+    "web-identity-token",
+    "web-identity-file",
     "publish-directory",
     "publish-volume",
     "publish-neighbours",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from broker import __version__
 from broker.core.clock import SystemClock
 from broker.core.errors import EXIT_BUG, ExchangeUnavailable, PublishError
+from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
 from broker.core.refresher import Refresher, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from broker.core.refresher import Message
     from broker.runtime.notifier import Notifier
     from broker.runtime.start import ResidentProcess
+    from broker.runtime.web_identity_tokens import WebIdentityTokens
     from broker.serving.listener import Listener
 
 DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
@@ -66,8 +68,9 @@ def run(process: ResidentProcess) -> int:
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
     answers = AnswerCounts(profile.name for profile in configuration.profiles)
+    tokens = _find_web_identity_tokens(configuration)
     health = HealthApplication(
-        take_snapshot=status.snapshot,
+        take_snapshot=tokens.extend(status.snapshot) if tokens else status.snapshot,
         read_process=ProcessReader().read,
         clock=clock,
         count_losses=lambda: Losses(
@@ -90,6 +93,9 @@ def run(process: ResidentProcess) -> int:
     if notifier is not None:
         recorders.append(notifier.record)
     refresher = build_refresher(process, configuration, recorders, sink, inbox, policy)
+    if tokens is not None:
+        tokens.prepare()
+        refresher.companion = tokens.build_companion(process.workers, inbox, policy)
     skipped = restore_published(sink, refresher)
     if notifier is not None:
         notifier.expect_readers(skipped)
@@ -114,6 +120,7 @@ def once(process: ResidentProcess, *, timeout: timedelta) -> int:
     inbox: Inbox[Message] = Inbox(process.loop)
     start_signal_thread(inbox, exit_code=ExchangeUnavailable.exit_code)
     configuration = load_settings(process)
+    warn_about_web_identity_tokens(configuration)
     clock, status = SystemClock(), Status(configuration.profiles)
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
@@ -161,6 +168,13 @@ def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
         logs.log_message(logging.WARNING, "warning", warning)
 
 
+def warn_about_web_identity_tokens(configuration: Configuration) -> None:
+    """Log a warning if a profile has a web identity token, for the verbs that publish none."""
+    if any(profile.web_identity_token is not None for profile in configuration.profiles):
+        message = "web_identity_token is set but not used. Only `sts-broker run` publishes web identity tokens."
+        logs.log_message(logging.WARNING, "warning", message)
+
+
 def _warn_about_rival_sources(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
     """Log the other credential sources in this container, because the app's container probably has them too."""
     # Imported after the listeners have started, because probes wait for those.
@@ -190,6 +204,17 @@ def _build_notifier(
     from broker.runtime.notifier import Notifier  # noqa: PLC0415 - most pods do not need it
 
     return Notifier(configuration.profiles, process.loop, process.workers, clock, status.record)
+
+
+def _find_web_identity_tokens(configuration: Configuration) -> WebIdentityTokens | None:
+    """Return the tokens of the profiles, None if there are none, not even files of an earlier start."""
+    record = f"{configuration.publish.directory}/{WEB_IDENTITY_TOKEN_RECORD}"
+    if not (any(each.web_identity_token for each in configuration.profiles) or os.path.lexists(record)):
+        return None
+    # Imported here, because most pods have no such tokens.
+    from broker.runtime.web_identity_tokens import WebIdentityTokens  # noqa: PLC0415
+
+    return WebIdentityTokens(configuration)
 
 
 def _write_initial_files(sink: FileSink) -> None:

@@ -91,6 +91,7 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         if profile.notify:
             message = "notify is set but not used: exec notifies its own command only. Use --on-refresh."
             logs.log_message(logging.WARNING, "warning", message, profile=profile.name)
+        daemon.warn_about_web_identity_tokens(configuration)
         job = _Job(process=process, spec=spec, configuration=configuration, profile=profile)
         return _serve(job, child, inbox)
 

@@ -41,6 +41,8 @@ EVENTS = (
     "exchanged",
     "exchange_failed",
     "refreshed",
+    "web_identity_token_refreshed",
+    "web_identity_token_failed",
     "published_lost",
     "publish_failed",
     "notified",

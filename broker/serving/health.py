@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from broker.core.clock import Clock
+    from broker.core.faults import Fault
     from broker.core.notifications import Notified
     from broker.core.report_fields import ReportFields
-    from broker.core.status import Fault, ProfileStatus, Snapshot
+    from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.web_identity_status import WebIdentityTokenStatus
     from broker.serving.http_messages import Request
     from broker.serving.process_readings import ProcessReadings
 
@@ -94,9 +96,10 @@ def build_status_document(
         document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
     if others := _select_answers(answers, NO_PROFILE):
         document["answers"] = others
+    tokens = {token.profile: token for token in snapshot.web_identity_tokens}
     document["profiles"] = [
         {
-            **_build_profile_document(profile, ready=has_readers_served(profile, now)),
+            **_build_profile_document(profile, tokens.get(profile.profile), ready=has_readers_served(profile, now)),
             "answers": _select_answers(answers, profile.profile),
         }
         for profile in snapshot.profiles
@@ -117,7 +120,9 @@ def _list_unready(snapshot: Snapshot, now: datetime) -> str:
     )
 
 
-def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str, object]:
+def _build_profile_document(
+    profile: ProfileStatus, token: WebIdentityTokenStatus | None, *, ready: bool
+) -> dict[str, object]:
     document: ReportFields = {
         "profile": profile.profile,
         "role_arn": profile.role_arn,
@@ -146,7 +151,24 @@ def _build_profile_document(profile: ProfileStatus, *, ready: bool) -> dict[str,
         ]
     if profile.fault is not None:
         document["fault"] = _build_fault_document(profile.fault)
+    if token is not None:
+        document["web_identity_token"] = _build_token_document(token)
     return {name: value for name, value in document.items() if value != "" and value is not None}
+
+
+def _build_token_document(token: WebIdentityTokenStatus) -> ReportFields:
+    document: ReportFields = {
+        "refreshes": [
+            _build_refresh_document(outcome, reason, count) for (outcome, reason), count in token.refreshes.items()
+        ],
+    }
+    if token.expires_at is not None:
+        document["expires_at"] = timestamp(token.expires_at)
+    if token.refresh_at is not None:
+        document["next_refresh_at"] = timestamp(token.refresh_at)
+    if token.fault is not None:
+        document["fault"] = _build_fault_document(token.fault)
+    return document
 
 
 def _build_fault_document(fault: Fault) -> ReportFields:

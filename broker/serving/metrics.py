@@ -17,10 +17,11 @@ from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
 from broker.serving.exposition import Histogram, Metric, render_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.web_identity_status import WebIdentityTokenStatus
     from broker.serving.process_readings import ProcessReadings
 
 
@@ -137,6 +138,8 @@ def collect_metrics(
     yield from (_collect_profile_gauge(gauge, snapshot) for gauge in PROFILE_GAUGES)
     yield from _collect_outcomes(snapshot)
     yield _collect_answers(answers)
+    if snapshot.web_identity_tokens:
+        yield from _collect_web_identity_tokens(snapshot.web_identity_tokens)
     yield Histogram(
         name="sts_broker_exchange_duration_seconds",
         help="Duration of exchanges, including failed ones.",
@@ -245,6 +248,45 @@ def _collect_answers(answers: Mapping[tuple[str, int], int]) -> Metric:
         help="Number of answers of the credentials endpoint, by status code. No profile: the path names none.",
         labels=("profile", "code"),
         samples={(profile, str(int(code))): count for (profile, code), count in answers.items()},
+    )
+
+
+def _collect_web_identity_tokens(tokens: Sequence[WebIdentityTokenStatus]) -> Iterator[Metric]:
+    """Yield the metrics of web identity tokens, which only brokers with such tokens have."""
+    gauges: tuple[tuple[str, str, Callable[[WebIdentityTokenStatus], datetime | None]], ...] = (
+        (
+            "sts_broker_web_identity_token_issued_timestamp_seconds",
+            "Time at which STS issued the published web identity token.",
+            lambda token: token.received_at,
+        ),
+        (
+            "sts_broker_web_identity_token_expiry_timestamp_seconds",
+            "Time at which the published web identity token expires.",
+            lambda token: token.lapses_at,
+        ),
+    )
+    for name, text, value in gauges:
+        samples: dict[tuple[str, ...], float] = {
+            (each.profile,): at.timestamp() for each in tokens if (at := value(each)) is not None
+        }
+        yield Metric(name=name, type="gauge", help=text, labels=("profile",), samples=samples)
+    yield Metric(
+        name="sts_broker_web_identity_token_fault",
+        type="gauge",
+        help="1 for the current fault of a web identity token.",
+        labels=("profile", "reason"),
+        samples={(each.profile, each.fault.error.reason): 1 for each in tokens if each.fault is not None},
+    )
+    yield Metric(
+        name="sts_broker_web_identity_token_refresh_total",
+        type="counter",
+        help="Number of refreshes of web identity tokens, by outcome, and by reason if they failed.",
+        labels=("profile", "outcome", "reason"),
+        samples={
+            (each.profile, outcome, reason): count
+            for each in tokens
+            for (outcome, reason), count in each.refreshes.items()
+        },
     )
 
 

@@ -12,10 +12,11 @@ from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
 from broker.core.notify_targets import HttpTarget, SignalTarget
 from broker.core.schedule import RefreshPolicy
+from broker.core.web_identity_spec import WebIdentityTokenSpec
 from broker.files.regular_file import read_regular_file
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
-from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings, WebIdentityTokenKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,6 +121,18 @@ def _build_profile(
         required=profile.required,
         chain=_build_chain(profile),
         notify=tuple(_build_target(entry) for entry in profile.notify),
+        web_identity_token=_build_token(profile),
+    )
+
+
+def _build_token(profile: NamedProfile) -> WebIdentityTokenSpec | None:
+    keys = profile.web_identity_token
+    if not keys.audience:
+        return None
+    return WebIdentityTokenSpec(
+        audiences=keys.audience,
+        duration=timedelta(seconds=keys.duration_seconds),
+        signing_algorithm=keys.signing_algorithm,
     )
 
 
@@ -132,6 +145,8 @@ def _apply_defaults(own: dict[str, Any], defaults: Mapping[str, Any]) -> dict[st
     if is_chained:
         excluded |= {"role_arn", *TOKEN_KEYS}  # these defaults are for the profiles that use a token
     keys = {**{key: value for key, value in defaults.items() if key not in excluded}, **own}
+    token = {**defaults.get("web_identity_token", {}), **own.get("web_identity_token", {})}
+    keys["web_identity_token"] = WebIdentityTokenKeys.model_construct(**token)
     if is_chained and "duration_seconds" not in own:
         maximum = int(chains.MAXIMUM_DURATION.total_seconds())
         keys["duration_seconds"] = min(keys.get("duration_seconds", maximum), maximum)

@@ -19,6 +19,12 @@ from broker.core.model import (
     DEFAULT_TOKEN_FILE,
 )
 from broker.core.role_arns import LENGTH_MAXIMUM, LENGTH_MINIMUM
+from broker.core.web_identity_spec import (
+    DEFAULT_LIFETIME,
+    MAXIMUM_AUDIENCES,
+    MAXIMUM_LIFETIME,
+    MINIMUM_LIFETIME,
+)
 from broker.settings import validators
 
 if TYPE_CHECKING:
@@ -63,6 +69,29 @@ class Notify(BaseModel):
     )
 
 
+class WebIdentityTokenKeys(BaseModel):
+    """The section `web_identity_token:`, at the top of the file or in a profile."""
+
+    model_config = _STRICT
+
+    audience: Annotated[
+        tuple[str, ...], BeforeValidator(validators.comma_separated), AfterValidator(validators.token_audiences)
+    ] = Field(
+        default=(),
+        max_length=MAXIMUM_AUDIENCES,
+        description="Audiences of the [web identity token](outbound.md), comma-separated. If empty, there is none.",
+    )
+    duration_seconds: int = Field(
+        default=int(DEFAULT_LIFETIME.total_seconds()),
+        ge=int(MINIMUM_LIFETIME.total_seconds()),
+        le=int(MAXIMUM_LIFETIME.total_seconds()),
+        description="Lifetime of the web identity token in seconds.",
+    )
+    signing_algorithm: Literal["RS256", "ES384"] = Field(
+        default="RS256", description="Signature of the web identity token: `RS256` or `ES384`."
+    )
+
+
 class ProfileKeys(BaseModel):
     """The keys of a profile. At the top of the file, and in the environment, they are the defaults of all profiles."""
 
@@ -95,6 +124,7 @@ class ProfileKeys(BaseModel):
         max_length=10,
         description="ARNs of managed policies that limit the session; comma-separated in the environment.",
     )
+    web_identity_token: WebIdentityTokenKeys = WebIdentityTokenKeys.model_construct()
     required: bool = Field(default=True, description="Whether `/readyz` waits for this profile.")
     notify: tuple[Notify, ...] = Field(
         default=(),

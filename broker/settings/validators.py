@@ -16,6 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from broker.core.notify_targets import SIGNALS
+from broker.core.web_identity_spec import MAXIMUM_AUDIENCE_LENGTH
 from broker.files.regular_file import NotRegularFileError, require_regular_file
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ def policy_arns(arns: tuple[str, ...]) -> tuple[str, ...]:
                 f"{arn!r} is not a policy ARN; expected one such as arn:aws:iam::aws:policy/ReadOnlyAccess"
             )
     return arns
+
+
+def token_audiences(audiences: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the audiences of a web identity token (botocore's STS model). Raises ValueError."""
+    for audience in audiences:
+        if not 1 <= len(audience) <= MAXIMUM_AUDIENCE_LENGTH or not audience.isprintable() or audience.isspace():
+            raise ValueError(f"expected audiences of 1 to {MAXIMUM_AUDIENCE_LENGTH:,} printable characters")
+    if len(set(audiences)) < len(audiences):
+        raise ValueError("an audience is listed twice; remove one of them")
+    return audiences
 
 
 def policy_text(text: str) -> str:

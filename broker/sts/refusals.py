@@ -10,6 +10,7 @@ as well.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import (
@@ -74,26 +75,52 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An error response, safe to print. `kind` is the class of the fault, by code or status."""
+
+    code: str
+    message: str
+    kind: type[ExchangeError]
+    http_status: int
+    request_id: str
+
+    def make_error(self, kind: type[ExchangeError], what: str, remedy: str) -> ExchangeError:
+        """Return the fault. `what` is a sentence that says what failed; what STS returned follows it."""
+        named = self.code if self.code and not self.code.isdigit() else f"HTTP status {self.http_status}"
+        found = f"STS returned {named}{f': {_shorten(self.message)}' if self.message else ''}".removesuffix(".")
+        return kind(
+            f"{what} {found}.",
+            remedy,
+            code=self.code,
+            http_status=self.http_status,
+            request_id=self.request_id,
+        )
+
+
 def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> ExchangeError:
     """Return the fault for an error response of STS. `response` is the one that botocore's ClientError holds."""
-    error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code = _clean(str(error.get("Code") or ""), proof)[:MAXIMUM_QUOTE_LENGTH]
-    status = int(metadata.get("HTTPStatusCode", 0))
-    message = _clean(str(error.get("Message") or ""), proof)
-    by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
-    kind = _BY_CODE.get(code, by_status)
-    named = code if code and not code.isdigit() else f"HTTP status {status}"
+    refusal = read_refusal(response, proof)
+    code, message, kind = refusal.code, refusal.message, refusal.kind
     if isinstance(proof, BoundToken):
         kind = TokenRejected if kind is SourceRejected else kind  # the call was not signed
         caller, remedy = proof.claims.subject, _choose_remedy(code, message, kind, profile, proof)
     else:
         kind = SourceRejected if kind is TokenRejected else kind  # no token was sent
         caller, remedy = _name_caller(proof), _choose_chain_remedy(code, message, kind, profile, proof)
-    found = f"STS returned {named}{f': {_shorten(message)}' if message else ''}".removesuffix(".")
-    return kind(
-        f"Cannot assume role {profile.role_arn} as {caller}. {found}.",
-        remedy,
+    return refusal.make_error(kind, f"Cannot assume role {profile.role_arn} as {caller}.", remedy)
+
+
+def read_refusal(response: Mapping[str, Any], proof: Proof) -> Refusal:
+    """Return what is in an error response. No secret that `proof` was sent or signed with is left in it."""
+    error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code = _clean(str(error.get("Code") or ""), proof)[:MAXIMUM_QUOTE_LENGTH]
+    status = int(metadata.get("HTTPStatusCode", 0))
+    by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
+    return Refusal(
         code=code,
+        message=_clean(str(error.get("Message") or ""), proof),
+        kind=_BY_CODE.get(code, by_status),
         http_status=status,
         request_id=str(metadata.get("RequestId", "")),
     )

@@ -48,13 +48,14 @@ class WorkerExchanges:
         """Begin an exchange. `on_end` gets the credentials, or the error that STS, the network or the worker caused."""
 
         def end(result: Any) -> None:  # noqa: ANN401 - of any job
-            if isinstance(result, Overdue):
-                result = ExchangeUnavailable(
-                    f"STS sent no complete response within {result.seconds:.0f} s.", _PATH_REMEDY
-                )
-            on_end(result)
+            on_end(explain_overdue(result) if isinstance(result, Overdue) else result)
 
         self._workers.submit(jobs.Exchange(sts=self._sts, profile=profile, proof=proof), end)
+
+
+def explain_overdue(overdue: Overdue) -> ExchangeUnavailable:
+    """Return the error for a call to STS that was stopped."""
+    return ExchangeUnavailable(f"STS sent no complete response within {overdue.seconds:.0f} s.", _PATH_REMEDY)
 
 
 class SettingsLoad:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import io
 import pickle
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from broker.core import errors, model, notify_targets, session_sizes
+from broker.core import errors, model
 from broker.core.model import Secret
 from broker.worker import jobs
 
@@ -25,7 +26,18 @@ READ_BYTES = 65_536
 """How much either side reads at once."""
 _LENGTH_BYTES = 4
 _DATES = frozenset({"datetime", "timedelta", "timezone"})
-_MODULES = {module.__name__: module for module in (model, session_sizes, notify_targets, jobs)}
+_MODULES = frozenset(
+    {
+        model.__name__,
+        jobs.__name__,
+        "broker.core.notify_targets",
+        "broker.core.session_sizes",
+        "broker.core.web_identity_spec",
+        "broker.core.web_identity_token",
+        "broker.worker.web_identity_job",
+    }
+)
+"""The modules of the broker's values. Some of them are imported when the first such value arrives."""
 _SECRET, _ERROR = "secret", "error"
 
 
@@ -95,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
         """Return a class of the broker's values, or of dates. Raises ForeignValueError for all others."""
         if module_name == dt.__name__ and name in _DATES:
             return getattr(dt, name)
-        found = getattr(_MODULES.get(module_name), name, None)
+        found = getattr(import_module(module_name), name, None) if module_name in _MODULES else None
         if isinstance(found, type) and found.__module__ == module_name and _is_value(found):
             return found
         raise ForeignValueError(f"{module_name}.{name}")

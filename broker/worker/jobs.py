@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
         TokenRequestSpec,
     )
     from broker.core.notify_targets import NotifyFailure, NotifyTarget
+    from broker.core.web_identity_token import WebIdentityToken
+    from broker.worker.web_identity_job import RequestWebIdentityToken
+
+Result: TypeAlias = (
+    "Configuration | BoundToken | TemporaryCredentials | WebIdentityToken | NotifyFailure | BrokerError | Crash | None"
+)
+Job: TypeAlias = "LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | Notify | RequestWebIdentityToken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +73,6 @@ class Notify:
     target: NotifyTarget
 
 
-Job = LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | Notify
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A job on its way to a worker. `number` identifies it."""
@@ -93,4 +97,13 @@ class Reply:
     """The result of the job with this number, the error that it raised, or a bug."""
 
     number: int
-    result: Configuration | BoundToken | TemporaryCredentials | NotifyFailure | BrokerError | Crash | None
+    result: (
+        Configuration
+        | BoundToken
+        | TemporaryCredentials
+        | WebIdentityToken
+        | NotifyFailure
+        | BrokerError
+        | Crash
+        | None
+    )

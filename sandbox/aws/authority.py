@@ -75,12 +75,12 @@ class Authority:
             "Audience": token.audience,
             "Provider": token.issuer,
         }
-        session = self._issue(request, role, at, tags=request.tags)
+        session = self._issue(request, role, at, tags=request.tags, provider=provider)
         return session, extra | token_size(session.session_token)
 
     def assume_role(self, form: Mapping[str, str], http: Request, at: datetime) -> tuple[Session, dict[str, str]]:
         """Handle AssumeRole by a session that was issued here or by an IAM user. Return as `exchange`."""
-        principal = self._describe_principal(self.caller(http, at))
+        principal = self.describe_principal(self.caller(http, at))
         request = read_request(form, needs_token=False)
         tags = principal.session_tags.merge(request.tags)
         source_identity = check_source_identity(principal, request)
@@ -124,7 +124,8 @@ class Authority:
             raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         return user
 
-    def _describe_principal(self, caller: Session | User) -> Principal:
+    def describe_principal(self, caller: Session | User) -> Principal:
+        """Return the caller with its policies and tags."""
         if isinstance(caller, User):
             return Principal(
                 arn=caller.arn, entity_arn=caller.arn, permissions=caller.permissions, entity_tags=caller.tags
@@ -140,7 +141,7 @@ class Authority:
             source_identity=caller.source_identity,
         )
 
-    def _issue(
+    def _issue(  # noqa: PLR0913 - the properties of a session, most by keyword
         self,
         request: ExchangeRequest,
         role: Role,
@@ -148,6 +149,7 @@ class Authority:
         *,
         tags: SessionTags,
         source_identity: str | None = None,
+        provider: str = "",
     ) -> Session:
         key, secret, token = self._account.issue_keys(request)
         lifetime = request.duration if self._session_lifetime is None else min(request.duration, self._session_lifetime)
@@ -162,6 +164,7 @@ class Authority:
             tags=tags,
             source_identity=source_identity,
             policies=self._read_session_policies(request),
+            provider=provider,
         )
         with self._lock:
             self._sessions[key] = session

@@ -91,7 +91,7 @@ class Fleet:
         for name, value in {"up": 1.0, **self.process}.items():
             self._add(name, target, value)
         answers = AnswerCounts(profile.name for profile in world.profiles)
-        page = render_metrics(world.status.snapshot(), world.clock.now, None, answers=answers.counts).decode()
+        page = render_metrics(world.snapshot(), world.clock.now, None, answers=answers.counts).decode()
         for name, labels, text in SAMPLE.findall(page):
             offset = EPOCH.timestamp() if name.endswith("_timestamp_seconds") else 0
             self._add(name, {**target, **dict(LABEL.findall(labels))}, float(text) - offset)

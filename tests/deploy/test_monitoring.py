@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from broker.core.errors import BrokerError
+from broker.core.faults import FAILURE, SUCCESS
 from broker.core.session_sizes import NEAR_LIMIT_PERCENT
-from broker.core.status import FAILURE, SUCCESS
 from broker.serving import health
 from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, run_promtool
 from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from broker.core import errors
 from broker.core.errors import BrokerError
 from broker.core.status import Status
+from broker.core.web_identity_status import WebIdentityTokenStatuses
 from broker.serving.metrics import collect_metrics
 from broker.serving.process_readings import ProcessReader
 from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings
@@ -64,7 +66,8 @@ def settings_table() -> str:
 
 def metrics_table() -> str:
     """Return the metrics table: name, type, labels and meaning of each metric."""
-    snapshot = Status([make_profile()]).snapshot()
+    tokens = WebIdentityTokenStatuses(["default"]).snapshot()
+    snapshot = replace(Status([make_profile()]).snapshot(), web_identity_tokens=tokens)
     rows = [
         f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels)} | {metric.help} |"
         for metric in collect_metrics(snapshot, EPOCH, ProcessReader().read())

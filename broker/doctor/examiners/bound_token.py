@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from broker.core.model import BoundToken
+    from broker.core.model import BoundToken, ProfileSpec
     from broker.doctor.checks import Report
 
 STANDARD_INPUT: Final = "-"
@@ -77,6 +77,19 @@ class TokenLocation:
         if self.request_token is not None:
             return "the Kubernetes API"
         return "standard input" if self.path == STANDARD_INPUT else self.path
+
+
+@dataclass(slots=True, kw_only=True)
+class SharedToken:
+    """A token and the profiles that send it.
+
+    `value` None: there is no token. `blocked_by`: the label of the result that explains why it can't be sent, or "".
+    """
+
+    location: TokenLocation
+    profiles: list[ProfileSpec]
+    value: BoundToken | None = None
+    blocked_by: str = ""
 
 
 def examine_file(location: TokenLocation, report: Report, proc: str) -> BoundToken | None:

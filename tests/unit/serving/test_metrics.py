@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -15,11 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker import __version__
 from broker.core import events
-from broker.core.errors import PublishError, RoleDenied
+from broker.core.errors import PublishError, RoleDenied, WebIdentityTokenDenied
+from broker.core.model import Secret
 from broker.core.notify_targets import HttpTarget
 from broker.core.schedule import Action, Decision, Phase, Reason
 from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 from broker.core.status import DURATION_BUCKETS_SECONDS, Status
+from broker.core.web_identity_status import TokenFailed, TokenPublished, WebIdentityTokenStatuses
+from broker.core.web_identity_token import WebIdentityToken
 from broker.serving.answer_counts import AnswerCounts
 from broker.serving.http_messages import Response
 from broker.serving.metrics import render_metrics
@@ -399,3 +403,32 @@ def test_answers_are_counted_from_zero() -> None:
     assert scraped.value("sts_broker_endpoint_answers_total", profile="app", code="200") == 1
     assert scraped.value("sts_broker_endpoint_answers_total", profile="other", code="200") == 0
     assert scraped.value("sts_broker_endpoint_answers_total", profile="", code="405") == 1
+
+
+def test_web_identity_tokens_have_times_faults_and_outcomes_and_others_have_no_such_metric() -> None:
+    clock = FakeClock()
+    tokens = WebIdentityTokenStatuses(["vault", "never"])
+    token = WebIdentityToken(
+        profile="vault",
+        raw=Secret("a.b.c"),
+        received_at=EPOCH,
+        expires_at=EPOCH + timedelta(minutes=7),
+        lifetime=timedelta(minutes=5),
+    )
+    tokens.record(TokenPublished(at=clock.read(), token=token, refresh_at=EPOCH + timedelta(minutes=2)))
+    denied = WebIdentityTokenDenied("No.", "Allow it.")
+    tokens.record(TokenFailed(at=clock.read(), profile="never", error=denied, failures=1, retry_in=timedelta(0)))
+    snapshot = Status([make_profile("vault"), make_profile("never")]).snapshot()
+    assert "web_identity" not in render_metrics(snapshot, clock.now, None).decode()
+    page = render_metrics(replace(snapshot, web_identity_tokens=tokens.snapshot()), clock.now, None).decode()
+    prefix = "sts_broker_web_identity_token"
+    found = {line for line in page.splitlines() if line.startswith(prefix)}
+    start = int(EPOCH.timestamp())
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in found}
+    assert values == {
+        f'{prefix}_issued_timestamp_seconds{{profile="vault"}}': start,
+        f'{prefix}_expiry_timestamp_seconds{{profile="vault"}}': start + 300,
+        f'{prefix}_fault{{profile="never",reason="web_identity_token_denied"}}': 1,
+        f'{prefix}_refresh_total{{profile="vault",outcome="success",reason=""}}': 1,
+        f'{prefix}_refresh_total{{profile="never",outcome="failure",reason="web_identity_token_denied"}}': 1,
+    }
