@@ -65,6 +65,7 @@ class Parser(argparse.ArgumentParser):
         return {
             name: commands.add_parser(
                 name,
+                help=text.summary,  # not printed, because the groups list it; completion scripts contain it
                 description=f"{text.summary[:1].upper()}{text.summary[1:]}.\n\n{text.description}",
                 epilog=f"Examples:\n{text.examples}" if text.examples else None,
             )

@@ -54,7 +54,7 @@ def test_every_base_is_empty_or_the_one_python_image_with_a_definite_tag() -> No
     bases = [instruction.argument.split()[0] for instruction in instructions() if instruction.word == "FROM"]
     (default,) = (i.argument for i in instructions() if i.argument.startswith("PYTHON_IMAGE="))
     assert set(bases) == {"scratch", "${PYTHON_IMAGE}", "wheel"}
-    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim-[a-z]+", default)
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", default)
     assert "latest" not in TEXT
 
 

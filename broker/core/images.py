@@ -1,0 +1,13 @@
+"""The names of the two images, without a registry. Each way to deploy the broker has one setting that adds the registry.
+
+deploy/README.md lists these settings. The Makefile builds the images under these names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker import __version__
+
+SIDECAR_IMAGE: Final = f"sts-federation-broker:{__version__}"
+OPERATOR_IMAGE: Final = f"sts-federation-broker-operator:{__version__}"
