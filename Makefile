@@ -30,7 +30,7 @@ $(VENV)/.demo-ready: $(VENV)/.created requirements/demo.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.created requirements/dev.txt pyproject.toml
-	@echo "Installing what tests and checks need into $(VENV): $$(grep -c == requirements/dev.txt) packages, 140 MB to download, 600 MB on disk."
+	@echo "Installing what tests and checks need into $(VENV): $$(grep -c == requirements/dev.txt) packages, 215 MB to download, 850 MB on disk."
 	$(RUN)$(INSTALL) requirements/dev.txt
 	$(RUN)pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(RUN)pip check --disable-pip-version-check

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.cli import demo_arguments, help_texts, operator_tools, sidecar_arguments
+from broker.cli import completion, demo_arguments, help_texts, operator_tools, sidecar_arguments
 from broker.cli.failures import report_failure
 from broker.cli.parser import Parser
 
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(_GARBAGE_THRESHOLD)
     _replace_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if completion.VARIABLE in os.environ:
+        return completion.complete(build_parser())
     named = next((each for each in arguments if not each.startswith("-")), "")
     options = build_parser(named).parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb

@@ -1,6 +1,7 @@
-"""The names of the two images, without a registry. Each way to deploy the broker has one setting that adds the registry.
+"""The names of the two images, without a registry.
 
-deploy/README.md lists these settings. The Makefile builds the images under these names.
+Each delivery has one setting that adds the registry; deploy/README.md lists them. The Makefile builds the images
+under these names.
 """
 
 from __future__ import annotations

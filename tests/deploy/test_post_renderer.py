@@ -17,7 +17,7 @@ helm = pytest.importorskip("helm_python", reason="SKIPPED: helm-python-sdk is no
 PLUGIN = DEPLOY / "charts/post-renderer"
 ROLE = ("--role-arn=arn:aws:iam::123456789012:role/app", "--region=eu-west-1")
 FILE_ANNOTATION = "postrenderer.helm.sh/postrender-filename"
-"""Helm 4 adds it to each object before the post-renderer, to find the file that an object is from, and removes it after."""
+"""Helm 4 adds it before the post-renderer, to find the file that an object is from, and removes it after."""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-HEAVY = ("asyncio", "botocore", "http.client", "jwt", "pydantic", "pydantic_core", "ssl", "urllib3", "yaml")
+HEAVY = (
+    "argcomplete",
+    "asyncio",
+    "botocore",
+    "http.client",
+    "jwt",
+    "pydantic",
+    "pydantic_core",
+    "ssl",
+    "urllib3",
+    "yaml",
+)
 WORKERS_OWN = ("broker.settings.loader", "broker.sts.exchange", "broker.tokens.decoding")
 START = "import broker.cli.main, broker.runtime.start"
 IMPORTS = {
@@ -35,4 +46,5 @@ def test_resident_process_imports_nothing_that_a_worker_needs(command: str) -> N
 def test_worker_imports_all_of_it() -> None:
     """Proves that the names above are those to look for."""
     code = "import broker.sts.exchange, broker.settings.loader, broker.tokens.decoding, http.client, asyncio, yaml"
+    code += ", argcomplete"
     assert find_loaded(code) == {*HEAVY, *WORKERS_OWN}
