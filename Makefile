@@ -128,7 +128,7 @@ image-operator: ## build the image of the operator tools (needs buildah)
 
 # A foreign platform is built under emulation, which the kernel starts through binfmt_misc.
 PLATFORMS ?= linux/amd64,linux/arm64
-image-all: ## build both images for amd64 and arm64 (needs buildah, QEMU)
+image-all: ## build both images for amd64 and arm64 (buildah, QEMU)
 	$(call need,buildah,$(BUILDAH))
 	$(foreach image,$(IMAGES),buildah manifest rm $(image) 2>/dev/null || true;)
 	$(BUILD) --platform $(PLATFORMS) $(call SIDECAR,--manifest) .

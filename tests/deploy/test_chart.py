@@ -324,6 +324,14 @@ class TestValues:
         with pytest.raises(helm.errors.HelmRenderError, match="templates are out of date"):
             render_files({"image": IMAGE}, changed)
 
+    def test_examples_of_the_readme_render(self) -> None:
+        readme = (CHART / "README.md").read_text()
+        (command,), (example,) = (re.findall(rf"```{name}\n(.*?)```", readme, re.DOTALL) for name in ("sh", "yaml"))
+        assert re.findall(r"--set (\S+)", command) == [f"image.registry={REGISTRY}"]
+        assert CHART.relative_to(DEPLOY.parent).as_posix() in command
+        binding = of_kind(render({"image": IMAGE, **yaml.safe_load(example)}), "MutatingAdmissionPolicyBinding")
+        assert binding["spec"]["matchResources"]["namespaceSelector"] == SELECTOR
+
     def test_notes_name_the_next_steps(self) -> None:
         notes = render_files(VALUE_SETS["a registry"])["NOTES.txt"]
         assert f"{REGISTRY}/{SIDECAR_IMAGE}" in notes

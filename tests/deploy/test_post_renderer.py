@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,17 @@ def test_annotation_of_helm_4_is_kept(rendered: str) -> None:
     done = post_render(yaml.safe_dump_all(documents), *ROLE)
     assert done.returncode == 0, done.stderr
     assert {each["metadata"]["annotations"][FILE_ANNOTATION] for each in read(done.stdout)} == {"app/templates/x.yaml"}
+
+
+def test_commands_of_the_readme_add_the_sidecar_of_the_registry(rendered: str) -> None:
+    section = (DEPLOY / "README.md").read_text().split("\n### Charts of apps\n")[1].split("\n## ")[0]
+    commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    programs = [re.findall(r"--post-renderer (\S+)", command)[0] for command in commands]
+    assert programs == ["deploy/charts/post-renderer/inject.sh", "sts-broker-inject"]
+    for command in commands:
+        done = post_render(rendered, *re.findall(r"--post-renderer-args=(\S+)", command))
+        assert done.returncode == 0, done.stderr
+        assert "image: registry.example/platform/sts-federation-broker:0.1.0\n" in done.stdout
 
 
 def test_fault_stops_helm(rendered: str) -> None:

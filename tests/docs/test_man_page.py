@@ -73,7 +73,7 @@ def test_mandoc_has_no_warnings() -> None:
 
 
 def test_man_finds_the_page_next_to_the_program(tmp_path: Path) -> None:
-    """man-db searches `share/man` beside each `bin` of PATH."""
+    """man-db searches `../share/man` of each directory in PATH."""
     man = find("man")
     find("groff")
     (tmp_path / "bin").mkdir()

@@ -125,7 +125,16 @@ def test_build_context_has_neither_sandbox_nor_tests() -> None:
     patterns = [pattern for pattern in patterns if pattern and not pattern.startswith("#")]
     assert patterns[0] == "*"
     included = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
-    assert included == {"LICENSE", "README.md", "broker", "iam-policies", "image", "pyproject.toml", "requirements", "share"}
+    assert included == {
+        "LICENSE",
+        "README.md",
+        "broker",
+        "iam-policies",
+        "image",
+        "pyproject.toml",
+        "requirements",
+        "share",
+    }
     copied = {i.argument.split()[0] for i in instructions() if i.word == "COPY" and "--from" not in i.argument}
     assert copied == {"requirements/", "image/", "pyproject.toml", "broker/", "iam-policies/", "share/"}
     assert "sandbox" not in " ".join(instruction.argument for instruction in instructions())
