@@ -107,7 +107,7 @@ def is_wanted_module(path: Path) -> bool:
 
 
 def copy_packages(site: Path, root: Path, left_out: frozenset[str]) -> None:
-    """Copy what pip installed, except scripts, man pages and the broker's packages in `left_out`. Write the launcher."""
+    """Copy what pip installed, except scripts, man pages and the packages in `left_out`. Write the launcher."""
 
     def unwanted(folder: str, names: list[str]) -> set[str]:
         records = UNWANTED_RECORDS if folder.endswith(".dist-info") else frozenset()

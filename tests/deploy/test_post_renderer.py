@@ -93,7 +93,7 @@ def test_annotation_of_helm_4_is_kept(rendered: str) -> None:
 
 
 def test_commands_of_the_readme_add_the_sidecar_of_the_registry(rendered: str) -> None:
-    section = (DEPLOY / "README.md").read_text().split("\n### Charts of apps\n")[1].split("\n## ")[0]
+    section = (DEPLOY / "README.md").read_text().split("\n## Charts of apps\n")[1].split("\n## ")[0]
     commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     programs = [re.findall(r"--post-renderer (\S+)", command)[0] for command in commands]
     assert programs == ["deploy/charts/post-renderer/inject.sh", "sts-broker-inject"]

@@ -101,7 +101,7 @@ class Image:
 
     def run(self, *arguments: str, **environment: str) -> str:
         """Run the broker in the image's files, as its user. Return its output."""
-        return self.emulation.run("sh", "-ec", ENTER, "sh", str(self.files), *arguments, **environment)
+        return self.emulation.run("sh", "-ec", ENTER, "sh", str(self.files), *arguments, environment=environment)
 
 
 @pytest.fixture(scope="session")
@@ -144,8 +144,7 @@ def build(emulation: Emulation, root: Path, wheels: Path, tree: Path) -> Image:
             "--tag=localhost/sidecar:arm64",
         ),
         timeout=BUILD_SECONDS,
-        CONTAINERS_STORAGE_CONF=str(root / "storage.conf"),
-        FILES=str(files),
+        environment={"CONTAINERS_STORAGE_CONF": str(root / "storage.conf"), "FILES": str(files)},
     )
     configuration = json.loads((root / "files.json").read_text())
     return Image(files=files, configuration=configuration, emulation=emulation)

@@ -39,11 +39,11 @@ class Emulation:
     def _registration(self) -> str:
         return f":qemu-aarch64:M::{_MAGIC}:{_MASK}:{self.qemu}:OCF"
 
-    def run(self, *command: str, timeout: float = 300, **environment: str) -> str:
+    def run(self, *command: str, timeout: float = 300, environment: dict[str, str] | None = None) -> str:
         """Run a command in which programs for arm64 work. Return its output. Raises NoContainers if it fails."""
         process = subprocess.Popen(
             ["unshare", "--user", "--mount", "sh", "-ec", _ENTER, "sh", self._registration, *command],
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
