@@ -150,6 +150,13 @@ def build(emulation: Emulation, root: Path, wheels: Path, tree: Path) -> Image:
     return Image(files=files, configuration=configuration, emulation=emulation)
 
 
+def read_machine(path: Path) -> int:
+    """Return the machine in the head of a program or library; 0 for any other file."""
+    with path.open("rb") as file:
+        head = file.read(20)
+    return int.from_bytes(head[18:20], "little") if head.startswith(b"\x7fELF") else 0
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_locked_package_has_a_wheel_for_arm64(lock: str, wheels: Path) -> None:
     names = {
@@ -167,11 +174,8 @@ def test_image_is_for_arm64(image: Image) -> None:
 
 
 def test_every_program_and_library_is_for_arm64(image: Image) -> None:
-    machines = {
-        str(path.relative_to(image.files)): int.from_bytes(head[18:20], "little")
-        for path in image.files.rglob("*")
-        if path.is_file() and not path.is_symlink() and (head := path.open("rb").read(20))[:4] == b"\x7fELF"
-    }
+    paths = (path for path in image.files.rglob("*") if path.is_file() and not path.is_symlink())
+    machines = {str(path.relative_to(image.files)): found for path in paths if (found := read_machine(path))}
     assert "usr/local/bin/python3.11" in machines
     assert any(path.endswith(".so") and "/httptools/" in path for path in machines)
     assert {path: machine for path, machine in machines.items() if machine != ARM64} == {}
