@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import ConfigurationError
+from broker.core.images import SIDECAR_IMAGE
 from broker.core.model import DEFAULT_PROFILE
 from broker.core.spelling import suggest
 from broker.inject import sidecar, sidecar_resources
-from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec
+from broker.inject.sidecar import SidecarSpec
 from broker.manifests.annotations import PREFIX
 from broker.settings.loader import load
 
@@ -60,7 +61,7 @@ class Request:
     """
 
     options: dict[str, str]
-    image: str = DEFAULT_IMAGE
+    image: str = SIDECAR_IMAGE
     containers: tuple[str, ...] = ()
     sets_group: bool = True
     passed_over_kinds: tuple[str, ...] = ()

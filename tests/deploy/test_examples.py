@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
-from broker import __version__
 from broker.cli.parser import Parser
 from broker.cli.sidecar_arguments import add_exec
+from broker.core.images import SIDECAR_IMAGE
 from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_ACCOUNT_DIRECTORY, Configuration
 from broker.core.notify_targets import SignalTarget
 from broker.core.rival_variables import VARIABLES
@@ -299,7 +299,7 @@ def test_before_native_sidecars_runs_the_broker_of_the_component() -> None:
 
 def test_image_has_the_version_of_the_package(pod: Pod) -> None:
     assert pod.brokers
-    assert {broker["image"] for broker in pod.brokers} == {f"sts-federation-broker:{__version__}"}
+    assert {broker["image"] for broker in pod.brokers} == {SIDECAR_IMAGE}
 
 
 def test_broker_has_security_context_and_resources(pod: Pod) -> None:

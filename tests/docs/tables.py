@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 from broker.trust.audit.rules import AUDIT_RULES
 from broker.trust.linter.rules import RULES
+from tests.deploy.charts import read_values
 from tests.support.fakes import EPOCH, make_profile
 
 if TYPE_CHECKING:
@@ -121,6 +123,12 @@ def cost_table() -> str:
     return _table("| what it costs | measured (least to most) | against | ratio |", rows)
 
 
+def chart_values_table() -> str:
+    """Return a row for each value of the Helm chart: key, default and meaning."""
+    rows = [f"| `{value.key}` | `{json.dumps(value.default)}` | {value.description} |" for value in read_values()]
+    return _table("| value | default | meaning |", rows)
+
+
 def _table(head: str, rows: list[str]) -> str:
     rule = "|" + " --- |" * (head.count("|") - 1)
     return "\n".join([head, rule, *rows])
@@ -167,6 +175,7 @@ def with_table(page: str, table: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "README.md": cost_table,
+    "deploy/charts/sts-broker-platform/README.md": chart_values_table,
     "docs/settings.md": settings_table,
     "docs/metrics.md": metrics_table,
     "docs/operations.md": reasons_table,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("asyncio", "botocore", "http.client", "jwt", "pydantic", "pydantic_core", "ssl", "urllib3", "yaml")
-OPERATORS_OWN = ("boto3", "broker.manifests", "broker.trust", "jinja2", "rich")
+OPERATORS_OWN = ("argcomplete", "boto3", "broker.manifests", "broker.trust", "jinja2", "rich")
 WEB_IDENTITY = (
     "broker.core.web_identity_keeper",
     "broker.core.web_identity_schedule",
@@ -60,4 +60,4 @@ def test_resident_process_with_web_identity_tokens_imports_their_modules_and_not
 def test_audit_imports_what_only_operators_need() -> None:
     """Proves that these names are right, too."""
     code = "import broker.trust.audit.iam_account, broker.trust.audit.html_report, broker.trust.audit.tables, "
-    assert set(OPERATORS_OWN) <= find_loaded(f"{code}broker.trust.audit.command")
+    assert set(OPERATORS_OWN) <= find_loaded(f"{code}broker.trust.audit.command, argcomplete")
