@@ -55,7 +55,7 @@ def press_tab(line: str, **environment: str) -> list[str]:
     [
         ("sts-broker ", [*help_texts.VERBS]),
         ("sts-broker tr", ["trust"]),
-        ("sts-broker trust ", ["lint", "explain", "render"]),
+        ("sts-broker trust ", ["lint", "explain", "render", "audit"]),
         ("sts-broker trust r", ["render"]),
         ("sts-broker inject --memory-", ["--memory-request", "--memory-limit"]),
         ("sts-broker once --t", ["--timeout"]),
