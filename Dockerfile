@@ -8,7 +8,7 @@
 #
 # Build arguments and inputs, all optional:
 #   --build-arg PYTHON_IMAGE=NAME     Base of the build stages: Debian-based, Python 3.11 or newer in /usr/local. To pin it,
-#                                     give NAME@sha256:... Its Python, C library and OpenSSL are copied into the image.
+#                                     give NAME@sha256:... (CONTRIBUTING.md, "Base image"). Its Python, C library and OpenSSL are copied into the image.
 #   --build-arg VERSION=X.Y.Z         Version for the label. The build fails if the package has another version.
 #   --build-arg SOURCE_DATE_EPOCH=N   Modification time of every file. The same inputs give the same files. For the same
 #                                     image digest, pass the time to the builder as well: buildah bud --timestamp N, or
@@ -47,6 +47,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
 COPY pyproject.toml README.md LICENSE ./
 COPY broker/ broker/
 COPY iam-policies/ iam-policies/
+COPY share/ share/
 ARG VERSION
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
     && if [ -n "${VERSION}" ]; then ls "/dist/sts_federation_broker-${VERSION}-py3-none-any.whl"; fi

@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/
 DEMO_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fix bench soak sdk-matrix lock image image-operator
+.PHONY: help demo test test-all check fix bench soak sdk-matrix lock image image-operator image-all publish
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ $(VENV)/.demo-ready: $(VENV)/.created requirements/demo.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.created requirements/dev.txt pyproject.toml
-	@echo "Installing what tests and checks need into $(VENV): $$(grep -c == requirements/dev.txt) packages, 140 MB to download, 600 MB on disk."
+	@echo "Installing what tests and checks need into $(VENV): $$(grep -c == requirements/dev.txt) packages, 215 MB to download, 850 MB on disk."
 	$(RUN)$(INSTALL) requirements/dev.txt
 	$(RUN)pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(RUN)pip check --disable-pip-version-check
@@ -63,7 +63,7 @@ TIMEOUT = Install GNU coreutils, which contain it
 test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
 	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests but those of the image and of the SDK matrix: about 4,600, in 3 to 6 minutes on two cores."
-	@for tool in terraform kubectl promtool; do echo "  $$tool: $$($(call has,$$tool))"; done
+	@for tool in terraform kubectl promtool chromium; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST) --ignore=tests/image
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)
@@ -71,7 +71,7 @@ test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
 test-all: $(VENV)/.ready ## all tests, also of images (root) and SDKs: 15 minutes
 	$(call need,timeout,$(TIMEOUT))
 	@echo "All tests, those of the image included, then the SDK matrix: about 15 minutes on two cores."
-	@for tool in terraform kubectl promtool buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
+	@for tool in terraform kubectl promtool chromium buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST)
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)
@@ -110,12 +110,34 @@ lock: ## renew the hash-pinned locks (needs uv)
 	for in in sdk_matrix/locks/*.in; do $(COMPILE) $$(case $$in in */aws-cli.in|*/java-v2.in) echo --no-deps; esac) -o "$${in%.in}.txt" "$$in"; done
 
 BUILDAH = Install it. On Debian and Ubuntu: apt-get install buildah; on Fedora: dnf install buildah
-image image-operator: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' broker/__init__.py)
+# The registry and path that the names of the images begin with: make image REGISTRY=registry.example/platform
+REGISTRY ?=
+PREFIX = $(addsuffix /,$(REGISTRY))
+SIDECAR = --target sidecar $(1) $(PREFIX)sts-federation-broker:$(VERSION)
+OPERATOR = --target operator $(1) $(PREFIX)sts-federation-broker-operator:$(VERSION)
 # The same tree gives the same image.
+BUILD = buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --file Dockerfile
 image: ## build the sidecar's image (needs buildah)
 	$(call need,buildah,$(BUILDAH))
-	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target sidecar --tag sts-federation-broker:$(VERSION) --file Dockerfile .
+	$(BUILD) $(call SIDECAR,--tag) .
 
 image-operator: ## build the image of the operator tools (needs buildah)
 	$(call need,buildah,$(BUILDAH))
-	buildah bud --timestamp 1580601600 --build-arg VERSION=$(VERSION) --target operator --tag sts-federation-broker-operator:$(VERSION) --file Dockerfile .
+	$(BUILD) $(call OPERATOR,--tag) .
+
+# A foreign platform is built under emulation, which the kernel starts through binfmt_misc.
+PLATFORMS ?= linux/amd64,linux/arm64
+image-all: ## build both images for amd64 and arm64 (buildah, QEMU)
+	$(call need,buildah,$(BUILDAH))
+	$(foreach image,$(IMAGES),buildah manifest rm $(image) 2>/dev/null || true;)
+	$(BUILD) --platform $(PLATFORMS) $(call SIDECAR,--manifest) .
+	$(BUILD) --platform $(PLATFORMS) $(call OPERATOR,--manifest) .
+
+IMAGES = $(lastword $(call SIDECAR,)) $(lastword $(call OPERATOR,))
+PINNED = ^ARG PYTHON_IMAGE=[^ ]*@sha256:[0-9a-f]\{64\}$$
+publish: ## push what image-all built, and write down the digests
+	$(call need,buildah,$(BUILDAH))
+	@test -n "$(REGISTRY)" || { echo "make $@: REGISTRY is empty. Name your registry: make $@ REGISTRY=registry.example/platform" >&2; exit 1; }
+	@grep -q '$(PINNED)' Dockerfile || { echo "make $@: PYTHON_IMAGE in the Dockerfile has no digest. Pin it: CONTRIBUTING.md, \"Base image\"" >&2; exit 1; }
+	$(foreach image,$(IMAGES),buildah manifest push --all --digestfile $(firstword $(subst :, ,$(notdir $(image)))).digest $(image) docker://$(image) &&) true

@@ -107,11 +107,11 @@ def is_wanted_module(path: Path) -> bool:
 
 
 def copy_packages(site: Path, root: Path, left_out: frozenset[str]) -> None:
-    """Copy what pip installed, except scripts and the broker's packages in `left_out`. Write the launcher."""
+    """Copy what pip installed, except scripts, man pages and the packages in `left_out`. Write the launcher."""
 
     def unwanted(folder: str, names: list[str]) -> set[str]:
         records = UNWANTED_RECORDS if folder.endswith(".dist-info") else frozenset()
-        scripts = {"bin"} if Path(folder) == site else set()
+        scripts = {"bin", "share"} if Path(folder) == site else set()
         packages = left_out if Path(folder) == site / "broker" else frozenset()
         return {name for name in names if name in {*records, *scripts, *packages, "__pycache__"}}
 

@@ -36,7 +36,7 @@ SIDECAR_PACKAGES: Final = frozenset(
     }
 )
 """`policy` is in the list because the doctor imports it."""
-OPERATOR_PACKAGES: Final = frozenset({"iam_policies", "inject", "issuer", "trust"})
+OPERATOR_PACKAGES: Final = frozenset({"iam_policies", "inject", "issuer", "manifests", "trust"})
 """What only `trust`, `issuer` and `inject` need. No module of `SIDECAR_PACKAGES` imports these at load time."""
 IMAGES: Final = {
     "sidecar": Contents(name="sts-federation-broker", left_out=OPERATOR_PACKAGES),

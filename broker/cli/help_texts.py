@@ -16,11 +16,12 @@ Settings:
 Exit codes:
    0  success; run: stopped by a signal
    1  a check found something:
-        trust lint: findings; trust explain: the token is not allowed
+        trust lint, trust audit: findings
+        trust explain: the token is not allowed
         issuer check: STS would reject the issuer; doctor: a check failed
         inject --check: a workload lacks the sidecar
    2  the configuration or the command line is invalid
-   3  there is no token for STS; trust lint could not judge a part
+   3  there is no token for STS; trust lint or audit could not judge a part
    4  STS issued no credentials
    5  the credentials or standard output could not be written
         credentials: there is nothing valid to print
@@ -73,10 +74,13 @@ _SIDECAR = {
             "that would make an SDK use other credentials, such as AWS_PROFILE, are removed from the command's\n"
             "environment.\n\n"
             "Programs that read files only find them in $BROKER_PUBLISH_DIRECTORY while the command runs.\n"
-            "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors."
+            "BROKER_LOG_LEVEL=warning reduces the log on standard error to warnings and errors.\n\n"
+            "Some programs read credentials only when they start, or when a signal tells them to. With --on-refresh,\n"
+            "the command gets the signal, or is restarted, after each later refresh. See docs/notify.md."
         ),
         examples=(
             "  sts-broker exec -- aws s3 ls\n"
+            "  sts-broker exec --on-refresh signal:HUP -- old-server\n"
             "  sts-broker exec --profile audit --timeout 30 -- ./report.sh\n"
             "  sts-broker exec -- \\\n"
             "    sh -c 'AWS_CONFIG_FILE=$BROKER_PUBLISH_DIRECTORY/config exec old-program'"
@@ -125,11 +129,12 @@ _SIDECAR = {
 }
 _OPERATOR = {
     "trust": HelpText(
-        summary="check, explain and write IAM trust policies",
+        summary="check, explain and write IAM trust policies, audit an account",
         description=(
             "For infrastructure teams. `trust lint` finds weaknesses, `trust explain` reports whether a policy\n"
             "allows a token and what to change if it does not, `trust render` prints a policy for a token or for\n"
-            "service accounts. See docs/trust.md."
+            "workloads of clusters, GitHub Actions, GitLab or SPIFFE. `trust audit` reports who can become what in a\n"
+            "whole account. See docs/trust.md and docs/audit.md."
         ),
     ),
     "issuer": HelpText(

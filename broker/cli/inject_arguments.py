@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broker import __version__
+from broker.core.images import SIDECAR_IMAGE
 
 if TYPE_CHECKING:
     import argparse
@@ -41,9 +41,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         kind, _, bound = name.partition("-")
         kind = {"cpu": "CPU"}.get(kind, kind)
         verb.add_argument(f"--{name}", metavar="QUANTITY", help=f"{kind} {bound} of the sidecar (default: {default})")
-    verb.add_argument(
-        "--image", metavar="IMAGE", help=f"image of the broker (default: sts-federation-broker:{__version__})"
-    )
+    verb.add_argument("--image", metavar="IMAGE", help=f"image of the broker (default: {SIDECAR_IMAGE})")
     verb.add_argument(
         "--container",
         action="append",
@@ -67,12 +65,12 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def _inject(options: argparse.Namespace) -> int:
-    from broker.inject import injection, sidecar, sidecar_request  # noqa: PLC0415 - loads PyYAML and pydantic
+    from broker.inject import injection, sidecar_request  # noqa: PLC0415 - loads PyYAML and pydantic
 
     values = {key: getattr(options, key) for key in sidecar_request.KEYS}
     request = sidecar_request.Request(
         options={key: value for key, value in values.items() if value is not None},
-        image=options.image or sidecar.DEFAULT_IMAGE,
+        image=options.image or SIDECAR_IMAGE,
         containers=tuple(options.container),
         sets_group=not options.no_fs_group,
         passed_over_kinds=tuple(options.pass_over),

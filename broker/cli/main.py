@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.cli import demo_arguments, help_texts, operator_tools, sidecar_arguments
+from broker.cli import completion, demo_arguments, help_texts, operator_tools, sidecar_arguments
 from broker.cli.failures import report_failure
 from broker.cli.parser import Parser
 
@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(_GARBAGE_THRESHOLD)
     _replace_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _build_parser(arguments).parse_args(arguments)
+    if completion.VARIABLE in os.environ:
+        return completion.complete(build_parser())
+    named = next((each for each in arguments if not each.startswith("-")), "")
+    options = build_parser(named).parse_args(arguments)
     verb: Callable[[argparse.Namespace], int] = options.verb
     try:
         code = verb(options)
@@ -50,13 +53,12 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until exit
 
 
-def _build_parser(arguments: Sequence[str]) -> Parser:
-    """Return a parser for these arguments. Only the parser of the command that they name is built, to save CPU time."""
+def build_parser(only: str | None = None) -> Parser:
+    """Return the parser. With `only`, just the parser of this command is built, to save CPU time."""
     parser = Parser(prog="sts-broker", description=help_texts.DESCRIPTION, epilog=help_texts.EPILOG)
     parser.add_argument("--version", action="version", version=f"sts-federation-broker {__version__}")
     parser.set_defaults(writes_log=False)
-    named = next((each for each in arguments if not each.startswith("-")), "")
-    for name, verb in parser.add_commands(help_texts.GROUPS, only=named).items():
+    for name, verb in parser.add_commands(help_texts.GROUPS, only=only).items():
         _ADD_ARGUMENTS[name](verb)
     return parser
 

@@ -11,7 +11,7 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Final
 
-from broker import __version__
+from broker.core.images import OPERATOR_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ _NEEDED_MODULES: Final = {
     "inject": ("broker.inject",),
     "issuer": ("broker.issuer", "cryptography"),
     "trust": ("broker.trust",),
+    "trust audit": ("broker.trust", "boto3", "jinja2", "rich"),
     "doctor --policy": ("broker.trust",),
     "doctor --policy iam": ("broker.trust", "boto3"),
 }
@@ -56,7 +57,7 @@ def report_missing_module(command: str) -> int:
         return 0
     sys.stderr.write(
         f"sts-broker: {command} is an operator command, and this installation lacks the Python module {missing}. "
-        f"Use the operator image sts-federation-broker-operator:{__version__}, "
+        f"Use the operator image {OPERATOR_IMAGE}, "
         "or run: pip install 'sts-federation-broker[operator]'\n"
     )
     return _EXIT_MISSING

@@ -37,17 +37,21 @@ class HelpText:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser for a command, or for a group of commands."""
+    """An ArgumentParser for a command, or for a group of commands.
+
+    `arguments` are the options and positional arguments that are defined. `commands` are the parsers of the commands.
+    """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the interface of argparse
-        self._known_options: list[str] = []
+        self.arguments: list[argparse.Action] = []
+        self.commands: dict[str, Parser] = {}
         self._known_commands: tuple[str, ...] = ()
         super().__init__(**{"formatter_class": _FORMATTER, "allow_abbrev": False, **options})
 
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - the interface of argparse
-        """Define an argument, and remember the names of an option."""
+        """Define an argument, and remember it."""
         action = super().add_argument(*args, **options)
-        self._known_options += action.option_strings
+        self.arguments.append(action)
         return action
 
     def add_commands(self, groups: Mapping[str, Mapping[str, HelpText]], only: str | None = None) -> dict[str, Parser]:
@@ -62,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         self._known_commands = tuple(texts)
         self.usage = f"{self.prog} COMMAND [option …]"
         commands = self.add_subparsers(metavar="COMMAND", prog=self.prog, help=argparse.SUPPRESS)
-        return {
+        self.commands = {
             name: commands.add_parser(
                 name,
                 description=f"{text.summary[:1].upper()}{text.summary[1:]}.\n\n{text.description}",
@@ -71,6 +75,7 @@ class Parser(argparse.ArgumentParser):
             for name, text in texts.items()
             if only in {None, name}
         }
+        return self.commands
 
     def format_help(self) -> str:
         """Return the help, for 80 columns."""
@@ -114,5 +119,6 @@ class Parser(argparse.ArgumentParser):
     def _report_unknown(self, argument: str) -> NoReturn:
         name = argument.partition("=")[0]
         if name.startswith("-"):
-            self.error(f"unknown option {name}{suggest(name, self._known_options, ignored_prefixes=('--', '-'))}")
+            known = [each for action in self.arguments for each in action.option_strings]
+            self.error(f"unknown option {name}{suggest(name, known, ignored_prefixes=('--', '-'))}")
         self.error(f"unexpected argument {argument!r}")

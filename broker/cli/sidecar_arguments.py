@@ -15,6 +15,7 @@ from broker.cli.durations import parse_seconds
 from broker.cli.failures import complain
 from broker.core.errors import PublishError
 from broker.core.model import DEFAULT_PUBLISH_DIRECTORY, DEFAULT_TOKEN_FILE
+from broker.core.notify_targets import SIGNALS
 from broker.worker.process_hardening import take_environment
 
 
@@ -34,6 +35,7 @@ def add_exec(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(verb=_exec, writes_log=True, refuse=verb.error)
     verb.usage = (
         "sts-broker exec [-h] [--profile NAME] [--timeout SECONDS] [--env]\n"
+        "                       [--on-refresh signal:NAME | restart]\n"
         "                       -- COMMAND [ARGUMENT …]"
     )
     verb.add_argument(
@@ -46,7 +48,19 @@ def add_exec(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--env",
         action="store_true",
-        help="also set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, which are never refreshed",
+        help=(
+            "also set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, which are never refreshed "
+            "without --on-refresh restart"
+        ),
+    )
+    verb.add_argument(
+        "--on-refresh",
+        type=_parse_on_refresh,
+        metavar="ACTION",
+        help=(
+            "for a command that reads credentials once: after each later refresh, send it a signal (signal:HUP), or "
+            "restart it (restart: SIGTERM, SIGKILL after 30 s)"
+        ),
     )
     verb.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="command to run, with its arguments"
@@ -120,6 +134,19 @@ def _add_timeout(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _parse_on_refresh(text: str) -> str:
+    """Return `restart`, or the name of a signal without SIG. Raises ArgumentTypeError."""
+    kind, _, name = text.partition(":")
+    name = name.removeprefix("SIG")
+    if text == "restart":
+        return text
+    if kind == "signal" and name in SIGNALS:
+        return name
+    raise argparse.ArgumentTypeError(
+        f"expected restart, or signal: and one of {', '.join(SIGNALS)}, such as signal:HUP; found {text!r}"
+    )
+
+
 def _run(_: argparse.Namespace) -> int:
     environ = take_environment()
     from broker.runtime.signals import SIGNALS  # noqa: PLC0415
@@ -154,7 +181,13 @@ def _exec(options: argparse.Namespace) -> int:
     with resident_process(environ, blocked=HANDLED) as process:
         from broker.runtime.exec_command import CommandSpec, execute  # noqa: PLC0415 - likewise
 
-        spec = CommandSpec(command=command, profile=options.profile, timeout=timeout, with_keys=options.env)
+        spec = CommandSpec(
+            command=command,
+            profile=options.profile,
+            timeout=timeout,
+            with_keys=options.env,
+            on_refresh=options.on_refresh or "",
+        )
         return execute(process, spec)
 
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.cli.parser import HelpText
 from broker.core.spelling import suggest
+from broker.core.token_issuers import IssuerKind
 
 if TYPE_CHECKING:
     from broker.cli.parser import Parser
 
 _FORMATS = ("text", "json", "sarif")
+_SEVERITIES = ("error", "warning", "never")
+_ISSUER_KINDS = tuple(kind.value for kind in IssuerKind if kind is not IssuerKind.OTHER)
 _VERBS = {
     "lint": HelpText(
         summary="find weaknesses in trust policies",
@@ -53,20 +57,44 @@ _VERBS = {
         ),
     ),
     "render": HelpText(
-        summary="print the trust policy for a token, or for service accounts",
+        summary="print the trust policy for a token, or for workloads that you name",
         description=(
-            "Issuer, audience and subject come from the options, or from the token. The policy is made from the\n"
-            "templates in iam-policies/, which the Terraform modules use too. A policy that `trust lint` has\n"
-            "findings for is not printed. Exits with 0 if a policy was printed, with 2 if the options do not give a\n"
-            "valid policy, and with 3 if the token is needed and cannot be read."
+            "Issuer, audience and subject come from the options, or from the token. Options whose help begins with\n"
+            "the kind of an issuer need that --issuer-kind. The policy is made from the templates in iam-policies/,\n"
+            "which the Terraform modules use too. A policy that `trust lint` has findings for is not printed. Exits\n"
+            "with 0 if a policy was printed, with 2 if the options do not give a valid policy, and with 3 if the\n"
+            "token is needed and cannot be read."
         ),
         examples=(
             "  sts-broker trust render --account 123456789012   # for the pod's own token\n"
             "  sts-broker trust render --account 123456789012 \\\n"
             "    --issuer https://oidc.example/cluster \\\n"
             "    --namespace shop --service-account cart --service-account checkout\n"
+            "  sts-broker trust render --account 123456789012 --issuer-kind github \\\n"
+            "    --repository octo-org/octo-repo --ref refs/heads/main\n"
             "  sts-broker trust render --account 123456789012 --token token.jwt |\n"
             "    sts-broker trust lint -"
+        ),
+    ),
+    "audit": HelpText(
+        summary="report who can become what in a whole account",
+        description=(
+            "Reads all roles and OIDC providers of the account from IAM, with the credentials of the shell.\n"
+            "Reports every role that trusts web identities, or that such a role leads to by role chaining; who\n"
+            "can assume it; what `trust lint` finds in it; and providers that are missing or unused. With\n"
+            "--manifests, it also reports which service accounts exist, roles that nobody can use, and pods that\n"
+            "request a role which refuses them. It changes nothing. See docs/audit.md.\n\n"
+            "With FILE, it reads no account, but what the AWS CLI has saved, or Terraform plans and states.\n\n"
+            "Exits with 0 if there are no findings, with 1 if there are findings, with 2 if an input could not be\n"
+            "read, and with 3 if there are no findings, but a call was refused or a policy could not be judged."
+        ),
+        examples=(
+            "  sts-broker trust audit --profile security --html audit.html\n"
+            "  kubectl get serviceaccounts,pods,deployments -A -o json |\n"
+            "    sts-broker trust audit --manifests - \\\n"
+            "      --issuer https://oidc.example/cluster\n"
+            "  aws iam get-account-authorization-details > details.json\n"
+            "  sts-broker trust audit details.json --fail-on error"
         ),
     ),
 }
@@ -78,6 +106,7 @@ def add_verbs(verb: Parser) -> None:
     _add_lint(parsers["lint"])
     _add_explain(parsers["explain"])
     _add_render(parsers["render"])
+    _add_audit(parsers["audit"])
 
 
 def _add_lint(verb: Parser) -> None:
@@ -85,19 +114,24 @@ def _add_lint(verb: Parser) -> None:
     verb.add_argument(
         "files", nargs="+", metavar="FILE", help="trust policy, Terraform plan or state, or - for standard input"
     )
-    verb.add_argument(
-        "--format",
-        type=_parse_format,
-        default="text",
-        metavar="FORMAT",
-        help="format of the findings: text, json or sarif (default: text)",
-    )
+    _add_output(verb, "format of the findings")
     verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to expect (default: any)")
     verb.add_argument(
         "--account",
         default="",
         metavar="ID",
         help="account of the roles (default: that of the OIDC provider, or of the plan)",
+    )
+
+
+def _add_output(verb: Parser, subject: str) -> None:
+    """Add the options that lint and audit share."""
+    verb.add_argument(
+        "--format",
+        type=partial(_parse_choice, choices=_FORMATS),
+        default="text",
+        metavar="FORMAT",
+        help=f"{subject}: text, json or sarif (default: text)",
     )
     verb.add_argument(
         "--allow-unjudged",
@@ -107,9 +141,48 @@ def _add_lint(verb: Parser) -> None:
     verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
 
 
-def _parse_format(text: str) -> str:
-    if text not in _FORMATS:
-        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(_FORMATS)}{suggest(text, _FORMATS)}")
+def _add_audit(verb: Parser) -> None:
+    verb.set_defaults(verb=_audit)
+    verb.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="saved answer of IAM, Terraform plan or state, or - for standard input (default: read IAM)",
+    )
+    verb.add_argument("--profile", default="", metavar="NAME", help="AWS profile to use (default: AWS_PROFILE)")
+    verb.add_argument("--role-arn", default="", metavar="ARN", help="role to assume first, such as one for auditors")
+    verb.add_argument(
+        "--manifests",
+        default="",
+        metavar="FILE",
+        help="service accounts and workloads of a cluster as kubectl prints them, or - for standard input",
+    )
+    verb.add_argument(
+        "--issuer",
+        default="",
+        metavar="URL",
+        help="issuer of that cluster (default: the only one whose service accounts the roles name)",
+    )
+    verb.add_argument("--html", default="", metavar="FILE", help="also write the report as one HTML page")
+    verb.add_argument(
+        "--fail-on",
+        type=partial(_parse_choice, choices=_SEVERITIES),
+        default="warning",
+        metavar="SEVERITY",
+        help="least severe finding that makes it exit with 1: error, warning, or never (default: warning)",
+    )
+    _add_output(verb, "format of the report")
+
+
+def _parse_choice(text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(choices)}{suggest(text, choices)}")
+    return text
+
+
+def _parse_issuer_kind(text: str) -> str:
+    if text not in _ISSUER_KINDS:
+        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(_ISSUER_KINDS)}{suggest(text, _ISSUER_KINDS)}")
     return text
 
 
@@ -155,6 +228,13 @@ def _add_render(verb: Parser) -> None:
         help="complete subject to allow; repeatable (default: that of the token)",
     )
     verb.add_argument(
+        "--issuer-kind",
+        type=_parse_issuer_kind,
+        default="kubernetes",
+        metavar="KIND",
+        help="kind of the issuer: kubernetes, github, gitlab or spiffe (default: kubernetes)",
+    )
+    verb.add_argument(
         "--namespace",
         action="append",
         default=[],
@@ -163,6 +243,29 @@ def _add_render(verb: Parser) -> None:
     )
     verb.add_argument(
         "--service-account", action="append", default=[], metavar="NAME", help="service account to allow; repeatable"
+    )
+    _add_workloads(verb)
+
+
+def _add_workloads(verb: Parser) -> None:
+    """Add the options that name workloads of other issuers than clusters."""
+    verb.add_argument(
+        "--repository",
+        action="append",
+        default=[],
+        metavar="OWNER/NAME",
+        help="github: repository to allow, or OWNER@ID/NAME@ID if its subjects have IDs; repeatable",
+    )
+    verb.add_argument(
+        "--ref", default="", metavar="REF", help="github: full ref, such as refs/heads/main; gitlab: branch or tag"
+    )
+    verb.add_argument("--environment", default="", metavar="NAME", help="github: environment of the job")
+    verb.add_argument(
+        "--project-path", action="append", default=[], metavar="PATH", help="gitlab: project to allow; repeatable"
+    )
+    verb.add_argument("--ref-type", default="", metavar="TYPE", help="gitlab: branch or tag (default: branch)")
+    verb.add_argument(
+        "--spiffe-id", action="append", default=[], metavar="ID", help="spiffe: SPIFFE ID to allow; repeatable"
     )
 
 
@@ -188,6 +291,28 @@ def _lint(options: argparse.Namespace) -> int:
     return commands.lint_files(options.files, lint_options)
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from broker.cli import operator_tools  # noqa: PLC0415
+
+    if code := operator_tools.report_missing_module("trust audit"):
+        return code
+    from broker.trust.audit import command  # noqa: PLC0415
+
+    audit_options = command.AuditOptions(
+        files=options.files,
+        profile=options.profile,
+        role_arn=options.role_arn,
+        manifests=options.manifests,
+        issuer=options.issuer,
+        form=options.format,
+        html=options.html,
+        fail_on=options.fail_on,
+        ignored=options.ignore,
+        allows_unjudged=options.allow_unjudged,
+    )
+    return command.run(audit_options, os.environ)
+
+
 def _explain(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
 
@@ -204,14 +329,24 @@ def _explain(options: argparse.Namespace) -> int:
 def _render(options: argparse.Namespace) -> int:
     from broker.trust import commands  # noqa: PLC0415
     from broker.trust.render_request import RenderOptions  # noqa: PLC0415
+    from broker.trust.render_subjects import WorkloadOptions  # noqa: PLC0415
 
     render_options = RenderOptions(
         token=options.token,
         issuer=options.issuer,
         audiences=tuple(options.audience),
         subjects=tuple(options.subject),
-        namespaces=tuple(options.namespace),
-        service_accounts=tuple(options.service_account),
+        workloads=WorkloadOptions(
+            kind=options.issuer_kind,
+            namespaces=tuple(options.namespace),
+            service_accounts=tuple(options.service_account),
+            repositories=tuple(options.repository),
+            environment=options.environment,
+            project_paths=tuple(options.project_path),
+            ref_type=options.ref_type,
+            ref=options.ref,
+            spiffe_ids=tuple(options.spiffe_id),
+        ),
         account=options.account,
         partition=options.partition,
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from broker.core.errors import Disposition
+    from broker.core.clock import Instant
+    from broker.core.errors import BrokerError, Disposition
 
 
 class Backoff(Struct, frozen=True, kw_only=True):
@@ -55,3 +56,19 @@ class Failure(Struct, frozen=True, kw_only=True):
     """How long the failed attempt took."""
     fingerprint: str = ""
     """The fingerprint of the token, or of the source's generation, that was used."""
+
+
+def count_failure(
+    before: Failure | None, error: BrokerError, at: Instant, jitter: float, *, fingerprint: str = ""
+) -> Failure:
+    """Return the failure, counted together with those before it."""
+    is_same_kind = before is not None and before.reason == error.reason
+    return Failure(
+        reason=error.reason,
+        at=at.monotonic,
+        disposition=error.disposition,
+        attempts=before.attempts + 1 if before is not None and is_same_kind else 1,
+        streak=before.streak + 1 if before is not None else 1,
+        jitter=jitter,
+        fingerprint=fingerprint,
+    )

@@ -5,13 +5,19 @@ None of them may block the loop. What takes time is begun, and ends with a call 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
+    from broker.core.clock import Instant
     from broker.core.errors import ExchangeError
-    from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, TemporaryCredentials
+    from broker.core.model import BoundToken, ProfileSpec, Proof, SourceSession, TemporaryCredentials
+    from broker.core.web_identity_token import WebIdentityToken
+
+Item_contra = TypeVar("Item_contra", contravariant=True)
+"""What is published: a Generation, or a WebIdentityToken."""
 
 
 class TokenSource(Protocol):
@@ -43,11 +49,40 @@ class Exchanges(Protocol):
         ...
 
 
-class Sink(Protocol):
-    """A place where readers find credentials. Its methods may take as long as the volume does."""
+class WebIdentityTokenRequests(Protocol):
+    """Where web identity tokens are requested, in parallel to the loop and within a deadline."""
 
-    def publish(self, generations: Sequence[Generation]) -> None:
-        """Make these generations visible to readers. Raises PublishError. It is safe to repeat."""
+    def begin(
+        self,
+        profile: ProfileSpec,
+        session: SourceSession,
+        duration: timedelta,
+        on_end: Callable[[WebIdentityToken | ExchangeError], None],
+    ) -> None:
+        """Begin a call that is signed with the credentials of `session`. Never raises."""
+        ...
+
+
+class Companion(Protocol):
+    """What the main loop drives besides the credentials of the profiles, such as their web identity tokens."""
+
+    def turn(self, at: Instant, find_session: Callable[[str], SourceSession | None]) -> timedelta:
+        """Act, after each turn of the loop. Return how long there is nothing to do.
+
+        `find_session` returns the credentials that the loop holds for a profile, None if it holds no valid ones.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Take note that a refresh of everything was requested."""
+        ...
+
+
+class Sink(Protocol[Item_contra]):
+    """A place where readers find credentials or tokens. Its methods may take as long as the volume does."""
+
+    def publish(self, items: Sequence[Item_contra]) -> None:
+        """Make these items visible to readers. Raises PublishError. It is safe to repeat."""
         ...
 
     def missing(self) -> frozenset[str]:
@@ -55,13 +90,13 @@ class Sink(Protocol):
         ...
 
 
-class Publisher(Protocol):
+class Publisher(Protocol[Item_contra]):
     """Publishes in parallel to the loop. `name` is the name of the sink in logs."""
 
     name: str
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
-        """Begin to make these generations visible to readers. The loop begins one publish at a time.
+    def begin(self, items: Sequence[Item_contra], on_end: Callable[[Exception | None], None]) -> None:
+        """Begin to make these items visible to readers. The loop begins one publish at a time.
 
         `on_end` gets None, a PublishError, or a bug, which the loop raises.
         """

@@ -21,6 +21,7 @@ stable identifier, which appears in logs, metrics and docs/operations.md::
         ResponseInvalid               response_invalid        SOON
         SourceUnavailable             source_unavailable      SOON
         SourceRejected                source_rejected         SOON_THEN_SLOW
+        WebIdentityTokenDenied        web_identity_token_denied SLOW
         WorkerFailed                  worker_failed           SOON
       PublishError                    publish_failed          SOON, exit 5
 
@@ -216,6 +217,13 @@ class SourceRejected(ExchangeError):
 
     reason = "source_rejected"
     disposition = Disposition.SOON_THEN_SLOW
+
+
+class WebIdentityTokenDenied(ExchangeError):
+    """The role may not request its web identity token, or its account has not enabled such tokens."""
+
+    reason = "web_identity_token_denied"
+    disposition = Disposition.SLOW
 
 
 class WorkerFailed(ExchangeError):

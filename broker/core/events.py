@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError, PublishError, SourceUnavailable, TokenError
-    from broker.core.model import BoundToken, Generation
+    from broker.core.model import BoundToken, Generation, TemporaryCredentials
+    from broker.core.notifications import Notification, Outcome
+    from broker.core.notify_targets import NotifyFailure
     from broker.core.schedule import Decision, Phase
 
 
@@ -80,11 +82,15 @@ class Decided(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Exchanged(Struct, frozen=True, kw_only=True, eq=False):
-    """STS issued credentials, which are not published yet. `duration` is how long the exchange took."""
+    """STS issued credentials, which are not published yet. `duration` is how long the exchange took.
+
+    `previous` are the credentials that they replace.
+    """
 
     at: Instant
     generation: Generation
     duration: timedelta
+    previous: TemporaryCredentials | None = None
 
 
 class ExchangeFailed(Struct, frozen=True, kw_only=True, eq=False):
@@ -125,6 +131,16 @@ class PublishFailed(Struct, frozen=True, kw_only=True, eq=False):
     retry_in: timedelta
 
 
+class NotificationEnded(Struct, frozen=True, kw_only=True, eq=False):
+    """A notification ended, with or without success. `failure` is that of the last try; None for a success."""
+
+    at: Instant
+    profile: str
+    notification: Notification
+    outcome: Outcome
+    failure: NotifyFailure | None
+
+
 Event = (
     Turned
     | RefreshRequested
@@ -139,4 +155,5 @@ Event = (
     | Published
     | PublishedLost
     | PublishFailed
+    | NotificationEnded
 )

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
+
+if TYPE_CHECKING:
+    from broker.core.notify_targets import NotifyTarget
+    from broker.core.web_identity_spec import WebIdentityTokenSpec
 
 from msgspec import Struct
 
@@ -21,11 +28,12 @@ DEFAULT_PROCESS_COMMAND = "cat {file}"
 DEFAULT_PROFILE = "default"
 ENDPOINT_TOKEN_FILE = "endpoint-token"  # noqa: S105 - a file's name
 """The file in the publish directory with the bearer token of the credentials endpoint."""
+WEB_IDENTITY_TOKEN_RECORD = ".web-identity-tokens.json"  # noqa: S105 - a file's name
+"""The file in the publish directory with the names of the web identity tokens there."""
 DEFAULT_AUDIENCE = "sts.amazonaws.com"
 """The same in every partition, including the China Regions."""
-SESSION_NAME_MAXIMUM_LENGTH = 64
-SESSION_NAME_MINIMUM_LENGTH = 2
-_MINIMUM_POD_LENGTH = 40
+SPIFFE_SCHEME = "spiffe://"
+"""The start of the subject of every JWT-SVID (SPIFFE-ID standard, section 2)."""
 SERVICE_LINK = re.compile(r"BROKER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 """Variables that Kubernetes sets in every pod of a namespace with a Service named broker, or broker-something."""
 TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
@@ -76,7 +84,8 @@ class UnverifiedClaims(Struct, frozen=True, kw_only=True):
     """The claims of a token. Only STS verifies them.
 
     The broker uses them to schedule refreshes, to explain errors and to name sessions. `issued_at` is None if the token
-    has no `iat`. The Kubernetes names are "" if it has none.
+    has no `iat`. The names of Kubernetes are "" in other tokens. So are `repository` and `run_id`, which GitHub Actions
+    writes, and `project_path` and `job_id`, which GitLab writes.
     """
 
     issuer: str
@@ -90,6 +99,10 @@ class UnverifiedClaims(Struct, frozen=True, kw_only=True):
     pod: str = ""
     pod_uid: str = ""
     node: str = ""
+    repository: str = ""
+    run_id: str = ""
+    project_path: str = ""
+    job_id: str = ""
     key_id: str = ""
     algorithm: str = ""
 
@@ -120,6 +133,7 @@ class TemporaryCredentials(Struct, frozen=True, kw_only=True):
     account_id: str
     request_id: str = ""
     clock_skew: timedelta | None = None
+    sizes: SessionSizes = UNKNOWN_SIZES
 
     @property
     def lapses_at(self) -> datetime:
@@ -190,8 +204,9 @@ class ChainSpec(Struct, frozen=True, kw_only=True):
 class ProfileSpec(Struct, frozen=True, kw_only=True):
     """A role to keep credentials for.
 
-    If `session_name` is None, the name is derived from the token (see `session_name_for`). `token_file` and `audience`
-    are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
+    If `session_name` is None, the name is derived from the token (see `broker.core.session_names`). `token_file` and
+    `audience` are not used for a chained role. `token_file` is not used if tokens come from the Kubernetes API.
+    `notify` are the programs to notify about new credentials.
     """
 
     name: str
@@ -205,6 +220,8 @@ class ProfileSpec(Struct, frozen=True, kw_only=True):
     policy_arns: tuple[str, ...] = ()
     required: bool = True
     chain: ChainSpec | None = None
+    notify: tuple[NotifyTarget, ...] = ()
+    web_identity_token: WebIdentityTokenSpec | None = None
 
 
 class StsSpec(Struct, frozen=True, kw_only=True):
@@ -265,26 +282,3 @@ class Configuration(Struct, frozen=True, kw_only=True):
         """The profile named `default`, otherwise the only one; "" if there are several and none has that name."""
         names = [profile.name for profile in self.profiles]
         return names[0] if len(names) == 1 else next((name for name in names if name == DEFAULT_PROFILE), "")
-
-
-def session_name_for(claims: UnverifiedClaims) -> str:
-    """Return the session name `namespace.pod`, which CloudTrail shows, in the 2 to 64 characters that STS allows.
-
-    If it is too long, the unique end of the pod's name is kept. The service account replaces a missing pod. If both are
-    missing, the last part of the subject replaces them.
-    """
-    name = claims.pod or claims.service_account or claims.subject.rsplit(":", 1)[-1]
-    tail = _replace_invalid_characters(name)
-    head = _replace_invalid_characters(claims.namespace)
-    if head:
-        room = SESSION_NAME_MAXIMUM_LENGTH - 1 - len(head)
-        tail = tail[-max(room, _MINIMUM_POD_LENGTH) :]
-        head = head[: SESSION_NAME_MAXIMUM_LENGTH - 1 - len(tail)]
-        tail = f"{head}.{tail}"
-    tail = tail[-SESSION_NAME_MAXIMUM_LENGTH:]
-    return tail if len(tail) >= SESSION_NAME_MINIMUM_LENGTH else f"sts-broker-{tail}".rstrip("-")
-
-
-def _replace_invalid_characters(text: str) -> str:
-    """Return `text` with a hyphen instead of each character that STS rejects in a session name."""
-    return re.sub(r"[^A-Za-z0-9_+=,.@-]", "-", text)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from broker.core.backoff import Failure
+from broker.core.backoff import Failure, count_failure
 from broker.core.errors import SourceUnavailable
 from broker.core.first_refresh import spread_first_refresh
 from broker.core.model import Generation, ProfileSpec, SourceSession
@@ -175,7 +175,7 @@ class ProfileState(Struct, kw_only=True):
     def fail_exchange(self, exchange: PendingExchange, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Record that an exchange failed. Return the failure, which determines the backoff."""
         self.pending = None
-        failure = _count_failure(self.exchange_failure, error, at, jitter)
+        failure = count_failure(self.exchange_failure, error, at, jitter)
         took = at.monotonic - exchange.began.monotonic
         self.exchange_failure = replace(failure, took=took, fingerprint=exchange.proof.fingerprint)
         return self.exchange_failure
@@ -193,22 +193,9 @@ class ProfileState(Struct, kw_only=True):
 
     def fail_publish(self, error: BrokerError, at: Instant, jitter: float) -> Failure:
         """Record that publishing failed. Return the failure, which determines the backoff."""
-        self.publish_failure = _count_failure(self.publish_failure, error, at, jitter)
+        self.publish_failure = count_failure(self.publish_failure, error, at, jitter)
         return self.publish_failure
 
     def get_backoff(self, failure: Failure, at: Instant, policy: RefreshPolicy) -> timedelta:
         """Return the backoff that follows `failure`."""
         return backoff(failure, self.get_phase(at.now, policy), policy)
-
-
-def _count_failure(before: Failure | None, error: BrokerError, at: Instant, jitter: float) -> Failure:
-    """Return the failure, counted together with those before it."""
-    is_same_kind = before is not None and before.reason == error.reason
-    return Failure(
-        reason=error.reason,
-        at=at.monotonic,
-        disposition=error.disposition,
-        attempts=before.attempts + 1 if before is not None and is_same_kind else 1,
-        streak=before.streak + 1 if before is not None else 1,
-        jitter=jitter,
-    )

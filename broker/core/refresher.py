@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from broker.core import errors, events
 from broker.core.errors import PublishError, SourceUnavailable, TokenError
 from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE, Candidate, select_candidates
+from broker.core.loop_calls import Call
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
 from broker.core.profile_state import PendingExchange, ProfileState
 from broker.core.publications import OVERDUE, PendingPublish
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from broker.core.clock import Instant, WaitingClock
-    from broker.core.collaborators import Exchanges, Publisher, TokenSource
+    from broker.core.collaborators import Companion, Exchanges, Publisher, TokenSource
     from broker.core.errors import BrokerError, ExchangeError
 
 
@@ -58,7 +59,7 @@ class PublishEnded(Struct, frozen=True, kw_only=True):
     error: Exception | None
 
 
-Message = Stop | RefreshNow | Wake | ExchangeEnded | PublishEnded
+Message = Stop | RefreshNow | Wake | ExchangeEnded | PublishEnded | Call
 TokenReadings = dict[tuple[int, str], BoundToken | TokenError | None]
 """The tokens that an iteration has read, by source and audience. Profiles that share a token share the reading."""
 
@@ -73,12 +74,13 @@ class Refresher(Struct, kw_only=True):
     profiles: Sequence[ProfileSpec]
     tokens: Mapping[str, TokenSource]
     exchanges: Exchanges
-    publisher: Publisher
+    publisher: Publisher[Generation]
     record: Callable[[events.Event], None]
     clock: WaitingClock
     inbox: SimpleQueue[Message]
     chance: Callable[[], float]
     policy: RefreshPolicy
+    companion: Companion | None = None
     _states: dict[str, ProfileState] = field(default_factory=dict)
     _publish: PendingPublish | None = None
 
@@ -146,10 +148,15 @@ class Refresher(Struct, kw_only=True):
         self._start_exchanges(candidates, at)
         if to_publish:
             self._begin_publish(to_publish, at)
+        if self.companion is not None:
+            wake_in = min(wake_in, self.companion.turn(at, lambda name: self._states[name].get_session(at.now)))
         return min(wake_in, self._report_overdue_publish(at))
 
-    def _receive(self, message: RefreshNow | ExchangeEnded | PublishEnded) -> None:
+    def _receive(self, message: RefreshNow | ExchangeEnded | PublishEnded | Call) -> None:
         at = self.clock.read()
+        if isinstance(message, Call):
+            message.function(at)
+            return
         if isinstance(message, PublishEnded):
             self._end_publish(message.publish, message.error, at)
             return
@@ -157,12 +164,15 @@ class Refresher(Struct, kw_only=True):
             self.record(events.RefreshRequested(at=at))
             for state in self._states.values():
                 state.requests += 1
+            if self.companion is not None:
+                self.companion.refresh()
             return
         exchange, result, state = message.exchange, message.result, self._states[message.exchange.profile]
         if isinstance(result, TemporaryCredentials):
+            previous = state.credentials
             generation = state.accept_credentials(exchange, result, at, self.chance(), self.policy)
             duration = at.monotonic - exchange.began.monotonic
-            self.record(events.Exchanged(at=at, generation=generation, duration=duration))
+            self.record(events.Exchanged(at=at, generation=generation, duration=duration, previous=previous))
         else:
             self._fail_exchange(state, exchange, result, at)
 

@@ -17,6 +17,7 @@ from broker.core.events import (
     Event,
     Exchanged,
     ExchangeFailed,
+    NotificationEnded,
     Published,
     PublishedLost,
     PublishFailed,
@@ -28,28 +29,21 @@ from broker.core.events import (
     TokenUnfit,
     Turned,
 )
+from broker.core.faults import FAILURE, SUCCESS, Fault, count_refresh, update_fault
+from broker.core.notifications import Notified
 from broker.core.schedule import Phase
+from broker.core.session_sizes import UNKNOWN_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.core.clock import Instant
-    from broker.core.errors import BrokerError
     from broker.core.model import Generation, ProfileSpec
+    from broker.core.session_sizes import SessionSizes
+    from broker.core.web_identity_status import WebIdentityTokenStatus
 
 LIVE_WITHIN = timedelta(seconds=90)
 """Three times `RefreshPolicy.nap`: a main loop that has begun no iteration for this long is stuck."""
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-SUCCESS = "success"
-FAILURE = "failure"
-
-
-class Fault(Struct, frozen=True, kw_only=True):
-    """A current fault of a profile. `count` is the number of attempts that met it; for a fault of the token, 1."""
-
-    error: BrokerError
-    since: datetime
-    count: int
 
 
 class Durations(Struct, frozen=True, kw_only=True):
@@ -81,6 +75,8 @@ class ProfileStatus(Struct, frozen=True, kw_only=True):
     published_received_at: datetime | None = None
     published_usable_until: datetime | None = None
     assumed_role_arn: str = ""
+    sizes: SessionSizes = UNKNOWN_SIZES
+    """Those of the newest session; unknown after a restart, until the next exchange."""
     refresh_at: datetime | None = None
     token_fingerprint: str = ""
     token_issued_at: datetime | None = None
@@ -91,6 +87,8 @@ class ProfileStatus(Struct, frozen=True, kw_only=True):
     publish_fault: Fault | None = None
     refreshes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     publish_failures: int = 0
+    notifications: Mapping[str, Notified] = field(default_factory=dict)
+    """How the notifications of each target ended, by its label."""
 
     @property
     def fault(self) -> Fault | None:
@@ -102,13 +100,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """The status at one moment.
 
     `turned_at` is when the last iteration of the main loop began (monotonic). `clock_skew` is the clock of STS minus
-    the clock of the node.
+    the clock of the node. `web_identity_tokens` has no entry for profiles without such a token.
     """
 
     profiles: Sequence[ProfileStatus]
     exchange_durations: Durations
     turned_at: timedelta | None
     clock_skew: timedelta | None
+    web_identity_tokens: Sequence[WebIdentityTokenStatus] = ()
 
 
 class Status:
@@ -121,6 +120,7 @@ class Status:
                 role_arn=spec.role_arn,
                 required=spec.required,
                 source=spec.chain.source if spec.chain else "",
+                notifications={target.label: Notified() for target in spec.notify},
             )
             for spec in profiles
         }
@@ -204,7 +204,8 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
     | ExchangeFailed
     | Published
     | PublishedLost
-    | PublishFailed,
+    | PublishFailed
+    | NotificationEnded,
 ) -> ProfileStatus:
     """Return the status of the profile after the event."""
     match event:
@@ -219,21 +220,25 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
                 token_fault=None,
             )
         case TokenUnfit():
-            return replace(profile, token_fault=_update_fault(profile.token_fault, event.error, event.at))
+            return replace(profile, token_fault=update_fault(profile.token_fault, event.error, event.at))
         case SourceObserved():
             return replace(profile, source_fault=None)
         case SourceUnfit():
-            return replace(profile, source_fault=_update_fault(profile.source_fault, event.error, event.at))
+            return replace(profile, source_fault=update_fault(profile.source_fault, event.error, event.at))
         case Exchanged(generation=generation):
             return replace(_apply_generation(profile, generation), exchange_fault=None)
         case Restored(generation=generation):
             profile = replace(_apply_generation(profile, generation), phase=event.phase)
             return _apply_publication(profile, generation, event.refresh_at)
         case ExchangeFailed():
-            profile = replace(profile, exchange_fault=_update_fault(profile.exchange_fault, event.error, event.at))
+            profile = replace(profile, exchange_fault=update_fault(profile.exchange_fault, event.error, event.at))
             return _count_refresh(profile, FAILURE, event.error.reason)
         case PublishedLost():
             return replace(profile, published_received_at=None, published_usable_until=None)
+        case NotificationEnded():
+            label = event.notification.target.label
+            notified = profile.notifications[label].add(event.outcome, event.failure)
+            return replace(profile, notifications={**profile.notifications, label: notified})
         case Published(generation=generation):
             profile = replace(_apply_publication(profile, generation, event.refresh_at), publish_fault=None)
             return _count_refresh(profile, SUCCESS, generation.reason)
@@ -241,7 +246,7 @@ def _apply(  # noqa: C901, PLR0911 - one for each event
             profile = replace(
                 profile,
                 publish_failures=profile.publish_failures + 1,
-                publish_fault=_update_fault(profile.publish_fault, event.error, event.at),
+                publish_fault=update_fault(profile.publish_fault, event.error, event.at),
             )
             return _count_refresh(profile, FAILURE, event.error.reason)
 
@@ -253,6 +258,7 @@ def _apply_generation(profile: ProfileStatus, generation: Generation) -> Profile
         generation=generation.number,
         expires_at=generation.credentials.expires_at,
         assumed_role_arn=generation.credentials.assumed_role_arn,
+        sizes=generation.credentials.sizes,
     )
 
 
@@ -267,14 +273,6 @@ def _apply_publication(profile: ProfileStatus, generation: Generation, refresh_a
     )
 
 
-def _update_fault(before: Fault | None, error: BrokerError, at: Instant) -> Fault:
-    """Return the fault after another error. If the reason is the same, it keeps the time at which it began."""
-    if before is not None and before.error.reason == error.reason:
-        return Fault(error=error, since=before.since, count=before.count + 1)
-    return Fault(error=error, since=at.now, count=1)
-
-
 def _count_refresh(profile: ProfileStatus, outcome: str, reason: str) -> ProfileStatus:
     """Return the profile with one more refresh of this outcome and reason."""
-    key = (outcome, reason)
-    return replace(profile, refreshes={**profile.refreshes, key: profile.refreshes.get(key, 0) + 1})
+    return replace(profile, refreshes=count_refresh(profile.refreshes, outcome, reason))

@@ -87,7 +87,7 @@ class DocumentCheck:
         )
 
     def _check_documents(self) -> None:
-        discovery = self._fetch("discovery", self._url + issuer_url.DISCOVERY_PATH)
+        discovery = self._fetch("discovery", issuer_url.locate_discovery(self._url))
         if discovery is None:
             return
         self._check_discovery(discovery)

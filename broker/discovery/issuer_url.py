@@ -4,6 +4,8 @@ URLs are compared byte by byte, never normalized. Every refusal says what to wri
 Sources: IAM's API model of CreateOpenIDConnectProvider (https, no port, no query, at most 255 characters) and OpenID
 Connect Discovery 1.0 section 3 (no query, no fragment). A trailing slash is refused: STS finds no provider if only one
 side has it (aws/aws-sam-cli#7432), some tools add it on their own, and OpenID Connect Discovery section 4 removes it.
+Only services whose issuers all end with a slash are exempt, because their users can't change that, and IAM accepts it
+(docs/adr/0030-other-issuers.md).
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ TRAILING_SLASH = (
     "compares them byte by byte."
 )
 """The finding about such an issuer, the same wherever an issuer or a provider is judged."""
+_ENDS_WITH_SLASH = re.compile(
+    r"(?:https://)?(?:[a-z0-9-]+\.oic\.prod-aks\.azure\.com/[^/]+/[^/]+|sts\.windows\.net/[^/]+|[a-z0-9.-]+\.auth0\.com)/"
+)
+"""Issuers that end with a slash by design: of AKS (Azure/azure-workload-identity#1700), Entra ID and Auth0."""
 _PRIVATE_SUFFIXES = (".svc", ".local", ".internal", ".localhost", ".localdomain", ".lan", ".home.arpa")
 _MAKE_PUBLIC = (
     "Publish the issuer's two documents at a public address (docs/issuers.md) and set the cluster's issuer to its URL."
@@ -53,11 +59,16 @@ def examine(url: str) -> list[Finding]:
 
 
 def has_trailing_slash(issuer: str) -> bool:
-    """Return whether an issuer's URL, or the name of an IAM provider (without https://), ends with a slash.
+    """Return whether an issuer's URL, or the name of an IAM provider (without https://), ends with a slash by mistake.
 
     Every part of the program that judges issuers or providers uses this verdict, and the sentence `TRAILING_SLASH`.
     """
-    return issuer.endswith("/")
+    return issuer.endswith("/") and _ENDS_WITH_SLASH.fullmatch(issuer) is None
+
+
+def locate_discovery(issuer: str) -> str:
+    """Return the address of an issuer's discovery document (OpenID Connect Discovery 1.0 section 4)."""
+    return issuer.removesuffix("/") + DISCOVERY_PATH
 
 
 def unreachable_reason(host: str) -> str:

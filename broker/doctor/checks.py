@@ -36,10 +36,13 @@ CHECKS: Final = (
     "exchange",
     "identity",
     "session",
+    "web-identity-token",
+    "web-identity-file",
     "publish-directory",
     "publish-volume",
     "publish-neighbours",
     "hidden",
+    "notify",
     "broker",
 )
 """In the order of the report."""

@@ -7,7 +7,6 @@ reports about STS instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,17 +14,19 @@ from broker.core.errors import RoleDenied
 from broker.core.role_arns import read_account
 from broker.doctor.causes import Refusal, TokenGroup, assign_causes
 from broker.doctor.checks import POLICY_FROM_IAM, Outcome, find_causes, label
-from broker.doctor.examiners.bound_token import TokenLocation, examine_claims, examine_file
+from broker.doctor.examiners.bound_token import SharedToken, TokenLocation, examine_claims, examine_file
 from broker.doctor.examiners.connection_steps import resolve as resolve_by_system
 from broker.doctor.examiners.container import examine_broker, examine_memory, query_broker
 from broker.doctor.examiners.exchange import RETRY_REMEDY, SESSION_CHECKS, Exchanges
 from broker.doctor.examiners.issuer import OF_ISSUER, examine_issuer
 from broker.doctor.examiners.network import STEPS, PathToSts, find_cause
 from broker.doctor.examiners.node_clock import examine_clock
+from broker.doctor.examiners.notify import examine_notify
 from broker.doctor.examiners.publish_directory import DIRECTORY_CHECKS, examine_directory
 from broker.doctor.examiners.rivals import examine_rivals
 from broker.doctor.examiners.settings import examine_settings
 from broker.doctor.examiners.trust_policy import RolesInIam, examine_trust
+from broker.doctor.examiners.web_identity import examine_call, examine_token_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,20 +37,7 @@ if TYPE_CHECKING:
     from broker.sts.exchange import StsExchanger
 
 _TOKEN_FITNESS_CHECKS: Final = ("token-file", "audience", "token-life")
-_POD_CHECKS: Final = (*DIRECTORY_CHECKS, "hidden", "broker")
-
-
-@dataclass(slots=True, kw_only=True)
-class _SharedToken:
-    """A token and the profiles that send it.
-
-    `value` None: there is no token. `blocked_by`: the label of the result that explains why it can't be sent, or "".
-    """
-
-    location: TokenLocation
-    profiles: list[ProfileSpec]
-    value: BoundToken | None = None
-    blocked_by: str = ""
+_POD_CHECKS: Final = (*DIRECTORY_CHECKS, "hidden", "notify", "broker")
 
 
 class Examination:
@@ -81,7 +69,7 @@ class Examination:
         self._running_broker = query_broker(configuration)
         self._now = environment.clock.read().now
         self._exchanger: StsExchanger | None = None
-        self._tokens: list[_SharedToken] = []
+        self._tokens: list[SharedToken] = []
         self._unreachable_regions: dict[str, str] = {}
         self._refusals: dict[str, Refusal] = {}
         self._succeeded: set[str] = set()
@@ -104,6 +92,7 @@ class Examination:
         if self._policy == POLICY_FROM_IAM:
             self._examine_trust_in_iam()
         self._assign_causes()
+        self._examine_web_identity_tokens()
         self._examine_pod()
 
     def _profile_label(self, profile: ProfileSpec) -> str:
@@ -125,7 +114,7 @@ class Examination:
                 request_token=self._token_requester(),
             )
             value = examine_file(location, self._report, self._environment.proc)
-            self._tokens.append(_SharedToken(location=location, profiles=profiles, value=value))
+            self._tokens.append(SharedToken(location=location, profiles=profiles, value=value))
 
     def _token_requester(self) -> Callable[[str], BoundToken] | None:
         """Return the function that requests a token from the Kubernetes API, None if tokens are in files."""
@@ -165,7 +154,7 @@ class Examination:
         if skew is not None:
             self._now += skew
 
-    def _examine_token(self, token: _SharedToken) -> None:
+    def _examine_token(self, token: SharedToken) -> None:
         """Examine a token's claims, its issuer, and the trust policy that was given."""
         location, report = token.location, self._report
         if token.value is None:
@@ -189,7 +178,7 @@ class Examination:
             if self._policy not in ("", POLICY_FROM_IAM) and profile.name == self._policy_profile:
                 self._examine_trust(token, profile)
 
-    def _examine_trust(self, token: _SharedToken, profile: ProfileSpec) -> None:
+    def _examine_trust(self, token: SharedToken, profile: ProfileSpec) -> None:
         of = self._profile_label(profile)
         if token.value is None:
             self._report.not_checked(("trust-policy",), "", because=token.blocked_by, of=of)
@@ -216,7 +205,7 @@ class Examination:
         self._succeeded = {labels[name] for name in exchanges.sessions}
         self._sessions = exchanges.sessions
 
-    def _exchange_profile(self, exchanges: Exchanges, profile: ProfileSpec, token: _SharedToken | None) -> None:
+    def _exchange_profile(self, exchanges: Exchanges, profile: ProfileSpec, token: SharedToken | None) -> None:
         of, unreachable = self._profile_label(profile), self._unreachable_regions.get(profile.region, "")
         if profile.chain is not None:
             session = exchanges.sessions.get(profile.chain.source)
@@ -284,6 +273,16 @@ class Examination:
             if refusal is not None and refusal.reason == RoleDenied.reason and not self._policy:
                 self._report.not_checked(("trust-policy",), refusal.policy_hint, of=of)
 
+    def _examine_web_identity_tokens(self) -> None:
+        """Examine the tokens for services outside AWS, of the profiles that have one."""
+        for profile in self._configuration.profiles:
+            if profile.web_identity_token is not None:
+                of, session = self._profile_label(profile), self._sessions.get(profile.name)
+                examine_call(profile, session, self._exchanger, self._report, of)
+                if not self._is_copied_token:
+                    directory = self._configuration.publish.directory
+                    examine_token_file(profile, directory, self._report, self._now, of)
+
     def _examine_pod(self) -> None:
         """Examine what only the pod itself can show: the publish directory, the variables, the running broker."""
         report, configuration = self._report, self._configuration
@@ -294,5 +293,6 @@ class Examination:
             configuration.publish, self._published_roles, report, proc=self._environment.proc, now=self._now
         )
         examine_rivals(self._environment.environ, configuration, report)
+        examine_notify(configuration, report)
         cause = next((result.label for result in find_causes(report.results)), "")
         examine_broker(self._running_broker, report, roles=self._published_roles, cause=cause)

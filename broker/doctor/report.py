@@ -44,7 +44,7 @@ _HEADLINES: Final = {
     "settings": "The settings are not valid",
     "memory": "The container's memory is in use by another doctor",
     "token-file": "The broker has no usable token",
-    "token-mount": "The kubelet does not rotate the token file",
+    "token-mount": "The token file is never replaced",
     "token-secrecy": "The app can read the token",
     "audience": "The token has the wrong audience",
     "clock": "The node's clock is wrong",

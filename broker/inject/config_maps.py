@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from broker.inject.pod_templates import iterate_items, read_kind, read_namespace, read_text
 from broker.inject.sidecar import CONFIG_FILE
-from broker.inject.yaml_text import find_node, get_line, resolve_alias
+from broker.manifests.pod_templates import iterate_items, read_kind, read_namespace, read_text
+from broker.manifests.yaml_text import find_node, get_line, resolve_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,7 +15,6 @@ import yaml
 from broker.inject import (
     config_maps,
     manifests,
-    pod_templates,
     service_accounts,
     service_mesh,
     sidecar,
@@ -23,10 +22,11 @@ from broker.inject import (
     sidecar_request,
     sidecar_warnings,
     yaml_edit,
-    yaml_text,
 )
 from broker.inject.finding import find_line
-from broker.inject.sidecar_request import PREFIX, format_annotation
+from broker.inject.sidecar_request import format_annotation
+from broker.manifests import pod_templates, yaml_text
+from broker.manifests.annotations import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

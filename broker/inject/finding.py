@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from broker.inject.yaml_text import Alias, find_entry, get_line
+from broker.manifests.yaml_text import Alias, find_entry, get_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from broker.core.errors import ConfigurationError
-from broker.inject import config_maps, documents, pod_templates, service_accounts, yaml_text
+from broker.inject import config_maps, service_accounts
 from broker.inject.document_injection import DocumentInjection
 from broker.inject.outcome import Outcome, report_rest
+from broker.manifests import documents, pod_templates, yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

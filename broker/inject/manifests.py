@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from broker.inject.pod_templates import find_annotations, find_pods, read_kind, read_text
-from broker.inject.yaml_text import UneditableYaml, find_entry, find_node, get_line, read_value, resolve_alias
+from broker.manifests.pod_templates import find_annotations, find_pods, read_kind, read_text
+from broker.manifests.yaml_text import UneditableYaml, find_entry, find_node, get_line, read_value, resolve_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import yaml
 
-    from broker.inject.pod_templates import PodPlace
+    from broker.manifests.pod_templates import PodPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

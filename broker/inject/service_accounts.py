@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from broker.inject.yaml_text import find_node
+from broker.manifests.annotations import ROLE_ANNOTATION
+from broker.manifests.yaml_text import find_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from broker.inject.sidecar import Tree
 
-ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
 SKIP_ANNOTATION: Final = "eks.amazonaws.com/skip-containers"
 
 

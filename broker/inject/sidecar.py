@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from broker import __version__
+from broker.core.images import SIDECAR_IMAGE
 from broker.core.model import (
     DEFAULT_AUDIENCE,
     DEFAULT_PROFILE,
@@ -26,7 +26,6 @@ Tree = dict[str, Any]
 
 NAME: Final = "sts-broker"
 """The container."""
-DEFAULT_IMAGE: Final = f"sts-federation-broker:{__version__}"
 HEALTH_PORT: Final = 9910
 ENDPOINT_PORT: Final = 9911
 PORT_NAME: Final = "sts-broker-http"
@@ -61,7 +60,7 @@ class SidecarSpec:
 
     role_arn: str
     region: str
-    image: str = DEFAULT_IMAGE
+    image: str = SIDECAR_IMAGE
     profile: str = ""
     audience: str = ""
     duration_seconds: str = ""

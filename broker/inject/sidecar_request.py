@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import ConfigurationError
+from broker.core.images import SIDECAR_IMAGE
 from broker.core.model import DEFAULT_PROFILE
 from broker.core.spelling import suggest
 from broker.inject import sidecar, sidecar_resources
-from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec
+from broker.inject.sidecar import SidecarSpec
+from broker.manifests.annotations import PREFIX
 from broker.settings.loader import load
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from broker.inject.manifests import Annotation, Workload
 
-PREFIX: Final = "sts-broker/"
 KEYS: Final = (
     *("role_arn", "region", "profile", "audience", "duration_seconds", "config_map"),
     *sidecar_resources.KEYS,
@@ -60,7 +61,7 @@ class Request:
     """
 
     options: dict[str, str]
-    image: str = DEFAULT_IMAGE
+    image: str = SIDECAR_IMAGE
     containers: tuple[str, ...] = ()
     sets_group: bool = True
     passed_over_kinds: tuple[str, ...] = ()

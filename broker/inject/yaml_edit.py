@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from broker.inject.yaml_text import Alias, UneditableYaml, get_line, is_merge
+from broker.manifests.yaml_text import Alias, UneditableYaml, get_line, is_merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker.inject.yaml_text import Document
+    from broker.manifests.yaml_text import Document
 
 _PLAIN = re.compile(r"[A-Za-z/]([A-Za-z0-9_./-]|:(?=[A-Za-z0-9_./:]))*|\d+(m|Mi)")
 """Text that needs no quotes, unless it is one of `_WORDS`."""

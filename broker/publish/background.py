@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from broker.core.errors import NO_THREAD, PublishError
 
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.core.collaborators import Sink
-    from broker.core.model import Generation
+
+Item = TypeVar("Item")
 
 
-class BackgroundSink:
+class BackgroundSink(Generic[Item]):
     """A Publisher for a sink. `name` is the sink's name in logs, `wake` wakes the main loop. Its thread never ends.
 
     Only the main loop calls `begin` and `missing`.
     """
 
-    def __init__(self, sink: Sink, *, name: str, wake: Callable[[], None]) -> None:
+    def __init__(self, sink: Sink[Item], *, name: str, wake: Callable[[], None]) -> None:
         self.name = name
         self._sink = sink
         self._wake = wake
@@ -30,13 +31,13 @@ class BackgroundSink:
         self._missing: frozenset[str] = frozenset()
         self._is_looking = False
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
-        """Begin to make these generations visible to readers. `on_end` is called on the thread."""
+    def begin(self, items: Sequence[Item], on_end: Callable[[Exception | None], None]) -> None:
+        """Begin to make these items visible to readers. `on_end` is called on the thread."""
 
         def publish() -> None:
             error: Exception | None = None
             try:
-                self._sink.publish(generations)
+                self._sink.publish(items)
                 self._missing = self._sink.missing()  # before the loop hears of it, and compares
             except Exception as caught:  # noqa: BLE001 - the loop raises what it does not expect
                 error = caught

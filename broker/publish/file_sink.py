@@ -63,7 +63,7 @@ class FileSink:
 
         Raises PublishError. The next publish writes these files again.
         """
-        with self._explain_errors(), self._open_directory() as directory:
+        with open_directory(self._spec.directory) as directory:
             self._replace_fixed(directory)
 
     def publish(self, generations: Sequence[Generation]) -> None:
@@ -71,7 +71,7 @@ class FileSink:
 
         Raises PublishError. Then some files may be new and others old, but each is complete. Repeating is safe.
         """
-        with self._explain_errors(), self._open_directory() as directory:
+        with open_directory(self._spec.directory) as directory:
             self._write_all(directory, generations)
 
     def restore(self) -> Restoration:
@@ -110,31 +110,6 @@ class FileSink:
             for name in self._profiles
             if not {*self._fixed, "credentials", *(f"{name}.{ending}" for ending in endings)} <= existing
         )
-
-    @contextmanager
-    def _explain_errors(self) -> Iterator[None]:
-        """Turn an OSError into a PublishError that says what to change."""
-        try:
-            yield
-        except OSError as error:
-            place, name = self._spec.directory, error.filename
-            names = () if name in (None, place) else (str(name), f".{name}.new")
-            fault = explain_write_failure(error, place, names)
-            place = f"{place} ({name})" if names else place
-            message = f"Cannot publish in {place}: {fault.found}."
-            raise PublishError(message, fault.remedy, sink=SINK, errno=error.errno or 0) from None
-
-    @contextmanager
-    def _open_directory(self) -> Iterator[int]:
-        """Open the directory, or create it. Sync it at the end, so that renames survive a crash. Raises OSError."""
-        with suppress(FileExistsError):
-            os.mkdir(self._spec.directory, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib adds nothing here
-        directory = os.open(self._spec.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield directory
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _write_all(self, directory: int, generations: Sequence[Generation]) -> None:
         self._replace_fixed(directory)  # at every publish, because the directory may have been replaced
@@ -200,6 +175,30 @@ class FileSink:
                 if section is not None:
                     sections[name] = section
         return sections
+
+
+@contextmanager
+def open_directory(path: str) -> Iterator[int]:
+    """Open the publish directory to write into it, or create it. Sync it at the end, so that renames survive a crash.
+
+    An OSError in the block becomes a PublishError that says what to change.
+    """
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(path, _DIRECTORY_MODE)  # noqa: PTH102 - pathlib adds nothing here
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield directory
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        place, name = path, error.filename
+        names = () if name in (None, place) else (str(name), f".{name}.new")
+        fault = explain_write_failure(error, place, names)
+        place = f"{place} ({name})" if names else place
+        message = f"Cannot publish in {place}: {fault.found}."
+        raise PublishError(message, fault.remedy, sink=SINK, errno=error.errno or 0) from None
 
 
 def replace_file(directory: int, name: str, parts: Iterable[bytes], mode: int, group: int | None = None) -> None:

@@ -31,7 +31,7 @@ STATE_MODE = 0o600
 MAXIMUM_STATE_BYTES = 8_000_000
 """Room for more than 5000 profiles."""
 _VERSION = 1
-_UNRELATED_SETTINGS = frozenset({"required"})
+_UNRELATED_SETTINGS = frozenset({"notify", "required", "web_identity_token"})
 """Settings of a profile that do not affect which credentials STS issues."""
 
 

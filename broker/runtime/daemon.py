@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from broker import __version__
 from broker.core.clock import SystemClock
 from broker.core.errors import EXIT_BUG, ExchangeUnavailable, PublishError
+from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
 from broker.core.refresher import Refresher, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status
@@ -32,6 +33,7 @@ from broker.runtime.restoration import restore_published
 from broker.runtime.signals import start_signal_thread
 from broker.runtime.termination_message import TerminationMessage
 from broker.runtime.token_sources import build_token_sources
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.credentials_endpoint import CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.health import HealthApplication
 from broker.serving.metrics import Losses
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
     from broker.core.first_publication import Awaited
     from broker.core.model import Configuration, Secret
     from broker.core.refresher import Message
+    from broker.runtime.notifier import Notifier
     from broker.runtime.start import ResidentProcess
+    from broker.runtime.web_identity_tokens import WebIdentityTokens
     from broker.serving.listener import Listener
 
 DEADLINE_CHECK_INTERVAL = timedelta(milliseconds=200)
@@ -64,27 +68,38 @@ def run(process: ResidentProcess) -> int:
     clock, status = LoopClock(process.loop), Status(configuration.profiles)
     token, served = generate_token(), ServedCredentials()
     sink = _build_sink(configuration, clock, token)
+    answers = AnswerCounts(profile.name for profile in configuration.profiles)
+    tokens = _find_web_identity_tokens(configuration)
     health = HealthApplication(
-        take_snapshot=status.snapshot,
+        take_snapshot=tokens.extend(status.snapshot) if tokens else status.snapshot,
         read_process=ProcessReader().read,
         clock=clock,
         count_losses=lambda: Losses(
             dropped_log_lines=logs.count_dropped_lines(), failed_workers=process.workers.failures
         ),
+        answers=answers.counts,
     )
     credentials = CredentialsApplication(
         configuration=configuration, token=token, served=served, take_snapshot=status.snapshot, clock=clock
     )
     started = (
         listeners.open_health_listener(configuration, health, process.loop),
-        listeners.open_credentials_listener(configuration, credentials, process.loop),
+        listeners.open_credentials_listener(configuration, credentials, process.loop, answers.record),
     )
     _write_initial_files(sink)
     policy = replace(RefreshPolicy(), minimum_interval=configuration.minimum_interval)
     message = TerminationMessage(configuration.termination_message_path, status.snapshot)
-    recorders = (status.record, served.record, message.record)
+    recorders = [status.record, served.record, message.record]
+    notifier = _build_notifier(process, configuration, clock, status)
+    if notifier is not None:
+        recorders.append(notifier.record)
     refresher = build_refresher(process, configuration, recorders, sink, inbox, policy)
-    restore_published(sink, refresher)
+    if tokens is not None:
+        tokens.prepare()
+        refresher.companion = tokens.build_companion(process.workers, inbox, policy)
+    skipped = restore_published(sink, refresher)
+    if notifier is not None:
+        notifier.expect_readers(skipped)
     for listener in started:
         listeners.start(listener)
     _warn_about_rival_sources(process.environ, configuration, started[1])
@@ -106,6 +121,7 @@ def once(process: ResidentProcess, *, timeout: timedelta) -> int:
     inbox: Inbox[Message] = Inbox(process.loop)
     start_signal_thread(inbox, exit_code=ExchangeUnavailable.exit_code)
     configuration = load_settings(process)
+    warn_about_web_identity_tokens(configuration)
     clock, status = SystemClock(), Status(configuration.profiles)
     policy = replace(RefreshPolicy(), nap=DEADLINE_CHECK_INTERVAL)
     awaited = Awaited(began=clock.read().monotonic, timeout=timeout, policy=policy)
@@ -153,6 +169,13 @@ def start_log(configuration: Configuration, warnings: Sequence[str]) -> None:
         logs.log_message(logging.WARNING, "warning", warning)
 
 
+def warn_about_web_identity_tokens(configuration: Configuration) -> None:
+    """Log a warning if a profile has a web identity token, for the verbs that publish none."""
+    if any(profile.web_identity_token is not None for profile in configuration.profiles):
+        message = "web_identity_token is set but not used. Only `sts-broker run` publishes web identity tokens."
+        logs.log_message(logging.WARNING, "warning", message)
+
+
 def _warn_about_rival_sources(environ: Mapping[str, str], configuration: Configuration, credentials: Listener) -> None:
     """Log the other credential sources in this container, because the app's container probably has them too."""
     # Imported after the listeners have started, because probes wait for those.
@@ -171,6 +194,28 @@ def _build_sink(configuration: Configuration, clock: Clock, token: Secret | None
     """Return the sink, which records what it publishes for the next start. `token` is that of the endpoint."""
     origin = Origin(endpoint_url=configuration.sts.endpoint_url, boot=read_boot_id())
     return FileSink(configuration.publish, configuration.profiles, clock, token, origin)
+
+
+def _build_notifier(
+    process: ResidentProcess, configuration: Configuration, clock: Clock, status: Status
+) -> Notifier | None:
+    """Return what notifies programs about new credentials; None if no profile has any."""
+    if not any(profile.notify for profile in configuration.profiles):
+        return None
+    from broker.runtime.notifier import Notifier  # noqa: PLC0415 - most pods do not need it
+
+    return Notifier(configuration.profiles, process.loop, process.workers, clock, status.record)
+
+
+def _find_web_identity_tokens(configuration: Configuration) -> WebIdentityTokens | None:
+    """Return the tokens of the profiles, None if there are none, not even files of an earlier start."""
+    record = f"{configuration.publish.directory}/{WEB_IDENTITY_TOKEN_RECORD}"
+    if not (any(each.web_identity_token for each in configuration.profiles) or os.path.lexists(record)):
+        return None
+    # Imported here, because most pods have no such tokens.
+    from broker.runtime.web_identity_tokens import WebIdentityTokens  # noqa: PLC0415
+
+    return WebIdentityTokens(configuration)
 
 
 def _write_initial_files(sink: FileSink) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ from broker.loop.event_loop import Inbox
 from broker.publish.file_sink import FileSink
 from broker.publish.formats import environment_variables
 from broker.runtime import daemon, listeners, logs
+from broker.runtime.command_refresh import CommandRefresh
 from broker.runtime.private_directory import private_directory
 from broker.runtime.process_supervisor import FORWARDED, Child, CommandUnusable
 from broker.runtime.rival_credentials import find_rival_files
@@ -54,13 +56,14 @@ class CommandSpec(Struct, frozen=True, kw_only=True):
 
     `command` is the command and its arguments, `profile` the name of the profile ("" for the default profile),
     `timeout` the longest wait for the first credentials. `with_keys` adds the access keys themselves to the command's
-    environment.
+    environment. `on_refresh` is what happens to the command after a refresh, as in `CommandRefresh`.
     """
 
     command: Sequence[str]
     profile: str
     timeout: timedelta
     with_keys: bool
+    on_refresh: str = ""
 
 
 def execute(process: ResidentProcess, spec: CommandSpec) -> int:
@@ -71,7 +74,12 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
     """
     inbox: Inbox[Message] = Inbox(process.loop)
     ignored = {number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN}  # for example by nohup
-    child = Child(lambda: inbox.put(Stop()), on_other_end=process.workers.children.record_end, ignored=ignored)
+    child = Child(
+        lambda: inbox.put(Stop()),
+        on_stop=process.loop.wake,
+        on_other_end=process.workers.children.record_end,
+        ignored=ignored,
+    )
     process.workers.children.reap = lambda: None  # `child` waits for all
     threading.Thread(target=child.handle_signals, name="signals", daemon=True).start()
     configuration = process.settings.wait()
@@ -81,6 +89,10 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         publish = replace(configuration.publish, directory=directory, mode=0o600, group=None)
         configuration = replace(configuration, publish=publish, endpoint_port=0)
         daemon.start_log(configuration, process.hardening.warnings)
+        if profile.notify:
+            message = "notify is set but not used: exec notifies its own command only. Use --on-refresh."
+            logs.log_message(logging.WARNING, "warning", message, profile=profile.name)
+        daemon.warn_about_web_identity_tokens(configuration)
         job = _Job(process=process, spec=spec, configuration=configuration, profile=profile)
         return _serve(job, child, inbox)
 
@@ -107,6 +119,37 @@ class _LatestCredentials:
             self.credentials = event.generation.credentials
 
 
+class _CommandStart:
+    """Starts the command, and starts it again. `url` is the endpoint's base URL."""
+
+    def __init__(
+        self, job: _Job, child: Child, url: str, latest: _LatestCredentials, message: TerminationMessage
+    ) -> None:
+        self._job = job
+        self._child = child
+        self._url = url
+        self._latest = latest
+        self._message = message
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        """The command's environment without keys. Making it logs what it lacks, once."""
+        return _build_environment(self._job, self._url)
+
+    def start(self) -> int | None:
+        """Start the command. Return the exit code if that is impossible, which is logged."""
+        process, spec, credentials = self._job.process, self._job.spec, self._latest.credentials
+        keys = environment_variables(credentials) if spec.with_keys and credentials is not None else {}
+        try:
+            with use_core_limits(process.hardening.core_limits):
+                self._child.start(spec.command, {**self._environment, **keys}, process.mask)
+        except CommandUnusable as error:
+            logs.log_message(logging.ERROR, "stopping", str(error))
+            self._message.record_text(str(error))
+            return error.exit_code
+        return None
+
+
 def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
     """Run the main loop and the endpoint until the command has ended. Return the exit code."""
     process, configuration = job.process, job.configuration
@@ -122,7 +165,11 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
     sink.prepare()
     listener.start()
     message = TerminationMessage(configuration.termination_message_path, status.snapshot)
-    recorders = (status.record, served.record, latest.record, message.record)
+    start = _CommandStart(job, child, listeners.format_url(listener), latest, message)
+    command = CommandRefresh(
+        child, process.loop, profile=job.profile.name, reaction=job.spec.on_refresh, start=start.start
+    )
+    recorders = (status.record, served.record, latest.record, message.record, command.record)
     starting_policy = replace(policy, nap=daemon.DEADLINE_CHECK_INTERVAL)
     refresher = daemon.build_refresher(process, configuration, recorders, sink, inbox, starting_policy)
     try:
@@ -132,16 +179,9 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
         if code != os.EX_OK:
             return code
         refresher.policy = policy
-        environment = _build_environment(
-            job, listeners.format_url(listener), latest.credentials if job.spec.with_keys else None
-        )
-        try:
-            with use_core_limits(process.hardening.core_limits):
-                child.start(job.spec.command, environment, process.mask)
-        except CommandUnusable as error:
-            logs.log_message(logging.ERROR, "stopping", str(error))
-            message.record_text(str(error))
-            return error.exit_code
+        exit_code = command.start()
+        if exit_code is not None:
+            return exit_code
         # It ends with the command. After a bug in the main loop, the command continues, and is served.
         daemon.run_loop(refresher.run, message)
         process.workers.serve_until(lambda: child.exit_code is not None)
@@ -150,8 +190,8 @@ def _serve(job: _Job, child: Child, inbox: Inbox[Message]) -> int:
         listener.close()
 
 
-def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | None) -> dict[str, str]:
-    """Return the command's environment. `url` is the endpoint's base URL; `credentials`, if given, are added."""
+def _build_environment(job: _Job, url: str) -> dict[str, str]:
+    """Return the command's environment. `url` is the endpoint's base URL."""
     kept = {
         name: value
         for name, value in job.process.environ.items()
@@ -173,7 +213,6 @@ def _build_environment(job: _Job, url: str, credentials: TemporaryCredentials | 
         FULL_URI: f"{url}{PATH}/{job.profile.name}",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": f"{directory}/{ENDPOINT_TOKEN_FILE}",
         "BROKER_PUBLISH_DIRECTORY": directory,
-        **(environment_variables(credentials) if credentials is not None else {}),
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from broker.core.model import Configuration
     from broker.loop.event_loop import EventLoop
-    from broker.serving.http_messages import Application
+    from broker.serving.http_messages import Application, Recorder
 
 _MAXIMUM_READERS = 512
 """Connections to the credentials endpoint: enough for 200 processes of the app that ask at once."""
@@ -35,11 +35,16 @@ def open_health_listener(configuration: Configuration, application: Application,
     return Listener(application, listening, loop, name="health", connections=_MAXIMUM_PROBES)
 
 
-def open_credentials_listener(configuration: Configuration, application: Application, loop: EventLoop) -> Listener:
-    """Return the listener of the credentials endpoint with its socket open. Raises ConfigurationError."""
+def open_credentials_listener(
+    configuration: Configuration, application: Application, loop: EventLoop, record: Recorder | None = None
+) -> Listener:
+    """Return the listener of the credentials endpoint with its socket open. `record` gets each response.
+
+    Raises ConfigurationError.
+    """
     address = (configuration.endpoint_host, configuration.endpoint_port)
     listening = _open_socket("endpoint.address (BROKER_ENDPOINT_ADDRESS)", *address)
-    return Listener(application, listening, loop, name="credentials", connections=count_readers())
+    return Listener(application, listening, loop, name="credentials", connections=count_readers(), record=record)
 
 
 def count_readers() -> int:

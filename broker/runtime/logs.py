@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO, Unpack
 from broker.core import events
 from broker.core.errors import BrokerError, Disposition, TokenAwaited
 from broker.core.schedule import Phase
+from broker.core.session_sizes import UNKNOWN_SIZES, is_newly_near
 from broker.core.timestamps import timestamp
 from broker.runtime import log_writer
 from broker.runtime.log_formats import ConsoleFormatter, JsonFormatter, is_json
@@ -40,10 +41,19 @@ EVENTS = (
     "exchanged",
     "exchange_failed",
     "refreshed",
+    "web_identity_token_refreshed",
+    "web_identity_token_failed",
     "published_lost",
     "publish_failed",
+    "notified",
+    "notify_failed",
+    "notify_superseded",
+    "command_signaled",
+    "command_stopping",
+    "command_restarted",
     "refresh_requested",
     "clock_skewed",
+    "size_near_limit",
     "log_lines_dropped",
     "stopping",
     "bug",
@@ -52,6 +62,10 @@ EVENTS = (
 """All values of `event`. `library` marks lines that a library wrote."""
 MAXIMUM_SILENT_SKEW = timedelta(seconds=60)
 """A larger clock skew, in either direction, is logged as a warning."""
+_SIZE_REMEDY = (
+    "Shorten session_policy (BROKER_SESSION_POLICY), or list fewer policy_arns (BROKER_POLICY_ARNS) and tags. Tags "
+    "that a chained role inherits count, too."
+)
 _log = logging.getLogger("broker")
 
 
@@ -179,7 +193,7 @@ def _log_token(event: events.TokenObserved) -> None:
     log_message(
         logging.INFO,
         "token_observed",
-        "Found a new bound token.",
+        "Found a new token.",
         profile=event.profile,
         token_fingerprint=event.token.fingerprint,
         subject=claims.subject,
@@ -207,6 +221,32 @@ def _log_exchange(event: events.Exchanged) -> None:
             "credentials seem to last longer or shorter than they do. Fix time synchronization (NTP) on the node.",
             profile=generation.profile,
             clock_skew_seconds=round(skew.total_seconds(), 1),
+        )
+    _log_sizes(event)
+
+
+def _log_sizes(event: events.Exchanged) -> None:
+    """Warn of sizes near their limits, unless the credentials that are replaced have had the same."""
+    profile, sizes = event.generation.profile, event.generation.credentials.sizes
+    before = event.previous.sizes if event.previous else UNKNOWN_SIZES
+    if is_newly_near(sizes.packed_policy_percent, before.packed_policy_percent):
+        log_message(
+            logging.WARNING,
+            "size_near_limit",
+            f"Session policies and tags of profile {profile} use {sizes.packed_policy_percent} % of the space that "
+            f"STS has for them. Above 100 %, STS refuses the call (PackedPolicyTooLarge). {_SIZE_REMEDY}",
+            profile=profile,
+            packed_policy_percent=sizes.packed_policy_percent,
+        )
+    if is_newly_near(sizes.session_token_percent, before.session_token_percent):
+        log_message(
+            logging.WARNING,
+            "size_near_limit",
+            f"The session token of profile {profile} has {sizes.session_token_percent} % of the maximum size. "
+            f"{_SIZE_REMEDY}",
+            profile=profile,
+            session_token_percent=sizes.session_token_percent,
+            session_token_bytes=sizes.session_token_bytes,
         )
 
 

@@ -36,6 +36,8 @@ HANDLED: Final = frozenset({*FORWARDED, signal.SIGCHLD})
 EXIT_NOT_FOUND: Final = 127
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_SIGNAL_BASE: Final = 128
+_ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+"""Signals that are sent to end a program. One that is forwarded cancels a restart of the command."""
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 _SENT_BY_KERNEL: Final = 0x80
 """`si_code` SI_KERNEL (asm-generic/siginfo.h), which marks signals from a terminal to its whole foreground group."""
@@ -53,7 +55,8 @@ class Child:
     """One command, from before its start until after its end.
 
     `on_end` is called once, on the thread of `handle_signals`: when the command has ended, or when a signal has
-    prevented its start. `on_other_end` is called there with the pid and the wait status of every other child. `ignored`
+    prevented its start. If `begin_restart` has caused the end, `on_stop` is called instead, and `start` starts the
+    command again. `on_other_end` is called there with the pid and the wait status of every other child. `ignored`
     are the signals that the parent process ignores (`nohup` ignores SIGHUP). They do not prevent the start, and the
     command ignores them as well.
     """
@@ -62,14 +65,17 @@ class Child:
         self,
         on_end: Callable[[], None],
         *,
+        on_stop: Callable[[], None] = lambda: None,
         on_other_end: Callable[[int, int], None] = lambda _pid, _status: None,
         ignored: Collection[int] = (),
     ) -> None:
         self._on_end = on_end
+        self._on_stop = on_stop
         self._on_other_end = on_other_end
         self._ignored = {signal.SIGWINCH, *ignored}
         self._lock = threading.Lock()
         self._pid: int | None = None
+        self._is_restarting = False
         self._exit_code: int | None = None
         self._ended = threading.Event()
 
@@ -78,9 +84,16 @@ class Child:
         """Exit code of the command, or 128 + N if signal N ended it or prevented its start. None before the end."""
         return self._exit_code
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the command has ended because of `begin_restart`, and has not been started again."""
+        with self._lock:
+            return self._is_restarting and self._pid is None and self._exit_code is None
+
     def start(self, command: Sequence[str], environment: Mapping[str, str], mask: Collection[int]) -> None:
         """Start the command with the signal mask `mask`, unless a signal has prevented it. Raises CommandUnusable."""
         with self._lock:
+            self._is_restarting = False
             if self._exit_code is not None:
                 return
             if not command[0]:  # Python raises ValueError; a shell reports that there is no such command
@@ -91,6 +104,37 @@ class Child:
                 )
             except OSError as error:
                 raise _explain_failure(command[0], error) from None
+
+    def send(self, number: int) -> bool:
+        """Send a signal to the command. Return False if it does not run."""
+        with self._lock:
+            if self._pid is None or self._exit_code is not None or _has_ended(self._pid):
+                return False
+            return _send(self._pid, number)
+
+    def begin_restart(self) -> bool:
+        """Send SIGTERM to the command, whose end is then not that of `exec`. Return False if it does not run.
+
+        A command that has ended by itself is not started again.
+        """
+        with self._lock:
+            if self._pid is None or self._exit_code is not None or _has_ended(self._pid):
+                return False
+            self._is_restarting = _send(self._pid, signal.SIGTERM)
+            return self._is_restarting
+
+    def kill_for_restart(self) -> bool:
+        """Send SIGKILL to the command. Return False if it is not restarting anymore."""
+        with self._lock:
+            return self._is_restarting and self._pid is not None and _send(self._pid, signal.SIGKILL)
+
+    def give_up(self, exit_code: int) -> None:
+        """Record that the command could not be started again."""
+        with self._lock:
+            if self._exit_code is not None:
+                return
+            self._exit_code = exit_code
+        self._finish()
 
     def wait(self) -> int:
         """Wait until the command has ended or its start was prevented. Return the exit code."""
@@ -116,9 +160,11 @@ class Child:
             if self._exit_code is not None:
                 return
             if self._pid is not None:
-                with suppress(OSError):  # the command has changed its user, or is ending
+                if number in _ENDING:
+                    self._is_restarting = False
+                with suppress(OSError):  # the command is ending
                     if not (from_kernel and _has_reached(self._pid, number)):
-                        os.kill(self._pid, number)
+                        _send(self._pid, number)
                 return
             if number in self._ignored:
                 return
@@ -127,10 +173,12 @@ class Child:
 
     def reap_children(self) -> None:
         """Reap all children that have ended: the command, and orphans that the broker has inherited."""
-        has_ended = False
+        has_ended = has_stopped = False
         with self._lock:
             for pid, status in wait_for_ended_children():
-                if pid == self._pid:
+                if pid == self._pid and self._is_restarting:
+                    self._pid, has_stopped = None, True
+                elif pid == self._pid:
                     code = os.waitstatus_to_exitcode(status)
                     self._exit_code = code if code >= 0 else EXIT_SIGNAL_BASE - code
                     has_ended = True
@@ -138,10 +186,26 @@ class Child:
                     self._on_other_end(pid, status)
         if has_ended:
             self._finish()
+        if has_stopped:
+            self._on_stop()
 
     def _finish(self) -> None:
         self._ended.set()
         self._on_end()
+
+
+def _send(pid: int, number: int) -> bool:
+    """Send a signal to the command, which was not waited for yet. Return False if it has changed its user."""
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return False
+    return True
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether the command has ended. It is still to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _has_reached(pid: int, number: int) -> bool:

@@ -48,14 +48,14 @@ def generate_token() -> Secret:
 
 
 class _Entry(Unprinted, frozen=True, kw_only=True):
-    """The response body for one profile. It is served until `usable_until`, by the node's clock."""
+    """The response for one profile. It is served until `usable_until`, by the node's clock."""
 
-    body: bytes
+    response: Response
     usable_until: datetime
 
 
 class ServedCredentials:
-    """The response bodies with the newest credentials of each profile, as soon as they are issued or restored."""
+    """The responses with the newest credentials of each profile, as soon as they are issued or restored."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
@@ -64,13 +64,14 @@ class ServedCredentials:
         """Take the credentials from the event if it has some. Only one thread may call this; any thread may read."""
         if isinstance(event, Exchanged | Restored):
             credentials = event.generation.credentials
-            body = container_credentials_json(credentials)
-            self._entries[event.generation.profile] = _Entry(body=body, usable_until=credentials.usable_until)
+            profile, body = event.generation.profile, container_credentials_json(credentials)
+            response = Response(status=HTTPStatus.OK, body=body, content_type=JSON, profile=profile)
+            self._entries[profile] = _Entry(response=response, usable_until=credentials.usable_until)
 
-    def body(self, profile: str, now: datetime) -> bytes | None:
-        """Return the unexpired credentials of the profile as JSON, or None if there are none."""
+    def get_response(self, profile: str, now: datetime) -> Response | None:
+        """Return the unexpired credentials of the profile as a response, or None if there are none."""
         entry = self._entries.get(profile)
-        return entry.body if entry is not None and now < entry.usable_until else None
+        return entry.response if entry is not None and now < entry.usable_until else None
 
 
 class CredentialsApplication:
@@ -98,49 +99,56 @@ class CredentialsApplication:
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
+        # The path as sent, neither decoded nor normalized, so that only one spelling of it returns credentials.
+        profile = self._profiles.get(request.path, "")
         headers = request.headers
         if _LOOPBACK_HOST.fullmatch(headers.get("host", "")) is None:
             return _make_error(
-                HTTPStatus.FORBIDDEN, "The Host header is not a loopback name. Send one Host header, such as 127.0.0.1."
+                profile,
+                HTTPStatus.FORBIDDEN,
+                "The Host header is not a loopback name. Send one Host header, such as 127.0.0.1.",
             )
         for name in headers:
             if name.startswith(_PROXY_HEADERS):
                 return _make_error(
+                    profile,
                     HTTPStatus.FORBIDDEN,
                     "The request was forwarded by a proxy. Connect without a proxy: add 127.0.0.1 to NO_PROXY.",
                 )
         if request.method != "GET":
-            return _make_error(HTTPStatus.METHOD_NOT_ALLOWED, "The method is not supported. Use GET.", ("Allow", "GET"))
+            return _make_error(
+                profile, HTTPStatus.METHOD_NOT_ALLOWED, "The method is not supported. Use GET.", ("Allow", "GET")
+            )
         given = headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, self._token):
             return _make_error(
+                profile,
                 HTTPStatus.UNAUTHORIZED,
                 "The Authorization header does not hold the endpoint's token. Set "
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to the path of the file endpoint-token in the publish "
                 "directory. The token changes at each start of the broker.",
             )
-        # The path as sent, neither decoded nor normalized, so that only one spelling of it returns credentials.
-        profile = self._profiles.get(request.path)
-        return self._answer_with_credentials(profile) if profile is not None else self._answer_not_found()
+        return self._answer_with_credentials(profile) if profile else self._answer_not_found()
 
     def _answer_with_credentials(self, profile: str) -> Response:
-        body = self._served.body(profile, self._clock.read().now)
-        if body is not None:
-            return Response(status=HTTPStatus.OK, body=body, content_type=JSON)
+        response = self._served.get_response(profile, self._clock.read().now)
+        if response is not None:
+            return response
         cause = next(why_not_held(each) for each in self._take_snapshot().profiles if each.profile == profile)
         return _make_error(
-            HTTPStatus.SERVICE_UNAVAILABLE, f"{profile}: {cause}", ("Retry-After", str(RETRY_AFTER_SECONDS))
+            profile, HTTPStatus.SERVICE_UNAVAILABLE, f"{profile}: {cause}", ("Retry-After", str(RETRY_AFTER_SECONDS))
         )
 
     def _answer_not_found(self) -> Response:
         message = f"There is no such path. Use one of: {', '.join(self._profiles)}."
         if PATH not in self._profiles:
             message += f" {PATH} works only with a single profile or with a profile named default."
-        return _make_error(HTTPStatus.NOT_FOUND, message)
+        return _make_error("", HTTPStatus.NOT_FOUND, message)
 
 
-def _make_error(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
+def _make_error(profile: str, status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
     """Return an error response that every SDK can read: Go and Rust read one spelling, JavaScript the other."""
     code = status.phrase.replace(" ", "")
     document = {"code": code, "message": message, "Code": code, "Message": message}
-    return Response(status=status, body=json.dumps(document).encode() + b"\n", content_type=JSON, headers=headers)
+    body = json.dumps(document).encode() + b"\n"
+    return Response(status=status, body=body, content_type=JSON, headers=headers, profile=profile)

@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from broker.serving.http_messages import Request, Response, encode_response
 
 if TYPE_CHECKING:
-    from broker.serving.http_messages import Application
+    from broker.serving.http_messages import Application, Recorder
 
 MAXIMUM_HEAD_BYTES = 8192
 """Request line and headers together."""
@@ -35,10 +35,20 @@ class HttpConnection:
     The `on_…` methods are httptools' callbacks.
     """
 
-    __slots__ = ("_application", "_parser", "_request", "has_begun", "has_unread_input", "is_finished", "output")
+    __slots__ = (
+        "_application",
+        "_parser",
+        "_record",
+        "_request",
+        "has_begun",
+        "has_unread_input",
+        "is_finished",
+        "output",
+    )
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, record: Recorder | None = None) -> None:
         self._application = application
+        self._record = record
         self._parser = HttpRequestParser(self)
         self._request = _ArrivingRequest()
         self.output = b""
@@ -120,6 +130,8 @@ class HttpConnection:
         if request.refusal is not None:
             self.is_finished = self.has_unread_input = True
         response = request.refusal or self._answer(request)
+        if self._record is not None:
+            self._record(response)
         self.output = encode_response(response, is_head=request.method == b"HEAD", closes=self.is_finished)
         self._request = _ArrivingRequest()
         self.has_begun = False

@@ -37,16 +37,22 @@ class Request(Unprinted, frozen=True, kw_only=True):
 
 
 class Response(Unprinted, frozen=True, kw_only=True):
-    """One response. `body` may hold credentials, so it is not part of the representation."""
+    """One response. `body` may hold credentials, so it is not part of the representation.
+
+    `profile` is the profile that the request named, "" for none. It is counted, not sent.
+    """
 
     status: HTTPStatus
     body: bytes
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
+    profile: str = ""
 
 
 Application = Callable[[Request], Response]
 """Answers one request. It must not block: one thread answers all clients."""
+Recorder = Callable[[Response], None]
+"""Gets each response before it is sent, those included that no application gave."""
 
 
 def encode_response(response: Response, *, is_head: bool, closes: bool) -> bytes:

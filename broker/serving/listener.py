@@ -18,7 +18,7 @@ from broker.serving.http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from broker.loop.event_loop import EventLoop
-    from broker.serving.http_messages import Application
+    from broker.serving.http_messages import Application, Recorder
 
 CLIENT_PATIENCE_SECONDS = 10.0
 """How long a client may be idle, take for its request, or take for reading the response."""
@@ -35,6 +35,7 @@ class Listener:
     """Serves an application on one listening socket. `name` is its name in logs.
 
     `connections` is how many clients are held at once. `patience_seconds` is how long one may keep the broker waiting.
+    `record` gets each response.
     """
 
     def __init__(  # noqa: PLR0913 - all but three have defaults
@@ -46,6 +47,7 @@ class Listener:
         name: str,
         connections: int = 200,
         patience_seconds: float = CLIENT_PATIENCE_SECONDS,
+        record: Recorder | None = None,
     ) -> None:
         self.name = name
         self.address: tuple[str, int] = listening.getsockname()[:2]
@@ -54,6 +56,7 @@ class Listener:
         self._loop = loop
         self._connections = connections
         self._patience_seconds = patience_seconds
+        self._record = record
         self._clients: dict[_Client, None] = {}
         """In the order in which they began to keep the broker waiting, the first one longest."""
         self._accepts_again_at: float | None = None
@@ -119,7 +122,8 @@ class Listener:
         if slowest is not None and len(self._clients) >= self._connections:
             self._drop(slowest)
         connected.settimeout(0)
-        client = _Client(connected, HttpConnection(self._application), since=self._loop.monotonic())
+        connection = HttpConnection(self._application, self._record)
+        client = _Client(connected, connection, since=self._loop.monotonic())
         self._clients[client] = None
         self._watch(client, READ)
 

@@ -7,20 +7,27 @@ configured profile names.
 from __future__ import annotations
 
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from broker import __version__
+from broker.core.role_arns import read_account
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
 from broker.serving.exposition import Histogram, Metric, render_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.web_identity_status import WebIdentityTokenStatus
     from broker.serving.process_readings import ProcessReadings
+
+
+def _convert_to_ratio(percent: int | None) -> float | None:
+    return None if percent is None else percent / 100
 
 
 class ProfileGauge(Struct, frozen=True, kw_only=True):
@@ -62,6 +69,21 @@ PROFILE_GAUGES = (
         help="Number of the published credentials, from 1. It continues after a restart that restores them.",
         value=lambda profile: profile.published_generation,
     ),
+    ProfileGauge(
+        name="sts_broker_packed_policy_ratio",
+        help="Share of the space for session policies and tags that the newest session uses. STS refuses above 1.",
+        value=lambda profile: _convert_to_ratio(profile.sizes.packed_policy_percent),
+    ),
+    ProfileGauge(
+        name="sts_broker_session_token_ratio",
+        help="Share of the maximum size of a session token that the newest one has.",
+        value=lambda profile: _convert_to_ratio(profile.sizes.session_token_percent),
+    ),
+    ProfileGauge(
+        name="sts_broker_session_token_bytes",
+        help="Size of the newest session token.",
+        value=lambda profile: profile.sizes.session_token_bytes,
+    ),
 )
 
 
@@ -73,17 +95,29 @@ class Losses(Struct, frozen=True, kw_only=True):
 
 
 NO_LOSSES = Losses()
+NO_ANSWERS: Mapping[tuple[str, int], int] = MappingProxyType({})
 
 
 def render_metrics(
-    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+    snapshot: Snapshot,
+    now: datetime,
+    process: ProcessReadings | None,
+    losses: Losses = NO_LOSSES,
+    answers: Mapping[tuple[str, int], int] = NO_ANSWERS,
 ) -> bytes:
-    """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics."""
-    return render_text(collect_metrics(snapshot, now, process, losses))
+    """Return the metrics page, in the text format of Prometheus. Without readings, it has no `process_` metrics.
+
+    `answers` has the numbers of answers of the credentials endpoint, by profile and status code.
+    """
+    return render_text(collect_metrics(snapshot, now, process, losses, answers))
 
 
 def collect_metrics(
-    snapshot: Snapshot, now: datetime, process: ProcessReadings | None, losses: Losses = NO_LOSSES
+    snapshot: Snapshot,
+    now: datetime,
+    process: ProcessReadings | None,
+    losses: Losses = NO_LOSSES,
+    answers: Mapping[tuple[str, int], int] = NO_ANSWERS,
 ) -> Iterator[Metric | Histogram]:
     """Yield every metric, also those without a sample."""
     yield Metric(
@@ -99,8 +133,12 @@ def collect_metrics(
         help="1 if readers of every required profile have unexpired credentials, otherwise 0.",
         samples={(): is_ready(snapshot, now)},
     )
+    yield _collect_profile_info(snapshot)
     yield from (_collect_profile_gauge(gauge, snapshot) for gauge in PROFILE_GAUGES)
     yield from _collect_outcomes(snapshot)
+    yield _collect_answers(answers)
+    if snapshot.web_identity_tokens:
+        yield from _collect_web_identity_tokens(snapshot.web_identity_tokens)
     yield Histogram(
         name="sts_broker_exchange_duration_seconds",
         help="Duration of exchanges, including failed ones.",
@@ -131,6 +169,16 @@ def collect_metrics(
         yield from _collect_process(process)
 
 
+def _collect_profile_info(snapshot: Snapshot) -> Metric:
+    return Metric(
+        name="sts_broker_profile_info",
+        type="gauge",
+        help="Always 1; the labels hold the role of a profile, and the account of the role.",
+        labels=("profile", "role_arn", "account_id"),
+        samples={(each.profile, each.role_arn, read_account(each.role_arn)): 1 for each in snapshot.profiles},
+    )
+
+
 def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
     samples: dict[tuple[str, ...], float] = {}
     for profile in snapshot.profiles:
@@ -141,7 +189,7 @@ def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
 
 
 def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
-    """Yield the faults, refreshes and failures to publish of all profiles."""
+    """Yield the faults, refreshes, failures to publish and notifications of all profiles."""
     yield Metric(
         name="sts_broker_fault",
         type="gauge",
@@ -166,6 +214,78 @@ def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
         help="Number of failed attempts to publish.",
         labels=("profile",),
         samples={(each.profile,): each.publish_failures for each in snapshot.profiles},
+    )
+    yield Metric(
+        name="sts_broker_notifications_total",
+        type="counter",
+        help="Number of generations that a program was notified about, or was not, by outcome.",
+        labels=("profile", "target", "outcome"),
+        samples={
+            (each.profile, target, outcome.value): count
+            for each in snapshot.profiles
+            for target, notified in each.notifications.items()
+            for outcome, count in notified.counts.items()
+        },
+    )
+    yield Metric(
+        name="sts_broker_notification_fault",
+        type="gauge",
+        help="1 if a program could not be notified about the last credentials, otherwise 0.",
+        labels=("profile", "target"),
+        samples={
+            (each.profile, target): notified.failure is not None
+            for each in snapshot.profiles
+            for target, notified in each.notifications.items()
+        },
+    )
+
+
+def _collect_answers(answers: Mapping[tuple[str, int], int]) -> Metric:
+    return Metric(
+        name="sts_broker_endpoint_answers_total",
+        type="counter",
+        help="Number of answers of the credentials endpoint, by status code. No profile: the path names none.",
+        labels=("profile", "code"),
+        samples={(profile, str(int(code))): count for (profile, code), count in answers.items()},
+    )
+
+
+def _collect_web_identity_tokens(tokens: Sequence[WebIdentityTokenStatus]) -> Iterator[Metric]:
+    """Yield the metrics of web identity tokens, which only brokers with such tokens have."""
+    gauges: tuple[tuple[str, str, Callable[[WebIdentityTokenStatus], datetime | None]], ...] = (
+        (
+            "sts_broker_web_identity_token_issued_timestamp_seconds",
+            "Time at which STS issued the published web identity token.",
+            lambda token: token.received_at,
+        ),
+        (
+            "sts_broker_web_identity_token_expiry_timestamp_seconds",
+            "Time at which the published web identity token expires.",
+            lambda token: token.lapses_at,
+        ),
+    )
+    for name, text, value in gauges:
+        samples: dict[tuple[str, ...], float] = {
+            (each.profile,): at.timestamp() for each in tokens if (at := value(each)) is not None
+        }
+        yield Metric(name=name, type="gauge", help=text, labels=("profile",), samples=samples)
+    yield Metric(
+        name="sts_broker_web_identity_token_fault",
+        type="gauge",
+        help="1 for the current fault of a web identity token.",
+        labels=("profile", "reason"),
+        samples={(each.profile, each.fault.error.reason): 1 for each in tokens if each.fault is not None},
+    )
+    yield Metric(
+        name="sts_broker_web_identity_token_refresh_total",
+        type="counter",
+        help="Number of refreshes of web identity tokens, by outcome, and by reason if they failed.",
+        labels=("profile", "outcome", "reason"),
+        samples={
+            (each.profile, outcome, reason): count
+            for each in tokens
+            for (outcome, reason), count in each.refreshes.items()
+        },
     )
 
 

@@ -10,14 +10,18 @@ from broker.core import chains
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
 from broker.core.library_variables import explain_library_variables
 from broker.core.model import ChainSpec, Configuration, ProfileSpec, PublishSpec, StsSpec, TokenRequestSpec
+from broker.core.notify_targets import HttpTarget, SignalTarget
 from broker.core.schedule import RefreshPolicy
+from broker.core.web_identity_spec import WebIdentityTokenSpec
 from broker.files.regular_file import read_regular_file
 from broker.settings import validators
 from broker.settings.cross_checks import TOKEN_KEYS, find_profile_faults
-from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings, WebIdentityTokenKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from broker.core.notify_targets import NotifyTarget
 
 _MAXIMUM_POLICY_BYTES = 1_000_000
 """Enough that the limit of STS, which is in characters without surrounding white space, is the one that is reported."""
@@ -33,14 +37,15 @@ def build_profiles(settings: Settings, rejected: frozenset[str], faults: list[st
     Adds a line to `faults` for everything that is wrong. `rejected` holds the keys whose values were left out because
     they failed validation: they are not reported as missing too.
     """
-    defaults = settings.model_dump(include=set(ProfileKeys.model_fields), exclude_unset=True)
+    defaults = settings.model_dump(include=set(ProfileKeys.model_fields) - {"notify"}, exclude_unset=True)
     profiles = []
     names: set[str] = set()
     for named in settings.profiles or (NamedProfile(name="default"),):
         if named.name in names:
             faults.append(f"profiles: two profiles have the name {named.name}; rename one of them")
         names.add(named.name)
-        keys = _apply_defaults(named.model_dump(exclude_unset=True), defaults)
+        keys = _apply_defaults(named.model_dump(exclude_unset=True, exclude={"notify"}), defaults)
+        keys["notify"] = named.notify if "notify" in named.model_fields_set else settings.notify
         prefix = f"profile {named.name}: " if settings.profiles else ""
         profiles.append(_build_profile(NamedProfile.model_construct(**keys), settings, rejected, prefix, faults))
     return tuple(profiles)
@@ -115,6 +120,19 @@ def _build_profile(
         policy_arns=profile.policy_arns,
         required=profile.required,
         chain=_build_chain(profile),
+        notify=tuple(_build_target(entry) for entry in profile.notify),
+        web_identity_token=_build_token(profile),
+    )
+
+
+def _build_token(profile: NamedProfile) -> WebIdentityTokenSpec | None:
+    keys = profile.web_identity_token
+    if not keys.audience:
+        return None
+    return WebIdentityTokenSpec(
+        audiences=keys.audience,
+        duration=timedelta(seconds=keys.duration_seconds),
+        signing_algorithm=keys.signing_algorithm,
     )
 
 
@@ -127,6 +145,8 @@ def _apply_defaults(own: dict[str, Any], defaults: Mapping[str, Any]) -> dict[st
     if is_chained:
         excluded |= {"role_arn", *TOKEN_KEYS}  # these defaults are for the profiles that use a token
     keys = {**{key: value for key, value in defaults.items() if key not in excluded}, **own}
+    token = {**defaults.get("web_identity_token", {}), **own.get("web_identity_token", {})}
+    keys["web_identity_token"] = WebIdentityTokenKeys.model_construct(**token)
     if is_chained and "duration_seconds" not in own:
         maximum = int(chains.MAXIMUM_DURATION.total_seconds())
         keys["duration_seconds"] = min(keys.get("duration_seconds", maximum), maximum)
@@ -143,6 +163,12 @@ def _build_chain(profile: NamedProfile) -> ChainSpec | None:
         transitive_tag_keys=profile.transitive_tag_keys,
         source_identity=profile.source_identity,
     )
+
+
+def _build_target(entry: Notify) -> NotifyTarget:
+    if entry.url:
+        return HttpTarget(url=entry.url, method=entry.method, bearer_file=entry.bearer_file or "")
+    return SignalTarget(signal=entry.signal or "", pid_file=entry.pid_file or "", process=entry.process or "")
 
 
 def _read_session_policy(profile: NamedProfile) -> str | None:

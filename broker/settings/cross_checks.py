@@ -6,6 +6,7 @@ This module is pure: it does no I/O.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from broker.core import chains
 from broker.core.role_arns import is_aws_role, read_account, read_partition
@@ -23,6 +24,7 @@ _PLACEHOLDER_HINT = (
     "An STS that has no roles, such as MinIO with policies from claims, ignores the ARN but requests must have one: "
     "set role_arn to arn:minio:iam:::role/unused"
 )
+_GLOBAL_HOST = "sts.amazonaws.com"
 _PARTITION_BY_REGION_PREFIX = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -37,6 +39,8 @@ _PARTITION_BY_REGION_PREFIX = {
 def find_profile_faults(profile: NamedProfile, settings: Settings, rejected: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with a profile as a whole. Keys in `rejected` are not reported as missing."""
     yield from _find_key_faults(profile, rejected, settings.sts.endpoint_url)
+    yield from _find_notify_faults(profile, rejected)
+    yield from _find_token_faults(profile, rejected, settings.sts.endpoint_url or "")
     is_custom = bool(settings.sts.endpoint_url or {"sts", "endpoint_url"} & rejected)
     if profile.role_arn and profile.region and is_aws_role(profile.role_arn):
         yield from _find_arn_faults(profile, is_custom_endpoint=is_custom)
@@ -66,6 +70,57 @@ def _find_key_faults(profile: NamedProfile, rejected: frozenset[str], endpoint_u
         )
     if profile.session_policy is not None and profile.session_policy_file is not None:
         yield "session_policy and session_policy_file: both are set; remove one of them"
+
+
+def _find_notify_faults(profile: NamedProfile, rejected: frozenset[str]) -> Iterator[str]:
+    """Yield what is wrong with the programs to notify."""
+    labels = set()
+    for number, entry in enumerate(profile.notify):
+        name = f"notify.{number}"
+        given = {key for key in entry.model_fields_set if getattr(entry, key) is not None}
+        yield from (f"{name}: {fault}" for fault in _find_entry_faults(given, rejected))
+        label = entry.url.partition("?")[0] if entry.url else entry.pid_file or entry.process
+        if label and label in labels:
+            yield f"{name}: notifies the same program as an entry before it; remove one of them"
+        labels.add(label)
+
+
+def _find_entry_faults(given: set[str], rejected: frozenset[str]) -> Iterator[str]:
+    """Yield the keys of an entry that are missing or contradict each other."""
+    if {"url", "signal"} <= given:
+        yield "has both url and signal; make two entries of it"
+    elif not {"url", "signal"} & (given | rejected):
+        yield "has neither url nor signal; set one of them"
+    if {"pid_file", "process"} <= given:
+        yield "has both pid_file and process; remove one of them"
+    elif "signal" in given and not {"pid_file", "process"} & (given | rejected):
+        yield "signal: needs pid_file or process; set one of them"
+    for kind, keys in (("url", ("method", "bearer_file")), ("signal", ("pid_file", "process"))):
+        other = "signal" if kind == "url" else "url"
+        if other in given and kind not in given:
+            yield from (f"{key}: cannot be combined with {other}; remove it" for key in keys if key in given)
+
+
+def _find_token_faults(profile: NamedProfile, rejected: frozenset[str], endpoint_url: str) -> Iterator[str]:
+    """Yield what is wrong with the web identity token of a profile."""
+    keys = profile.web_identity_token
+    if not keys.audience:
+        if keys.model_fields_set and "audience" not in keys.model_fields_set | rejected:
+            yield (
+                "web_identity_token.audience (BROKER_WEB_IDENTITY_TOKEN_AUDIENCE): not set; set it to the service that "
+                "accepts the token, or remove web_identity_token"
+            )
+        return
+    if keys.duration_seconds > profile.duration_seconds:
+        yield (
+            f"web_identity_token.duration_seconds: {keys.duration_seconds} is longer than the session, which lasts "
+            f"{profile.duration_seconds} (duration_seconds); STS issues no token that outlives the session"
+        )
+    if urlsplit(endpoint_url).hostname == _GLOBAL_HOST:
+        yield (
+            f"web_identity_token: the endpoint {_GLOBAL_HOST} issues no such tokens; unset sts.endpoint_url "
+            "(AWS_ENDPOINT_URL_STS), or set it to a regional endpoint"
+        )
 
 
 def _find_arn_faults(profile: NamedProfile, *, is_custom_endpoint: bool) -> Iterator[str]:

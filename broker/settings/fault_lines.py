@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from broker.core.model import SERVICE_LINK
 from broker.core.role_arns import LENGTH_MAXIMUM, is_aws_role
 from broker.core.spelling import suggest
-from broker.settings.schema import NamedProfile, Settings
+from broker.settings.schema import NamedProfile, Notify, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _FORMS = {
     "region": "the name of a Region, such as eu-west-1",
     "role_session_name": "2 to 64 letters, digits and any of +=,.@_-",
     "name": "up to 64 letters, digits and any of ._-",
+    "process": "the name of a process, as in /proc/PID/comm: at most 15 characters, without its directory",
     "source_profile": "the name of another profile",
     "source_identity": "2 to 64 letters, digits and any of +=,.@_-",
     "directory": "an absolute path of letters, digits and any of /._+=@-",
@@ -55,11 +56,13 @@ _EXPECTATIONS = {
     "too_long": "at most {max_length} entries",
 }
 """What is expected instead of a value, by pydantic's name of the error. The braces are filled from its context."""
+_ENTRIES: dict[str, type[BaseModel]] = {"profiles": NamedProfile, "notify": Notify}
+"""What the entries of a list are, by the key of the list."""
 _FOREIGN_ROLE_REMEDY = (
     "If another STS has this role, such as Ceph or MinIO, set sts.endpoint_url (AWS_ENDPOINT_URL_STS) to its URL"
 )
-_UNQUOTABLE = re.compile(r"(?<=//)[^/@\s]*(?=@)|eyJ[A-Za-z0-9_.-]+")
-"""The user and password in a URL, and anything that looks like a token."""
+_UNQUOTABLE = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?).+|eyJ[A-Za-z0-9_.-]+")
+"""The user, password and query in a URL, and anything that looks like a token."""
 
 
 def describe_unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
@@ -137,7 +140,7 @@ def _known_keys(place: Place) -> Collection[str]:
     for part in place[:-1]:
         if isinstance(part, int):
             continue
-        nested = NamedProfile if part == "profiles" else model.model_fields[part].annotation
+        nested = _ENTRIES.get(part) or model.model_fields[part].annotation
         assert isinstance(nested, type)
         assert issubclass(nested, BaseModel)
         model = nested

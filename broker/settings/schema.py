@@ -19,6 +19,12 @@ from broker.core.model import (
     DEFAULT_TOKEN_FILE,
 )
 from broker.core.role_arns import LENGTH_MAXIMUM, LENGTH_MINIMUM
+from broker.core.web_identity_spec import (
+    DEFAULT_LIFETIME,
+    MAXIMUM_AUDIENCES,
+    MAXIMUM_LIFETIME,
+    MINIMUM_LIFETIME,
+)
 from broker.settings import validators
 
 if TYPE_CHECKING:
@@ -31,12 +37,59 @@ _REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _SESSION_NAME = r"^[A-Za-z0-9_+=,.@-]{2,64}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _DIRECTORY = r"^/[A-Za-z0-9_./+@=-]*$"
+_PROCESS_NAME = r"^[^/\x00-\x1f\x7f]{1,15}$"  # the kernel keeps 15 bytes (TASK_COMM_LEN)
 _MAXIMUM_GROUP = 2**32 - 2  # chown takes the number above it as "do not change the group"
 
 
 # The nested models are built as parts of Settings. Building each one separately as well took a quarter of this module's
 # import time. For the same reason their defaults use model_construct.
 _STRICT = ConfigDict(extra="forbid", defer_build=True)
+
+
+class Notify(BaseModel):
+    """An entry of `notify:`. `cross_checks` checks which keys belong together."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, AfterValidator(validators.loopback_url)] | None = Field(
+        default=None, description="Request this URL: `http://`, on loopback."
+    )
+    method: Literal["GET", "POST", "PUT"] = Field(default="POST", description="With `url`: the HTTP method.")
+    bearer_file: Annotated[str, AfterValidator(validators.absolute)] | None = Field(
+        default=None, description="With `url`: path of a file with a bearer token to send."
+    )
+    signal: Annotated[str, AfterValidator(validators.signal_name)] | None = Field(
+        default=None, description="Send this signal, such as `HUP`, to a process of the pod."
+    )
+    pid_file: Annotated[str, AfterValidator(validators.absolute)] | None = Field(
+        default=None, description="With `signal`: path of a file with the process ID."
+    )
+    process: str | None = Field(
+        default=None, pattern=_PROCESS_NAME, description="With `signal`: name of the process, as in `/proc/PID/comm`."
+    )
+
+
+class WebIdentityTokenKeys(BaseModel):
+    """The section `web_identity_token:`, at the top of the file or in a profile."""
+
+    model_config = _STRICT
+
+    audience: Annotated[
+        tuple[str, ...], BeforeValidator(validators.comma_separated), AfterValidator(validators.token_audiences)
+    ] = Field(
+        default=(),
+        max_length=MAXIMUM_AUDIENCES,
+        description="Audiences of the [web identity token](outbound.md), comma-separated. If empty, there is none.",
+    )
+    duration_seconds: int = Field(
+        default=int(DEFAULT_LIFETIME.total_seconds()),
+        ge=int(MINIMUM_LIFETIME.total_seconds()),
+        le=int(MAXIMUM_LIFETIME.total_seconds()),
+        description="Lifetime of the web identity token in seconds.",
+    )
+    signing_algorithm: Literal["RS256", "ES384"] = Field(
+        default="RS256", description="Signature of the web identity token: `RS256` or `ES384`."
+    )
 
 
 class ProfileKeys(BaseModel):
@@ -49,7 +102,7 @@ class ProfileKeys(BaseModel):
         default=None, pattern=_REGION, description="Region of the STS endpoint, and the app's default Region."
     )
     web_identity_token_file: Annotated[str, AfterValidator(validators.absolute)] = Field(
-        default=DEFAULT_TOKEN_FILE, description="Path of the projected service account token."
+        default=DEFAULT_TOKEN_FILE, description="Path of the token, such as a projected service account token."
     )
     audience: str = Field(
         default=DEFAULT_AUDIENCE, min_length=1, max_length=255, description="Audience that the token must have."
@@ -71,7 +124,13 @@ class ProfileKeys(BaseModel):
         max_length=10,
         description="ARNs of managed policies that limit the session; comma-separated in the environment.",
     )
+    web_identity_token: WebIdentityTokenKeys = WebIdentityTokenKeys.model_construct()
     required: bool = Field(default=True, description="Whether `/readyz` waits for this profile.")
+    notify: tuple[Notify, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Programs to [notify about new credentials](notify.md). A list, at most 8 entries:",
+    )
 
 
 class NamedProfile(ProfileKeys):

@@ -15,6 +15,8 @@ import string
 from datetime import date
 from typing import TYPE_CHECKING
 
+from broker.core.notify_targets import SIGNALS
+from broker.core.web_identity_spec import MAXIMUM_AUDIENCE_LENGTH
 from broker.files.regular_file import NotRegularFileError, require_regular_file
 
 if TYPE_CHECKING:
@@ -52,6 +54,16 @@ def policy_arns(arns: tuple[str, ...]) -> tuple[str, ...]:
                 f"{arn!r} is not a policy ARN; expected one such as arn:aws:iam::aws:policy/ReadOnlyAccess"
             )
     return arns
+
+
+def token_audiences(audiences: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the audiences of a web identity token (botocore's STS model). Raises ValueError."""
+    for audience in audiences:
+        if not 1 <= len(audience) <= MAXIMUM_AUDIENCE_LENGTH or not audience.isprintable() or audience.isspace():
+            raise ValueError(f"expected audiences of 1 to {MAXIMUM_AUDIENCE_LENGTH:,} printable characters")
+    if len(set(audiences)) < len(audiences):
+        raise ValueError("an audience is listed twice; remove one of them")
+    return audiences
 
 
 def policy_text(text: str) -> str:
@@ -200,6 +212,33 @@ def sts_url(value: str) -> str:
             "a loopback host such as 127.0.0.1"
         )
     return value.rstrip("/")
+
+
+def loopback_url(value: str) -> str:
+    """Return an `http://` URL on loopback. Raises ValueError.
+
+    `localhost` becomes 127.0.0.1: without an entry in /etc/hosts, a DNS server would decide where a bearer token goes.
+    """
+    from broker.net.urls import split  # noqa: PLC0415 - needed only for targets of `notify`
+
+    parts = split(value)
+    host = parts.hostname if parts else None
+    is_plain = parts is not None and parts.scheme == "http" and parts.username is None and not parts.fragment
+    if parts is None or host is None or not is_plain or parts.port == 0 or not _is_loopback(host):
+        raise ValueError(
+            "expected http://127.0.0.1:PORT/PATH or http://[::1]:PORT/PATH, because the app is in the same pod"
+        )
+    if host != "localhost":
+        return value
+    return parts._replace(netloc=f"127.0.0.1:{parts.port or 80}").geturl()
+
+
+def signal_name(value: str) -> str:
+    """Return the name of a signal, without SIG. Raises ValueError."""
+    name = value.removeprefix("SIG")
+    if name not in SIGNALS:
+        raise ValueError(f"expected one of {', '.join(SIGNALS)}")
+    return name
 
 
 def api_address(environ: Mapping[str, str]) -> tuple[str, int]:

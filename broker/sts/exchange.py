@@ -1,8 +1,8 @@
 """Calls to STS: AssumeRoleWithWebIdentity with a bound token, AssumeRole with the credentials of a source profile.
 
-Only this module calls STS. Calls go to the regional endpoint. Each response is checked before it is used. Every fault
-is raised as an ExchangeError that says what to change. Exceptions of libraries never leave this module, because some of
-them quote the body of a response, which contains credentials.
+Only this module calls STS, and `web_identity_token` through it. Calls go to the regional endpoint. Each response is
+checked before it is used. Every fault is raised as an ExchangeError that says what to change. Exceptions of libraries
+never leave this module, because some of them quote the body of a response, which contains credentials.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.ignored_endpoint import IGNORED_ENDPOINT_REMEDY, find_ignored_endpoint
-from broker.core.model import BoundToken, Secret, TemporaryCredentials, session_name_for
+from broker.core.model import BoundToken, Secret, TemporaryCredentials
 from broker.core.role_arns import is_session_of, read_account
+from broker.core.session_names import session_name_for
+from broker.core.session_sizes import SessionSizes
 from broker.net.http_dates import server_time
 from broker.sts.answers import NotSts
 from broker.sts.client import Signer, new_client
@@ -35,10 +37,12 @@ from broker.sts.remedies import FOREIGN_ANSWER
 from broker.sts.transport import ConnectionFailed, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from broker.core.clock import Clock, Instant
     from broker.core.model import ChainSpec, ProfileSpec, Proof, StsSpec
+
+    Explain = Callable[[Mapping[str, Any], ProfileSpec, Proof], ExchangeError]
 
 _MAXIMUM_DURATION_FOR_SKEW = timedelta(seconds=5)
 """A call that takes longer gives no clock skew: its `Date` header may be that old."""
@@ -54,7 +58,7 @@ class StsExchanger:
 
     def __init__(self, spec: StsSpec, clock: Clock) -> None:
         self._spec = spec
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self.signer = Signer()
         self._clients: dict[tuple[str, bool], Any] = {}
@@ -66,18 +70,28 @@ class StsExchanger:
         Raises ExchangeError and nothing else.
         """
         session_name = profile.session_name or _choose_session_name(proof)
-        self._response.status, began = None, self._clock.read()
+        began, parameters = self.clock.read(), _build_parameters(profile, session_name)
+        response = self.call(profile, proof, lambda: self._call_sts(profile, proof, parameters), explain)
+        return self._check(response, profile, session_name, began)
+
+    def call(
+        self, profile: ProfileSpec, proof: Proof, make_call: Callable[[], Mapping[str, Any]], explain_refusal: Explain
+    ) -> Mapping[str, Any]:
+        """Return the response to a call of one of the clients. Raises ExchangeError and nothing else.
+
+        `explain_refusal` makes the error for an error response of STS.
+        """
+        self._response.status = None
         try:
-            response = self._call_sts(profile, proof, _build_parameters(profile, session_name))
+            return make_call()
         except Exception as error:  # noqa: BLE001 - exceptions of libraries must not leave this module
-            fault = self._explain_failure(error, profile, proof)
+            fault = self._explain_failure(error, profile, proof, explain_refusal)
             ignored = find_ignored_endpoint(os.environ, self._spec.endpoint_url)
             if ignored and (
                 isinstance(error, ConnectionFailed | NotSts) or isinstance(fault, TokenRejected | RoleDenied)
             ):
                 fault = _add_remedy(fault, f"{ignored} {IGNORED_ENDPOINT_REMEDY}")
             raise fault from None
-        return self._check(response, profile, session_name, began)
 
     def _call_sts(self, profile: ProfileSpec, proof: Proof, parameters: dict[str, Any]) -> Mapping[str, Any]:
         """Make the call for this kind of proof. ProviderId is not sent: it must not be set for OIDC."""
@@ -108,12 +122,14 @@ class StsExchanger:
         """Keep the HTTP status of a response before botocore parses it: its parser errors do not carry the status."""
         self._response.status = int(response_dict["status_code"])
 
-    def _explain_failure(self, error: Exception, profile: ProfileSpec, proof: Proof) -> ExchangeError:
+    def _explain_failure(
+        self, error: Exception, profile: ProfileSpec, proof: Proof, explain_refusal: Explain
+    ) -> ExchangeError:
         """Return the fault for a call that ended in an exception. It does not quote the text of the exception."""
         address = self._find_address(profile)
         match error:
             case ClientError():
-                return explain(error.response, profile, proof)
+                return explain_refusal(error.response, profile, proof)
             case ConnectionFailed():
                 explanation = explain_failure(error.failure, address, self._spec)
                 return ExchangeUnavailable(explanation.found, explanation.remedy)
@@ -134,7 +150,8 @@ class StsExchanger:
 
     def _find_address(self, profile: ProfileSpec) -> str:
         """Return the URL of the endpoint that the profile's calls go to."""
-        client = self._clients.get((profile.region, profile.chain is not None))
+        clients = (self._clients.get((profile.region, signed)) for signed in (False, True))
+        client = next((each for each in clients if each is not None), None)
         return client.meta.endpoint_url if client is not None else f"STS in {profile.region}"
 
     def _check(
@@ -145,13 +162,13 @@ class StsExchanger:
         `received_at` is the start of the call, because the session may have started at any time since then.
         """
         metadata, keys = response.get("ResponseMetadata", {}), response.get("Credentials") or {}
-        ended = self._clock.read()
+        ended = self.clock.read()
         took = ended.monotonic - began.monotonic
-        unusable, expires_at = _list_unusable_fields(keys), _convert_to_utc(keys.get("Expiration"))
+        unusable, expires_at = _list_unusable_fields(keys), convert_to_utc(keys.get("Expiration"))
         if unusable or expires_at is None:
             raise self._reject(f"missing, blank or malformed fields: {', '.join(unusable)}", metadata, profile)
         date = server_time(metadata.get("HTTPHeaders", {}).get("date", ""))
-        lifetime = _compute_lifetime(profile.duration, date, ended.now, expires_at)
+        lifetime = compute_lifetime(profile.duration, date, ended.now, expires_at)
         if lifetime <= took:
             raise self._reject(f"the credentials expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}", metadata, profile)
         assumed_role_arn = str((response.get("AssumedRoleUser") or {}).get("Arn", ""))
@@ -169,6 +186,7 @@ class StsExchanger:
             account_id=read_account(assumed_role_arn or profile.role_arn),
             request_id=str(metadata.get("RequestId", "")),
             clock_skew=date - ended.now if date is not None and took < _MAXIMUM_DURATION_FOR_SKEW else None,
+            sizes=_read_sizes(response),
         )
 
     def _reject(self, found: str, metadata: Mapping[str, Any], profile: ProfileSpec) -> ResponseInvalid:
@@ -238,7 +256,21 @@ def _build_chain_parameters(chain: ChainSpec | None) -> dict[str, Any]:
 def _list_unusable_fields(keys: Mapping[str, Any]) -> list[str]:
     """Return the names of the fields of Credentials that are missing, blank or malformed."""
     unusable = [name for name in _KEYS if not _is_printable_word(keys.get(name))]
-    return unusable if _convert_to_utc(keys.get("Expiration")) else [*unusable, "Expiration"]
+    return unusable if convert_to_utc(keys.get("Expiration")) else [*unusable, "Expiration"]
+
+
+def _read_sizes(response: Mapping[str, Any]) -> SessionSizes:
+    """Return the sizes in the response. Each field is optional, and nonsense counts as missing."""
+
+    def read(field: str) -> int | None:
+        value = response.get(field)
+        return value if isinstance(value, int) and value >= 0 else None
+
+    return SessionSizes(
+        packed_policy_percent=read("PackedPolicySize"),
+        session_token_percent=read("SessionTokenUtilization"),
+        session_token_bytes=read("SessionTokenSize"),
+    )
 
 
 def _is_printable_word(text: object) -> bool:
@@ -246,7 +278,7 @@ def _is_printable_word(text: object) -> bool:
     return isinstance(text, str) and text != "" and text.isprintable() and " " not in text
 
 
-def _convert_to_utc(instant: object) -> datetime | None:
+def convert_to_utc(instant: object) -> datetime | None:
     """Return the instant in UTC, or None if it is not a datetime with a time zone."""
     if not isinstance(instant, datetime) or instant.tzinfo is None:
         return None
@@ -256,8 +288,8 @@ def _convert_to_utc(instant: object) -> datetime | None:
         return None
 
 
-def _compute_lifetime(requested: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
-    """Return the lifetime of the session, zero or less if it has expired, and no more than `requested`.
+def compute_lifetime(requested: timedelta, date: datetime | None, now: datetime, expires_at: datetime) -> timedelta:
+    """Return the lifetime of a session or token, zero or less if it has expired, and no more than `requested`.
 
     It is computed on the clock of STS if the response has a `date`, because the node's clock `now` may be wrong
     (docs/adr/0005-lifetime.md).

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from broker.core.errors import (
     ExchangeError,
     ExchangeThrottled,
@@ -24,6 +26,7 @@ from broker.core.errors import (
 )
 from broker.core.model import BoundToken
 from broker.core.role_arns import read_account
+from broker.core.token_issuers import describe_renewal, is_rotated_by_kubelet
 from broker.sts import remedies
 from broker.sts.connection_faults import ENDPOINT_SETTING
 from broker.sts.denying_policies import find_denying_phrase, find_denying_policy
@@ -73,26 +76,51 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 }
 
 
+class Refusal(Struct, frozen=True, kw_only=True):
+    """An error response, safe to print. `kind` is the class of the fault, by code or status."""
+
+    code: str
+    message: str
+    kind: type[ExchangeError]
+    http_status: int
+    request_id: str
+
+    def make_error(self, kind: type[ExchangeError], what: str, remedy: str) -> ExchangeError:
+        """Return the fault. `what` is a sentence that says what failed; what STS returned follows it."""
+        named = self.code if self.code and not self.code.isdigit() else f"HTTP status {self.http_status}"
+        found = f"STS returned {named}{f': {_shorten(self.message)}' if self.message else ''}".removesuffix(".")
+        return kind(
+            f"{what} {found}.",
+            remedy,
+            code=self.code,
+            http_status=self.http_status,
+            request_id=self.request_id,
+        )
+
+
 def explain(response: Mapping[str, Any], profile: ProfileSpec, proof: Proof) -> ExchangeError:
     """Return the fault for an error response of STS. `response` is the one that botocore's ClientError holds."""
-    error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code = _clean(str(error.get("Code") or ""), proof)[:MAXIMUM_QUOTE_LENGTH]
-    status = int(metadata.get("HTTPStatusCode", 0))
-    message = _clean(str(error.get("Message") or ""), proof)
-    by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
-    kind = _BY_CODE.get(code, by_status)
-    named = code if code and not code.isdigit() else f"HTTP status {status}"
+    refusal = read_refusal(response, proof)
+    code, message, kind = refusal.code, refusal.message, refusal.kind
     if isinstance(proof, BoundToken):
         kind = TokenRejected if kind is SourceRejected else kind  # the call was not signed
         caller, remedy = proof.claims.subject, _choose_remedy(code, message, kind, profile, proof)
     else:
         kind = SourceRejected if kind is TokenRejected else kind  # no token was sent
         caller, remedy = _name_caller(proof), _choose_chain_remedy(code, message, kind, profile, proof)
-    found = f"STS returned {named}{f': {_shorten(message)}' if message else ''}".removesuffix(".")
-    return kind(
-        f"Cannot assume role {profile.role_arn} as {caller}. {found}.",
-        remedy,
+    return refusal.make_error(kind, f"Cannot assume role {profile.role_arn} as {caller}.", remedy)
+
+
+def read_refusal(response: Mapping[str, Any], proof: Proof) -> Refusal:
+    """Return what is in an error response. No secret that `proof` was sent or signed with is left in it."""
+    error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code = _clean(str(error.get("Code") or ""), proof)[:MAXIMUM_QUOTE_LENGTH]
+    status = int(metadata.get("HTTPStatusCode", 0))
+    by_status = ExchangeUnavailable if status >= _SERVER_FAULT else _BY_STATUS.get(status, RequestInvalid)
+    return Refusal(
         code=code,
+        message=_clean(str(error.get("Message") or ""), proof),
+        kind=_BY_CODE.get(code, by_status),
         http_status=status,
         request_id=str(metadata.get("RequestId", "")),
     )
@@ -181,7 +209,9 @@ def _collect_common_facts(profile: ProfileSpec) -> dict[str, str]:
 
 def _collect_token_facts(profile: ProfileSpec, token: BoundToken) -> dict[str, str]:
     claims = token.claims
+    is_rotated = is_rotated_by_kubelet(claims)
     return {
+        "renewal": "the kubelet to rotate the token." if is_rotated else f"a new token. {describe_renewal(claims)}",
         "issuer": claims.issuer,
         "provider": claims.issuer.removeprefix("https://"),
         "subject": claims.subject,
@@ -217,6 +247,7 @@ def _collect_chain_facts(profile: ProfileSpec, source: SourceSession) -> dict[st
         "action": " and ".join(actions),
         "caller": credentials.assumed_role_arn or f"profile {source.generation.profile}",
         "unsigned": "",
+        "renewal": "",
         "external": external,
         "accounts": "" if target_account == account else accounts,
         "expiry": f"{credentials.expires_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -89,7 +89,7 @@ BY_PHRASE = {
 }
 _EXPIRED_REMEDY = (
     "The token expires at {expiry}. If that is in the future, the node's clock is behind STS: fix the node's clock "
-    "(NTP). Otherwise the broker waits for the kubelet to rotate the token."
+    "(NTP). Otherwise the broker waits for {renewal}"
 )
 BY_CODE = {
     "ExpiredToken": _EXPIRED_REMEDY,

@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from broker.core.errors import TokenMalformed
-from broker.core.model import BoundToken, Secret, UnverifiedClaims
+from broker.core.model import SPIFFE_SCHEME, BoundToken, Secret, UnverifiedClaims
 from broker.tokens.token_file import WRONG_FILE_REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FINGERPRINT_LENGTH = 12
+_REQUIRED = ("iss", "sub", "exp")
+"""The claims without which STS refuses a token, "Missing a required claim" (aws-actions/configure-aws-credentials#502).
+
+It requires `aud` as well (aws/aws-sdk-ruby#2698); an absent audience is reported like a wrong one.
+"""
+_SPIRE_REMEDY = (
+    "STS finds the IAM OIDC provider by iss, which SPIRE writes into JWT-SVIDs only if it is configured to. Set "
+    "jwt_issuer of the SPIRE server to the https:// URL of SPIRE's OIDC discovery provider (docs/other-issuers.md)."
+)
 
 
 def parse_token(text: str, *, origin: str) -> BoundToken:
@@ -28,7 +37,9 @@ def parse_token(text: str, *, origin: str) -> BoundToken:
     """
     try:
         decoded = jwt.decode_complete(text, options={"verify_signature": False})
-        claims = _read_claims(decoded["payload"], decoded["header"])
+        payload = decoded["payload"]
+        absent = [name for name in _REQUIRED if payload.get(name) in (None, "")]
+        claims = None if absent else _read_claims(payload, decoded["header"])
     except (jwt.PyJWTError, ValueError, TypeError, OSError, OverflowError, AttributeError, KeyError, RecursionError):
         # The text of these errors may quote the token, so it is dropped.
         raise TokenMalformed(
@@ -36,6 +47,12 @@ def parse_token(text: str, *, origin: str) -> BoundToken:
             "expected three base64url parts with at least iss, sub, aud and exp.",
             WRONG_FILE_REMEDY,
         ) from None
+    if claims is None:
+        is_svid = absent == ["iss"] and str(payload["sub"]).startswith(SPIFFE_SCHEME)
+        raise TokenMalformed(
+            f"The token in {origin} has no {' and no '.join(absent)} claim; STS requires iss, sub, aud and exp.",
+            _SPIRE_REMEDY if is_svid else WRONG_FILE_REMEDY,
+        )
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
     return BoundToken(raw=Secret(text), fingerprint=fingerprint, claims=claims)
 
@@ -56,9 +73,19 @@ def _read_claims(payload: Mapping[str, Any], header: Mapping[str, Any]) -> Unver
         pod=str(kubernetes.get("pod", {}).get("name", "")),
         pod_uid=str(kubernetes.get("pod", {}).get("uid", "")),
         node=str(kubernetes.get("node", {}).get("name", "")),
+        repository=_read_name(payload, "repository"),
+        run_id=_read_name(payload, "run_id"),
+        project_path=_read_name(payload, "project_path"),
+        job_id=_read_name(payload, "job_id"),
         key_id=str(header.get("kid", "")),
         algorithm=str(header.get("alg", "")),
     )
+
+
+def _read_name(payload: Mapping[str, Any], claim: str) -> str:
+    """Return a claim that names something, or "" if it is absent or neither text nor a number."""
+    value = payload.get(claim)
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _read_optional_date(seconds: object) -> datetime | None:

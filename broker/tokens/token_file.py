@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenExpired, TokenMalformed, TokenUnavailable
-from broker.core.model import BoundToken, Secret
+from broker.core.model import BoundToken, Secret, printable
+from broker.core.token_issuers import describe_audience, describe_renewal, is_rotated_by_kubelet
 from broker.files.regular_file import NotRegularFileError, read_regular_file
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _PROJECTED_VOLUME_REMEDY = (
     "Mount a projected serviceAccountToken volume there (as a directory, not by subPath), or set "
     "web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to its path."
 )
-WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token."
+WRONG_FILE_REMEDY = "Set web_identity_token_file (AWS_WEB_IDENTITY_TOKEN_FILE) to the file with the token."
 
 _RETRY_INTERVAL = timedelta(seconds=1)
 """How long a text is not decoded again after the worker has failed. Profiles that share the file share this."""
@@ -124,7 +125,10 @@ def read_token_text(path: str, *, accepts_pipes: bool = False) -> str:
         )
     text = decode_token(content, origin=path)
     if not text:
-        remedy = "The kubelet writes it. If it stays empty, check the kubelet's log on the node."
+        remedy = (
+            "In a pod, the kubelet writes it: if it stays empty, check the kubelet's log on the node. Elsewhere, check "
+            "what writes it."
+        )
         raise TokenUnavailable(f"The token file {path} is empty; expected a JWT.", remedy)
     return text
 
@@ -180,16 +184,16 @@ def find_unfitness(token: BoundToken, *, audience: str, now: datetime, origin: s
         found = ", ".join(claims.audiences) or "none"
         return TokenAudienceMismatch(
             f"The token in {origin} has audience {found}; expected {audience}.",
-            f"Set audience: {audience} in the projected serviceAccountToken source, "
-            "or audience (BROKER_AUDIENCE) to one that the IAM provider lists.",
+            f"{describe_audience(claims, audience)}, "
+            "or set audience (BROKER_AUDIENCE) to one that the IAM provider lists.",
         )
     if claims.expires_at <= now:
         ago = now - claims.expires_at
+        issuer = "" if is_rotated_by_kubelet(claims) else f" of {printable(claims.issuer)}"
         return TokenExpired(
-            f"The token in {origin} expired at {claims.expires_at:%Y-%m-%dT%H:%M:%SZ}, "
+            f"The token{issuer} in {origin} expired at {claims.expires_at:%Y-%m-%dT%H:%M:%SZ}, "
             f"{timedelta(seconds=int(ago.total_seconds()))} ago by this node's clock; expected one that is valid.",
-            "The kubelet should have rotated it: check the kubelet's log and the node's clock. A subPath mount "
-            "is never rotated.",
+            describe_renewal(claims),
         )
     return None
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, TokenUnavailable
-from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable, session_name_for
+from broker.core.model import DEFAULT_AUDIENCE, DEFAULT_TOKEN_FILE, TokenRequestSpec, printable
+from broker.core.session_names import session_name_for
 from broker.core.timestamps import timestamp
+from broker.core.token_issuers import is_rotated_by_kubelet
 from broker.settings.validators import api_address
 from broker.tokens.decoding import parse_token
 from broker.tokens.token_file import (
@@ -83,9 +85,12 @@ def read_token(path: str, *, is_given: bool) -> BoundToken:
 
 
 def rotates_at(token: BoundToken) -> datetime | None:
-    """Return when the kubelet rotates the token (k8s token_manager.go); None if the token has no `iat`."""
+    """Return when the kubelet rotates the token (k8s token_manager.go).
+
+    None if the token has no `iat`, or isn't one that a kubelet rotates.
+    """
     claims = token.claims
-    if claims.issued_at is None:
+    if claims.issued_at is None or not is_rotated_by_kubelet(claims):
         return None
     return claims.issued_at + rotation_age(claims.expires_at - claims.issued_at)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.core.model import DEFAULT_AUDIENCE
 from broker.policy.conditions import NotUnderstood, find_failures, is_arn, parse_operator
 from broker.policy.document import read_json
+from broker.policy.provider_claims import AS_OF, BUILT_IN_PROVIDERS, find_known_provider, list_condition_keys
 from broker.policy.statements import explain_action_mismatch
 from broker.policy.trust_policy import Caller, evaluate, explain_principal_mismatch
 from broker.trust.linter.statement import WEB_IDENTITY, find_issuer, parse_provider_arn, read_statements
-from broker.trust.provider_claims import AS_OF, BUILT_IN_PROVIDERS, SERVICE_ACCOUNT_PREFIX, find_known_provider
 from broker.trust.suggestions import Change, suggest_change, suggest_exception
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ ONLY_STS_KNOWS = "only STS knows this key, so it counts as absent here"
 class WebIdentity:
     """What STS sees of a token: its claims, the session name, and partition and account of the requested role.
 
-    `role` is None where the role is unknown. `claims` has the further claims that AWS provides as condition keys, by
-    the name of the key after the issuer (`provider_claims.list_claims`). `authorized_party` is the claim azp, or "".
+    `role` is None where the role is unknown. `claims` has the further claims of the token, which AWS may provide as
+    condition keys (`provider_claims.list_condition_keys`).
     """
 
     issuer: str
@@ -43,8 +43,7 @@ class WebIdentity:
     audiences: tuple[str, ...]
     session_name: str
     role: tuple[str, str] | None = None
-    claims: Mapping[str, str] = field(default_factory=dict)
-    authorized_party: str = ""
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def issuer_path(self) -> str:
@@ -52,14 +51,9 @@ class WebIdentity:
         return self.issuer.removeprefix("https://")
 
     def as_context(self, audience: str) -> Context:
-        """Return the condition keys that AWS provides for this token (reference_policies_iam-condition-keys).
-
-        The key aud has the claim azp where the token has one, and oaud has the audience.
-        """
-        original = {} if self.subject.startswith(SERVICE_ACCOUNT_PREFIX) else {"oaud": audience}
-        claims = {**self.claims, **original, "aud": self.authorized_party or audience, "sub": self.subject}
-        keys = {f"{self.issuer_path}:{name}": [value] for name, value in claims.items()}
-        return {**keys, "sts:RoleSessionName": [self.session_name]}
+        """Return the condition keys that AWS provides for this token and session."""
+        keys = list_condition_keys(self.issuer_path, {**self.claims, "sub": self.subject}, audience=audience)
+        return {**{key: [value] for key, value in keys.items()}, "sts:RoleSessionName": [self.session_name]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Write the trust policy for given service accounts of one issuer, from the template in `iam-policies/`.
+"""Write the trust policy for given subjects of one issuer, from the template in `iam-policies/`.
 
 The policy has no findings in `trust lint` and admits exactly what it was written for. Where that is impossible, such as
 for a wildcard, the findings are raised as faults and nothing is written.
@@ -25,7 +25,7 @@ _PARTITION = re.compile(r"aws(-[a-z]+)*")
 class TrustedIdentities:
     """The identities that the role trusts: these subjects, with one of these audiences, of this issuer (a URL).
 
-    `account` and `partition` are those of the OIDC provider, and so of the role.
+    `account` and `partition` are those of the OIDC provider, and so of the role. `sid` names the statement.
     """
 
     issuer: str
@@ -33,6 +33,7 @@ class TrustedIdentities:
     subjects: tuple[str, ...]
     account: str
     partition: str = "aws"
+    sid: str = "TrustCluster"
 
 
 def render(trusted: TrustedIdentities) -> str:
@@ -44,7 +45,7 @@ def render(trusted: TrustedIdentities) -> str:
     statement = fill_template(
         TRUST_STATEMENT,
         {
-            "sid": "TrustCluster",
+            "sid": trusted.sid,
             "provider_arn": f"arn:{trusted.partition}:iam::{trusted.account}:oidc-provider/{issuer}",
             "audience_key": f"{issuer}:aud",
             "audiences": list(trusted.audiences),

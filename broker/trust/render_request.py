@@ -1,17 +1,19 @@
 """The input of `sts-broker trust render`: options take precedence over the token's claims and the environment.
 
-The token is read only where the options leave a value open.
+The token is read only where the options leave a value open. Subjects of GitHub Actions, GitLab and SPIFFE are made by
+`render_subjects`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.core.errors import ConfigurationError
 from broker.core.model import DEFAULT_AUDIENCE
+from broker.core.token_issuers import find_kind
 from broker.trust.render import TrustedIdentities
+from broker.trust.render_subjects import SIDS, WorkloadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,25 +29,9 @@ class RenderOptions:
     issuer: str = ""
     audiences: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
-    namespaces: tuple[str, ...] = ()
-    service_accounts: tuple[str, ...] = ()
+    workloads: WorkloadOptions = field(default_factory=WorkloadOptions)
     account: str = ""
     partition: str = ""
-
-    def list_subjects(self) -> tuple[str, ...]:
-        """Return the subjects that the options name.
-
-        Raises ConfigurationError where the numbers of namespaces and service accounts do not match.
-        """
-        names, namespaces = self.service_accounts, self.namespaces
-        if len(namespaces) != len(names) and not (len(namespaces) == 1 and names):
-            found = f"{len(namespaces)} --namespace and {len(names)} --service-account options"
-            raise ConfigurationError(
-                (f"Found {found}. Pass one namespace for each service account, or one for all of them.",)
-            )
-        paired = repeat(namespaces[0]) if len(namespaces) == 1 else namespaces
-        pairs = zip(paired, names, strict=False)
-        return (*self.subjects, *(f"system:serviceaccount:{namespace}:{name}" for namespace, name in pairs))
 
 
 def resolve_identities(
@@ -58,12 +44,20 @@ def resolve_identities(
         role: Partition and account of the role in the environment, or None where it names no role.
         read_claims: Returns the claims of the token in a file, "" being the broker's own token file. It may raise
             TokenError.
+
+    Raises:
+        ConfigurationError: The options contradict each other; it lists every fault.
     """
-    subjects = options.list_subjects()
+    faults = options.workloads.find_faults()
+    if faults:
+        raise ConfigurationError(faults)
+    subjects = (*options.subjects, *options.workloads.list_subjects())
+    issuer = options.issuer or ("" if options.token else options.workloads.default_issuer)
     partition, account = role or ("aws", "")
-    claims = None if options.issuer and subjects and not options.token else read_claims(options.token)
+    claims = None if issuer and subjects and not options.token else read_claims(options.token)
     return TrustedIdentities(
-        issuer=options.issuer or (claims.issuer if claims else ""),
+        sid=SIDS[find_kind(claims).value if claims else options.workloads.kind],
+        issuer=issuer or (claims.issuer if claims else ""),
         audiences=tuple(dict.fromkeys(options.audiences)) or _choose_audiences(claims),
         subjects=tuple(dict.fromkeys(subjects)) or ((claims.subject,) if claims else ()),
         account=options.account or account,

@@ -61,26 +61,47 @@ class Sources:
     notes: list[str] = field(default_factory=list)
 
 
+class UnreadableInputError(ValueError):
+    """An input that cannot be read. The message has the name of the input, and why."""
+
+
 def find_sources(paths: Iterable[str]) -> Sources:
     """Find the policies in these files. The path `-` is standard input."""
     found = Sources()
     for path in dict.fromkeys(paths):
-        name, text = "standard input" if path == STANDARD_INPUT else path, ""
         try:
-            text = _read_text(path)
-            document = read_json(text)
-        except PolicyMalformedError as error:
-            found.faults.append(f"{name}: {input_formats.describe(path, text) or error}")
-        except OSError as error:
-            found.faults.append(f"{name}: {os.strerror(error.errno or 0)}")
-        except ValueError as error:
-            found.faults.append(f"{name}: {error}")
+            name, text, document = read_input(path)
+        except UnreadableInputError as error:
+            found.faults.append(str(error))
         else:
             _add_document(document, text, name, found)
     return found
 
 
-def _read_text(path: str) -> str:
+def read_input(path: str) -> tuple[str, str, Document]:
+    """Return the name, the text and the document of a JSON file, or of standard input for `-`.
+
+    Raises UnreadableInputError.
+    """
+    name, text = name_input(path), ""
+    try:
+        text = read_text(path)
+        return name, text, read_json(text)
+    except PolicyMalformedError as error:
+        reason = input_formats.describe(path, text) or str(error)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+    except ValueError as error:
+        reason = str(error)
+    raise UnreadableInputError(f"{name}: {reason}")
+
+
+def name_input(path: str) -> str:
+    """Return the name of an input for messages."""
+    return "standard input" if path == STANDARD_INPUT else path
+
+
+def read_text(path: str) -> str:
     """Read a file or standard input. Raises OSError, or ValueError where the content is not UTF-8 or too large."""
     if path == STANDARD_INPUT:
         content = sys.stdin.buffer.read(_MAXIMUM_BYTES + 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.policy.conditions import Failure, find_failures, is_arn, matches_wildcard, parse_operator
-from broker.trust.provider_claims import SERVICE_ACCOUNT_PREFIX
+from broker.policy.provider_claims import SERVICE_ACCOUNT_PREFIX
 
 if TYPE_CHECKING:
     from broker.policy.conditions import Context

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.errors import TokenMalformed
-from broker.core.model import session_name_for
+from broker.core.session_names import session_name_for
 from broker.trust.explain import WebIdentity
 from broker.trust.issuer_spelling import find_issuer_faults
-from broker.trust.provider_claims import list_claims
 from broker.trust.token_payload import read_payload
 
 if TYPE_CHECKING:
@@ -26,16 +25,14 @@ def identify(
         session_name: The role session name; "" for the one that the broker derives from the token.
         audiences: The audiences to consider; empty for those of the token.
     """
-    claims, payload = token.claims, read_payload(token)
-    party = payload.get("azp")
+    claims = token.claims
     return WebIdentity(
         issuer=claims.issuer,
         subject=claims.subject,
         audiences=audiences or claims.audiences,
         session_name=session_name or session_name_for(claims),
         role=role,
-        claims=list_claims(claims.issuer.removeprefix("https://"), payload),
-        authorized_party=party if isinstance(party, str) else "",
+        claims=read_payload(token),
     )
 
 

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import ConfigurationError, ExchangeUnavailable, TokenError, TokenUnavailable, WorkerFailed
+from broker.core.notify_targets import NotifyFailure
 from broker.loop.event_loop import EventLoop
 from broker.worker import jobs
 from broker.worker.pool import Overdue, Workers
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
         TemporaryCredentials,
         TokenRequestSpec,
     )
+    from broker.core.notify_targets import NotifyTarget
 
 _SETTINGS_SECONDS = 60.0
 _DECODING_SECONDS = 10.0
+_NOTIFY_SECONDS = 10.0
+"""Twice the limit of the request itself: only a file on a volume that hangs takes longer."""
 _PATH_REMEDY = "Check the network path from the pod: proxy, firewall, NetworkPolicy, service mesh."
 _CPU_REMEDY = "Raise the container's CPU limit (resources.limits.cpu): the worker process gets too little time."
 
@@ -44,13 +48,14 @@ class WorkerExchanges:
         """Begin an exchange. `on_end` gets the credentials, or the error that STS, the network or the worker caused."""
 
         def end(result: Any) -> None:  # noqa: ANN401 - of any job
-            if isinstance(result, Overdue):
-                result = ExchangeUnavailable(
-                    f"STS sent no complete response within {result.seconds:.0f} s.", _PATH_REMEDY
-                )
-            on_end(result)
+            on_end(explain_overdue(result) if isinstance(result, Overdue) else result)
 
         self._workers.submit(jobs.Exchange(sts=self._sts, profile=profile, proof=proof), end)
+
+
+def explain_overdue(overdue: Overdue) -> ExchangeUnavailable:
+    """Return the error for a call to STS that was stopped."""
+    return ExchangeUnavailable(f"STS sent no complete response within {overdue.seconds:.0f} s.", _PATH_REMEDY)
 
 
 class SettingsLoad:
@@ -113,6 +118,20 @@ def request_token(
     """Request a token from the Kubernetes API. `on_end` gets TokenUnavailable if the worker failed."""
     job = jobs.RequestToken(spec=spec, audience=audience)
     workers.submit(job, lambda result: on_end(_to_token_result(result, "The Kubernetes API's answer", _PATH_REMEDY)))
+
+
+def notify_target(workers: Workers, target: NotifyTarget, on_end: Callable[[NotifyFailure | None], None]) -> None:
+    """Notify a program about new credentials. `on_end` gets None, or why it could not be notified."""
+
+    def end(result: Any) -> None:  # noqa: ANN401 - of any job
+        if isinstance(result, Overdue):
+            message = f"Notifying {target.label} took more than {result.seconds:.0f} s."
+            result = NotifyFailure(message=message, remedy="Check the volume of pid_file and bearer_file.")
+        if isinstance(result, WorkerFailed):
+            result = NotifyFailure(message=result.message, remedy=result.remedy)
+        on_end(result)
+
+    workers.submit(jobs.Notify(target=target), end, seconds=_NOTIFY_SECONDS)
 
 
 def _to_token_result(result: Any, what: str, overdue_remedy: str) -> BoundToken | TokenError:  # noqa: ANN401 - any job

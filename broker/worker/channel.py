@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import pickle
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -28,7 +29,18 @@ READ_BYTES = 65_536
 """How much either side reads at once."""
 _LENGTH_BYTES = 4
 _DATES = frozenset({"datetime", "timedelta", "timezone"})
-_MODULES = {module.__name__: module for module in (model, jobs)}
+_MODULES = frozenset(
+    {
+        model.__name__,
+        jobs.__name__,
+        "broker.core.notify_targets",
+        "broker.core.session_sizes",
+        "broker.core.web_identity_spec",
+        "broker.core.web_identity_token",
+        "broker.worker.web_identity_job",
+    }
+)
+"""The modules of the broker's values. Some of them are imported when the first such value arrives."""
 _SECRET, _ERROR, _VALUE = "secret", "error", "value"
 
 
@@ -118,7 +130,7 @@ def _make_error(name: str, text: str, attributes: dict[str, Any]) -> errors.Brok
 
 def _find_class(module_name: str, name: str) -> type[Struct]:
     """Return the class of a value. It never gets onto the unpickler's stack, where a pickle could change it."""
-    found = getattr(_MODULES.get(module_name), name, None)
+    found = getattr(import_module(module_name), name, None) if module_name in _MODULES else None
     if isinstance(found, type) and found.__module__ == module_name and issubclass(found, Struct):
         return found
     raise ForeignValueError(f"{module_name}.{name}")

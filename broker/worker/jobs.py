@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
         TemporaryCredentials,
         TokenRequestSpec,
     )
+    from broker.core.notify_targets import NotifyFailure, NotifyTarget
+    from broker.core.web_identity_token import WebIdentityToken
+    from broker.worker.web_identity_job import RequestWebIdentityToken
+
+Result: TypeAlias = (
+    "Configuration | BoundToken | TemporaryCredentials | WebIdentityToken | NotifyFailure | BrokerError | Crash | None"
+)
+Job: TypeAlias = "LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | Notify | RequestWebIdentityToken"
 
 
 class LoadSettings(Unprinted, frozen=True, kw_only=True):
@@ -56,7 +64,10 @@ class Exchange(Struct, frozen=True, kw_only=True):
     proof: Proof
 
 
-Job = LoadSettings | GetReady | DecodeToken | RequestToken | Exchange
+class Notify(Struct, frozen=True, kw_only=True):
+    """Notify a program about new credentials. The result is None, or why it could not be notified."""
+
+    target: NotifyTarget
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -80,4 +91,13 @@ class Reply(Struct, frozen=True, kw_only=True):
     """The result of the job with this number, the error that it raised, or a bug."""
 
     number: int
-    result: Configuration | BoundToken | TemporaryCredentials | BrokerError | Crash | None
+    result: (
+        Configuration
+        | BoundToken
+        | TemporaryCredentials
+        | WebIdentityToken
+        | NotifyFailure
+        | BrokerError
+        | Crash
+        | None
+    )

@@ -20,8 +20,8 @@ from broker.worker.channel import READ_BYTES, Frames, encode
 if TYPE_CHECKING:
     import socket
 
-    from broker.core.collaborators import Exchanger
     from broker.core.model import StsSpec
+    from broker.sts.exchange import StsExchanger
 
 
 def serve(connection: socket.socket) -> int:
@@ -36,7 +36,7 @@ class _Worker:
         self._connection = connection
         self._sending = threading.Lock()
         self._preparing = threading.Lock()
-        self._exchangers: dict[StsSpec, Exchanger] = {}
+        self._exchangers: dict[StsSpec, StsExchanger] = {}
 
     def serve(self) -> None:
         frames = Frames()
@@ -67,7 +67,7 @@ class _Worker:
         with self._sending:
             self._connection.sendall(frame)
 
-    def _do(self, job: jobs.Job) -> object:
+    def _do(self, job: jobs.Job) -> object:  # noqa: PLR0911 - one for each kind of job
         """Return the result of the job. Raises BrokerError."""
         match job:
             case jobs.LoadSettings():
@@ -91,10 +91,19 @@ class _Worker:
                 from broker.tokens import token_request_api  # noqa: PLC0415 - likewise
 
                 return token_request_api.ask(job.spec, job.audience)
+            case jobs.Notify():
+                from broker.notify.delivery import notify  # noqa: PLC0415 - urllib3 imports ssl
+
+                return notify(job.target)
             case jobs.Exchange():
                 return self._find_exchanger(job.sts).exchange(job.profile, job.proof)
+            case _:  # its class is imported only where there are such tokens
+                from broker.sts.web_identity_token import request_token  # noqa: PLC0415 - likewise
 
-    def _find_exchanger(self, spec: StsSpec) -> Exchanger:
+                exchanger = self._find_exchanger(job.sts)
+                return request_token(exchanger, job.profile, job.session, job.duration)
+
+    def _find_exchanger(self, spec: StsSpec) -> StsExchanger:
         """Return the exchanger for these settings. The settings never change, so there is one."""
         with self._preparing:
             if spec not in self._exchangers:

@@ -17,7 +17,7 @@ from broker.policy.trust_policy import Caller, Decision, PolicyMalformedError, e
 from sandbox.aws.account import MotoAccount, Role, User, find_user, provider_arn
 from sandbox.aws.chaining import check_authorized, check_source_identity
 from sandbox.aws.exchange_request import ExchangeRequest, read_request
-from sandbox.aws.packing import packed_size
+from sandbox.aws.packing import packed_size, token_size
 from sandbox.aws.permissions import Permissions
 from sandbox.aws.principals import Principal
 from sandbox.aws.refusal import Refusal
@@ -63,12 +63,7 @@ class Authority:
 
         token = self._verifier.verify(request.token, audiences_of=audiences_of, now=at)
         provider = provider_arn(token.issuer, request.account_id, request.partition)
-        prefix = token.issuer.removeprefix("https://")
-        context = {
-            f"{prefix}:aud": [token.audience],
-            f"{prefix}:sub": [token.subject],
-            "sts:RoleSessionName": [request.session_name],
-        }
+        context = {**token.keys, "sts:RoleSessionName": [request.session_name]}
         role = self._account.role(request.role_arn)
         decision = _evaluate_trust(role, federated(provider), _WEB_IDENTITY, context)
         if role is None or not decision.allowed:
@@ -80,11 +75,12 @@ class Authority:
             "Audience": token.audience,
             "Provider": token.issuer,
         }
-        return self._issue(request, role, at, tags=request.tags), extra
+        session = self._issue(request, role, at, tags=request.tags, provider=provider)
+        return session, extra | token_size(session.session_token)
 
     def assume_role(self, form: Mapping[str, str], http: Request, at: datetime) -> tuple[Session, dict[str, str]]:
         """Handle AssumeRole by a session that was issued here or by an IAM user. Return as `exchange`."""
-        principal = self._describe_principal(self.caller(http, at))
+        principal = self.describe_principal(self.caller(http, at))
         request = read_request(form, needs_token=False)
         tags = principal.session_tags.merge(request.tags)
         source_identity = check_source_identity(principal, request)
@@ -100,7 +96,8 @@ class Authority:
         _check_maximum(request, role.max_session)
         if source_identity is not None:
             extra["SourceIdentity"] = source_identity
-        return self._issue(request, role, at, tags=tags, source_identity=source_identity), extra
+        session = self._issue(request, role, at, tags=tags, source_identity=source_identity)
+        return session, extra | token_size(session.session_token)
 
     def caller_arn(self, http: Request) -> str:
         """Return the ARN of the key that signed a request, without a check, for the record. "" if it is unknown."""
@@ -127,7 +124,8 @@ class Authority:
             raise Refusal("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         return user
 
-    def _describe_principal(self, caller: Session | User) -> Principal:
+    def describe_principal(self, caller: Session | User) -> Principal:
+        """Return the caller with its policies and tags."""
         if isinstance(caller, User):
             return Principal(
                 arn=caller.arn, entity_arn=caller.arn, permissions=caller.permissions, entity_tags=caller.tags
@@ -143,7 +141,7 @@ class Authority:
             source_identity=caller.source_identity,
         )
 
-    def _issue(
+    def _issue(  # noqa: PLR0913 - the properties of a session, most by keyword
         self,
         request: ExchangeRequest,
         role: Role,
@@ -151,6 +149,7 @@ class Authority:
         *,
         tags: SessionTags,
         source_identity: str | None = None,
+        provider: str = "",
     ) -> Session:
         key, secret, token = self._account.issue_keys(request)
         lifetime = request.duration if self._session_lifetime is None else min(request.duration, self._session_lifetime)
@@ -165,6 +164,7 @@ class Authority:
             tags=tags,
             source_identity=source_identity,
             policies=self._read_session_policies(request),
+            provider=provider,
         )
         with self._lock:
             self._sessions[key] = session

@@ -97,6 +97,11 @@ def session_result(session: Session, extra: Mapping[str, str]) -> str:
     )
 
 
+def token_result(token: str, expires_at: datetime) -> str:
+    """Return the XML result of GetWebIdentityToken."""
+    return f"    <WebIdentityToken>{token}</WebIdentityToken>\n    <Expiration>{format_time(expires_at)}</Expiration>\n"
+
+
 def identity_result(session: Session) -> str:
     """Return the XML result of GetCallerIdentity."""
     return (

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Issued temporary credentials and their identity. `policies` are its session policies, or None."""
+    """Issued temporary credentials and their identity.
+
+    `policies` are its session policies, or None. `provider` is the ARN of the OIDC provider of its token, or "".
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -25,6 +28,7 @@ class Session:
     tags: SessionTags
     source_identity: str | None = None
     policies: tuple[str, ...] | None = None
+    provider: str = ""
 
     @property
     def account_id(self) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
-from sandbox.aws import faults
+from sandbox.aws import faults, outbound
 from sandbox.aws.authority import Authority
 from sandbox.aws.calls import Call, CallLog, describe_call, without_external_id
 from sandbox.aws.exchange_request import parse_form
@@ -24,8 +24,10 @@ from sandbox.aws.responses import (
     new_request_id,
     session_result,
     success_response,
+    token_result,
 )
 from sandbox.aws.sessions import Session
+from sandbox.aws.signature import read_signature
 from sandbox.http.loopback import LoopbackServer, Request, Wire, render
 
 if TYPE_CHECKING:
@@ -40,8 +42,9 @@ class StsServer:
     """Serves STS on loopback from construction until `stop()`. A context manager.
 
     `addresses` maps issuers to the loopback URLs of their documents. `session_lifetime` shortens every session, also
-    below the 15 minutes of the real STS. `now` is STS's clock, in UTC. `idp_timeout` is how long STS waits for an
-    issuer's document.
+    below the 15 minutes of the real STS, and `token_lifetime` every web identity token. `now` is STS's clock, in UTC.
+    `idp_timeout` is how long STS waits for an issuer's document. `outbound` issues web identity tokens; its documents
+    are served here.
     """
 
     def __init__(  # noqa: PLR0913 - the options of a server, all by keyword
@@ -51,10 +54,12 @@ class StsServer:
         addresses: Mapping[str, str],
         port: int = 0,
         session_lifetime: timedelta | None = None,
+        token_lifetime: timedelta | None = None,
         idp_timeout: timedelta = timedelta(seconds=5),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._now = now
+        self.outbound = outbound.OutboundFederation(token_lifetime)
         self._account = account
         self._authority = Authority(
             account=account,
@@ -115,6 +120,10 @@ class StsServer:
         self._plan.clear()
 
     def _answer(self, request: Request, wire: Wire) -> None:
+        document = self.outbound.find_document(request.path) if request.method == "GET" else None
+        if document is not None:
+            wire.send(HTTPStatus.OK, {"Content-Type": "application/json"}, document)
+            return
         form = parse_form(request.body)
         action = form.get("Action", "")
         fault = self._plan.next(action, form.get("RoleArn", ""))
@@ -159,6 +168,10 @@ class StsServer:
             case "AssumeRole":
                 session, extra = self._authority.assume_role(form, request, at)
                 return success_response(action, session_result(session, extra), request_id=request_id, at=at)
+            case outbound.ACTION:
+                token = self._issue_token(request, form, at)
+                result = token_result(token.text, token.expires_at)
+                return success_response(action, result, request_id=request_id, at=at)
             case "GetCallerIdentity":
                 caller = self._authority.caller(request, at)
                 if isinstance(caller, Session):
@@ -168,6 +181,15 @@ class StsServer:
         status, body = self._account.forward(request.body, dict(request.headers))
         outcome = "Success" if status == HTTPStatus.OK else f"HTTP {status}"
         return Response(status=status, body=body, outcome=outcome, request_id=request_id, at=at)
+
+    def _issue_token(self, request: Request, form: Mapping[str, str], at: datetime) -> outbound.IssuedToken:
+        """Handle GetWebIdentityToken. The Region of the caller is that of its signature. Raises Refusal."""
+        caller = self._authority.caller(request, at)
+        signature = read_signature(request)
+        assert signature is not None  # otherwise the caller is refused
+        principal = self._authority.describe_principal(caller)
+        session = caller if isinstance(caller, Session) else None
+        return self.outbound.issue(form, principal, session, signature.scope.split("/")[1], at)
 
     def _record(  # noqa: PLR0913 - the fields of a record
         self,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from broker.policy.provider_claims import list_condition_keys
 from sandbox.aws.faults import INVALID_IDENTITY_TOKEN
 from sandbox.aws.refusal import Refusal
 
@@ -28,11 +29,15 @@ _MAX_DOCUMENT_BYTES = 262_144
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """The claims that STS uses. `audience` is the one that the provider lists."""
+    """The claims that STS uses. `audience` is the one that the provider lists.
+
+    `keys` has the condition keys that STS provides for the token, with the issuer before each.
+    """
 
     issuer: str
     subject: str
     audience: str
+    keys: Mapping[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,9 @@ class TokenVerifier:
             raise Refusal("InvalidIdentityToken", "Incorrect token audience")
         self._check_signature(token, header, issuer)
         _check_times(claims, now)
-        return VerifiedToken(issuer=issuer, subject=subject, audience=audience)
+        provided = list_condition_keys(issuer.removeprefix("https://"), claims, audience=audience)
+        keys = {name: [value] for name, value in provided.items()}
+        return VerifiedToken(issuer=issuer, subject=subject, audience=audience, keys=keys)
 
     def _check_signature(self, token: str, header: Mapping[str, Any], issuer: str) -> None:
         if header.get("alg") not in _ALGORITHMS:
@@ -86,9 +93,10 @@ class TokenVerifier:
         try:
             discovery = _fetch(connection, _DISCOVERY)
             jwks_uri = str(discovery["jwks_uri"])
-            if discovery["issuer"] != issuer or not jwks_uri.startswith(issuer + "/"):
+            base = issuer.removesuffix("/")  # OpenID Connect Discovery 1.0 section 4
+            if discovery["issuer"] != issuer or not jwks_uri.startswith(base + "/"):
                 raise ValueError("the discovery document belongs to another issuer")
-            return list(_fetch(connection, jwks_uri.removeprefix(issuer))["keys"])
+            return list(_fetch(connection, jwks_uri.removeprefix(base))["keys"])
         finally:
             connection.close()
 

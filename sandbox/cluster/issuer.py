@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,7 +27,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from sandbox.http.loopback import LoopbackServer, Request, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_ISSUER = "https://oidc.sandbox.example/cluster"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -103,7 +104,7 @@ class Issuer:
 
     @property
     def url(self) -> str:
-        """The loopback URL where the documents of the issuer URL are."""
+        """The loopback URL where the documents of the issuer URL are, with or without the path of the issuer URL."""
         return self._server.url
 
     @property
@@ -180,9 +181,12 @@ class Issuer:
             "sub": f"system:serviceaccount:{namespace}:{service_account}",
             **overrides,
         }
+        return self.sign({name: value for name, value in claims.items() if value is not None}, algorithm=algorithm)
+
+    def sign(self, claims: Mapping[str, Any], *, algorithm: str = "RS256") -> str:
+        """Return a token with exactly these claims, such as those of a CI system. The signing key is that of `mint`."""
         key = self._signing_key(algorithm)
-        present = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(present, key.private_key, algorithm=algorithm, headers={"kid": key.kid, "typ": None})
+        return jwt.encode(dict(claims), key.private_key, algorithm=algorithm, headers={"kid": key.kid, "typ": None})
 
     def _signing_key(self, algorithm: str) -> _SigningKey:
         with self._lock:
@@ -200,11 +204,12 @@ class Issuer:
         if self._availability is Availability.SLOW and wire.pause(self._delay.total_seconds()):
             wire.close()
             return
-        document = self._document(request.path)
+        path = request.path.removeprefix(urlsplit(self.issuer).path.removesuffix("/"))
+        document = self._document(path)
         if document is None:
             wire.send(HTTPStatus.NOT_FOUND, {"Content-Type": "text/plain"}, b"404 page not found\n")
             return
-        content_type = _KEYS_TYPE if request.path == _KEYS_PATH else _DISCOVERY_TYPE
+        content_type = _KEYS_TYPE if path == _KEYS_PATH else _DISCOVERY_TYPE
         if not _accepts(request, content_type):
             body = f"406: Not Acceptable\n\nAvailable representations: {content_type}".encode()
             wire.send(HTTPStatus.NOT_ACCEPTABLE, {"Content-Type": "text/plain"}, body)
@@ -223,7 +228,7 @@ class Issuer:
         return json.dumps(
             {
                 "issuer": self.issuer,
-                "jwks_uri": self.issuer + _KEYS_PATH,
+                "jwks_uri": self.issuer.removesuffix("/") + _KEYS_PATH,
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": algorithms,

@@ -19,7 +19,7 @@ from sdk_matrix.drivers.driving import ENDPOINT, REGION, drive
 
 HOST = urlsplit(ENDPOINT).netloc
 FORM = b"Action=GetCallerIdentity&Version=2011-06-15"
-# Whoever signs with the Common Runtime names the Region: its chain finds credentials only.
+# A program that signs with the Common Runtime must name the Region: the chain finds credentials only.
 provider = AwsCredentialsProvider.new_default_chain(ClientBootstrap.get_or_create_static_default())
 
 

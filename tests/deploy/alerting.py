@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.metrics import render_metrics
 from tests.deploy.rendering import DEPLOY
 from tests.support.fakes import EPOCH
@@ -89,7 +90,8 @@ class Fleet:
         target = {"job": "sts-federation-broker", "namespace": "demo", "pod": pod}
         for name, value in {"up": 1.0, **self.process}.items():
             self._add(name, target, value)
-        page = render_metrics(world.status.snapshot(), world.clock.now, None).decode()
+        answers = AnswerCounts(profile.name for profile in world.profiles)
+        page = render_metrics(world.snapshot(), world.clock.now, None, answers=answers.counts).decode()
         for name, labels, text in SAMPLE.findall(page):
             offset = EPOCH.timestamp() if name.endswith("_timestamp_seconds") else 0
             self._add(name, {**target, **dict(LABEL.findall(labels))}, float(text) - offset)

@@ -13,9 +13,15 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.core.errors import ExchangeUnavailable
+from broker.core.notify_targets import SignalTarget
+from broker.core.session_sizes import SessionSizes
+from broker.core.web_identity_spec import WebIdentityTokenSpec
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.metrics import render_metrics
 from broker.serving.process_readings import ProcessReader
 from tests.deploy.alerting import MONITORING, RULES
+from tests.support.fakes import make_profile
+from tests.support.token_world import TokenWorld
 from tests.support.world import World, raising
 
 if TYPE_CHECKING:
@@ -30,11 +36,17 @@ TARGET_LABELS = {"namespace", "pod", "job"}
 @cache
 def scraped() -> dict[str, frozenset[str]]:
     """Return the labels of every metric, scraped from a broker that worked at first and fails now."""
-    world = World()
+    spec = WebIdentityTokenSpec(audiences=("vault",))
+    world = World(
+        profiles=(make_profile(web_identity_token=spec, notify=(SignalTarget(signal="HUP", process="nginx"),)),),
+        sizes=SessionSizes(packed_policy_percent=5, session_token_percent=40, session_token_bytes=1600),
+    )
+    TokenWorld(world)
     world.live(timedelta(minutes=40))
     world.sts_fault = raising(ExchangeUnavailable)
     world.live(timedelta(hours=1))
-    body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read())
+    answers = AnswerCounts(profile.name for profile in world.profiles)
+    body = render_metrics(world.snapshot(), world.clock.now, ProcessReader().read(), answers=answers.counts)
     found: dict[str, frozenset[str]] = {"up": frozenset(TARGET_LABELS)}
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:

@@ -96,8 +96,13 @@ class Pod:
 
     @property
     def brokers(self) -> list[Document]:
-        """The containers that run the broker."""
-        return [each for each in self.containers if each["image"].startswith("sts-federation-broker:")]
+        """The containers that run the broker, as a sidecar or around the app."""
+        exec_command = ["sts-broker", "exec"]
+        return [
+            each
+            for each in self.containers
+            if each["image"].startswith("sts-federation-broker:") or each.get("command", [])[:2] == exec_command
+        ]
 
     @property
     def app(self) -> Document:

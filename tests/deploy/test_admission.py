@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core.errors import ConfigurationError
+from broker.core.images import SIDECAR_IMAGE
 from broker.inject.injection import run
-from broker.inject.sidecar import DEFAULT_IMAGE, SidecarSpec, build_container, build_volumes
+from broker.inject.sidecar import SidecarSpec, build_container, build_volumes
 from broker.inject.sidecar_request import KEYS, Request, format_annotation
 from tests.deploy.api_server import ApiServer, Refused, read_policies
 from tests.deploy.rendering import DEPLOY, WORKLOADS, Document, Pod, kustomize, needs_kubectl
@@ -133,7 +134,7 @@ class TestEquivalence:
 
     def test_policy_uses_the_image_of_this_version(self) -> None:
         (policy,) = (each for each in read_policies() if each["kind"] == "MutatingAdmissionPolicy")
-        assert policy["spec"]["variables"][0] == {"name": "image", "expression": f"'{DEFAULT_IMAGE}'"}
+        assert policy["spec"]["variables"][0] == {"name": "image", "expression": f"'{SIDECAR_IMAGE}'"}
 
     def test_policies_know_the_annotations_of_inject(self) -> None:
         texts = "".join((DEPLOY / "admission" / name).read_text() for name in ("injection.yaml", "validation.yaml"))

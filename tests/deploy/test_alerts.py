@@ -10,11 +10,15 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied
+from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied, WebIdentityTokenDenied
+from broker.core.notify_targets import SignalTarget
 from broker.core.refresher import RefreshNow
+from broker.core.session_sizes import SessionSizes
+from broker.core.web_identity_spec import WebIdentityTokenSpec
 from tests.deploy.alerting import MONITORING, RULES, Fleet, needs_promtool, run_promtool
 from tests.deploy.queries import queries
 from tests.support.fakes import make_chained, make_profile
+from tests.support.token_world import TokenWorld
 from tests.support.world import World, raising
 
 if TYPE_CHECKING:
@@ -23,6 +27,16 @@ if TYPE_CHECKING:
 pytestmark = needs_promtool
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+WEB_IDENTITY_TOKEN = WebIdentityTokenSpec(audiences=("vault",))
+
+
+def add_tokens(pods: Fleet) -> Fleet:
+    """Let the first profile of each pod have a web identity token of five minutes."""
+    for seed, world in enumerate(pods.worlds):
+        TokenWorld(world, seed)
+    return pods
 
 
 def make_fleet(
@@ -34,7 +48,9 @@ def make_fleet(
 ) -> Fleet:
     """Return pods that start together, each with its own random numbers, two profiles and a chained role."""
     chained = replace(make_chained("chained", source="first"), duration=min(duration, HOUR))
-    specs = (make_profile("first", duration=duration), make_profile("second", duration=duration), chained)
+    first = make_profile("first", duration=duration, web_identity_token=WEB_IDENTITY_TOKEN)
+    second = make_profile("second", duration=duration, notify=(SignalTarget(signal="HUP", process="nginx"),))
+    specs = (first, second, chained)
     return Fleet(
         worlds=[World(seed=seed + pod, profiles=specs, token_lifetime=token_lifetime, **fields) for pod in range(pods)]
     )
@@ -75,7 +91,7 @@ def test_normal_operation_fires_no_alert(
     duration: timedelta, token_lifetime: timedelta, hours: int, tmp_path: Path
 ) -> None:
     """The kubelet rotates tokens at 80 % of their lifetime, up to 70 s late."""
-    pods = make_fleet(duration, token_lifetime, pods=3)
+    pods = add_tokens(make_fleet(duration, token_lifetime, pods=3))
     pods.live(hours * HOUR)
     pods.check_alerts({hours * HOUR - MINUTE: set()}, tmp_path)
     assert all(len(world.calls) >= 2 * hours * HOUR // duration for world in pods.worlds)
@@ -84,7 +100,7 @@ def test_normal_operation_fires_no_alert(
 @pytest.mark.parametrize("duration", [15 * MINUTE, HOUR, 12 * HOUR])
 def test_short_sts_failures_fire_no_alert(duration: timedelta, tmp_path: Path) -> None:
     """STS throttles for one minute at the start, and fails for two minutes at a time while refreshes are due."""
-    pods = make_fleet(duration, pods=4)
+    pods = add_tokens(make_fleet(duration, pods=4))
     pods.change_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeThrottled)))
     pods.live(MINUTE)
     pods.change_worlds(lambda world: setattr(world, "sts_fault", None))
@@ -219,7 +235,8 @@ def test_full_disk_warns_and_is_critical_before_the_files_expire(tmp_path: Path)
 
 def test_every_panel_shows_data_of_a_failing_fleet(tmp_path: Path) -> None:
     """Grafana's variables have one value, and all values."""
-    pods = make_fleet(pods=2)
+    sizes = SessionSizes(packed_policy_percent=5, session_token_percent=40, session_token_bytes=1600)
+    pods = add_tokens(make_fleet(pods=2, sizes=sizes))
     pods.live(40 * MINUTE)
     pods.change_worlds(lambda world: setattr(world, "sts_fault", raising(ExchangeUnavailable)))
     pods.live(20 * MINUTE)
@@ -235,6 +252,23 @@ def test_every_panel_shows_data_of_a_failing_fleet(tmp_path: Path) -> None:
     pods.check_results(filled_in, tmp_path)
 
 
+def test_refused_web_identity_tokens_warn_and_raise_no_other_alert(tmp_path: Path) -> None:
+    pods = make_fleet(pods=2)
+    tokens = [TokenWorld(world) for world in pods.worlds]
+    tokens[0].error = raising(WebIdentityTokenDenied)
+    pods.live(20 * MINUTE)
+    tokens[1].error = raising(WebIdentityTokenDenied)
+    pods.live(20 * MINUTE)
+    pods.check_alerts(
+        {
+            MINUTE: set(),
+            4 * MINUTE: {"StsBrokerWebIdentityTokenExpiring"},
+            38 * MINUTE: {"StsBrokerWebIdentityTokenExpiring"},
+        },
+        tmp_path,
+    )
+
+
 @pytest.mark.parametrize("minutes", [-10, 10])
 def test_wrong_clock_warns(minutes: int, tmp_path: Path) -> None:
     pods = make_fleet()
@@ -243,3 +277,11 @@ def test_wrong_clock_warns(minutes: int, tmp_path: Path) -> None:
     pods.change_worlds(lambda world: world.inbox.put(RefreshNow()))
     pods.live(10 * MINUTE)
     pods.check_alerts({9 * MINUTE: set(), 18 * MINUTE: {"StsBrokerClockSkew"}}, tmp_path)
+
+
+def test_growing_session_policy_warns_until_it_is_shortened(tmp_path: Path) -> None:
+    pods = make_fleet(sizes=SessionSizes(packed_policy_percent=79, session_token_percent=40))
+    pods.live(10 * MINUTE)
+    pods.change_worlds(lambda world: setattr(world, "sizes", SessionSizes(packed_policy_percent=80)))
+    pods.live(HOUR)
+    pods.check_alerts({9 * MINUTE: set(), 69 * MINUTE: {"StsBrokerSizeNearLimit"}}, tmp_path)

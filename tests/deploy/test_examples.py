@@ -9,8 +9,11 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions
 
-from broker import __version__
+from broker.cli.parser import Parser
+from broker.cli.sidecar_arguments import add_exec
+from broker.core.images import SIDECAR_IMAGE
 from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_ACCOUNT_DIRECTORY, Configuration
+from broker.core.notify_targets import SignalTarget
 from broker.core.rival_variables import VARIABLES
 from broker.publish.formats import env_file
 from broker.serving import health
@@ -31,7 +34,9 @@ BEFORE_ALL = (BEFORE, f"{BEFORE}-without-cat")
 TOKEN_REQUEST = "token-request"
 VARIABLES_ONLY = "environment-variables"
 """No endpoint: the app gets its keys in variables."""
-ENDPOINT_EXAMPLES = [name for name in EXAMPLES if name != VARIABLES_ONLY]
+EXEC = "exec"
+"""No sidecar: the broker is in the app's container."""
+ENDPOINT_EXAMPLES = [name for name in EXAMPLES if name not in {VARIABLES_ONLY, EXEC}]
 SET_BY_KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 CONTAINER_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
@@ -81,7 +86,7 @@ def pod(request: pytest.FixtureRequest) -> Pod:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ENDPOINT_EXAMPLES)
+@pytest.mark.parametrize("name", [*ENDPOINT_EXAMPLES, EXEC])
 def test_every_document_is_valid_for_each_version_with_native_sidecars(name: str, version: str) -> None:
     for document in example(name).documents:
         assert kubernetes_validate.validate(document, version, strict=True) == version.removesuffix(".0")
@@ -294,7 +299,7 @@ def test_before_native_sidecars_runs_the_broker_of_the_component() -> None:
 
 def test_image_has_the_version_of_the_package(pod: Pod) -> None:
     assert pod.brokers
-    assert {broker["image"] for broker in pod.brokers} == {f"sts-federation-broker:{__version__}"}
+    assert {broker["image"] for broker in pod.brokers} == {SIDECAR_IMAGE}
 
 
 def test_broker_has_security_context_and_resources(pod: Pod) -> None:
@@ -348,6 +353,27 @@ def test_several_profiles_come_from_the_mounted_file(tmp_path: Path) -> None:
     assert list(profiles) == ["default", "reports", "partner"]
     assert profiles["partner"].chain is not None
     assert not profiles["reports"].required
+
+
+def test_app_to_signal_has_the_user_of_the_broker_and_shares_its_processes(tmp_path: Path) -> None:
+    pod = example("notify").pod
+    (broker,) = pod.brokers
+    (profile,) = load_configuration(pod, broker, tmp_path).profiles
+    assert profile.notify == (SignalTarget(signal="HUP", process="nginx"),)
+    assert pod.spec["shareProcessNamespace"] is True
+    user = re.search(r"^USER (\d+)", (DEPLOY.parent / "Dockerfile").read_text(), re.MULTILINE)
+    assert user
+    assert pod.app["securityContext"]["runAsUser"] == int(user[1])
+
+
+def test_command_of_exec_is_one_that_the_broker_takes(tmp_path: Path) -> None:
+    pod = example(EXEC).pod
+    (container,) = pod.containers
+    parser = Parser()
+    add_exec(parser)
+    options = parser.parse_args(container["command"][2:])
+    assert (options.on_refresh, options.command) == ("restart", ["--", "/usr/bin/app"])
+    assert load_configuration(pod, container, tmp_path).publish.directory == "/var/run/aws"
 
 
 def test_jobs_do_not_restart() -> None:

@@ -7,13 +7,15 @@ import json
 import re
 import shutil
 import subprocess
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from broker.core.errors import BrokerError
-from broker.core.status import FAILURE, SUCCESS
+from broker.core.faults import FAILURE, SUCCESS
+from broker.core.session_sizes import NEAR_LIMIT_PERCENT
 from broker.serving import health
 from tests.deploy.alerting import MONITORING, RULE, RULES, SCRAPE, needs_promtool, run_promtool
 from tests.deploy.queries import DASHBOARD, DASHBOARD_TEXT, grouped, queries, scraped, selected
@@ -63,8 +65,9 @@ def test_query_matches_existing_label_values(where: str) -> None:
         "reason": REASONS,
         "outcome": {SUCCESS, FAILURE},
         "job": {ENDPOINT["relabelings"][0]["replacement"]},
+        "code": {str(int(code)) for code in HTTPStatus},
         "namespace": {"$namespace", "x"},
-        "profile": {"$profile", "x"},
+        "profile": {"$profile", "", "x"},
         "pod": {"x"},
     }
     for each in selected(QUERIES[where]):
@@ -92,6 +95,11 @@ def test_alerts_have_severity_texts_and_a_section_in_operations_md() -> None:
         assert anchor in anchors(OPERATIONS)
         for mentioned in re.findall(r"(docs/[\w.-]+)", texts["description"]):
             assert (DEPLOY.parent / mentioned).exists()
+
+
+def test_alert_on_sizes_and_the_log_have_the_same_bound() -> None:
+    (rule,) = (rule for rule in RULES if rule["alert"] == "StsBrokerSizeNearLimit")
+    assert re.findall(r">= (\S+)", rule["expr"]) == [f"{NEAR_LIMIT_PERCENT / 100}"] * 2
 
 
 def test_operations_md_has_sections_only_for_existing_alerts() -> None:
@@ -126,7 +134,7 @@ def test_fields_are_known_to_the_api_server_and_the_operator() -> None:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "environment-variables"])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in {"environment-variables", "exec"}])
 def test_pod_monitor_finds_one_broker_in_each_pod(name: str) -> None:
     """Selects by the name of the port, in init containers and regular containers, and by no label.
 

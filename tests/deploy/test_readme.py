@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject.pod_templates import KINDS
 from broker.inject.sidecar_request import KEYS
+from broker.manifests.pod_templates import KINDS
 from tests.deploy.rendering import DEPLOY, KUBECTL, kustomize, needs_kubectl
 from tests.deploy.test_component import README, make_bare_pod, make_workload
 

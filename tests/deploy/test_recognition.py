@@ -23,7 +23,7 @@ OPTIONS = {"role_arn": ROLE, "region": "eu-west-1"}
 DIFFERS = "has a sidecar that differs from what inject would write"
 REGULAR = "sts-broker runs as a regular container"
 BEFORE_NATIVE_SIDECARS = [name for name in EXAMPLES if name.startswith("before-native-sidecars")]
-NATIVE = [name for name in EXAMPLES if name not in (*BEFORE_NATIVE_SIDECARS, "environment-variables")]
+NATIVE = [name for name in EXAMPLES if name not in (*BEFORE_NATIVE_SIDECARS, "environment-variables", "exec")]
 
 
 def read_readme_pod() -> str:

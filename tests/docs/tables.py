@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +15,23 @@ from typing import TYPE_CHECKING
 from broker.core import errors
 from broker.core.errors import BrokerError
 from broker.core.status import Status
+from broker.core.web_identity_status import WebIdentityTokenStatuses
 from broker.serving.metrics import collect_metrics
 from broker.serving.process_readings import ProcessReader
-from broker.settings.schema import NamedProfile, ProfileKeys, Settings
+from broker.settings.schema import NamedProfile, Notify, ProfileKeys, Settings
 from broker.settings.variables import CONFIG_VARIABLE, ENVIRONMENT
+from broker.trust.audit.rules import AUDIT_RULES
 from broker.trust.linter.rules import RULES
+from tests.deploy.charts import read_values
 from tests.support.fakes import EPOCH, make_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+    from broker.trust.linter.rule import Rule
 
 
 COSTS = (
@@ -47,9 +54,12 @@ def settings_table() -> str:
         if key != "profiles":
             names = ", ".join(variables.get(key, []))
             rows.append(f"| `{key}` | {names} | {_default(key, field)} | {field.description} |")
-    rows.append(
-        "| `profiles` | | one, `default` | A list: `name`, the keys from `role_arn` to `required`, and these: |"
-    )
+        if key == "notify":
+            rows += [
+                f"| `notify[].{name}` | | {_default(name, each)} | {each.description} |"
+                for name, each in Notify.model_fields.items()
+            ]
+    rows.append("| `profiles` | | one, `default` | A list: `name`, the keys from `role_arn` to `notify`, and these: |")
     for key, field in NamedProfile.model_fields.items():
         if key not in ProfileKeys.model_fields and key != "name":
             rows.append(f"| `profiles[].{key}` |  |  | {field.description} |")
@@ -58,7 +68,8 @@ def settings_table() -> str:
 
 def metrics_table() -> str:
     """Return the metrics table: name, type, labels and meaning of each metric."""
-    snapshot = Status([make_profile()]).snapshot()
+    tokens = WebIdentityTokenStatuses(["default"]).snapshot()
+    snapshot = replace(Status([make_profile()]).snapshot(), web_identity_tokens=tokens)
     rows = [
         f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels)} | {metric.help} |"
         for metric in collect_metrics(snapshot, EPOCH, ProcessReader().read())
@@ -89,9 +100,16 @@ def reasons_table() -> str:
 
 def trust_rules_table() -> str:
     """Return a row for each rule of `sts-broker trust lint`: id, severity, what is wrong, why it matters, the fix."""
-    rows = [
-        f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.fix} |" for rule in RULES.values()
-    ]
+    return _list_rules(RULES.values())
+
+
+def audit_rules_table() -> str:
+    """Return the same for the rules that `sts-broker trust audit` adds."""
+    return _list_rules(AUDIT_RULES.values())
+
+
+def _list_rules(rules: Iterable[Rule]) -> str:
+    rows = [f"| `{rule.id}` | {rule.severity.value} | {rule.title}. | {rule.why} | {rule.fix} |" for rule in rules]
     return _table("| rule | severity | what is wrong | why it matters | fix |", rows)
 
 
@@ -103,6 +121,12 @@ def cost_table() -> str:
         (found,) = re.findall(rf"^\| {re.escape(name)} \| (.*?) \| (.*?) \| (.*?) \|", page, re.MULTILINE)
         rows.append(f"| {name} | {' | '.join(found)} |")
     return _table("| what it costs | measured (least to most) | against | ratio |", rows)
+
+
+def chart_values_table() -> str:
+    """Return a row for each value of the Helm chart: key, default and meaning."""
+    rows = [f"| `{value.key}` | `{json.dumps(value.default)}` | {value.description} |" for value in read_values()]
+    return _table("| value | default | meaning |", rows)
 
 
 def _table(head: str, rows: list[str]) -> str:
@@ -151,10 +175,12 @@ def with_table(page: str, table: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "README.md": cost_table,
+    "deploy/charts/sts-broker-platform/README.md": chart_values_table,
     "docs/settings.md": settings_table,
     "docs/metrics.md": metrics_table,
     "docs/operations.md": reasons_table,
     "docs/trust.md": trust_rules_table,
+    "docs/audit.md": audit_rules_table,
 }
 """What generates the table of each page."""
 

@@ -16,6 +16,7 @@ from broker.core.schedule import RefreshPolicy
 from broker.publish.file_sink import FileSink
 from broker.publish.state_file import STATE_FILE
 from broker.runtime.logs import EVENTS
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.metrics import render_metrics
 from broker.serving.process_readings import ProcessReader
 from tests.deploy.queries import grouped, scraped, selected
@@ -167,12 +168,13 @@ def test_number_of_series_for_each_pod_is_correct() -> None:
     def series(profiles: int) -> int:
         world = World(profiles=tuple(make_profile(f"p{number}") for number in range(profiles)))
         world.live(timedelta(hours=3))
-        body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read())
+        answers = AnswerCounts(profile.name for profile in world.profiles)
+        body = render_metrics(world.status.snapshot(), world.clock.now, ProcessReader().read(), answers=answers.counts)
         return sum(not line.startswith("#") for line in body.decode().splitlines())
 
-    assert "About 30 series for a pod, and 9 for each further profile." in TEXT
-    assert abs(series(1) - 30) <= 2
-    assert series(2) - series(1) == 9
+    assert "About 40 series for a pod, and 14 for each further profile." in TEXT
+    assert abs(series(1) - 40) <= 2
+    assert series(2) - series(1) == 14
 
 
 def test_short_session_leaves_the_reaction_time_of_the_page() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from broker.policy.provider_claims import AS_OF, KNOWN_PROVIDERS
 from broker.trust.linter.rules import RULES
-from broker.trust.provider_claims import AS_OF, KNOWN_PROVIDERS
 from tests.docs import tables
 from tests.support.fakes import make_jwt
 

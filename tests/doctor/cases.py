@@ -93,6 +93,16 @@ def _yaml(text: str) -> Callable[[FaultyPod], None]:
     return lambda pod: pod.write_settings(text)
 
 
+def _notify(keys: str) -> Callable[[FaultyPod], None]:
+    """Add one program to notify."""
+
+    def change(pod: FaultyPod) -> None:
+        role = pod.environ["AWS_ROLE_ARN"]
+        pod.write_settings(f"role_arn: {role}\nnotify:\n- {{{keys}}}\n")
+
+    return change
+
+
 def _misbehave(mode: Misbehaviour) -> Callable[[FaultyPod], None]:
     return lambda pod: pod.volume.misbehave(mode)
 
@@ -823,6 +833,34 @@ PODS = [
         check="hidden",
         text="AWS_SHARED_CREDENTIALS_FILE configures credentials",
         change=_old_credentials_file,
+        is_warning=True,
+    ),
+    Case(
+        name="not-listening",
+        check="notify (http://127.0.0.1:9/reload)",
+        text="Nothing can connect to http://127.0.0.1:9/reload: Connection refused. -> Set url to the port",
+        change=_notify("url: 'http://127.0.0.1:9/reload'"),
+        is_warning=True,
+    ),
+    Case(
+        name="no-bearer",
+        check="notify (http://127.0.0.1:9/)",
+        text="Cannot read the bearer_file /none: No such file",
+        change=_notify("url: 'http://127.0.0.1:9/', bearer_file: /none"),
+        is_warning=True,
+    ),
+    Case(
+        name="no-process",
+        check="notify (process:none-such)",
+        text="No process of another container has the name none-such. -> Set shareProcessNamespace: true",
+        change=_notify("signal: HUP, process: none-such"),
+        is_warning=True,
+    ),
+    Case(
+        name="no-pid-file",
+        check="notify (pid_file:/none.pid)",
+        text="Cannot read the pid_file /none.pid: No such file",
+        change=_notify("signal: HUP, pid_file: /none.pid"),
         is_warning=True,
     ),
 ]

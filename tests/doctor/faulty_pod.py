@@ -271,6 +271,8 @@ class FaultyPod:
             if key not in self._sessions_before:
                 self.canaries.add(f"secret of {key}", session.secret_access_key)
                 self.canaries.add(f"session of {key}", session.session_token)
+        for number, token in enumerate(self.sandbox.sts.outbound.issued):
+            self.canaries.add(f"web identity token {number}", token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

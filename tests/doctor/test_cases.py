@@ -19,7 +19,7 @@ CAUSES = {
     "no-region": "The settings are not valid (configuration)",
     "no-token": "The broker has no usable token (token_unavailable)",
     "garbled-token": "The broker has no usable token (token_malformed)",
-    "sub-path": "The kubelet does not rotate the token file (token_expired)",
+    "sub-path": "The token file is never replaced (token_expired)",
     "other-audience": "The token has the wrong audience (token_audience_mismatch)",
     "behind": "The node's clock is wrong (clock)",
     "expired": "The token is not valid now (token_expired)",

@@ -54,7 +54,7 @@ def test_every_base_is_empty_or_the_one_python_image_with_a_definite_tag() -> No
     bases = [instruction.argument.split()[0] for instruction in instructions() if instruction.word == "FROM"]
     (default,) = (i.argument for i in instructions() if i.argument.startswith("PYTHON_IMAGE="))
     assert set(bases) == {"scratch", "${PYTHON_IMAGE}", "wheel"}
-    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim-[a-z]+", default)
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", default)
     assert "latest" not in TEXT
 
 
@@ -125,9 +125,18 @@ def test_build_context_has_neither_sandbox_nor_tests() -> None:
     patterns = [pattern for pattern in patterns if pattern and not pattern.startswith("#")]
     assert patterns[0] == "*"
     included = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
-    assert included == {"LICENSE", "README.md", "broker", "iam-policies", "image", "pyproject.toml", "requirements"}
+    assert included == {
+        "LICENSE",
+        "README.md",
+        "broker",
+        "iam-policies",
+        "image",
+        "pyproject.toml",
+        "requirements",
+        "share",
+    }
     copied = {i.argument.split()[0] for i in instructions() if i.word == "COPY" and "--from" not in i.argument}
-    assert copied == {"requirements/", "image/", "pyproject.toml", "broker/", "iam-policies/"}
+    assert copied == {"requirements/", "image/", "pyproject.toml", "broker/", "iam-policies/", "share/"}
     assert "sandbox" not in " ".join(instruction.argument for instruction in instructions())
 
 

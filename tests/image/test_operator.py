@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.support.audited_account import AUTHORIZATION_DETAILS
 from tests.support.containers import CONFINED
 from tests.support.program import Ended, run_to_end
 
@@ -87,6 +88,18 @@ def test_weak_trust_policy_has_findings(operator: Operator) -> None:
     ended = operator.run("trust", "lint", "--format", "json", "trust.json")
     assert ended.code == 1
     assert json.loads(ended.out)
+
+
+def test_saved_account_is_audited_with_tables_and_a_page(operator: Operator) -> None:
+    (operator.directory / "details.json").write_text(json.dumps(AUTHORIZATION_DETAILS))
+    reports = operator.directory / "reports"
+    reports.mkdir()
+    reports.chmod(0o777)
+    options = ("--ignore", "account-root", "--html", "reports/audit.html")
+    ended = operator.run("trust", "audit", "details.json", *options, writable="reports")
+    assert ended.code == 1, ended.err
+    assert "broad-subject" in ended.out
+    assert "<title>Trust audit</title>" in (reports / "audit.html").read_text()
 
 
 def test_sidecar_is_injected_with_the_image_of_the_same_version(operator: Operator) -> None:

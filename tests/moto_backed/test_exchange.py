@@ -116,3 +116,12 @@ def test_threads_that_share_the_exchanger_get_their_own_responses(box: Sandbox, 
         results = list(threads.map(exchange, roles * 5))
     expected = [f"arn:aws:sts::123456789012:assumed-role/moto-backed-{n}/demo.app-7d9c5b6f8-x2x7k" for n in range(8)]
     assert results == ["RoleDenied", *expected[1:]] * 5
+
+
+def test_sizes_are_those_that_sts_reports(scenario: Scenario) -> None:
+    plain = scenario.exchange().sizes
+    assert plain.packed_policy_percent is None
+    assert plain.session_token_bytes is not None
+    assert plain.session_token_percent == round(plain.session_token_bytes / 40.96)
+    policy = '{"Version": "2012-10-17", "Statement": []}' + " " * 1706
+    assert scenario.exchange(profile=replace(scenario.profile, session_policy=policy)).sizes.packed_policy_percent == 85

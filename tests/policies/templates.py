@@ -19,6 +19,7 @@ EXAMPLE: dict[str, Any] = {
     "absent_keys": {"oidc.example/blue:sub": "true", "oidc.example/green:sub": "true"},
     "all_arns": [BUCKET, f"{BUCKET}/*"],
     "allowed_actions": ["kms:Decrypt", "s3:*", "sqs:*"],
+    "audited_provider_arns": ["arn:aws:iam::*:oidc-provider/*"],
     "audience_key": "oidc.example/blue:aud",
     "audiences": ["sts.amazonaws.com"],
     "bucket_arn": BUCKET,
@@ -30,6 +31,7 @@ EXAMPLE: dict[str, Any] = {
     "infra_role_arns": ["arn:aws:iam::*:role/infra/deploy"],
     "key_arns": ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"],
     "listed_prefixes": ["payments/*"],
+    "maximum_seconds": "300",
     "object_arns": [f"{BUCKET}/payments/*"],
     "organization_id": "o-example123",
     "own_provider_arns": ["arn:aws:iam::*:oidc-provider/oidc.example/*"],
@@ -46,6 +48,7 @@ EXAMPLE: dict[str, Any] = {
     "operator": "StringEquals",
     "subjects": ["system:serviceaccount:payments:api"],
     "tag_keys": ["team"],
+    "token_audiences": ["https://vault.example"],
 }
 """An example value for each placeholder."""
 

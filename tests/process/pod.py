@@ -148,7 +148,7 @@ class Pod:
         return [call.token_fingerprint for call in self.sts.calls]
 
     def canaries(self) -> Canaries:
-        """Return every secret of this pod: bound tokens, endpoint tokens, and all credentials that STS issued."""
+        """Return every secret of this pod: bound tokens, endpoint tokens, and all that STS issued."""
         canaries = Canaries()
         self._remember_endpoint_token()
         for number, token in enumerate(self.endpoint_tokens, start=1):
@@ -159,6 +159,8 @@ class Pod:
             if key not in self._sessions_before:
                 canaries.add(f"secret access key of {key}", session.secret_access_key)
                 canaries.add(f"session token of {key}", session.session_token)
+        for number, token in enumerate(self.sts.outbound.issued, start=1):
+            canaries.add(f"web identity token {number}", token)
         return canaries
 
     def volume_of(self, program: Program) -> Path:

@@ -69,6 +69,30 @@ def read_document(pod: Pod, profile: str = "default") -> dict[str, Any]:
 class TestCredentials:
     """Responses with credentials, and when there are none."""
 
+    def test_answers_are_counted_in_metrics_and_status(self, pod: Pod) -> None:
+        program = pod.start_and_publish()
+        assert [get(program, pod).status for _ in range(2)] == [200, 200]
+        assert get(program, pod, authorization="wrong").status == 401
+        assert get(program, pod, f"{PATH}/typo").status == 404
+        assert sent(find_address(program), b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        samples = {
+            line.removeprefix("sts_broker_endpoint_answers_total")
+            for line in program.get("/metrics").body.splitlines()
+            if line.startswith("sts_broker_endpoint_answers_total{")
+        }
+        assert samples == {
+            '{profile="default",code="200"} 2.0',
+            '{profile="default",code="401"} 1.0',
+            '{profile="default",code="403"} 0.0',
+            '{profile="default",code="503"} 0.0',
+            '{profile="",code="400"} 1.0',
+            '{profile="",code="401"} 0.0',
+            '{profile="",code="403"} 0.0',
+            '{profile="",code="404"} 1.0',
+        }
+        assert program.status()["answers"] == {"200": 2, "401": 1}
+        assert json.loads(program.get("/status").body)["answers"] == {"400": 1, "404": 1}
+
     def test_endpoint_and_files_agree(self, pod: Pod) -> None:
         program = pod.start_and_publish()
         for count in (2, 3):

@@ -132,6 +132,11 @@ def test_metrics_and_status_describe_the_published_credentials(pod: Pod) -> None
         'sts_broker_refresh_total{profile="default",outcome="success",reason="no_credentials"} 1.0',
     ):
         assert line in metrics.splitlines()
+    for pattern in (
+        r'sts_broker_session_token_bytes\{profile="default"\} \d+\.0',
+        r'sts_broker_profile_info\{profile="default",role_arn="arn:aws:iam::\d{12}:role/.+",account_id="\d{12}"\} 1\.0',
+    ):
+        assert re.search(f"^{pattern}$", metrics, re.MULTILINE)
     status = program.status()
     document = json.loads(pod.contents()["default.json"])
     assert status["expires_at"] == document["Expiration"]

@@ -27,7 +27,7 @@ class Expected:
 
 
 MALFORMED = Expected(
-    "token_malformed", "not a JWT", "three base64url parts", "(AWS_WEB_IDENTITY_TOKEN_FILE) to the projected token"
+    "token_malformed", "not a JWT", "three base64url parts", "(AWS_WEB_IDENTITY_TOKEN_FILE) to the file with the token"
 )
 EXPECTED: dict[Misbehaviour, Expected | None] = {
     Misbehaviour.ABSENT: Expected(

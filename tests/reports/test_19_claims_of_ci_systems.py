@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.policy.provider_claims import AS_OF
 from broker.trust.commands import ExplainOptions, LintOptions, explain_token, lint_files
-from broker.trust.provider_claims import AS_OF
 from tests.support.fakes import make_jwt
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ def test_lifetime_of_zero_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_sandbox_imports_only_the_policy_evaluator_from_the_broker() -> None:
-    evaluator = "broker.policy(.(document|conditions|statements|trust_policy))?"
+    evaluator = "broker.policy(.(document|conditions|statements|trust_policy|provider_claims))?"
     other = re.compile(rf"^\s*(from|import) (?!{evaluator} )broker\b", re.MULTILINE)
     modules = list(Path(sandbox.__file__).parent.rglob("*.py"))
     assert modules

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from broker.core.clock import Instant
 from broker.core.errors import ExchangeError, PublishError, TokenError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.core.collaborators import Exchanger, Sink
     from broker.core.model import Proof
 
+Item = TypeVar("Item")
 EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLE_ARN = "arn:aws:iam::123456789012:role/app"
 AUDIENCE = "sts.amazonaws.com"
@@ -63,18 +64,18 @@ class FakeClock:
         return None
 
 
-class InlinePublisher:
+class InlinePublisher(Generic[Item]):
     """A Publisher that publishes at once, on the thread of the loop."""
 
     name = "files"
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink[Item]) -> None:
         self._sink = sink
 
-    def begin(self, generations: Sequence[Generation], on_end: Callable[[Exception | None], None]) -> None:
+    def begin(self, items: Sequence[Item], on_end: Callable[[Exception | None], None]) -> None:
         """Publish, and call back."""
         try:
-            self._sink.publish(generations)
+            self._sink.publish(items)
         except PublishError as error:
             on_end(error)
         else:

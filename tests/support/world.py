@@ -8,7 +8,7 @@ wall clock affect kubelet and STS as well.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from broker.core.model import BoundToken, SourceSession
 from broker.core.refresher import Message as LoopMessage
 from broker.core.refresher import Refresher, Stop
 from broker.core.schedule import RefreshPolicy
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 from broker.core.status import Status
 from broker.worker.pool import JOB_SECONDS
 from tests.support.fakes import FakeClock, InlinePublisher, make_credentials, make_profile, make_token
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from broker.core.clock import Instant, Message
     from broker.core.events import Event
     from broker.core.model import Generation, ProfileSpec, Proof, TemporaryCredentials
-    from broker.core.status import ProfileStatus
+    from broker.core.status import ProfileStatus, Snapshot
+    from broker.core.web_identity_status import WebIdentityTokenStatuses
 
 ZERO = timedelta(0)
 EXCHANGE_DEADLINE = timedelta(seconds=JOB_SECONDS)
@@ -87,6 +89,8 @@ class World:
     """Faults of single profiles, which last."""
     granted_lifetime: timedelta | None = None
     """The lifetime of new sessions, which replaces the requested one."""
+    sizes: SessionSizes = UNKNOWN_SIZES
+    """The sizes that STS reports of new sessions."""
     clock_skew: timedelta = ZERO
     """The clock of STS minus that of the node, which the broker measures."""
     calls: list[tuple[Instant, str]] = field(default_factory=list)
@@ -98,6 +102,8 @@ class World:
     published: dict[str, Generation] = field(default_factory=dict)
     on_publish: Callable[[Generation | None, Generation], None] = lambda _before, _after: None
     events: list[Event] = field(default_factory=list)
+    web_identity_tokens: WebIdentityTokenStatuses | None = None
+    """Set by a TokenWorld."""
 
     def __post_init__(self) -> None:
         """Create the first token and the loop."""
@@ -122,6 +128,13 @@ class World:
         """Run the loop for this duration."""
         self.clock.after(duration, lambda: self.inbox.put(Stop()))
         self.refresher.run()
+
+    def snapshot(self) -> Snapshot:
+        """Return the status, with that of the web identity tokens if there are any."""
+        snapshot = self.status.snapshot()
+        if self.web_identity_tokens is not None:
+            snapshot = replace(snapshot, web_identity_tokens=self.web_identity_tokens.snapshot())
+        return snapshot
 
     @property
     def healthy(self) -> bool:
@@ -189,6 +202,7 @@ class World:
             expires_at=self.clock.now + self.clock_skew + lifetime,
             serial=next(self._serial),
             clock_skew=self.clock_skew,
+            sizes=self.sizes,
         )
 
     # The disk.

@@ -42,12 +42,14 @@ GIVEN: dict[str, dict[str, Any]] = {
     "eks": {"issuer_url": ISSUER},
     "multi-cluster": {"issuer_urls": {"blue": ISSUER}, "queue_arns": [], "key_arns": []},
     "openshift": {"bucket_name": "issuer-blue", "jwks_file": "tests/jwks.json"},
+    "outbound": {"issuer_url": ISSUER, "audience": "https://vault.example"},
 }
 ROLES = {
     "cross-account-chain": {"module.app": "payments-api", "module.partner": "payments-partner"},
     "eks": {"module.role": "payments-api"},
     "multi-cluster": {"module.role": "orders-worker"},
     "openshift": {"module.role": "payments-api"},
+    "outbound": {"module.role": "payments-api"},
 }
 
 

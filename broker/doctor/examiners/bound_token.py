@@ -20,6 +20,7 @@ from broker.core.findings import quoted
 from broker.core.rival_variables import EKS_TOKEN_DIRECTORY
 from broker.core.schedule import RefreshPolicy
 from broker.core.timestamps import timestamp
+from broker.core.token_issuers import IssuerKind, describe_renewal, find_kind, is_rotated_by_kubelet
 from broker.doctor.checks import Outcome, label
 from broker.doctor.examiners.mounts import is_mounted_alone
 from broker.tokens.token_file import CLOCK_TOLERANCE, find_unfitness, is_not_yet_valid, read_token_text
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from broker.core.model import BoundToken
+    from broker.core.model import BoundToken, ProfileSpec
     from broker.doctor.checks import Report
 
 STANDARD_INPUT: Final = "-"
@@ -40,6 +41,17 @@ _SUBJECT: Final = re.compile(r"system:serviceaccount:([a-z0-9-]+):([a-z0-9.-]+)"
 _OWN_VOLUME: Final = (
     "Mount a projected volume with a serviceAccountToken source, as a directory, into the broker's container only."
 )
+_OWNERS: Final = {
+    IssuerKind.GITHUB: "a job of GitHub Actions",
+    IssuerKind.GITLAB: "a job of GitLab CI/CD",
+    IssuerKind.SPIFFE: "a SPIFFE ID",
+}
+_WRITERS: Final = {
+    IssuerKind.GITHUB: "A step of the job has to do that (docs/other-issuers.md).",
+    IssuerKind.GITLAB: "GitLab doesn't do that: the token lasts as long as the job's timeout.",
+    IssuerKind.SPIFFE: "spiffe-helper does that if daemon_mode is true.",
+    IssuerKind.OTHER: "Whatever wrote the file has to do that.",
+}
 _COPY_REMEDY: Final = "Give --token a file that holds a token of the pod, or - and the token on standard input."
 _KUBELET_MARGIN: Final = timedelta(hours=1)
 
@@ -67,6 +79,19 @@ class TokenLocation:
         return "standard input" if self.path == STANDARD_INPUT else self.path
 
 
+@dataclass(slots=True, kw_only=True)
+class SharedToken:
+    """A token and the profiles that send it.
+
+    `value` None: there is no token. `blocked_by`: the label of the result that explains why it can't be sent, or "".
+    """
+
+    location: TokenLocation
+    profiles: list[ProfileSpec]
+    value: BoundToken | None = None
+    blocked_by: str = ""
+
+
 def examine_file(location: TokenLocation, report: Report, proc: str) -> BoundToken | None:
     """Examine the file and its mount. Return the token in it, fit or not; None if there is none."""
     try:
@@ -86,7 +111,7 @@ def examine_file(location: TokenLocation, report: Report, proc: str) -> BoundTok
         found = "The token was given with --token, so the pod's own mount is not known."
         report.not_checked(("token-mount", "token-secrecy"), found, of=location.of)
     else:
-        _examine_mount(location, report, proc)
+        _examine_mount(token, location, report, proc)
         _examine_secrecy(location, report, proc)
     return token
 
@@ -113,9 +138,18 @@ def _lacks_expiry(path: str) -> bool:
     return isinstance(claims, dict) and "exp" not in claims
 
 
-def _examine_mount(location: TokenLocation, report: Report, proc: str) -> None:
+def _examine_mount(token: BoundToken, location: TokenLocation, report: Report, proc: str) -> None:
     path, remedy = location.path, f"{_OWN_VOLUME} Don't use subPath."
-    if is_mounted_alone(path, proc):
+    is_alone = is_mounted_alone(path, proc)
+    if not is_rotated_by_kubelet(token.claims):
+        if is_alone:
+            found = f"{path} is mounted by itself: a token that replaces it is never seen here."
+            remedy = "Mount the directory of the token's file, not the file."
+            report.failed("token-mount", found, remedy, of=location.of)
+        else:
+            found = f"{path} must be replaced before its token expires. {_WRITERS[find_kind(token.claims)]}"
+            report.ok("token-mount", found, of=location.of)
+    elif is_alone:
         found = f"{path} is mounted by itself (subPath): the kubelet never replaces it there."
         report.failed("token-mount", found, remedy, of=location.of)
     elif _is_kept_by_kubelet(path):
@@ -148,7 +182,10 @@ def _examine_secrecy(location: TokenLocation, report: Report, proc: str) -> None
         found = (
             "The pod shares its process namespace: while the broker starts, its user's processes can read its token."
         )
-        remedy = "Set shareProcessNamespace: false, or give the app another runAsUser."
+        remedy = (
+            "Set shareProcessNamespace: false, or give the app another runAsUser. If notify sends a signal, use url "
+            "instead."
+        )
         report.warning("token-secrecy", found, remedy, of=location.of)
     else:
         found = "Only the broker's container should mount the token's volume, which can't be seen from here."
@@ -188,8 +225,10 @@ def _examine_audience(token: BoundToken, location: TokenLocation, report: Report
 
 def _examine_subject(token: BoundToken, location: TokenLocation, report: Report) -> None:
     claims = token.claims
-    named = _SUBJECT.fullmatch(claims.subject)
-    if named is None:
+    named, kind = _SUBJECT.fullmatch(claims.subject), find_kind(claims)
+    if kind in _OWNERS:
+        report.ok("subject", f"{quoted(claims.subject)}, {_OWNERS[kind]}.", of=location.of)
+    elif named is None:
         found = f"The subject {quoted(claims.subject)} is not a Kubernetes service account."
         remedy = "Check that this is the pod's token: trust policies for pods expect a service account."
         report.warning("subject", found, remedy, of=location.of)
@@ -214,6 +253,8 @@ def _examine_life(token: BoundToken, location: TokenLocation, report: Report, no
         remedy = "Give --token the token that the pod has now."
         if not location.is_copy:
             remedy = "Find out why the kubelet didn't rotate it: check the kubelet's log, and the API server's."
+            if not is_rotated_by_kubelet(claims):
+                remedy = describe_renewal(claims)
         report.failed("token-life", found, remedy, of=location.of)
     elif is_not_yet_valid(token, now) and claims.not_before is not None:
         start = f"{timestamp(claims.not_before)}, in {_span(claims.not_before - now)}"

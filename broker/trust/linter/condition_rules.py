@@ -29,10 +29,28 @@ CONDITION_RULES = (
         "Anyone who can create a service account in the namespace, or a pod that uses one, can assume the role.",
         "Write each subject in full; keep the wildcard only where the namespace has one owner.",
     ),
+    error(
+        "trust-domain-subject",
+        "A pattern that covers a whole SPIFFE trust domain",
+        "Every workload that gets an SVID, also of other teams and clusters, can assume the role.",
+        "Write the SPIFFE ID of each workload in full.",
+    ),
+    error(
+        "unowned-subject",
+        "A subject of GitHub Actions that names no owner or repository",
+        "Any repository of the issuer can be given subjects of this form; on github.com, that of any customer.",
+        "Begin the subject with repo:OWNER/NAME, or add StringEquals on :repository_id or :repository_owner_id.",
+    ),
+    warning(
+        "pull-request-subject",
+        "The subject of pull requests",
+        "Code of a pull request runs before anybody has reviewed it, and can assume the role.",
+        "Trust a branch or an environment. Give pull requests a role of their own that can only read.",
+    ),
     warning(
         "broad-subject",
-        "A wildcard in a subject of GitHub Actions or another known provider",
-        "The role admits every branch, pull request, job or project that the pattern matches.",
+        "A wildcard in a subject of GitHub Actions, GitLab, SPIFFE or another known provider",
+        "The role admits every branch, pull request, job, project or workload that the pattern matches.",
         "Write each subject in full, or keep the wildcard next to a condition on an ID, such as :repository_id.",
     ),
     error(
@@ -115,9 +133,9 @@ CONDITION_RULES = (
     ),
     error(
         "subject-form",
-        "A subject that isn't a service account's",
-        "The tokens of a cluster have no other subject than system:serviceaccount:NAMESPACE:NAME, in lower case.",
-        "Write the subject as `sts-broker token` shows it. If the issuer isn't a cluster, pass --ignore subject-form.",
+        "A subject that the issuer's tokens can't have",
+        "It never matches. Clusters, GitHub, GitLab and SPIFFE each have subjects of one form.",
+        "Write the subject as `sts-broker token` shows it. If the issuer is another one, pass --ignore subject-form.",
     ),
     error(
         "audience-form",

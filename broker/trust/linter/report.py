@@ -90,37 +90,42 @@ def as_json(report: LintReport) -> dict[str, object]:
     """Return the report as JSON values."""
     return {
         "policies": report.policies,
-        "faults": _clean(report.faults),
-        "unjudged": _clean(report.unjudged),
-        "notes": _clean(report.notes),
-        "findings": [
-            {
-                "rule": one.finding.rule.id,
-                "severity": one.finding.rule.severity.value,
-                "file": one.source.file,
-                "line": one.line,
-                "address": one.source.address,
-                "statement": one.finding.statement,
-                "message": one.message,
-                "why": one.finding.rule.why,
-                "fix": one.finding.rule.fix,
-            }
-            for one in report.findings
-        ],
+        "faults": clean(report.faults),
+        "unjudged": clean(report.unjudged),
+        "notes": clean(report.notes),
+        "findings": [describe_finding(one) for one in report.findings],
     }
 
 
-def _clean(sentences: Sequence[str]) -> list[str]:
+def describe_finding(one: LocatedFinding) -> dict[str, object]:
+    """Return a finding as JSON values."""
+    return {
+        "rule": one.finding.rule.id,
+        "severity": one.finding.rule.severity.value,
+        "file": one.source.file,
+        "line": one.line,
+        "address": redacted(printable(one.source.address)),
+        "statement": redacted(printable(one.finding.statement)),
+        "message": one.message,
+        "why": one.finding.rule.why,
+        "fix": one.finding.rule.fix,
+    }
+
+
+def clean(sentences: Sequence[str]) -> list[str]:
+    """Return sentences without tokens and control characters."""
     return [redacted(printable(one)) for one in sentences]
 
 
-def as_sarif(report: LintReport) -> dict[str, object]:
+def as_sarif(
+    report: LintReport, *, tool: str = "sts-broker trust lint", rules: Mapping[str, Rule] = RULES
+) -> dict[str, object]:
     """Return the report as a SARIF log with one run. Faults and unjudged parts are notifications of the tool."""
-    rule_indexes = {name: index for index, name in enumerate(RULES)}
+    rule_indexes = {name: index for index, name in enumerate(rules)}
     driver = {
-        "name": "sts-broker trust lint",
+        "name": tool,
         "version": __version__,
-        "rules": [_describe_rule(rule) for rule in RULES.values()],
+        "rules": [_describe_rule(rule) for rule in rules.values()],
     }
     run = {
         "tool": {"driver": driver},
@@ -136,7 +141,7 @@ def as_sarif(report: LintReport) -> dict[str, object]:
                         ("warning", report.unjudged),
                         ("note", report.notes),
                     )
-                    for text in _clean(sentences)
+                    for text in clean(sentences)
                 ],
             }
         ],
@@ -157,13 +162,13 @@ def _describe_rule(rule: Rule) -> dict[str, object]:
 
 def _describe_result(one: LocatedFinding, rule_indexes: Mapping[str, int]) -> dict[str, object]:
     rule = one.finding.rule
-    location: dict[str, Any] = {
-        "physicalLocation": {
+    location: dict[str, Any] = {}
+    if one.source.file:  # a role that IAM answered is in no file
+        location["physicalLocation"] = {
             "artifactLocation": {"uri": _as_uri(one.source.file)},
             "region": {"startLine": one.line},
         }
-    }
-    logical = printable(".".join(filter(None, (one.source.address, one.finding.statement))))
+    logical = redacted(printable(".".join(filter(None, (one.source.address, one.finding.statement)))))
     if logical:
         location["logicalLocations"] = [{"fullyQualifiedName": logical}]
     return {

@@ -98,6 +98,12 @@ _PRINCIPAL = (
         "Write the issuer without https:// and without anything after its path.",
     ),
     error(
+        "no-such-issuer",
+        "An address of GitHub or GitLab that isn't an issuer",
+        "No token has it as its iss claim, so the statement never applies.",
+        "Write token.actions.githubusercontent.com, token.actions.NAME.ghe.com, HOST/_services/token or gitlab.com.",
+    ),
+    error(
         "principal-spelling",
         "A principal that isn't an ARN, an account ID or *",
         "IAM rejects it, or it never matches: wildcards inside a principal aren't supported.",

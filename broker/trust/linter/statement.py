@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.policy.conditions import NotUnderstood, OperatorName, parse_operator
+from broker.policy.provider_claims import BUILT_IN_PROVIDERS, SERVICE_ACCOUNT_PREFIX
 from broker.policy.statements import explain_action_mismatch, list_statements, name_statement, read_strings
 from broker.trust.planned_document import UNKNOWN
-from broker.trust.provider_claims import BUILT_IN_PROVIDERS, SERVICE_ACCOUNT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

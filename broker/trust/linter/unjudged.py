@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.policy.document import read_json
+from broker.policy.provider_claims import AS_OF, COMMON_KEYS, find_known_provider
 from broker.trust.linter.statement import read_statements
 from broker.trust.planned_document import UNKNOWN
-from broker.trust.provider_claims import AS_OF, COMMON_KEYS, find_known_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

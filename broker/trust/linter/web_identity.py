@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from broker.policy.provider_claims import AS_OF, COMMON_KEYS, find_known_provider
 from broker.trust.issuer_spelling import find_issuer_faults
 from broker.trust.linter import conditions
 from broker.trust.linter.conditions import has_wildcard
 from broker.trust.linter.statement import WEB_IDENTITY, find_issuer, parse_provider_arn
 from broker.trust.planned_document import UNKNOWN
-from broker.trust.provider_claims import AS_OF, COMMON_KEYS, find_known_provider
+from broker.trust.subject_forms import KUBERNETES, SPIFFE, describe_breadth, find_form, is_for_pull_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from broker.trust.linter.statement import Condition, Statement
 
 _ISSUER = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:/[A-Za-z0-9._~%!$&'()+,;=@-]*)*")
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_PREFIX = rf"system:serviceaccount:{_LABEL}:"
-_SUBJECT = re.compile(rf"{_PREFIX}(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
-"""Namespaces are DNS labels; service accounts are DNS subdomains."""
 _AUDIENCE = re.compile(r"[!-~]+")
-_ONE_NAMESPACE = re.compile(rf"{_PREFIX}[^:]*")
+_ONE_NAMESPACE = re.compile(rf"(?:{KUBERNETES.owner.pattern})[^:]*")
+_NO_ISSUER = re.compile(
+    r"(?:www\.|api\.)?github\.com|(?:vstoken\.actions\.)?githubusercontent\.com"
+    r"|(?:api\.)?[^./]+\.ghe\.com|www\.gitlab\.com|gitlab\.com/.+"
+)
+"""Names of GitHub and GitLab that people take for their issuers (aws-actions/configure-aws-credentials#280)."""
 _ABSENT_GLOBAL_KEYS = (
     "aws:principal",
     "aws:requesttag/",
@@ -95,6 +97,8 @@ def _check_principals(statement: Statement, issuer: str, account: str) -> Iterat
             yield "other-principal", f"{kind} {name}"
         elif not _is_spelled_as_issuer(found):
             yield "provider-spelling", name
+        elif _NO_ISSUER.fullmatch(found.lower()) and find_known_provider(found) is None:
+            yield "no-such-issuer", name
         elif issuer and found != issuer:
             yield "other-issuer", f"{found}; expected {issuer}"
         provider = parse_provider_arn(name)
@@ -173,23 +177,42 @@ def _check_values(condition: Condition, statement: Statement) -> Iterator[tuple[
             yield "policy-variable", place
         elif has_wildcard(value):
             if bare == "StringLike":
-                yield _choose_wildcard_rule(claim, value, issuer, statement), place
-        elif claim == "sub" and find_known_provider(issuer) is None and not _SUBJECT.fullmatch(value):
-            yield "subject-form", escaped
+                rule, breadth = _check_wildcard(claim, value, issuer, statement)
+                yield rule, f"{place} ({breadth})" if breadth else place
+        elif claim == "sub":
+            yield from _check_subject(condition, value, issuer, statement)
         elif claim == "aud" and not _AUDIENCE.fullmatch(value):
             yield "audience-form", escaped
         elif claim == "aud" and len(value) > _MAXIMUM_AUDIENCE_LENGTH:
             yield "audience-form", f"{escaped}: {len(value)} characters; IAM accepts {_MAXIMUM_AUDIENCE_LENGTH}"
 
 
-def _choose_wildcard_rule(claim: str, value: str, issuer: str, statement: Statement) -> str:
+def _check_subject(condition: Condition, value: str, issuer: str, statement: Statement) -> Iterator[tuple[str, str]]:
+    """Check a subject without a wildcard."""
+    place = f"{condition.operator} {condition.key}: {value!a}"
+    form = find_form(issuer, value)
+    if form is None:
+        return
+    if not form.whole.fullmatch(value):
+        yield "subject-form", f"{place}: subjects of {form.name} look like {form.example}"
+    elif not form.owner.match(value) and not _is_identified(statement, issuer):
+        yield "unowned-subject", place
+    elif is_for_pull_requests(value):
+        yield "pull-request-subject", place
+
+
+def _check_wildcard(claim: str, value: str, issuer: str, statement: Statement) -> tuple[str, str]:
+    """Return the rule on a pattern, and what the pattern covers: "" where nobody can tell."""
     if claim == "aud":
-        return "wildcard-audience"
-    provider = find_known_provider(issuer)
-    if provider is not None:
-        names_owner = provider.owner.match(value) or _is_identified(statement, issuer)
-        return "broad-subject" if names_owner else "wildcard-subject"
-    return "namespace-subject" if _ONE_NAMESPACE.fullmatch(value) else "wildcard-subject"
+        return "wildcard-audience", ""
+    form, provider = find_form(issuer, value), find_known_provider(issuer)
+    if form is KUBERNETES:
+        return "namespace-subject" if _ONE_NAMESPACE.fullmatch(value) else "wildcard-subject", ""
+    if form is SPIFFE:
+        return "broad-subject" if SPIFFE.owner.match(value) else "trust-domain-subject", ""
+    owner = provider.owner if provider is not None else form.owner if form is not None else None
+    names_owner = (owner is not None and owner.match(value)) or _is_identified(statement, issuer)
+    return ("broad-subject", describe_breadth(value)) if names_owner else ("wildcard-subject", "")
 
 
 def _is_identified(statement: Statement, issuer: str) -> bool:

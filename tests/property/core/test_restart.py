@@ -88,7 +88,7 @@ class RestartingWorld(World):
 
     def is_served(self, profile: str) -> bool:
         """Return whether the endpoint has credentials."""
-        return self.served.body(profile, self.clock.now) is not None
+        return self.served.get_response(profile, self.clock.now) is not None
 
     def _record(self, event: Event) -> None:
         super()._record(event)

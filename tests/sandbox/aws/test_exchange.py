@@ -36,6 +36,9 @@ def test_response_is_complete(simulator: Sandbox, exchanger: Exchanger) -> None:
     assert response["Credentials"]["AccessKeyId"].startswith("ASIA")
     assert timedelta(minutes=59) < response["Credentials"]["Expiration"] - before <= timedelta(minutes=61)
     assert "PackedPolicySize" not in response
+    size = len(response["Credentials"]["SessionToken"])
+    assert response["SessionTokenSize"] == size > 100
+    assert response["SessionTokenUtilization"] == round(100 * size / 4096)
     headers = response["ResponseMetadata"]["HTTPHeaders"]
     assert headers["date"].endswith("GMT")
     assert headers["x-amzn-requestid"] == response["ResponseMetadata"]["RequestId"] == simulator.sts.calls[0].request_id

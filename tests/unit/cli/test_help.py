@@ -13,7 +13,7 @@ COLUMNS = 80
 COMMANDS: list[tuple[str, ...]] = [
     (),
     *((verb,) for verb in help_texts.VERBS),
-    *(("trust", verb) for verb in ("lint", "explain", "render")),
+    *(("trust", verb) for verb in ("lint", "explain", "render", "audit")),
     *(("issuer", verb) for verb in ("render", "check")),
 ]
 

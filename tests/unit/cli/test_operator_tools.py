@@ -86,6 +86,9 @@ def test_command_without_its_package_ends_with_2_and_one_message(
     [
         (["issuer", "render", "--issuer", "https://oidc.example/c", "--output", "site"], "issuer", "cryptography"),
         (["doctor", "--policy", "iam"], "doctor --policy iam", "boto3"),
+        (["trust", "audit"], "trust audit", "boto3"),
+        (["trust", "audit", "details.json"], "trust audit", "rich"),
+        (["trust", "audit", "--html", "x.html"], "trust audit", "jinja2"),
     ],
 )
 def test_command_without_its_library_ends_with_2_and_one_message(

@@ -17,9 +17,10 @@ from broker.core.errors import (
     TokenRejected,
     TokenUnavailable,
 )
+from broker.core.faults import Fault
 from broker.core.first_publication import Awaited
 from broker.core.schedule import RefreshPolicy
-from broker.core.status import Durations, Fault, ProfileStatus, Snapshot
+from broker.core.status import Durations, ProfileStatus, Snapshot
 
 if TYPE_CHECKING:
     from broker.core.errors import BrokerError

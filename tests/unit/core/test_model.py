@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.model import Secret, session_name_for
+from broker.core.model import Secret
+from broker.core.session_names import session_name_for
 from tests.support.fakes import EPOCH, make_credentials, make_token
 
 

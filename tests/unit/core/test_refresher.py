@@ -218,3 +218,11 @@ def test_rejected_token_is_retried_at_once_after_rotation() -> None:
     world.sts_fault = None
     world.live(timedelta(minutes=1, seconds=45))
     assert "default" in world.published
+
+
+def test_exchange_names_the_credentials_that_it_replaces() -> None:
+    world = World()
+    world.live(timedelta(hours=1))
+    first, second, *_ = (event for event in world.events if isinstance(event, events.Exchanged))
+    assert first.previous is None
+    assert second.previous is first.generation.credentials

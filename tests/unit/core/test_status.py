@@ -8,6 +8,7 @@ from broker.core import events
 from broker.core.clock import Instant
 from broker.core.errors import ExchangeUnavailable, PublishError, RoleDenied, SourceUnavailable, TokenUnavailable
 from broker.core.schedule import Action, Decision, Phase, Reason
+from broker.core.session_sizes import SessionSizes
 from broker.core.status import (
     DURATION_BUCKETS_SECONDS,
     LIVE_WITHIN,
@@ -213,3 +214,12 @@ def test_durations_are_counted_in_their_buckets() -> None:
         durations = durations.add(timedelta(seconds=seconds))
     assert durations.counts == (1, 1, *(0,) * (len(DURATION_BUCKETS_SECONDS) - 2), 1)
     assert round(durations.sum_seconds, 2) == 31.11
+
+
+def test_sizes_are_those_of_the_newest_session_and_unknown_after_a_restart() -> None:
+    status = Status([make_profile()])
+    sizes = SessionSizes(packed_policy_percent=50)
+    status.record(events.Exchanged(at=AT, generation=make_generation(sizes=sizes), duration=SECOND))
+    assert status.snapshot().profiles[0].sizes == sizes
+    status.record(events.Restored(at=AT, generation=make_generation(), phase=Phase.FRESH, refresh_at=LATER.now))
+    assert status.snapshot().profiles[0].sizes == SessionSizes()

@@ -92,6 +92,35 @@ def test_any_text_is_judged_as_a_url(text: str) -> None:
     issuer_url.difference("https://a.example", text)
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "westeurope.oic.prod-aks.azure.com/00000000-0000-0000-0000-000000000000/11111111-1111-1111-1111-111111111111/",
+        "sts.windows.net/00000000-0000-0000-0000-000000000000/",
+        "acme.eu.auth0.com/",
+    ],
+)
+def test_slash_at_the_end_belongs_to_the_issuers_of_some_services(issuer: str) -> None:
+    assert not issuer_url.has_trailing_slash(issuer)
+    assert issuer_url.examine(f"https://{issuer}") == []
+    assert issuer_url.has_trailing_slash(f"{issuer}/")
+    assert issuer_url.examine(f"https://{issuer}/") != []
+    assert issuer_url.locate_discovery(f"https://{issuer}").count("//") == 1
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "evil-oic.prod-aks.azure.com/a/b/",
+        "westeurope.oic.prod-aks.azure.com/",
+        "auth0.com.example/",
+        "sts.windows.net/",
+    ],
+)
+def test_slash_at_the_end_is_refused_where_only_the_name_is_similar(issuer: str) -> None:
+    assert issuer_url.has_trailing_slash(issuer)
+
+
 @pytest.mark.parametrize("issuer", ["https://oidc.example.com/", "https://oidc.example.com/a/", "oidc.example.com/a/"])
 def test_slash_at_the_end_is_refused_with_one_sentence(issuer: str) -> None:
     """The last one is spelled as in the ARN of a provider, as trust policies have it."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from broker.inject.documents import split_documents
 from broker.inject.injection import run
 from broker.inject.sidecar_request import Request
+from broker.manifests.documents import split_documents
 from tests.support.injecting import OPTIONS, POD, collect_faults, inject_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from broker.inject.yaml_edit import apply_edits, compute_edits
-from broker.inject.yaml_text import UneditableYaml, compose, find_entry, read_value
+from broker.manifests.yaml_text import UneditableYaml, compose, find_entry, read_value
 
 
 def change_text(text: str, **new: Any) -> str:  # noqa: ANN401 - any YAML

@@ -29,6 +29,7 @@ from broker.core.errors import (
 )
 from broker.core.model import redacted
 from broker.core.schedule import Action, Decision, Phase, Reason
+from broker.core.session_sizes import SessionSizes
 from broker.runtime import logs
 from tests.support.fakes import EPOCH, FakeClock, make_credentials, make_generation, make_jwt, make_token
 
@@ -294,6 +295,41 @@ class TestEvents:
         warnings = log(events.Exchanged(at=NOW, generation=generation, duration=timedelta(0)))[1:]
         assert [line["event"] for line in warnings] == (["clock_skewed"] if found else [])
         assert all((found or "") in line["message"] for line in warnings)
+
+    @pytest.mark.parametrize(
+        ("before", "now", "expected"),
+        [
+            (None, {}, []),
+            (None, {"packed_policy_percent": 79, "session_token_percent": 79}, []),
+            (None, {"packed_policy_percent": 80}, [{"packed_policy_percent": 80}]),
+            ({}, {"packed_policy_percent": 80}, [{"packed_policy_percent": 80}]),
+            ({"packed_policy_percent": 80}, {"packed_policy_percent": 80}, []),
+            ({"packed_policy_percent": 95}, {"packed_policy_percent": 81}, [{"packed_policy_percent": 81}]),
+            ({"packed_policy_percent": 95}, {"packed_policy_percent": 79}, []),
+            (
+                {"packed_policy_percent": 90, "session_token_percent": 70},
+                {"packed_policy_percent": 90, "session_token_percent": 99, "session_token_bytes": 4055},
+                [{"session_token_percent": 99, "session_token_bytes": 4055}],
+            ),
+            (
+                None,
+                {"packed_policy_percent": 100, "session_token_percent": 100},
+                [{"packed_policy_percent": 100}, {"session_token_percent": 100}],
+            ),
+        ],
+    )
+    def test_size_near_its_limit_is_a_warning_once_for_each_change(
+        self, before: dict[str, int] | None, now: dict[str, int], expected: list[dict[str, int]]
+    ) -> None:
+        generation = make_generation(number=2, sizes=SessionSizes(**now))
+        previous = None if before is None else make_credentials(sizes=SessionSizes(**before))
+        event = events.Exchanged(at=NOW, generation=generation, duration=timedelta(0), previous=previous)
+        warnings = log(event)[1:]
+        fields = {"packed_policy_percent", "session_token_percent", "session_token_bytes"}
+        assert [{name: line[name] for name in fields & line.keys()} for line in warnings] == expected
+        for line in warnings:
+            assert (line["event"], line["level"], line["profile"]) == ("size_near_limit", "warning", "default")
+            assert "BROKER_SESSION_POLICY" in line["message"]
 
     @pytest.mark.parametrize(
         ("error", "phase", "level"),

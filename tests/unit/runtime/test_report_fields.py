@@ -11,7 +11,7 @@ from broker.core.report_fields import ReportFields
 
 OF_THE_FORMAT = {"time", "level", "event", "fields", "traceback"}
 """Keys that the log formatters add themselves."""
-MODULES_WITH_DOCUMENTS = ("runtime/logs.py", "serving/health.py")
+MODULES_WITH_DOCUMENTS = ("runtime/logs.py", "runtime/notifier.py", "serving/health.py")
 
 
 def keywords_of_log_calls(tree: ast.Module) -> set[str]:

@@ -24,6 +24,7 @@ from broker.core.model import Configuration
 from broker.core.schedule import Phase
 from broker.core.status import Status
 from broker.publish.formats import container_credentials_json
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.credentials_endpoint import PATH, CredentialsApplication, ServedCredentials, generate_token
 from broker.serving.http_messages import Request
 from broker.serving.listener import Listener, open_socket
@@ -48,6 +49,7 @@ class Endpoint:
         configuration = Configuration(profiles=tuple(make_profile(name) for name in names or ("default",)))
         self.clock, self.served, self.token = FakeClock(), ServedCredentials(), generate_token()
         self.status = Status(configuration.profiles)
+        self.answers = AnswerCounts(profile.name for profile in configuration.profiles)
         self.application = CredentialsApplication(
             configuration=configuration,
             token=self.token,
@@ -58,7 +60,12 @@ class Endpoint:
         self._loop = LoopThread()
         listening = open_socket(host, 0)
         self._listener = Listener(
-            self.application, listening, self._loop.loop, name="credentials", connections=connections
+            self.application,
+            listening,
+            self._loop.loop,
+            name="credentials",
+            connections=connections,
+            record=self.answers.record,
         )
         self._loop.start()
         self._loop.run(self._listener.start)
@@ -72,6 +79,11 @@ class Endpoint:
         """Stop listening."""
         self._loop.stop()
         self._listener.close()
+
+    @property
+    def answered(self) -> dict[tuple[str, int], int]:
+        """The answers so far, without zeros."""
+        return {key: count for key, count in self.answers.counts.items() if count}
 
     def record(self, event: Event) -> None:
         """Let something happen."""
@@ -440,6 +452,82 @@ class TestRefusals:
         endpoint.close()
 
 
+class TestCounts:
+    """Which answers count for which profile."""
+
+    def test_usual_answers_begin_at_zero_for_each_profile_and_for_none(self) -> None:
+        endpoint = Endpoint("app", "other")
+        profiles = {(name, code) for name in ("app", "other") for code in (200, 401, 403, 503)}
+        assert endpoint.answers.counts == dict.fromkeys(profiles | {("", code) for code in (400, 401, 403, 404)}, 0)
+        endpoint.close()
+
+    def test_every_answer_counts_once_for_the_profile_in_its_path(self) -> None:
+        endpoint = Endpoint("app", "other")
+        endpoint.hold(make_generation("app"))
+        other = f"{PATH}/other"
+        for _ in range(3):
+            assert endpoint.get(f"{PATH}/app").status == 200
+        assert endpoint.get(other).status == 503
+        assert endpoint.get(other, authorization="wrong").status == 401
+        assert endpoint.get(other, host="example.com").status == 403
+        assert endpoint.get(other, headers=("Via: 1.1 proxy",)).status == 403
+        assert endpoint.get(other, method="POST").status == 405
+        assert endpoint.answered == {
+            ("app", 200): 3,
+            ("other", 503): 1,
+            ("other", 401): 1,
+            ("other", 403): 2,
+            ("other", 405): 1,
+        }
+        endpoint.close()
+
+    def test_short_path_counts_for_the_only_profile_and_its_query_does_not_matter(self, endpoint: Endpoint) -> None:
+        assert endpoint.get().status == endpoint.get(f"{PATH}?a=1").status == endpoint.get(f"{PATH}/default").status
+        assert endpoint.answered == {("default", 200): 3}
+
+    def test_path_that_names_no_profile_counts_for_none(self) -> None:
+        endpoint = Endpoint("app", "other")
+        assert endpoint.get(PATH).status == 404
+        assert endpoint.get(f"{PATH}/typo").status == 404
+        assert endpoint.get("/", authorization="wrong").status == 401
+        assert endpoint.get("/", host="example.com").status == 403
+        assert endpoint.answered == {("", 404): 2, ("", 401): 1, ("", 403): 1}
+        endpoint.close()
+
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"nonsense\r\n\r\n", 400),
+            (b"GET /v1/credentials HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 9000, 431),
+            (b"GET /v1/credentials HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000\r\n\r\n", 413),
+            (b"GET /v1/credentials HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+        ],
+    )
+    def test_request_that_cannot_be_read_counts_for_no_profile(
+        self, endpoint: Endpoint, content: bytes, code: int
+    ) -> None:
+        assert sent(endpoint.address, content).split(b" ")[1] == b"%d" % code
+        assert endpoint.answered == {("", code): 1}
+
+    def test_bug_counts_for_no_profile(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(endpoint.served, "get_response", lambda *_: 1 // 0)
+        assert endpoint.get().status == 500
+        assert endpoint.answered == {("", 500): 1}
+
+    def test_client_that_gets_no_answer_is_not_counted(self, endpoint: Endpoint) -> None:
+        with socket.create_connection(endpoint.address, timeout=10) as client:
+            client.sendall(b"GET /v1/cred")
+        assert endpoint.get().status == 200
+        assert endpoint.answered == {("default", 200): 1}
+
+    def test_each_request_on_a_kept_connection_counts(self, endpoint: Endpoint) -> None:
+        with socket.create_connection(endpoint.address, timeout=10) as client:
+            for _ in range(5):
+                client.sendall(request(authorization=endpoint.token.reveal(), close=False))
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert endpoint.answered == {("default", 200): 5}
+
+
 class TestHostileClients:
     """Whatever they send: a refusal or nothing, no secret, and the next one is served."""
 
@@ -523,6 +611,7 @@ class TestHostileClients:
         answer = parsed(sent(besieged.address, request(target, authorization=besieged.token.reveal())))
         assert answer.status in {400, 404}
         assert b"SecretAccessKey" not in answer.body
+        assert {profile for profile, _ in besieged.answers.counts} == {"", "default", "quasar"}, "no client adds series"
 
     @given(authorization=st.text(max_size=80))
     @no_deadline

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +17,14 @@ from broker.core import events
 from broker.core.errors import RoleDenied, TokenAudienceMismatch, TokenError
 from broker.core.refresher import Message, Refresher, Stop, Wake
 from broker.core.schedule import Action, Decision, Phase, Reason, RefreshPolicy
+from broker.core.session_sizes import SessionSizes
 from broker.core.status import Status
 from broker.loop.event_loop import EventLoop, Inbox
 from broker.publish.background import BackgroundSink
 from broker.runtime.loop_clock import LoopClock
+from broker.serving.answer_counts import AnswerCounts
 from broker.serving.health import HealthApplication
+from broker.serving.http_messages import Response
 from broker.serving.listener import Listener, open_socket
 from broker.serving.process_readings import ProcessReader
 from tests.support.fakes import EPOCH, FakeClock, make_credentials, make_generation, make_profile, make_token
@@ -41,8 +45,12 @@ class Health:
     def __init__(self, *profiles: ProfileSpec) -> None:
         self.clock = FakeClock()
         self.status = Status(profiles or (make_profile(),))
+        self.answers = AnswerCounts(profile.name for profile in profiles or (make_profile(),))
         application = HealthApplication(
-            take_snapshot=self.status.snapshot, read_process=ProcessReader().read, clock=self.clock
+            take_snapshot=self.status.snapshot,
+            read_process=ProcessReader().read,
+            clock=self.clock,
+            answers=self.answers.counts,
         )
         self._loop = LoopThread()
         self.listener = Listener(application, open_socket("127.0.0.1", 0), self._loop.loop, name="health")
@@ -182,7 +190,24 @@ class TestStatus:
             "generation": 0,
             "published_generation": 0,
             "refreshes": [],
+            "answers": {},
         }
+
+    def test_status_has_the_answers_of_the_endpoint_by_profile_and_code(self) -> None:
+        health = Health(make_profile("app"), make_profile("extra"))
+        for profile, code in (("app", HTTPStatus.OK), ("app", HTTPStatus.OK), ("app", HTTPStatus.UNAUTHORIZED)):
+            health.answers.record(Response(status=code, body=b"", profile=profile))
+        health.answers.record(Response(status=HTTPStatus.NOT_FOUND, body=b""))
+        document = json.loads(health.get("/status")[1])
+        assert document["answers"] == {"404": 1}
+        assert [profile["answers"] for profile in document["profiles"]] == [{"200": 2, "401": 1}, {}]
+        health.close()
+
+    def test_status_has_the_sizes_that_sts_reported(self, health: Health) -> None:
+        health.publish(make_generation(sizes=SessionSizes(packed_policy_percent=0, session_token_bytes=1680)))
+        (profile,) = json.loads(health.get("/status")[1])["profiles"]
+        assert (profile["packed_policy_percent"], profile["session_token_bytes"]) == (0, 1680)
+        assert "session_token_percent" not in profile
 
     def test_profile_that_need_not_be_ready_is_ready_only_where_it_is(self) -> None:
         """Otherwise the status of a denied chained role that is optional would look healthy."""
@@ -235,6 +260,7 @@ class TestStatus:
                     {"outcome": "success", "reason": "refresh_due", "count": 1},
                     {"outcome": "failure", "reason": "role_denied", "count": 1},
                 ],
+                "answers": {},
             }
         ]
         for secret in (generation.credentials.secret_access_key, generation.credentials.session_token, token.raw):

@@ -6,7 +6,9 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from broker import __version__
 from broker.core import events
-from broker.core.errors import PublishError, RoleDenied
+from broker.core.errors import PublishError, RoleDenied, WebIdentityTokenDenied
+from broker.core.model import Secret
+from broker.core.notify_targets import HttpTarget
 from broker.core.schedule import Action, Decision, Phase, Reason
+from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 from broker.core.status import DURATION_BUCKETS_SECONDS, Status
+from broker.core.web_identity_status import TokenFailed, TokenPublished, WebIdentityTokenStatuses
+from broker.core.web_identity_token import WebIdentityToken
+from broker.serving.answer_counts import AnswerCounts
+from broker.serving.http_messages import Response
 from broker.serving.metrics import render_metrics
 from broker.serving.process_readings import ProcessReader, ProcessReadings
 from tests.support.fakes import EPOCH, FakeClock, make_generation, make_profile, make_token
+
+SIZES = SessionSizes(packed_policy_percent=82, session_token_percent=41, session_token_bytes=1680)
 
 
 class Scraped:
@@ -29,10 +40,12 @@ class Scraped:
         self.clock = FakeClock()
         self.status = Status([make_profile(name) for name in names or ("default",)])
         self.process: ProcessReadings | None = None
+        self.answers = AnswerCounts(names or ("default",))
 
     def render(self) -> str:
         """Return the metrics page."""
-        return render_metrics(self.status.snapshot(), self.clock.read().now, self.process).decode()
+        now = self.clock.read().now
+        return render_metrics(self.status.snapshot(), now, self.process, answers=self.answers.counts).decode()
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return the sample's value, None where there is no such sample."""
@@ -46,9 +59,15 @@ class Scraped:
             for sample in family.samples
         }
 
-    def exchanged(self, seconds: float = 0.2, profile: str = "default", skew: timedelta | None = timedelta(0)) -> None:
+    def exchanged(
+        self,
+        seconds: float = 0.2,
+        profile: str = "default",
+        skew: timedelta | None = timedelta(0),
+        sizes: SessionSizes = UNKNOWN_SIZES,
+    ) -> None:
         """Record a successful exchange."""
-        generation = make_generation(profile, clock_skew=skew)
+        generation = make_generation(profile, clock_skew=skew, sizes=sizes)
         duration = timedelta(seconds=seconds)
         self.status.record(events.Exchanged(at=self.clock.read(), generation=generation, duration=duration))
 
@@ -90,6 +109,7 @@ NAMES = {
     "sts_broker_clock_skew_seconds",
     "sts_broker_credentials_expiry_timestamp_seconds",
     "sts_broker_credentials_issued_timestamp_seconds",
+    "sts_broker_endpoint_answers_total",
     "sts_broker_exchange_duration_seconds_bucket",
     "sts_broker_exchange_duration_seconds_count",
     "sts_broker_exchange_duration_seconds_sum",
@@ -97,9 +117,13 @@ NAMES = {
     "sts_broker_generation",
     "sts_broker_log_lines_dropped_total",
     "sts_broker_next_refresh_timestamp_seconds",
+    "sts_broker_packed_policy_ratio",
+    "sts_broker_profile_info",
     "sts_broker_publish_failures_total",
     "sts_broker_ready",
     "sts_broker_refresh_total",
+    "sts_broker_session_token_bytes",
+    "sts_broker_session_token_ratio",
     "sts_broker_token_expiry_timestamp_seconds",
     "sts_broker_token_issued_timestamp_seconds",
     "sts_broker_worker_failures_total",
@@ -109,10 +133,20 @@ NAMES = {
 
 def test_names_are_those_of_the_contract(scraped: Scraped) -> None:
     scraped.status.record(events.TokenObserved(at=scraped.clock.read(), profile="default", token=make_token()))
-    scraped.exchanged()
+    scraped.exchanged(sizes=SIZES)
     scraped.published()
     scraped.exchange_failed()
     assert {name for name, _ in scraped.samples() if name.startswith("sts_broker_")} == NAMES
+
+
+def test_targets_of_notifications_have_samples_from_the_start(scraped: Scraped) -> None:
+    """A counter that appears with its first event would hide this event from `increase`."""
+    target = HttpTarget(url="http://127.0.0.1:8686/-/reload")
+    scraped.status = Status([make_profile(notify=(target,))])
+    for outcome in ("success", "failure", "superseded"):
+        labels = {"profile": "default", "target": target.url, "outcome": outcome}
+        assert scraped.value("sts_broker_notifications_total", **labels) == 0
+    assert scraped.value("sts_broker_notification_fault", profile="default", target=target.url) == 0
 
 
 PROCESS_NAMES = {
@@ -133,7 +167,17 @@ def test_readings_of_the_process_have_the_usual_names(scraped: Scraped) -> None:
     assert 2**20 < (scraped.value("process_resident_memory_bytes") or 0) < 2**40
 
 
-LATER_FAMILIES = ("sts_broker_log_lines_dropped", "sts_broker_worker_failures")
+LATER_FAMILIES = (
+    "sts_broker_endpoint_answers",
+    "sts_broker_log_lines_dropped",
+    "sts_broker_notification_fault",
+    "sts_broker_notifications",
+    "sts_broker_packed_policy_ratio",
+    "sts_broker_profile_info",
+    "sts_broker_session_token_bytes",
+    "sts_broker_session_token_ratio",
+    "sts_broker_worker_failures",
+)
 """Metrics that the broker did not have then."""
 
 
@@ -152,7 +196,7 @@ def make_eventful_day() -> Scraped:
     scraped.status.record(events.TokenObserved(at=scraped.clock.read(), profile="app", token=make_token()))
     scraped.exchanged(0.2, "app", skew=skew)
     scraped.published("app")
-    scraped.exchanged(7.25, "app", skew=skew)
+    scraped.exchanged(7.25, "app", skew=skew, sizes=SIZES)
     scraped.publish_failed("app")
     for _ in range(3):
         scraped.exchange_failed("Data.lake_2-x")
@@ -322,3 +366,69 @@ def test_no_secret_is_in_the_metrics(scraped: Scraped) -> None:
     credentials = make_generation().credentials
     for secret in (credentials.secret_access_key, credentials.session_token, make_token().raw):
         assert secret.reveal() not in scraped.render()
+
+
+def test_sizes_are_ratios_and_bytes_for_each_profile_that_sts_measured() -> None:
+    scraped = Scraped("app", "other")
+    scraped.exchanged(profile="app", sizes=SIZES)
+    scraped.exchanged(profile="other", sizes=SessionSizes(packed_policy_percent=0))
+    assert scraped.value("sts_broker_packed_policy_ratio", profile="app") == 0.82
+    assert scraped.value("sts_broker_session_token_ratio", profile="app") == 0.41
+    assert scraped.value("sts_broker_session_token_bytes", profile="app") == 1680
+    assert scraped.value("sts_broker_packed_policy_ratio", profile="other") == 0
+    assert scraped.value("sts_broker_session_token_ratio", profile="other") is None
+
+
+def test_sizes_that_sts_no_longer_reports_are_gone(scraped: Scraped) -> None:
+    scraped.exchanged(sizes=SIZES)
+    scraped.exchanged()
+    assert scraped.value("sts_broker_packed_policy_ratio", profile="default") is None
+
+
+@pytest.mark.parametrize(
+    ("role_arn", "account_id"), [("arn:aws:iam::123456789012:role/a/app", "123456789012"), ("arn:aws:iam:::role/x", "")]
+)
+def test_role_and_account_are_labels_of_each_profile(role_arn: str, account_id: str, scraped: Scraped) -> None:
+    scraped.status = Status([make_profile("app", role_arn=role_arn)])
+    labels = {"profile": "app", "role_arn": role_arn, "account_id": account_id}
+    assert scraped.value("sts_broker_profile_info", **labels) == 1
+
+
+def test_answers_are_counted_from_zero() -> None:
+    scraped = Scraped("app", "other")
+    assert scraped.value("sts_broker_endpoint_answers_total", profile="app", code="200") == 0
+    assert scraped.value("sts_broker_endpoint_answers_total", profile="", code="404") == 0
+    scraped.answers.record(Response(status=HTTPStatus.OK, body=b"", profile="app"))
+    scraped.answers.record(Response(status=HTTPStatus.METHOD_NOT_ALLOWED, body=b""))
+    assert scraped.value("sts_broker_endpoint_answers_total", profile="app", code="200") == 1
+    assert scraped.value("sts_broker_endpoint_answers_total", profile="other", code="200") == 0
+    assert scraped.value("sts_broker_endpoint_answers_total", profile="", code="405") == 1
+
+
+def test_web_identity_tokens_have_times_faults_and_outcomes_and_others_have_no_such_metric() -> None:
+    clock = FakeClock()
+    tokens = WebIdentityTokenStatuses(["vault", "never"])
+    token = WebIdentityToken(
+        profile="vault",
+        raw=Secret("a.b.c"),
+        received_at=EPOCH,
+        expires_at=EPOCH + timedelta(minutes=7),
+        lifetime=timedelta(minutes=5),
+    )
+    tokens.record(TokenPublished(at=clock.read(), token=token, refresh_at=EPOCH + timedelta(minutes=2)))
+    denied = WebIdentityTokenDenied("No.", "Allow it.")
+    tokens.record(TokenFailed(at=clock.read(), profile="never", error=denied, failures=1, retry_in=timedelta(0)))
+    snapshot = Status([make_profile("vault"), make_profile("never")]).snapshot()
+    assert "web_identity" not in render_metrics(snapshot, clock.now, None).decode()
+    page = render_metrics(replace(snapshot, web_identity_tokens=tokens.snapshot()), clock.now, None).decode()
+    prefix = "sts_broker_web_identity_token"
+    found = {line for line in page.splitlines() if line.startswith(prefix)}
+    start = int(EPOCH.timestamp())
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in found}
+    assert values == {
+        f'{prefix}_issued_timestamp_seconds{{profile="vault"}}': start,
+        f'{prefix}_expiry_timestamp_seconds{{profile="vault"}}': start + 300,
+        f'{prefix}_fault{{profile="never",reason="web_identity_token_denied"}}': 1,
+        f'{prefix}_refresh_total{{profile="vault",outcome="success",reason=""}}': 1,
+        f'{prefix}_refresh_total{{profile="never",outcome="failure",reason="web_identity_token_denied"}}': 1,
+    }

@@ -39,10 +39,11 @@ def make_response(**changes: str) -> bytes:
     }
     tags = {name: f"<{name}>{value}</{name}>" if value != "-" else "" for name, value in fields.items()}
     arn = tags.pop("Arn")
+    sizes = "".join(tags.pop(name, "") for name in ("PackedPolicySize", "SessionTokenUtilization", "SessionTokenSize"))
     return (
         f'<AssumeRoleWithWebIdentityResponse xmlns="{NAMESPACE}"><AssumeRoleWithWebIdentityResult>'
         f"<Credentials>{''.join(tags.values())}</Credentials>"
-        f"<AssumedRoleUser>{arn}<AssumedRoleId>AROA:x</AssumedRoleId></AssumedRoleUser>"
+        f"<AssumedRoleUser>{arn}<AssumedRoleId>AROA:x</AssumedRoleId></AssumedRoleUser>{sizes}"
         "</AssumeRoleWithWebIdentityResult><ResponseMetadata><RequestId>request-1</RequestId></ResponseMetadata>"
         "</AssumeRoleWithWebIdentityResponse>"
     ).encode()

@@ -22,6 +22,7 @@ from broker.core.errors import (
     ResponseInvalid,
 )
 from broker.core.model import StsSpec
+from broker.core.session_sizes import SessionSizes
 from broker.sts.exchange import StsExchanger
 from tests.support.fakes import EPOCH, ROLE_ARN, FakeClock, make_token
 from tests.unit.sts.scripted_sts import (
@@ -97,6 +98,24 @@ class TestResponse:
         assert credentials.lifetime == timedelta(hours=1)
         assert (credentials.assumed_role_arn, credentials.account_id) == (ASSUMED, "123456789012")
         assert (credentials.request_id, credentials.clock_skew) == ("request-1", None)
+
+    @pytest.mark.parametrize(
+        ("fields", "sizes"),
+        [
+            ({}, SessionSizes()),
+            ({"PackedPolicySize": "0"}, SessionSizes(packed_policy_percent=0)),
+            (
+                {"PackedPolicySize": "82", "SessionTokenUtilization": "41", "SessionTokenSize": "1680"},
+                SessionSizes(packed_policy_percent=82, session_token_percent=41, session_token_bytes=1680),
+            ),
+            ({"PackedPolicySize": "-1", "SessionTokenUtilization": "40"}, SessionSizes(session_token_percent=40)),
+        ],
+    )
+    def test_sizes_are_taken_from_the_response(
+        self, exchanger: StsExchanger, sts: Sts, fields: dict[str, str], sizes: SessionSizes
+    ) -> None:
+        sts.body = make_response(**fields)
+        assert exchange(exchanger).sizes == sizes
 
     @pytest.mark.parametrize(
         "expiration",

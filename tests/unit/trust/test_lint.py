@@ -16,6 +16,8 @@ from tests.unit.trust.trust_statements import (
     APP,
     AUD,
     BROKEN,
+    CORRECT,
+    GITHUB,
     ISSUER,
     OTHER_ACCOUNT_ROLE,
     PINNED,
@@ -26,6 +28,7 @@ from tests.unit.trust.trust_statements import (
     chained,
     equals,
     saml,
+    trusting,
     web,
     where,
 )
@@ -90,6 +93,29 @@ def test_good_statement_has_no_findings(statement: dict[str, Any]) -> None:
 )
 def test_wide_deny_statement_has_no_findings(deny: dict[str, Any]) -> None:
     assert found(web(), deny) == set()
+
+
+@pytest.mark.parametrize("statement", CORRECT)
+def test_documented_subject_of_another_issuer_has_no_findings(statement: dict[str, Any]) -> None:
+    assert found(statement) == set()
+
+
+@pytest.mark.parametrize(
+    ("subject", "breadth"),
+    [
+        ("repo:octo/app:*", "every branch, tag, environment and pull request of the repository"),
+        ("repo:octo/*", "every repository of the owner"),
+        ("repo:octo@1/*", "every repository of the owner"),
+        ("project_path:group/sub/*", "every project of the group"),
+        ("project_path:group/app:*", "every branch and tag of the project"),
+        ("repo:octo/app:ref:refs/heads/release-*", ""),
+    ],
+)
+def test_finding_says_what_a_pattern_covers(subject: str, breadth: str) -> None:
+    issuer = GITHUB if subject.startswith("repo") else "gitlab.com"
+    (finding,) = lint(json.dumps({"Version": "2012-10-17", "Statement": [trusting(issuer, subject)]}), Expected())
+    assert finding.rule.id == "broad-subject"
+    assert finding.detail.endswith(f" ({breadth})" if breadth else subject)
 
 
 @pytest.mark.parametrize(("rule", "statement"), BROKEN)

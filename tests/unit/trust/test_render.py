@@ -18,6 +18,7 @@ from broker.trust.explain import WebIdentity, explain
 from broker.trust.linter.lint import Expected, lint
 from broker.trust.render import TrustedIdentities, render
 from broker.trust.render_request import RenderOptions, resolve_identities
+from broker.trust.render_subjects import WorkloadOptions
 from tests.support.fakes import EPOCH
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_rendered_policy_has_no_findings_and_allows_its_identities(
         ({"account": "1234"}, "expected 12 digits"),
         ({"partition": "china"}, "--partition is china"),
         ({"subjects": ("system:serviceaccount:demo:*",)}, "compares literally"),
-        ({"subjects": ("demo:app",)}, "A subject that isn't a service account's"),
+        ({"subjects": ("demo:app",)}, "A subject that the issuer's tokens can't have"),
         ({"subjects": ()}, "has no values"),
         ({"audiences": ("sts.*",)}, "compares literally"),
         (
@@ -156,7 +157,7 @@ def test_role_in_the_environment_supplies_account_and_partition() -> None:
 def test_namespaces_are_paired_with_service_accounts(
     namespaces: tuple[str, ...], names: tuple[str, ...], subjects: list[str]
 ) -> None:
-    named = RenderOptions(namespaces=namespaces, service_accounts=names).list_subjects()
+    named = WorkloadOptions(namespaces=namespaces, service_accounts=names).list_subjects()
     assert list(named) == [f"system:serviceaccount:{subject}" for subject in subjects]
 
 
@@ -166,8 +167,9 @@ def test_namespaces_are_paired_with_service_accounts(
 def test_namespaces_and_service_accounts_in_wrong_numbers_are_rejected(
     namespaces: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
+    options = RenderOptions(workloads=WorkloadOptions(namespaces=namespaces, service_accounts=names))
     with pytest.raises(ConfigurationError, match="one namespace for each service account"):
-        RenderOptions(namespaces=namespaces, service_accounts=names).list_subjects()
+        resolve_identities(options, role=None, read_claims=fail_to_read)
 
 
 def test_templates_are_next_to_the_package_or_inside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

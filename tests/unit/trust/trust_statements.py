@@ -54,6 +54,15 @@ def github(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return web(Principal=principal, Condition={**audience, **operators})
 
 
+def trusting(issuer: str, subject: str, audience: str | None = "sts.amazonaws.com") -> dict[str, Any]:
+    """Return a statement for one subject, or a pattern of subjects, of an issuer."""
+    operator = "StringLike" if "*" in subject else "StringEquals"
+    conditions: dict[str, dict[str, str]] = {operator: {f"{issuer}:sub": subject}}
+    if audience is not None:
+        conditions.setdefault("StringEquals", {})[f"{issuer}:aud"] = audience
+    return web(Principal={"Federated": PROVIDER.replace(ISSUER, issuer)}, Condition=conditions)
+
+
 def where(**operators: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """Return a statement with these conditions, in addition to those that restrict subject and audience."""
     return web(
@@ -105,6 +114,49 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("arn-form", web(Effect="Deny", Condition={"ArnNotLike": {"aws:SourceArn": "role/*"}})),
     ("arn-form", chained(Condition={"ArnLike": {"aws:PrincipalArn": "*"}})),
     ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo/app:*"})),
+    ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo/*"})),
+    ("broad-subject", github(StringLike={f"{GITHUB}:sub": "repo:octo@1/app@2:*"})),
+    ("broad-subject", trusting("gitlab.com", "project_path:group/*")),
+    ("broad-subject", trusting("gitlab.com", "job_project_path:group/*")),
+    ("broad-subject", trusting("gitlab.com", "project_path:group/app:ref_type:branch:ref:*")),
+    ("broad-subject", trusting("git.example.com", "project_path:group/app:*")),
+    ("broad-subject", trusting("spire.example", "spiffe://td/ns/shop/*")),
+    ("broad-subject", trusting("git.example/_services/token", "repo:octo/app:*")),
+    ("wildcard-subject", trusting(GITHUB, "job_workflow_ref:octo/*")),  # any customer may call a public workflow
+    ("wildcard-subject", trusting("gitlab.com", "project_path:*")),
+    ("wildcard-subject", trusting("gitlab.com", "*:ref:main")),
+    ("wildcard-subject", trusting("git.example.com", "project_path:*/app:ref_type:branch:ref:main")),
+    ("wildcard-subject", trusting("git.example/_services/token", "repo:*")),
+    ("trust-domain-subject", trusting("spire.example", "spiffe://td/*")),
+    ("trust-domain-subject", trusting("spire.example", "spiffe://td*")),
+    ("trust-domain-subject", trusting("spire.example", "spiffe://*/ns/shop/sa/cart")),
+    ("unowned-subject", trusting(GITHUB, "environment:production")),
+    ("unowned-subject", trusting(GITHUB, "ref:refs/heads/main")),
+    ("unowned-subject", trusting(GITHUB, "repository_visibility:private")),
+    ("unowned-subject", trusting("git.example/_services/token", "environment:production")),
+    ("pull-request-subject", trusting(GITHUB, "repo:octo/app:pull_request")),
+    ("pull-request-subject", trusting(GITHUB, "repo:octo@1/app@2:pull_request")),
+    ("no-such-issuer", trusting("github.com", "repo:octo/app:ref:refs/heads/main")),
+    ("no-such-issuer", trusting("vstoken.actions.githubusercontent.com", "repo:octo/app:ref:refs/heads/main")),
+    ("no-such-issuer", trusting("octo.ghe.com", "repo:octo/app:ref:refs/heads/main")),
+    ("no-such-issuer", trusting("gitlab.com/group", "project_path:group/app:ref_type:branch:ref:main")),
+    ("subject-form", trusting(GITHUB, "octo/app:ref:refs/heads/main")),
+    ("subject-form", trusting(GITHUB, "repo:octo/app:ref:main")),
+    ("subject-form", trusting(GITHUB, "repo:octo:ref:refs/heads/main")),
+    ("subject-form", trusting(GITHUB, "repo:octo@1/app:ref:refs/heads/main")),
+    ("subject-form", trusting(GITHUB, "repo:octo@x/app@y:ref:refs/heads/main")),
+    ("subject-form", trusting(GITHUB, "Repo:octo/app:ref:refs/heads/main")),
+    ("subject-form", trusting("gitlab.com", "group/app")),
+    ("subject-form", trusting("gitlab.com", "project_path:app:ref_type:branch:ref:main")),
+    ("subject-form", trusting("gitlab.com", "project_path:group/app:ref_type:branch:ref:refs/heads/main")),
+    ("subject-form", trusting("gitlab.com", "project_path:group/app:ref_type:heads:ref:main")),
+    ("subject-form", trusting("spire.example", "spiffe://td")),
+    ("subject-form", trusting("spire.example", "spiffe://TD/cart")),
+    ("subject-form", trusting("spire.example", "spiffe://td/cart/")),
+    ("subject-form", trusting("spire.example", "spiffe://td/a/../b")),
+    ("subject-form", trusting("spire.example", "system:cart")),
+    ("missing-audience", trusting(GITHUB, "repo:octo/app:ref:refs/heads/main", audience=None)),
+    ("missing-audience", trusting("spire.example", "spiffe://td/cart", audience=None)),
     ("wildcard-subject", github(StringLike={f"{GITHUB}:sub": "repo:*/app:ref:refs/heads/main"})),
     ("unknown-key", github(StringEquals={f"{GITHUB}:repository_owner": "octo"})),
     ("other-principal", web(Principal={"AWS": ROLE})),
@@ -229,3 +281,37 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ),
 ]
 """The ID of a rule, and a statement that breaks it. The statement may break other rules too."""
+
+CORRECT = (
+    trusting(GITHUB, "repo:octo-org/octo-repo:ref:refs/heads/main"),
+    trusting(GITHUB, "repo:octo-org/octo-repo:ref:refs/tags/v1.2.3"),
+    trusting(GITHUB, "repo:octo-org/octo.repo_1:environment:Production%3AV1"),
+    trusting(GITHUB, "repo:octo-org/octo-repo"),
+    trusting(GITHUB, "repo:octo-org@123456/octo-repo@456789:ref:refs/heads/main"),
+    trusting(GITHUB, "repo:octo_acme@123456/octo-repo@456789:environment:prod"),
+    trusting(GITHUB, "repo:octo/app:environment:prod:job_workflow_ref:octo/ci/.github/workflows/a.yml@refs/heads/main"),
+    trusting(GITHUB, "job_workflow_ref:octo-org/octo-automation/.github/workflows/oidc.yml@refs/heads/main"),
+    trusting(GITHUB, "repository_owner:monalisa:repository_visibility:private"),
+    trusting(GITHUB, "repository_owner:monalisa"),
+    trusting(GITHUB, "repository_id:456789"),
+    trusting(GITHUB, "enterprise_id:2"),
+    trusting(f"{GITHUB}/octocat-inc", "repo:octocat-inc/private-server:ref:refs/heads/main"),
+    trusting("token.actions.octocorp.ghe.com", "repo:octo/app:ref:refs/heads/main"),
+    trusting("token.actions.octocorp.ghe.com/octocorp", "repo:octo/app:ref:refs/heads/main"),
+    trusting("github.acme.example/_services/token", "repo:octo/app:ref:refs/heads/main"),
+    github(StringEquals={f"{GITHUB}:sub": "environment:production", f"{GITHUB}:repository_id": "456789"}),
+    github(StringEquals={f"{GITHUB}:repository_id": "456789", f"{GITHUB}:environment": "prod"}),
+    trusting("gitlab.com", "project_path:my-group/my-project:ref_type:branch:ref:main"),
+    trusting("gitlab.com", "project_path:my-group/sub/my.project:ref_type:tag:ref:v1.0"),
+    trusting("gitlab.com", "project_path:my-group/my-project"),
+    trusting("gitlab.com", "project_path:my-group/my-project:ref_type:branch:ref:feature/refs/x"),
+    trusting("gitlab.com", "project_path:my-group/my-project:environment_protected:true"),
+    trusting("gitlab.com", "job_project_path:my-group/my-project:ref_type:branch:ref:main"),
+    trusting("gitlab.example.com", "project_id:20:ref_type:branch:ref:main"),
+    trusting("gitlab.example.com", "project_path:my-group/my-project:ref_type:branch:ref:main"),
+    trusting("oidc-discovery.example.org", "spiffe://example.org/ns/shop/sa/cart"),
+    trusting("oidc-discovery.example.org", "spiffe://prod.example.org/cart_v1.2"),
+    trusting("container.googleapis.com/v1/projects/p/locations/l/clusters/c", APP),
+    trusting("westeurope.oic.prod-aks.azure.com/0000/1111/", APP),
+)
+"""Statements for CI systems, SPIRE and clouds, as their documentation shows them. None breaks a rule."""

@@ -11,10 +11,18 @@ import pytest
 
 from broker.core.errors import ConfigurationError, ExchangeUnavailable, RoleDenied, TokenUnavailable, WorkerFailed
 from broker.core.model import Secret, StsSpec, TokenRequestSpec
+from broker.core.notify_targets import NotifyFailure, SignalTarget
 from broker.loop.event_loop import EventLoop
 from broker.settings import loader
 from broker.worker import jobs
-from broker.worker.adapters import SettingsLoad, WorkerExchanges, decode_token, load_configuration, request_token
+from broker.worker.adapters import (
+    SettingsLoad,
+    WorkerExchanges,
+    decode_token,
+    load_configuration,
+    notify_target,
+    request_token,
+)
 from broker.worker.pool import Overdue, Workers
 from tests.support.fakes import ROLE_ARN, make_credentials, make_jwt, make_profile, make_token
 from tests.support.workers import list_descriptors
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 # Python warns of every fork in a process with threads, and pytest's workers have some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+TARGET = SignalTarget(signal="HUP", pid_file="/none.pid")
 MINIMUM = {"AWS_ROLE_ARN": ROLE_ARN, "AWS_REGION": "eu-west-1"}
 POLICY = '{"Version":"2012-10-17","Statement":[]}'
 
@@ -161,3 +170,38 @@ class TestTokens:
         for error in self.ends(WorkerFailed("Ended.", "Report it.")):
             assert isinstance(error, TokenUnavailable)
             assert (error.message, error.remedy) == ("Ended.", "Report it.")
+
+
+class TestNotifications:
+    """Notifications in workers."""
+
+    def notify(self, result: object) -> NotifyFailure | None:
+        """Return what a notification ends with, if the job ends with `result`."""
+        workers, ends = ScriptedWorkers(result), list[NotifyFailure | None]()
+        notify_target(workers, TARGET, ends.append)
+        assert workers.submitted == [(jobs.Notify(target=TARGET), False)]
+        (end,) = ends
+        return end
+
+    @pytest.mark.parametrize("result", [None, NotifyFailure(message="It hangs.", remedy="Find out why.")])
+    def test_result_of_the_worker_is_passed_on(self, result: NotifyFailure | None) -> None:
+        assert self.notify(result) == result
+
+    def test_overdue_notification_names_the_files(self) -> None:
+        assert str(self.notify(Overdue(10))) == (
+            "Notifying pid_file:/none.pid took more than 10 s. Check the volume of pid_file and bearer_file."
+        )
+
+    def test_failure_of_the_worker_is_that_of_the_notification(self) -> None:
+        assert self.notify(WorkerFailed("It ended.", "Report it.")) == NotifyFailure(
+            message="It ended.", remedy="Report it."
+        )
+
+    def test_failure_arrives_from_a_real_worker(self) -> None:
+        loop = EventLoop()
+        workers, ends = Workers(loop), list[NotifyFailure | None]()
+        notify_target(workers, TARGET, ends.append)
+        workers.serve_until(lambda: bool(ends))
+        workers.close()
+        loop.close()
+        assert str(ends[0]).startswith("Cannot read the pid_file /none.pid: No such file or directory.")

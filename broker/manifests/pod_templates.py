@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from broker.inject.yaml_text import find_entry, find_node, get_line, resolve_alias
+from broker.manifests.yaml_text import find_entry, find_node, get_line, resolve_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -64,7 +64,7 @@ KNOWN_PROVIDERS = (
         issuers=re.compile(r"gitlab\.com"),
         keys=(*_GITLAB, "pipeline_source", "ref_protected", "runner_environment", "user_access_level"),
         identifying=_GITLAB,
-        owner=re.compile(r"project_path:[^/:*?]+/"),
+        owner=re.compile(r"(?:job_|source_)?project_path:[^/:*?]+/"),
         sources={},
     ),
     KnownProvider(
@@ -119,6 +119,20 @@ def list_claims(issuer: str, payload: Mapping[str, Any]) -> dict[str, str]:
         paths = provider.sources.get(key, ((key,),)) if provider else ()
         found[key] = next((value for path in paths if (value := _find_claim(payload, path)) is not None), None)
     return {key: _as_text(value) for key, value in found.items() if isinstance(value, str | int)}
+
+
+def list_condition_keys(issuer: str, payload: Mapping[str, Any], *, audience: str) -> dict[str, str]:
+    """Return the condition keys that AWS provides for a token, with the issuer before each, and their values.
+
+    The key aud has the claim azp where the token has one, and oaud has the audience (IAM User Guide,
+    reference_policies_iam-condition-keys, OIDC federation). A cluster's tokens have no oaud.
+    """
+    subject, party = str(payload["sub"]), payload.get("azp")
+    claims = list_claims(issuer, payload)
+    if not subject.startswith(SERVICE_ACCOUNT_PREFIX):
+        claims["oaud"] = audience
+    claims |= {"aud": party if isinstance(party, str) and party else audience, "sub": subject}
+    return {f"{issuer}:{name}": value for name, value in claims.items()}
 
 
 def _find_claim(payload: Mapping[str, Any], path: tuple[str, ...]) -> Any:  # noqa: ANN401 - a JSON value

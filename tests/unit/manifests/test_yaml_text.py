@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from broker.inject import yaml_text
+from broker.manifests import yaml_text
 
 
 def test_without_libyaml_everything_but_tabs_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
