@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from broker.core.clock import Instant

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,9 +8,8 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker.core.model import printable, redacted
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker.core.errors import BrokerError, Disposition, ExchangeUnavailable, PublishError, TokenError
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,13 +10,13 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct
 from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 
 if TYPE_CHECKING:
     from broker.core.notify_targets import NotifyTarget
     from broker.core.web_identity_spec import WebIdentityTokenSpec
 
-from msgspec import Struct
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"

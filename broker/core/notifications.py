@@ -17,8 +17,7 @@ from datetime import timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from broker.core.records import Struct, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

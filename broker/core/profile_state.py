@@ -10,13 +10,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from broker.core.backoff import Failure, count_failure
 from broker.core.errors import SourceUnavailable
 from broker.core.first_refresh import spread_first_refresh
 from broker.core.model import Generation, ProfileSpec, SourceSession
+from broker.core.records import Struct, replace
 from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:

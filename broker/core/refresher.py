@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-from msgspec.structs import replace
-
 from broker.core import errors, events
 from broker.core.errors import PublishError, SourceUnavailable, TokenError
 from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE, Candidate, select_candidates
@@ -21,6 +18,7 @@ from broker.core.loop_calls import Call
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
 from broker.core.profile_state import PendingExchange, ProfileState
 from broker.core.publications import OVERDUE, PendingPublish
+from broker.core.records import Struct, field, replace
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker.core.backoff import Backoff, Failure
 from broker.core.errors import Disposition, SourceUnavailable, TokenError
 from broker.core.model import BoundToken, Proof, SourceSession
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from broker.core.clock import Instant

@@ -8,7 +8,7 @@ where they do not apply, and other implementations of STS leave out all.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 NEAR_LIMIT_PERCENT = 80
 """From here on the broker warns. deploy/monitoring has an alert with the same bound."""

@@ -9,9 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-from msgspec.structs import replace
-
 from broker.core.events import (
     Decided,
     Event,
@@ -31,6 +28,7 @@ from broker.core.events import (
 )
 from broker.core.faults import FAILURE, SUCCESS, Fault, count_refresh, update_fault
 from broker.core.notifications import Notified
+from broker.core.records import Struct, field, replace
 from broker.core.schedule import Phase
 from broker.core.session_sizes import UNKNOWN_SIZES
 

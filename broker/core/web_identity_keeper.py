@@ -10,10 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-
 from broker.core.backoff import Failure, count_failure
 from broker.core.errors import PublishError
+from broker.core.records import Struct, field
 from broker.core.schedule import backoff
 from broker.core.web_identity_schedule import (
     TokenAction,

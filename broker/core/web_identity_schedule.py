@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from broker.core.records import Struct
 from broker.core.schedule import ZERO, Phase, RefreshPolicy, backoff
 from broker.core.web_identity_spec import MINIMUM_LIFETIME
 

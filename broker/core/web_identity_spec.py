@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 MINIMUM_LIFETIME = timedelta(seconds=60)
 """The shortest lifetime that STS accepts, and `MAXIMUM_LIFETIME` the longest (botocore's STS model)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -10,11 +10,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from broker.core.errors import ConfigurationError
 from broker.core.model import printable, redacted
+from broker.core.records import Struct, replace
 from broker.core.spelling import suggest
 from broker.doctor.checks import CHECKS, POLICY_FROM_IAM, Report
 from broker.doctor.environment import Environment

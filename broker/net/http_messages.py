@@ -5,9 +5,7 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-
-from broker.core.unprinted import Unprinted
+from broker.core.records import Struct, Unprinted, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

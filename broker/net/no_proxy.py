@@ -12,9 +12,8 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from broker.core.model import printable
+from broker.core.records import Struct
 from broker.net.urls import host_address
 
 if TYPE_CHECKING:

@@ -9,10 +9,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from msgspec import field
-
 from broker.core.findings import quoted
-from broker.core.unprinted import Unprinted
+from broker.core.records import Unprinted, field
 from broker.net import no_proxy
 from broker.net.urls import HTTP_PORT, HTTPS_PORT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from broker.core.unprinted import Unprinted
+from broker.core.records import Unprinted
 
 
 class OwnedFile(Unprinted, frozen=True, kw_only=True):

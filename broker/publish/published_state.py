@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from broker.core.records import Struct
 from broker.publish.formats import credential_process_json
 from broker.publish.owned_files import NotRestorable, read_owned_file
 from broker.publish.state_file import (

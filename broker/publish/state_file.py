@@ -12,11 +12,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, convert
-from msgspec.structs import asdict, replace
-
 from broker.core.first_refresh import LARGEST_JITTER
 from broker.core.model import Generation, Secret, TemporaryCredentials
+from broker.core.records import Struct, asdict, convert, replace
 from broker.publish.formats import parse_document
 from broker.publish.owned_files import NotRestorable
 

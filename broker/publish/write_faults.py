@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,12 +14,11 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from broker import __version__
 from broker.core.clock import SystemClock
 from broker.core.errors import EXIT_BUG, ExchangeUnavailable, PublishError
 from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
+from broker.core.records import replace
 from broker.core.refresher import Refresher, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status

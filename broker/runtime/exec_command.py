@@ -15,14 +15,12 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError
 from broker.core.events import Published
 from broker.core.first_publication import Awaited
 from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_LINK
+from broker.core.records import Struct, replace
 from broker.core.refresher import Stop
 from broker.core.rival_variables import FULL_URI, VARIABLES
 from broker.core.schedule import RefreshPolicy

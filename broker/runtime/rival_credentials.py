@@ -15,8 +15,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
+from broker.core.records import Struct
 from broker.core.rival_variables import (
     ACCESS_KEY_ID_VARIABLES,
     AUTHORIZATION_TOKEN,

@@ -11,8 +11,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from broker.core.records import Struct
 from broker.loop.event_loop import EventLoop
 from broker.runtime.builtin_hashes import keep_openssl_out
 from broker.worker import jobs

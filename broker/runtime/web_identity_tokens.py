@@ -9,10 +9,9 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from broker.core.errors import Disposition, PublishError
 from broker.core.loop_calls import Call
+from broker.core.records import replace
 from broker.core.refresher import Wake
 from broker.core.timestamps import timestamp
 from broker.core.web_identity_keeper import WebIdentityTokenKeeper

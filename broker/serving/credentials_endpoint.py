@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from broker.core.events import Exchanged, Restored
 from broker.core.model import Secret
+from broker.core.records import Unprinted
 from broker.core.status import why_not_held
-from broker.core.unprinted import Unprinted
 from broker.publish.formats import authorization_token, container_credentials_json
 from broker.serving.http_messages import JSON, Response
 

@@ -10,8 +10,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-
+from broker.core.records import Struct, field
 from broker.core.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 from broker.core.timestamps import timestamp
 from broker.serving.answer_counts import NO_PROFILE

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from msgspec import field
-
-from broker.core.unprinted import Unprinted
+from broker.core.records import Unprinted, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,8 @@ import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker import __version__
+from broker.core.records import Struct
 from broker.core.role_arns import read_account
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
 from broker.serving.exposition import Histogram, Metric, render_text

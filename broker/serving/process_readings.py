@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 
 class ProcessReadings(Struct, frozen=True, kw_only=True):

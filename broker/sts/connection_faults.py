@@ -9,10 +9,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker.core.errors import NO_THREAD
 from broker.core.findings import quoted
+from broker.core.records import Struct
 from broker.net.http_messages import Failure
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from msgspec import Struct
+from broker.core.records import Struct
 
 
 class DenyingPolicy(Struct, frozen=True, kw_only=True):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
-from msgspec.structs import replace
 
-from broker.core.unprinted import Unprinted
+from broker.core.records import Unprinted, replace
 from broker.net.routes import find_proxy
 from broker.sts.client import StsData, is_plain_http
 

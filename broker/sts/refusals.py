@@ -12,8 +12,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from broker.core.errors import (
     ExchangeError,
     ExchangeThrottled,
@@ -25,6 +23,7 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.model import BoundToken
+from broker.core.records import Struct
 from broker.core.role_arns import read_account
 from broker.core.token_issuers import describe_renewal, is_rotated_by_kubelet
 from broker.sts import remedies

@@ -12,9 +12,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from broker.core.errors import Disposition, TokenAwaited, TokenError
+from broker.core.records import Struct
 from broker.core.schedule import ZERO, RefreshPolicy
 from broker.tokens.token_file import copy_error, rotation_age
 

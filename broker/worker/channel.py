@@ -13,11 +13,9 @@ import pickle
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-from msgspec.structs import asdict
-
 from broker.core import errors, model
 from broker.core.model import Secret
+from broker.core.records import Struct, asdict
 from broker.worker import jobs
 
 if TYPE_CHECKING:

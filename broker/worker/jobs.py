@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from msgspec import Struct
-
-from broker.core.unprinted import Unprinted
+from broker.core.records import Struct, Unprinted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

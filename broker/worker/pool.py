@@ -14,8 +14,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
-
+from broker.core.records import Struct, field
 from broker.loop.event_loop import READ, WRITE
 from broker.worker import jobs
 from broker.worker.channel import READ_BYTES, ForeignValueError, Frames, encode

@@ -16,9 +16,8 @@ import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from broker.core.library_variables import REMOVED
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

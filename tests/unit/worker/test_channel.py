@@ -154,7 +154,7 @@ class TestRoundTrip:
 
     @given(
         st.builds(
-            ProfileSpec,
+            lambda **given: ProfileSpec(**given),  # noqa: PLW0108 - hypothesis would resolve the annotations of a class
             name=st.text(),
             role_arn=st.text(),
             region=st.text(),
