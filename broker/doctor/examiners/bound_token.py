@@ -182,7 +182,10 @@ def _examine_secrecy(location: TokenLocation, report: Report, proc: str) -> None
         found = (
             "The pod shares its process namespace: while the broker starts, its user's processes can read its token."
         )
-        remedy = "Set shareProcessNamespace: false, or give the app another runAsUser. If notify needs it, use url instead."
+        remedy = (
+            "Set shareProcessNamespace: false, or give the app another runAsUser. If notify sends a signal, use url "
+            "instead."
+        )
         report.warning("token-secrecy", found, remedy, of=location.of)
     else:
         found = "Only the broker's container should mount the token's volume, which can't be seen from here."
