@@ -25,6 +25,7 @@ SIDECAR_PACKAGES: Final = frozenset(
         "files",
         "loop",
         "net",
+        "notify",
         "policy",
         "publish",
         "runtime",
