@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from broker.core.model import redacted
+from broker.core.records import Struct
 from broker.core.spelling import suggest
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ _WIDTH = 78
 _FORMATTER = partial(argparse.RawDescriptionHelpFormatter, width=_WIDTH)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelpText:
+class HelpText(Struct, frozen=True, kw_only=True):
     """The help of one command: a summary for the list of commands, then what its own help adds.
 
     Empty lines separate the paragraphs of `description`, which are wrapped when they are printed. `examples` are

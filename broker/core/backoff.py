@@ -5,18 +5,18 @@ This module is pure: a `Failure` is recorded by the main loop, and `schedule.bac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from broker.core.clock import Instant
     from broker.core.errors import BrokerError, Disposition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
+class Backoff(Struct, frozen=True, kw_only=True):
     """Delays that double from `base` to `cap`: the wait strategy of tenacity."""
 
     base: timedelta
@@ -39,8 +39,7 @@ def _compute_ceiling(strategy: Backoff, attempts: int) -> timedelta:
     return timedelta(seconds=wait_exponential(multiplier=strategy.base.total_seconds(), max=strategy.cap)(state))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """The last failed exchange or publish.
 
     `at` is monotonic. `attempts` counts failures of this kind in a row, `streak` failures of all kinds in a row.

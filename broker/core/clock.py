@@ -8,9 +8,10 @@ in a second.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 Message = TypeVar("Message")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instant:
+class Instant(Struct, frozen=True, kw_only=True):
     """One moment on both clocks: `now` is aware UTC; `monotonic` counts from an arbitrary start and never jumps."""
 
     now: datetime

@@ -6,8 +6,9 @@ Every event has `at`, the moment on both clocks. Secrets in events are wrapped i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -20,22 +21,19 @@ if TYPE_CHECKING:
     from broker.core.schedule import Decision, Phase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Turned:
+class Turned(Struct, frozen=True, kw_only=True, eq=False):
     """The main loop began an iteration."""
 
     at: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class RefreshRequested:
+class RefreshRequested(Struct, frozen=True, kw_only=True, eq=False):
     """A refresh of every profile was requested."""
 
     at: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True, eq=False):
     """Readers have this generation from an earlier start, and the broker holds it again. It is not a refresh."""
 
     at: Instant
@@ -44,8 +42,7 @@ class Restored:
     refresh_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class TokenObserved:
+class TokenObserved(Struct, frozen=True, kw_only=True, eq=False):
     """There is a usable token: a new one, or the first one after a time without."""
 
     at: Instant
@@ -53,8 +50,7 @@ class TokenObserved:
     token: BoundToken
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class TokenUnfit:
+class TokenUnfit(Struct, frozen=True, kw_only=True, eq=False):
     """There is no usable token, for a reason that differs from the previous read."""
 
     at: Instant
@@ -62,16 +58,14 @@ class TokenUnfit:
     error: TokenError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SourceObserved:
+class SourceObserved(Struct, frozen=True, kw_only=True, eq=False):
     """The source of a chained role has valid credentials again."""
 
     at: Instant
     profile: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class SourceUnfit:
+class SourceUnfit(Struct, frozen=True, kw_only=True, eq=False):
     """The source of a chained role has no valid credentials any more, or has none yet."""
 
     at: Instant
@@ -79,8 +73,7 @@ class SourceUnfit:
     error: SourceUnavailable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Decided:
+class Decided(Struct, frozen=True, kw_only=True, eq=False):
     """The phase changed, or the time of the next refresh."""
 
     at: Instant
@@ -88,8 +81,7 @@ class Decided:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Exchanged:
+class Exchanged(Struct, frozen=True, kw_only=True, eq=False):
     """STS issued credentials, which are not published yet. `duration` is how long the exchange took.
 
     `previous` are the credentials that they replace.
@@ -101,8 +93,7 @@ class Exchanged:
     previous: TemporaryCredentials | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class ExchangeFailed:
+class ExchangeFailed(Struct, frozen=True, kw_only=True, eq=False):
     """STS issued no credentials. `failures` counts all failures in a row; `retry_in` is the backoff that follows."""
 
     at: Instant
@@ -115,8 +106,7 @@ class ExchangeFailed:
     retry_in: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Published:
+class Published(Struct, frozen=True, kw_only=True, eq=False):
     """Readers have this generation, which completes the refresh. `refresh_at` is when the next refresh is due."""
 
     at: Instant
@@ -124,16 +114,14 @@ class Published:
     refresh_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class PublishedLost:
+class PublishedLost(Struct, frozen=True, kw_only=True, eq=False):
     """The published files of a profile are gone, and the broker did not remove them."""
 
     at: Instant
     profile: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class PublishFailed:
+class PublishFailed(Struct, frozen=True, kw_only=True, eq=False):
     """A sink could not be written to. `failures` and `retry_in` are as in ExchangeFailed."""
 
     at: Instant
@@ -143,8 +131,7 @@ class PublishFailed:
     retry_in: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class NotificationEnded:
+class NotificationEnded(Struct, frozen=True, kw_only=True, eq=False):
     """A notification ended, with or without success. `failure` is that of the last try; None for a success."""
 
     at: Instant

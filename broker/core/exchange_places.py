@@ -8,9 +8,10 @@ pure: it changes no profile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +27,7 @@ _LAPSED = datetime.min.replace(tzinfo=UTC)
 _Rank = tuple[bool, bool, timedelta, datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True, eq=False):
     """A profile that is due, what to exchange for it, and why."""
 
     state: ProfileState

@@ -5,11 +5,11 @@ Text of other parties is shortened and made safe for a terminal here. This modul
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from broker.core.model import printable, redacted
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,7 @@ class Verdict(Enum):
     """STS would reject it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One result. `check` is a stable identifier of the check; `remedy` is "" if there is nothing to change."""
 
     check: str

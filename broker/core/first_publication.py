@@ -8,10 +8,10 @@ fault. This module is pure: it works on snapshots and on the time that it is giv
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.core.errors import BrokerError, Disposition, ExchangeUnavailable, PublishError, TokenError
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,7 @@ _LASTING_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Errors of writing that last until somebody changes the pod."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Awaited:
+class Awaited(Struct, frozen=True, kw_only=True):
     """The profiles to wait for, from `began` (monotonic) on.
 
     These are the profile with that `name`. If `name` is "", all required profiles, or all profiles if none is required.

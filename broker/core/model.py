@@ -7,15 +7,16 @@ accordingly. This module does not know files, networks or clocks.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct
 from broker.core.session_sizes import UNKNOWN_SIZES, SessionSizes
 
 if TYPE_CHECKING:
     from broker.core.notify_targets import NotifyTarget
     from broker.core.web_identity_spec import WebIdentityTokenSpec
+
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/sts.amazonaws.com/token"  # noqa: S105 - a path
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -79,8 +80,7 @@ class Secret:
         raise TypeError("a Secret cannot be serialized")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnverifiedClaims:
+class UnverifiedClaims(Struct, frozen=True, kw_only=True):
     """The claims of a token. Only STS verifies them.
 
     The broker uses them to schedule refreshes, to explain errors and to name sessions. `issued_at` is None if the token
@@ -107,8 +107,7 @@ class UnverifiedClaims:
     algorithm: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundToken:
+class BoundToken(Struct, frozen=True, kw_only=True):
     """A token as it was read. `fingerprint` is a short hash that identifies it in logs."""
 
     raw: Secret
@@ -116,8 +115,7 @@ class BoundToken:
     claims: UnverifiedClaims
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemporaryCredentials:
+class TemporaryCredentials(Struct, frozen=True, kw_only=True):
     """The result of one exchange.
 
     `received_at` is on the clock of the node. `expires_at` is the expiry in the response, which readers get. `lifetime`
@@ -162,8 +160,7 @@ class TemporaryCredentials:
         return self.received_at + self.planned_lifetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
+class Generation(Struct, frozen=True, kw_only=True):
     """The credentials of a profile, numbered from 1. The numbers continue after a restart that restores credentials.
 
     `reason` is why they were requested. `fingerprint` identifies the token, or the source's generation, used for them.
@@ -179,8 +176,7 @@ class Generation:
     succeeded_at: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSession:
+class SourceSession(Struct, frozen=True, kw_only=True):
     """The credentials of another profile, which a chained role is assumed with instead of a token."""
 
     generation: Generation
@@ -195,8 +191,7 @@ Proof = BoundToken | SourceSession
 """What STS gets as proof of identity: a token, or the credentials of a source."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainSpec:
+class ChainSpec(Struct, frozen=True, kw_only=True):
     """How a chained role is assumed: by AssumeRole, with the credentials of the profile `source`."""
 
     source: str
@@ -206,8 +201,7 @@ class ChainSpec:
     source_identity: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileSpec:
+class ProfileSpec(Struct, frozen=True, kw_only=True):
     """A role to keep credentials for.
 
     If `session_name` is None, the name is derived from the token (see `broker.core.session_names`). `token_file` and
@@ -230,8 +224,7 @@ class ProfileSpec:
     web_identity_token: WebIdentityTokenSpec | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StsSpec:
+class StsSpec(Struct, frozen=True, kw_only=True):
     """How to call STS, from the standard AWS variables. "" means the default of botocore."""
 
     endpoint_url: str = ""
@@ -240,8 +233,7 @@ class StsSpec:
     ca_bundle: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequestSpec:
+class TokenRequestSpec(Struct, frozen=True, kw_only=True):
     """The address of the Kubernetes API. `directory` has the pod's own service account token and the cluster's CA."""
 
     host: str
@@ -251,8 +243,7 @@ class TokenRequestSpec:
     """For a whole call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishSpec:
+class PublishSpec(Struct, frozen=True, kw_only=True):
     """Where files are published, and who can read them.
 
     If `group` is None, files get the group of the directory or of the process. `process_command` is the
@@ -266,8 +257,7 @@ class PublishSpec:
     process_command: str = DEFAULT_PROCESS_COMMAND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Struct, frozen=True, kw_only=True):
     """The validated configuration. `warnings` are logged at the start.
 
     If `token_request` is None, tokens are read from files.

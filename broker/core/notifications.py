@@ -13,10 +13,11 @@ This module is pure. It knows neither processes nor networks, and time is an arg
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final
+
+from broker.core.records import Struct, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +41,7 @@ class Outcome(Enum):
     """There were newer credentials before a try succeeded. The target is notified about those instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(Struct, frozen=True, kw_only=True):
     """One target that must be notified about one generation. `attempt` counts the tries, from 1."""
 
     profile: str
@@ -50,8 +50,7 @@ class Notification:
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notified:
+class Notified(Struct, frozen=True, kw_only=True):
     """How the notifications of one target ended: their number by outcome, and the failure of the last one."""
 
     counts: Mapping[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
@@ -63,8 +62,7 @@ class Notified:
         return Notified(counts=counts, failure=self.failure if outcome is Outcome.SUPERSEDED else failure)
 
 
-@dataclass(slots=True, kw_only=True)
-class _TargetState:
+class _TargetState(Struct, kw_only=True):
     """What one target waits for, and what is running. `due` is when to begin with `waiting`."""
 
     waiting: Notification | None = None

@@ -5,15 +5,15 @@ Values only: `broker.notify` reaches the programs, and `notifications` decides w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from broker.core.records import Struct
 
 SIGNALS: Final = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH")
 """The signals that a program can be notified with. `exec` forwards the same ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpTarget:
+class HttpTarget(Struct, frozen=True, kw_only=True):
     """A program that is notified with an HTTP request to a loopback address.
 
     `bearer_file` is the path of a file whose content is sent as bearer token; "" for none.
@@ -29,8 +29,7 @@ class HttpTarget:
         return self.url.partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalTarget:
+class SignalTarget(Struct, frozen=True, kw_only=True):
     """A process that is notified with a signal, one of SIGNALS. Either `pid_file` or `process`, a name, is set."""
 
     signal: str
@@ -46,8 +45,7 @@ class SignalTarget:
 NotifyTarget = HttpTarget | SignalTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotifyFailure:
+class NotifyFailure(Struct, frozen=True, kw_only=True):
     """Why a program was not notified: what failed and was found, and what to change. Neither holds a secret."""
 
     message: str

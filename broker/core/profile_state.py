@@ -7,7 +7,6 @@ began later succeeds. This module does no I/O, and decides nothing: see `schedul
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from broker.core.backoff import Failure, count_failure
 from broker.core.errors import SourceUnavailable
 from broker.core.first_refresh import spread_first_refresh
 from broker.core.model import Generation, ProfileSpec, SourceSession
+from broker.core.records import Struct, replace
 from broker.core.schedule import Decision, Phase, Reason, RefreshPolicy, Situation, backoff, phase_of
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _CALL_ALLOWANCE = timedelta(seconds=5)
 """A call may take this long until STS checks the credentials that it was signed with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PendingExchange:
+class PendingExchange(Struct, frozen=True, kw_only=True, eq=False):
     """An exchange that has not ended: what it is made with, why, and when it began.
 
     `request` is the number of the last refresh that was requested before it began.
@@ -43,8 +42,7 @@ class PendingExchange:
     request: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class ProfileState:
+class ProfileState(Struct, kw_only=True):
     """The state of one profile. The fields that `Situation` has too are explained there."""
 
     spec: ProfileSpec

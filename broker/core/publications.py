@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from broker.core.clock import Instant
@@ -19,8 +20,7 @@ OVERDUE = (
 """Message and remedy of the fault."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingPublish:
+class PendingPublish(Struct, frozen=True, kw_only=True):
     """A publish that has not ended: of which generations, since when, and whether it was reported as overdue."""
 
     generations: tuple[Generation, ...]

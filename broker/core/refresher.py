@@ -9,7 +9,6 @@ are written is up to the collaborators.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.core import errors, events
@@ -19,6 +18,7 @@ from broker.core.loop_calls import Call
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
 from broker.core.profile_state import PendingExchange, ProfileState
 from broker.core.publications import OVERDUE, PendingPublish
+from broker.core.records import Struct, field, replace
 from broker.core.schedule import ZERO, Action, Decision, Reading, Reason, RefreshPolicy, decide
 
 if TYPE_CHECKING:
@@ -31,31 +31,26 @@ if TYPE_CHECKING:
     from broker.core.errors import BrokerError, ExchangeError
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Message: leave the loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshNow:
+class RefreshNow(Struct, frozen=True):
     """Message: refresh every profile, at first regardless of backoff and minimum interval, until it succeeds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """Message: look again now, because a token has arrived, or files are missing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeEnded:
+class ExchangeEnded(Struct, frozen=True, kw_only=True):
     """Message: an exchange ended, with credentials or an error."""
 
     exchange: PendingExchange
     result: TemporaryCredentials | ExchangeError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishEnded:
+class PublishEnded(Struct, frozen=True, kw_only=True):
     """Message: a publish ended, without an error, with one, or with a bug that the loop must raise."""
 
     publish: PendingPublish
@@ -67,8 +62,7 @@ TokenReadings = dict[tuple[int, str], BoundToken | TokenError | None]
 """The tokens that an iteration has read, by source and audience. Profiles that share a token share the reading."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Refresher:
+class Refresher(Struct, kw_only=True):
     """Keeps the credentials of all profiles fresh.
 
     `tokens` has the token source of each profile by name; chained roles have none. `chance` returns a random number in
@@ -85,13 +79,12 @@ class Refresher:
     chance: Callable[[], float]
     policy: RefreshPolicy
     companion: Companion | None = None
-    _states: dict[str, ProfileState] = field(init=False)
-    _publish: PendingPublish | None = field(init=False, default=None)
+    _states: dict[str, ProfileState] = field(default_factory=dict)
+    _publish: PendingPublish | None = None
 
     def __post_init__(self) -> None:
         """Create the state of every profile, without credentials. Sources come before the roles chained to them."""
         specs = {spec.name: spec for spec in self.profiles}
-        self._states = {}
         for profile in self.profiles:
             chain = [profile]
             while (link := chain[-1].chain) is not None and link.source not in self._states:

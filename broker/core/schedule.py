@@ -8,7 +8,6 @@ does not know files, networks or the names of profiles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from broker.core.backoff import Backoff, Failure
 from broker.core.errors import Disposition, SourceUnavailable, TokenError
 from broker.core.model import BoundToken, Proof, SourceSession
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from broker.core.clock import Instant
@@ -68,8 +68,7 @@ class Reason(Enum):
     NOT_DUE = "not_due"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshPolicy:
+class RefreshPolicy(Struct, frozen=True, kw_only=True):
     """Every number that affects the timing.
 
     After the first `streak_free` failures in a row, backoff alone determines the delay. After more, the delay is at
@@ -82,9 +81,9 @@ class RefreshPolicy:
     """The same for credentials in the phases MANDATORY and EXPIRED, if `minimum_interval` is longer."""
     nap: timedelta = timedelta(seconds=30)
     """The maximum time between two iterations of the main loop."""
-    token_retry: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15)))
-    soon: Backoff = field(default=Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60)))
-    slow: Backoff = field(default=Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5)))
+    token_retry: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=15))
+    soon: Backoff = Backoff(base=timedelta(seconds=1), cap=timedelta(seconds=60))
+    slow: Backoff = Backoff(base=timedelta(seconds=60), cap=timedelta(minutes=5))
     soon_attempts: int = 5
     """After this many failures in a row, SOON_THEN_SLOW is treated as SLOW."""
     mandatory_backoff_cap: timedelta = timedelta(seconds=40)
@@ -132,8 +131,7 @@ class RefreshPolicy:
         return min(self.mandatory_window, lifetime * self.mandatory_share)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(Struct, frozen=True, kw_only=True):
     """What the main loop knows about one profile."""
 
     at: Instant
@@ -158,14 +156,13 @@ class Situation:
     """An exchange is pending for a chained role's source, or for a source of that source."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What to do, and for WAIT how long the loop may sleep. `refresh_at` is when the next refresh is due."""
 
     action: Action
     phase: Phase
     reason: Reason
-    wake_in: timedelta = field(default=ZERO)
+    wake_in: timedelta = ZERO
     refresh_at: datetime | None = None
 
 

@@ -8,14 +8,13 @@ where they do not apply, and other implementations of STS leave out all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from broker.core.records import Struct
 
 NEAR_LIMIT_PERCENT = 80
 """From here on the broker warns. deploy/monitoring has an alert with the same bound."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSizes:
+class SessionSizes(Struct, frozen=True, kw_only=True):
     """The sizes of one session. None means that STS did not report the size.
 
     `packed_policy_percent` counts session policies and session tags, inherited tags included. At more than 100, STS

@@ -6,7 +6,6 @@ The main loop records its events with `Status.record`, from one thread; any thre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from broker.core.events import (
 )
 from broker.core.faults import FAILURE, SUCCESS, Fault, count_refresh, update_fault
 from broker.core.notifications import Notified
+from broker.core.records import Struct, field, replace
 from broker.core.schedule import Phase
 from broker.core.session_sizes import UNKNOWN_SIZES
 
@@ -44,8 +44,7 @@ LIVE_WITHIN = timedelta(seconds=90)
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durations:
+class Durations(Struct, frozen=True, kw_only=True):
     """A histogram: `counts` has a number for each bucket of DURATION_BUCKETS_SECONDS, and one for longer durations."""
 
     counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS_SECONDS) + 1)
@@ -59,8 +58,7 @@ class Durations:
         return Durations(counts=counts, sum_seconds=self.sum_seconds + seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileStatus:
+class ProfileStatus(Struct, frozen=True, kw_only=True):
     """The current state of one profile. `refreshes` counts by outcome and reason; generation 0 means none yet."""
 
     profile: str
@@ -96,8 +94,7 @@ class ProfileStatus:
         return self.token_fault or self.source_fault or self.exchange_fault or self.publish_fault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """The status at one moment.
 
     `turned_at` is when the last iteration of the main loop began (monotonic). `clock_skew` is the clock of STS minus

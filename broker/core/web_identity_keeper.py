@@ -7,12 +7,12 @@ holds, and changes nothing about them: a token that fails affects neither its pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from broker.core.backoff import Failure, count_failure
 from broker.core.errors import PublishError
+from broker.core.records import Struct, field
 from broker.core.schedule import backoff
 from broker.core.web_identity_schedule import (
     TokenAction,
@@ -39,8 +39,7 @@ MAXIMUM_CALLS_AT_ONCE = 4
 _LAPSED = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True, kw_only=True)
-class _TokenState:
+class _TokenState(Struct, kw_only=True):
     """The state of the token of one profile. The fields that `TokenSituation` has too are explained there."""
 
     spec: ProfileSpec
@@ -73,8 +72,7 @@ class _TokenState:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Due:
+class _Due(Struct, frozen=True, kw_only=True):
     """A token to request now."""
 
     state: _TokenState
@@ -86,8 +84,7 @@ class _Due:
         return self.state.failure is not None, self.state.token.lapses_at if self.state.token else _LAPSED
 
 
-@dataclass(slots=True, kw_only=True)
-class WebIdentityTokenKeeper:
+class WebIdentityTokenKeeper(Struct, kw_only=True):
     """Keeps the tokens of those `profiles` fresh that have `web_identity_token`.
 
     `run_on_loop` makes the main loop call a function on its thread, with the time. `chance` returns a random number in
@@ -101,8 +98,8 @@ class WebIdentityTokenKeeper:
     run_on_loop: Callable[[Callable[[Instant], None]], None]
     chance: Callable[[], float]
     policy: RefreshPolicy
-    _states: dict[str, _TokenState] = field(init=False)
-    _is_publishing: bool = field(init=False, default=False)
+    _states: dict[str, _TokenState] = field(default_factory=dict)
+    _is_publishing: bool = False
 
     def __post_init__(self) -> None:
         """Create the state of every token."""

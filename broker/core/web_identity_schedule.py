@@ -7,11 +7,11 @@ credentials if that is less than a minute. This module is pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct
 from broker.core.schedule import ZERO, Phase, RefreshPolicy, backoff
 from broker.core.web_identity_spec import MINIMUM_LIFETIME
 
@@ -36,8 +36,7 @@ class TokenAction(Enum):
     WAIT = "wait"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSituation:
+class TokenSituation(Struct, frozen=True, kw_only=True):
     """What the keeper knows about the token of one profile.
 
     `duration` is the lifetime to request. `session_ends_at` is when the credentials of the profile lapse, None if it
@@ -58,13 +57,12 @@ class TokenSituation:
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenDecision:
+class TokenDecision(Struct, frozen=True, kw_only=True):
     """What to do: for REQUEST, the lifetime to request; for WAIT, how long the loop may sleep."""
 
     action: TokenAction
-    duration: timedelta = field(default=ZERO)
-    wake_in: timedelta = field(default=ZERO)
+    duration: timedelta = ZERO
+    wake_in: timedelta = ZERO
 
 
 def decide_token(situation: TokenSituation, policy: RefreshPolicy) -> TokenDecision:

@@ -5,8 +5,9 @@ This module is imported only to check the settings, or if a profile has `web_ide
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+from broker.core.records import Struct
 
 MINIMUM_LIFETIME = timedelta(seconds=60)
 """The shortest lifetime that STS accepts, and `MAXIMUM_LIFETIME` the longest (botocore's STS model)."""
@@ -19,8 +20,7 @@ FILE_ENDING = "jwt"
 """The token of a profile is published as `<profile>.jwt`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebIdentityTokenSpec:
+class WebIdentityTokenSpec(Struct, frozen=True, kw_only=True):
     """What to request for a profile: the audiences, the lifetime and the signature of its tokens."""
 
     audiences: tuple[str, ...]

@@ -6,10 +6,10 @@ They are apart from the events and the status of credentials, because readiness 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker.core.faults import FAILURE, SUCCESS, Fault, count_refresh, update_fault
+from broker.core.records import Struct, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from broker.core.web_identity_token import WebIdentityToken
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class TokenPublished:
+class TokenPublished(Struct, frozen=True, kw_only=True, eq=False):
     """Readers have this token. `refresh_at` is when the next refresh is due."""
 
     at: Instant
@@ -34,8 +33,7 @@ class TokenPublished:
         return self.token.profile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class TokenFailed:
+class TokenFailed(Struct, frozen=True, kw_only=True, eq=False):
     """STS issued no token, or it could not be published. `failures` counts failures in a row."""
 
     at: Instant
@@ -45,8 +43,7 @@ class TokenFailed:
     retry_in: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class TokenLost:
+class TokenLost(Struct, frozen=True, kw_only=True, eq=False):
     """The published file is gone, and the broker did not remove it."""
 
     at: Instant
@@ -56,8 +53,7 @@ class TokenLost:
 TokenEvent = TokenPublished | TokenFailed | TokenLost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebIdentityTokenStatus:
+class WebIdentityTokenStatus(Struct, frozen=True, kw_only=True):
     """The current state of the token of one profile. The times are those of the published token."""
 
     profile: str

@@ -6,8 +6,9 @@ imported only if a profile has `web_identity_token`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from broker.core.model import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebIdentityToken:
+class WebIdentityToken(Struct, frozen=True, kw_only=True):
     """A token that STS issued for a profile.
 
     `received_at` is on the clock of the node. `expires_at` is the expiry in the response. `lifetime` is by the clock of

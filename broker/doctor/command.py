@@ -8,11 +8,11 @@ design and what is not judged.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from broker.core.errors import ConfigurationError
 from broker.core.model import printable, redacted
+from broker.core.records import Struct, replace
 from broker.core.spelling import suggest
 from broker.doctor.checks import CHECKS, POLICY_FROM_IAM, Report
 from broker.doctor.environment import Environment
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _STANDARD_INPUT: Final = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """The options of the command; an empty one means what the settings say.
 
     `token` and `policy` are paths, or `-` for standard input. `policy` may also be `iam`: the policy that each role has

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct, Unprinted, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,7 @@ _EXPIRED, _NOT_YET_VALID, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
 _SELF_SIGNED = (18, 19)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Unprinted, frozen=True, kw_only=True):
     """One request. `headers` and `body` may hold secrets, so neither is printed.
 
     An answer's body is read up to `maximum_bytes`.
@@ -27,13 +27,12 @@ class Request:
 
     url: str
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
     maximum_bytes: int = MAXIMUM_BODY_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateFault:
+class CertificateFault(Struct, frozen=True, kw_only=True):
     """Why a certificate could not be verified.
 
     `code` and `message` are those of OpenSSL (X509_V_ERR_… in x509_vfy.h); `found_at` is this machine's time.
@@ -69,8 +68,7 @@ class CertificateFault:
         return self.code in _SELF_SIGNED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerCertificate:
+class PeerCertificate(Struct, frozen=True, kw_only=True):
     """The server's own certificate, as the ssl module decodes it.
 
     `subject` and `issuer` have CN, O and OU. `names` are the host names and addresses that it is for.
@@ -87,8 +85,7 @@ class PeerCertificate:
         return self.not_before <= time <= self.not_after
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsSession:
+class TlsSession(Struct, frozen=True, kw_only=True):
     """What TLS disclosed about the server.
 
     `chain` has the certificates as the server sent them, in DER. `certificate` is None if the certificate is not
@@ -109,8 +106,7 @@ class TlsSession:
         return self.certificate.is_valid_at(time) and not self.certificate.is_valid_at(self.fault.found_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Unprinted, frozen=True, kw_only=True):
     """A server's answer.
 
     `headers` has all headers by their names in lower case; a server may echo secrets in them, so they are not printed.
@@ -123,8 +119,8 @@ class Answer:
     content_type: str
     location: str
     date: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes
     is_truncated: bool
     seconds: float
     address: str
@@ -156,8 +152,7 @@ class Failure(Enum):
     """This machine has no thread left."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoAnswer:
+class NoAnswer(Struct, frozen=True, kw_only=True):
     """Why there is no answer. `found` is a phrase without secrets; `via` is that of `Answer`.
 
     `status` is the status code with which a proxy refused, 0 otherwise. `fault` is given for Failure.CERTIFICATE.

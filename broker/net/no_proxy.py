@@ -9,11 +9,11 @@ What matches nothing is reported by `find_unusable_entries`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from broker.core.model import printable
+from broker.core.records import Struct
 from broker.net.urls import host_address
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _ENTRIES_MAXIMUM: Final = 3
 _LENGTH_MAXIMUM: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _Entry(Struct, frozen=True, kw_only=True):
     """What one entry matches: a name with its subdomains, or a network; at one port, or at each (0)."""
 
     name: str = ""

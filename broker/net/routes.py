@@ -6,11 +6,11 @@ The variables are read as curl and botocore read them: names in lower case first
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from broker.core.findings import quoted
+from broker.core.records import Unprinted, field
 from broker.net import no_proxy
 from broker.net.urls import HTTP_PORT, HTTPS_PORT
 
@@ -24,8 +24,7 @@ NO_PROXY_REMEDY = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Unprinted, frozen=True, kw_only=True):
     """How servers are reached and how far they are trusted.
 
     timeout_seconds: the limit on the whole exchange, name resolution and all attempts included.
@@ -44,14 +43,13 @@ class Route:
     connect_seconds: float | None = None
     ca_bundle: str = ""
     connect_to: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environ: Mapping[str, str] = field(default_factory=dict)
     allows_http: bool = False
     reads_unverified: bool = False
     tries_tls_12_first: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hop:
+class Hop(Unprinted, frozen=True, kw_only=True):
     """The address to connect to.
 
     `proxy_headers` is None if that is not a proxy. `via` describes the address, "" if it is the host's own.
@@ -59,7 +57,7 @@ class Hop:
 
     address: str
     port: int
-    proxy_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    proxy_headers: Mapping[str, str] | None = None
     via: str = ""
 
 

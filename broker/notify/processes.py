@@ -6,8 +6,9 @@ This module knows nothing about signals.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,7 @@ _ENDED: Final = "ZX"
 """States of processes that have ended: zombie, dead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """A process that runs."""
 
     pid: int

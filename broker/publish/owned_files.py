@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+
+from broker.core.records import Unprinted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnedFile:
+class OwnedFile(Unprinted, frozen=True, kw_only=True):
     """The content of a file of the broker's user, and the permission bits of its mode."""
 
-    content: bytes = field(repr=False)
+    content: bytes
     mode: int
 
 

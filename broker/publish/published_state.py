@@ -6,9 +6,9 @@ at any moment therefore leaves files that the next start recognizes, the new one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct
 from broker.publish.formats import credential_process_json
 from broker.publish.owned_files import NotRestorable, read_owned_file
 from broker.publish.state_file import (
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where credentials and times come from, besides the profiles.
 
     `endpoint_url` is the setting of STS's address. `boot` identifies the boot of the node, which its monotonic clock
@@ -48,8 +47,7 @@ class Origin:
 UNKNOWN_ORIGIN = Origin()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restoration:
+class Restoration(Struct, frozen=True, kw_only=True):
     """What an earlier start published, by profile.
 
     `generations` are valid and belong to the settings. `incomplete` are those of them that need another publish.

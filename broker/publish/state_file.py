@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker.core.first_refresh import LARGEST_JITTER
 from broker.core.model import Generation, Secret, TemporaryCredentials
+from broker.core.records import Struct, asdict, convert, replace
 from broker.publish.formats import parse_document
 from broker.publish.owned_files import NotRestorable
 
@@ -33,8 +33,7 @@ _UNRELATED_SETTINGS = frozenset({"notify", "required", "web_identity_token"})
 """Settings of a profile that do not affect which credentials STS issues."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known about one published `<profile>.json`, all of it plain text and numbers.
 
     `digest` identifies the file, `configuration` the settings that its credentials were requested with, and `boot` the
@@ -109,7 +108,7 @@ def render_state(records: Mapping[str, Sequence[Record]]) -> Iterator[bytes]:
 
 
 def _render_records(records: Sequence[Record]) -> str:
-    return json.dumps([{each.name: getattr(record, each.name) for each in fields(Record)} for record in records])
+    return json.dumps([asdict(record) for record in records])
 
 
 def parse_state(content: bytes) -> dict[str, tuple[Record, ...]]:
@@ -119,7 +118,7 @@ def parse_state(content: bytes) -> dict[str, tuple[Record, ...]]:
         if document["version"] != _VERSION:
             raise ValueError("it has another version")
         return {
-            name: tuple(_parse_record(record) for record in records) for name, records in document["profiles"].items()
+            name: tuple(convert(record, Record) for record in records) for name, records in document["profiles"].items()
         }
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("it is malformed") from error
@@ -140,13 +139,6 @@ def restore_generation(profile: str, document: bytes, record: Record, *, boot: s
     except (ValueError, OverflowError):
         raise NotRestorable(f"{profile}.json or its record in {STATE_FILE} is malformed") from None
     return generation
-
-
-def _parse_record(record: Mapping[str, Any]) -> Record:
-    types: dict[object, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
-    if not all(isinstance(record[each.name], types[each.type]) for each in fields(Record)):
-        raise TypeError
-    return Record(**record)
 
 
 def _build_generation(profile: str, document: bytes, record: Record) -> Generation:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +29,7 @@ _REMEDIES = {
 _OTHER_REMEDY = "Check the volume that publish.directory (BROKER_PUBLISH_DIRECTORY) is on."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteFault:
+class WriteFault(Struct, frozen=True, kw_only=True):
     """Why a file could not be written: `found` is a phrase, `remedy` what to change."""
 
     found: str

@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from broker import __version__
 from broker.core.clock import SystemClock
 from broker.core.errors import EXIT_BUG, ExchangeUnavailable, PublishError
 from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
+from broker.core.records import replace
 from broker.core.refresher import Refresher, Wake
 from broker.core.schedule import RefreshPolicy
 from broker.core.status import Status

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import threading
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from broker.core.errors import ConfigurationError
 from broker.core.events import Published
 from broker.core.first_publication import Awaited
 from broker.core.model import ENDPOINT_TOKEN_FILE, SERVICE_LINK
+from broker.core.records import Struct, replace
 from broker.core.refresher import Stop
 from broker.core.rival_variables import FULL_URI, VARIABLES
 from broker.core.schedule import RefreshPolicy
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 _MEMORY_BACKED = "/dev/shm"  # noqa: S108 - only a private directory is made there
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandSpec:
+class CommandSpec(Struct, frozen=True, kw_only=True):
     """The command line of `exec`.
 
     `command` is the command and its arguments, `profile` the name of the profile ("" for the default profile),
@@ -96,8 +95,7 @@ def execute(process: ResidentProcess, spec: CommandSpec) -> int:
         return _serve(job, child, inbox)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class _Job(Struct, frozen=True, kw_only=True):
     """One run of `exec`: its process, command line, settings, and the profile it uses."""
 
     process: ResidentProcess

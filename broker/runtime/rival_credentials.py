@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from broker.core.records import Struct
 from broker.core.rival_variables import (
     ACCESS_KEY_ID_VARIABLES,
     AUTHORIZATION_TOKEN,
@@ -51,8 +51,7 @@ _CREDENTIAL_KEYS: Final = frozenset(
 """Keys of AWS files that configure credentials for a profile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RivalSource:
+class RivalSource(Struct, frozen=True, kw_only=True):
     """A credential source that SDKs try before the broker's endpoint.
 
     `name` is a variable or a path, `effect` says why SDKs use it, `remedy` what to change.
@@ -66,8 +65,7 @@ class RivalSource:
         return f"{self.name} {self.effect} {self.remedy}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RivalFile:
+class RivalFile(Struct, frozen=True, kw_only=True):
     """An AWS file that configures credentials. `variable` is the one that names its path, or would."""
 
     variable: str
@@ -76,8 +74,7 @@ class RivalFile:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Location:
+class _Location(Struct, frozen=True, kw_only=True):
     """Where SDKs look for an AWS file: the path in `variable`, or else `defaults`, and which section they read."""
 
     variable: str

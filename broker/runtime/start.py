@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct
 from broker.loop.event_loop import EventLoop
 from broker.runtime.builtin_hashes import keep_openssl_out
 from broker.worker import jobs
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResidentProcess:
+class ResidentProcess(Struct, frozen=True, kw_only=True):
     """The process after its first steps. `settings` are being loaded.
 
     `mask` is the signal mask that the process was started with. `hardening` has the limits, and warnings.

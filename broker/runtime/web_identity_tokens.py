@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker.core.errors import Disposition, PublishError
 from broker.core.loop_calls import Call
+from broker.core.records import replace
 from broker.core.refresher import Wake
 from broker.core.timestamps import timestamp
 from broker.core.web_identity_keeper import WebIdentityTokenKeeper

@@ -12,12 +12,12 @@ import hmac
 import json
 import re
 import secrets
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from broker.core.events import Exchanged, Restored
 from broker.core.model import Secret
+from broker.core.records import Unprinted
 from broker.core.status import why_not_held
 from broker.publish.formats import authorization_token, container_credentials_json
 from broker.serving.http_messages import JSON, Response
@@ -47,8 +47,7 @@ def generate_token() -> Secret:
     return Secret(secrets.token_urlsafe(_TOKEN_BYTES))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _Entry(Unprinted, frozen=True, kw_only=True):
     """The response for one profile. It is served until `usable_until`, by the node's clock."""
 
     response: Response

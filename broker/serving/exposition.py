@@ -6,9 +6,10 @@ metrics there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +20,7 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _SPECIAL_VALUES = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """A counter or a gauge. The name of a counter ends in `_total`.
 
     `labels` are the names of the labels. `samples` has each value by its label values, in the order of `labels`; the
@@ -34,8 +34,7 @@ class Metric:
     samples: Mapping[tuple[str, ...], float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
+class Histogram(Struct, frozen=True, kw_only=True):
     """A histogram without labels.
 
     `bounds` are the upper bounds of the buckets, ascending. `counts` has the number of values in each bucket, and one

@@ -7,10 +7,10 @@ so no response contains a secret.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from broker.core.records import Struct, field
 from broker.core.status import has_readers_served, is_live, is_ready, unready_profiles, why_unready
 from broker.core.timestamps import timestamp
 from broker.serving.answer_counts import NO_PROFILE
@@ -35,8 +35,7 @@ _UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 _INDEX = "/livez\n/readyz\n/metrics\n/status\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthApplication:
+class HealthApplication(Struct, frozen=True, kw_only=True):
     """The application of the health listener.
 
     `take_snapshot` returns the current snapshot. `read_process` returns the readings of the process, None if there are

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from broker.core.records import Unprinted, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,7 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Unprinted, frozen=True, kw_only=True):
     """One request.
 
     `target` is the request target as the client sent it: neither decoded nor normalized. `headers` has lower-case
@@ -26,7 +26,7 @@ class Request:
 
     method: str
     target: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -34,15 +34,14 @@ class Request:
         return self.target.partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Unprinted, frozen=True, kw_only=True):
     """One response. `body` may hold credentials, so it is not part of the representation.
 
     `profile` is the profile that the request named, "" for none. It is counted, not sent.
     """
 
     status: HTTPStatus
-    body: bytes = field(repr=False)
+    body: bytes
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
     profile: str = ""

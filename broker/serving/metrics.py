@@ -7,11 +7,11 @@ configured profile names.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from broker import __version__
+from broker.core.records import Struct
 from broker.core.role_arns import read_account
 from broker.core.status import DURATION_BUCKETS_SECONDS, is_ready
 from broker.serving.exposition import Histogram, Metric, render_text
@@ -29,8 +29,7 @@ def _convert_to_ratio(percent: int | None) -> float | None:
     return None if percent is None else percent / 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileGauge:
+class ProfileGauge(Struct, frozen=True, kw_only=True):
     """A gauge with one sample for each profile that has a value, which is an instant or a number."""
 
     name: str
@@ -87,8 +86,7 @@ PROFILE_GAUGES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
+class Losses(Struct, frozen=True, kw_only=True):
     """What the process has lost since its start: lines of its log, and workers that ended before they had answered."""
 
     dropped_log_lines: int = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass
+
+from broker.core.records import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessReadings:
+class ProcessReadings(Struct, frozen=True, kw_only=True):
     """The resources of the process at one moment.
 
     `started_at_seconds` is a Unix time. `cpu_seconds` is user and system time. `maximum_fds` is infinite if there is no

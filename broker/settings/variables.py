@@ -5,11 +5,10 @@ This module is apart from the schema so that it can be read without importing py
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from broker.core.records import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
+class Variable(Struct, frozen=True, kw_only=True):
     """An environment variable, and the keys that lead to its setting in the YAML file."""
 
     name: str

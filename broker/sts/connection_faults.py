@@ -6,12 +6,12 @@ module does not import botocore. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from broker.core.errors import NO_THREAD
 from broker.core.findings import quoted
+from broker.core.records import Struct
 from broker.net.http_messages import Failure
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ _NO_PROXY = "If STS is reachable without the proxy, add its host to NO_PROXY."
 PROXY_URL_REMEDY = f"Set HTTPS_PROXY=http://HOST:PORT, or unset it. {_NO_PROXY}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """What was found, as a sentence, and what to change, "" if there is nothing but waiting."""
 
     found: str

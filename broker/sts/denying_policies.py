@@ -7,12 +7,12 @@ denied role does not help. Source of the phrases: IAM User Guide, "Troubleshoot 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from broker.core.records import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DenyingPolicy:
+
+class DenyingPolicy(Struct, frozen=True, kw_only=True):
     """A kind of policy: how it is named in a sentence, and what to change, a template for `str.format`."""
 
     name: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,8 +22,7 @@ _MESSAGE_KEYS = ("Message", "message", "errorMessage")
 _REQUEST_ID_KEYS = ("RequestId", "requestId", "RequestID")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorDocument:
+class ErrorDocument(Struct, frozen=True, kw_only=True):
     """An error as the server named it. Each field may be "". The texts are the server's: quote them with care."""
 
     code: str = ""

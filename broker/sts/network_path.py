@@ -7,12 +7,12 @@ NO_PROXY than botocore does (docs/settings.md).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
 
+from broker.core.records import Unprinted, replace
 from broker.net.routes import find_proxy
 from broker.sts.client import StsData, is_plain_http
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from broker.core.model import StsSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkPath:
+class NetworkPath(Unprinted, frozen=True, kw_only=True):
     """How a client reaches STS.
 
     `url` is the endpoint, `proxy` the URL of the proxy or "", `ca_file` the file of trusted CAs. `regions` has all
@@ -29,7 +28,7 @@ class NetworkPath:
     """
 
     url: str
-    proxy: str = field(repr=False)
+    proxy: str
     ca_file: str
     regions: frozenset[str] = frozenset()
 

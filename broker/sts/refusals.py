@@ -10,7 +10,6 @@ as well.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import (
@@ -24,6 +23,7 @@ from broker.core.errors import (
     TokenRejected,
 )
 from broker.core.model import BoundToken
+from broker.core.records import Struct
 from broker.core.role_arns import read_account
 from broker.core.token_issuers import describe_renewal, is_rotated_by_kubelet
 from broker.sts import remedies
@@ -75,8 +75,7 @@ _BY_STATUS: Mapping[int, type[ExchangeError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """An error response, safe to print. `kind` is the class of the fault, by code or status."""
 
     code: str

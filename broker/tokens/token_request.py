@@ -9,11 +9,11 @@ makes a good token unfit nor an old one good. How the API is called is not known
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker.core.errors import Disposition, TokenAwaited, TokenError
+from broker.core.records import Struct
 from broker.core.schedule import ZERO, RefreshPolicy
 from broker.tokens.token_file import copy_error, rotation_age
 
@@ -28,16 +28,14 @@ if TYPE_CHECKING:
 MAXIMUM_JITTER = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Call:
+class _Call(Struct, frozen=True, kw_only=True, eq=False):
     """A call in progress: its audience, and when it began."""
 
     audience: str
     began: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _HeldToken:
+class _HeldToken(Struct, frozen=True, kw_only=True):
     """A token in hand: when it was requested, its lifetime, and the age at which to renew it."""
 
     token: BoundToken
@@ -50,8 +48,7 @@ class _HeldToken:
         return max(at.monotonic - self.requested_at.monotonic, at.now - self.requested_at.now)
 
 
-@dataclass(slots=True)
-class _State:
+class _State(Struct):
     """The state of one audience. No call starts before `quiet_until`, which is monotonic time."""
 
     held: _HeldToken | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.core import errors, model
 from broker.core.model import Secret
+from broker.core.records import Struct, asdict
 from broker.worker import jobs
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _MODULES = frozenset(
     }
 )
 """The modules of the broker's values. Some of them are imported when the first such value arrives."""
-_SECRET, _ERROR = "secret", "error"
+_SECRET, _ERROR, _VALUE = "secret", "error", "value"
 
 
 class ForeignValueError(Exception):
@@ -90,6 +91,8 @@ class _Pickler(pickle.Pickler):
             return _SECRET, value.reveal()
         if isinstance(value, errors.BrokerError):
             return _ERROR, type(value).__name__, str(value), vars(value)
+        if isinstance(value, Struct):
+            return _VALUE, type(value).__module__, type(value).__name__, asdict(value)
         return None
 
 
@@ -101,15 +104,14 @@ class _Unpickler(pickle.Unpickler):
                 return Secret(text)
             case (str(kind), str(name), str(text), dict(attributes)) if kind == _ERROR:
                 return _make_error(name, text, attributes)
+            case (str(kind), str(module_name), str(name), dict(attributes)) if kind == _VALUE:
+                return _find_class(module_name, name)(**attributes)
         raise ForeignValueError("an unknown kind of value")
 
     def find_class(self, module_name: str, name: str) -> Any:  # noqa: ANN401 - of pickle.Unpickler
-        """Return a class of the broker's values, or of dates. Raises ForeignValueError for all others."""
+        """Return a class of dates. Raises ForeignValueError for all others."""
         if module_name == dt.__name__ and name in _DATES:
             return getattr(dt, name)
-        found = getattr(import_module(module_name), name, None) if module_name in _MODULES else None
-        if isinstance(found, type) and found.__module__ == module_name and _is_value(found):
-            return found
         raise ForeignValueError(f"{module_name}.{name}")
 
 
@@ -124,6 +126,9 @@ def _make_error(name: str, text: str, attributes: dict[str, Any]) -> errors.Brok
     return error
 
 
-def _is_value(found: type) -> bool:
-    """Return whether this is a frozen dataclass with slots. Its class has no attribute that a pickle could replace."""
-    return hasattr(found, "__dataclass_fields__") and hasattr(found, "__slots__")
+def _find_class(module_name: str, name: str) -> type[Struct]:
+    """Return the class of a value. It never gets onto the unpickler's stack, where a pickle could change it."""
+    found = getattr(import_module(module_name), name, None) if module_name in _MODULES else None
+    if isinstance(found, type) and found.__module__ == module_name and issubclass(found, Struct):
+        return found
+    raise ForeignValueError(f"{module_name}.{name}")

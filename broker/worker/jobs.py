@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from broker.core.records import Struct, Unprinted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,36 +30,31 @@ Result: TypeAlias = (
 Job: TypeAlias = "LoadSettings | GetReady | DecodeToken | RequestToken | Exchange | Notify | RequestWebIdentityToken"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSettings:
+class LoadSettings(Unprinted, frozen=True, kw_only=True):
     """Check the settings. The result is the Configuration."""
 
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetReady:
+class GetReady(Struct, frozen=True, kw_only=True):
     """Import what an exchange needs, because one is going to follow. The result is None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeToken:
+class DecodeToken(Struct, frozen=True, kw_only=True):
     """Decode the token that was read from `origin`, a path. The result is the BoundToken."""
 
     text: Secret
     origin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestToken:
+class RequestToken(Struct, frozen=True, kw_only=True):
     """Request a token from the Kubernetes API. The result is the BoundToken."""
 
     spec: TokenRequestSpec
     audience: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, frozen=True, kw_only=True):
     """Call STS. The result is the TemporaryCredentials."""
 
     sts: StsSpec
@@ -66,23 +62,20 @@ class Exchange:
     proof: Proof
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notify:
+class Notify(Struct, frozen=True, kw_only=True):
     """Notify a program about new credentials. The result is None, or why it could not be notified."""
 
     target: NotifyTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """A job on its way to a worker. `number` identifies it."""
 
     number: int
     job: Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
+class Crash(Struct, frozen=True, kw_only=True):
     """A bug: the class of an exception that the worker did not expect, and its frames, innermost last.
 
     Its text is left out, because it may quote a secret.
@@ -92,8 +85,7 @@ class Crash:
     frames: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True):
     """The result of the job with this number, the error that it raised, or a bug."""
 
     number: int

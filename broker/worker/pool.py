@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from broker.core.records import Struct, field
 from broker.loop.event_loop import READ, WRITE
 from broker.worker import jobs
 from broker.worker.channel import READ_BYTES, ForeignValueError, Frames, encode
@@ -42,15 +42,13 @@ _END_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(Struct, frozen=True):
     """The result of a job that was stopped after `seconds`."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Pending:
+class _Pending(Struct, frozen=True, kw_only=True, eq=False):
     """A job that has no result yet. `deadline` is monotonic, in seconds."""
 
     number: int
@@ -60,8 +58,7 @@ class _Pending:
     deadline: float
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Worker:
+class _Worker(Struct, kw_only=True, eq=False):
     """A worker process. `is_shared`: it takes several jobs."""
 
     pid: int

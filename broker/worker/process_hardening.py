@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.core.library_variables import REMOVED
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +28,7 @@ _PR_SET_DUMPABLE: Final = 4
 """From linux/prctl.h. The standard library has no prctl(2)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardening:
+class Hardening(Struct, frozen=True, kw_only=True):
     """What `harden_process` did: the core limits before, and warnings about what it could not do."""
 
     core_limits: CoreLimits

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from broker.core.records import Struct
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from broker.core.model import ProfileSpec, SourceSession, StsSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestWebIdentityToken:
+class RequestWebIdentityToken(Struct, frozen=True, kw_only=True):
     """Request a token of this lifetime from STS. The result is the WebIdentityToken."""
 
     sts: StsSpec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from broker.core.errors import ExchangeThrottled, ExchangeUnavailable, RoleDenied, WebIdentityTokenDenied
 from broker.core.notify_targets import SignalTarget

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from msgspec.structs import replace
 
 from sandbox import Misbehaviour
 from sandbox.aws import faults

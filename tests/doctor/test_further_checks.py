@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.errors import ExchangeUnavailable
 from broker.core.model import PublishSpec, StsSpec
@@ -39,7 +39,7 @@ class TestDirectory:
 
     def examine(self, directory: Path, proc: Path, **changes: int) -> Report:
         report = Report()
-        spec = replace(PublishSpec(directory=str(directory)), **changes)  # type: ignore[arg-type]  # a mode
+        spec = replace(PublishSpec(directory=str(directory)), **changes)
         examine_directory(spec, ["default"], report, proc=str(proc), now=NOW)
         return report
 

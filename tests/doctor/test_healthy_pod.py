@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker.doctor.checks import Outcome
 from tests.doctor.faulty_pod import DISCOVERY, ISSUER, KEYS, IssuerSite

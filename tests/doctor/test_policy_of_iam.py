@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 import pytest
+from msgspec.structs import replace
 
 from broker.doctor.checks import Outcome
 from sandbox.http.loopback import LoopbackServer

@@ -5,9 +5,11 @@ Exchanges run in the thread of the main loop. The loop runs until a condition ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker.core.refresher import Message, Refresher, RefreshNow
 from broker.core.schedule import RefreshPolicy

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import Struct
 
 from broker.core.clock import SystemClock
 from broker.core.model import BoundToken, ProfileSpec, StsSpec, TemporaryCredentials
@@ -42,8 +42,7 @@ def role_arn(shared_box: Sandbox) -> str:
     return shared_box.create_role("moto-backed-app")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class Scenario(Struct, frozen=True, kw_only=True):
     """The real exchanger, which calls the STS of the sandbox, and a profile for it."""
 
     box: Sandbox

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.clock import SystemClock
 from broker.core.errors import ExchangeError, RequestInvalid, RoleDenied, SourceRejected, TokenRejected

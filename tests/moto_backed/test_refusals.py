@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker.core.clock import SystemClock
 from broker.core.errors import Disposition, RequestInvalid, RoleDenied, TokenRejected

@@ -8,12 +8,14 @@ wall clock affect kubelet and STS as well.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from queue import SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker.core.errors import ExchangeError, ExchangeUnavailable, PublishError, TokenExpired, TokenUnavailable
 from broker.core.model import BoundToken, SourceSession

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from broker.core.backoff import Failure
 from broker.core.clock import Instant
@@ -23,7 +23,7 @@ jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 lifetimes = st.integers(min_value=1, max_value=43_200).map(lambda seconds: timedelta(seconds=seconds))
 moments = st.integers(min_value=-200_000, max_value=200_000).map(lambda seconds: timedelta(seconds=seconds))
 failures = st.builds(
-    Failure,
+    lambda **given: Failure(**given),  # noqa: PLW0108 - likewise
     reason=st.just("exchange_unavailable"),
     at=st.integers(min_value=0, max_value=2000).map(lambda seconds: timedelta(seconds=seconds)),
     disposition=st.sampled_from(Disposition),
@@ -37,7 +37,7 @@ readings = st.one_of(
     st.sampled_from([TokenUnavailable("None."), TokenExpired("Old.")]),
 )
 situations = st.builds(
-    Situation,
+    lambda **given: Situation(**given),  # noqa: PLW0108 - hypothesis would resolve the annotations of a class
     at=st.just(Instant(now=EPOCH, monotonic=timedelta(seconds=2000))),
     credentials=st.none()
     | st.builds(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.clock import Instant
 from broker.core.errors import ExchangeUnavailable, PublishError, WebIdentityTokenDenied
@@ -69,7 +70,7 @@ def situation(after: float = 0, **changes: object) -> TokenSituation:
         token=make_web_identity_token(),
         succeeded_at=AT.monotonic,
     )
-    return replace(held, **changes)  # type: ignore[arg-type]
+    return replace(held, **changes)
 
 
 @pytest.mark.parametrize(("jitter", "due_after"), [(0.0, 150), (0.5, 135), (0.999, 120.03)])

@@ -9,11 +9,11 @@ import threading
 import time
 import traceback
 import tracemalloc
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from broker.net.http_messages import MAXIMUM_BODY_BYTES, Answer, Failure, NoAnswer, Request
 from broker.net.https_client import fetch

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("asyncio", "botocore", "http.client", "jwt", "pydantic", "pydantic_core", "ssl", "urllib3", "yaml")
+HEAVY = ("asyncio", "botocore", "http.client", "inspect", "jwt", "pydantic", "pydantic_core", "ssl", "urllib3", "yaml")
 OPERATORS_OWN = ("argcomplete", "boto3", "broker.manifests", "broker.trust", "jinja2", "rich")
 WEB_IDENTITY = (
     "broker.core.web_identity_keeper",

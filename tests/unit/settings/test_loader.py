@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import os
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.errors import ConfigurationError
 from broker.core.model import Configuration, PublishSpec, StsSpec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.errors import SourceRejected
 from broker.core.model import StsSpec

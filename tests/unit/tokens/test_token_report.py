@@ -6,13 +6,13 @@ import io
 import json
 import os
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from broker.core.errors import TokenAudienceMismatch, TokenError, TokenMalformed, TokenUnavailable
 from broker.doctor.checks import Outcome, Report

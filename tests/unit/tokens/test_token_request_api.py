@@ -8,11 +8,11 @@ import socket
 import threading
 import time
 import traceback
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from broker.core.errors import TokenError, TokenMalformed, TokenRefused, TokenUnavailable
 from broker.core.model import TokenRequestSpec

@@ -154,7 +154,7 @@ class TestRoundTrip:
 
     @given(
         st.builds(
-            ProfileSpec,
+            lambda **given: ProfileSpec(**given),  # noqa: PLW0108 - hypothesis would resolve the annotations of a class
             name=st.text(),
             role_arn=st.text(),
             region=st.text(),
@@ -243,6 +243,11 @@ def name_global(module: str, name: str) -> bytes:
     return opcodes + pickle.STACK_GLOBAL + pickle.STOP
 
 
+def name_value(module: str, name: str, attributes: dict[str, object]) -> bytes:
+    """Return a pickle of a value of the broker, as the channel writes it."""
+    return pickle.dumps(("value", module, name, attributes))[:-1] + pickle.BINPERSID + pickle.STOP
+
+
 class TestForeignValues:
     """A worker that was taken over cannot make the resident process run code."""
 
@@ -287,7 +292,7 @@ class TestForeignValues:
             ("datetime", "sys"),
             ("datetime", "date"),
             (model.__name__, "re"),
-            (model.__name__, "dataclass"),
+            (model.__name__, "Struct"),
             (model.__name__, "printable"),
             (model.__name__, "datetime"),
             (model.__name__, "Secret.reveal"),
@@ -308,12 +313,14 @@ class TestForeignValues:
         ],
     )
     def test_name_that_is_no_value_of_the_broker_is_refused(self, module: str, name: str) -> None:
-        with pytest.raises(ForeignValueError):
-            list(Frames().receive(frame(name_global(module, name))))
+        for content in (name_global(module, name), name_value(module, name, {})):
+            with pytest.raises(ForeignValueError):
+                list(Frames().receive(frame(content)))
 
-    def test_class_of_the_brokers_values_is_found(self) -> None:
+    def test_value_of_the_broker_is_built(self) -> None:
         """Proves that the names above are refused for what they are."""
-        assert list(Frames().receive(frame(name_global(model.__name__, "ProfileSpec")))) == [model.ProfileSpec]
+        content = name_value(jobs.__name__, "Request", {"number": 1, "job": None})
+        assert list(Frames().receive(frame(content))) == [jobs.Request(number=1, job=None)]  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("name", ["ProfileSpec", "BoundToken"])
     def test_class_cannot_be_changed(self, name: str) -> None:
@@ -325,7 +332,15 @@ class TestForeignValues:
         assert not hasattr(getattr(model, name), "x")
 
     @pytest.mark.parametrize(
-        "parts", [("secret", 1), ("error", "Disposition", "", {}), ("error", "x", "", {}), "x", ()]
+        "parts",
+        [
+            ("secret", 1),
+            ("error", "Disposition", "", {}),
+            ("error", "x", "", {}),
+            ("value", jobs.__name__, "Request", {}),
+            "x",
+            (),
+        ],
     )
     def test_parts_of_no_value_are_refused(self, parts: object) -> None:
         content = pickle.dumps(parts)[:-1] + pickle.BINPERSID + pickle.STOP
