@@ -170,7 +170,7 @@ def collect_metrics(
 
 def _collect_profile_info(snapshot: Snapshot) -> Metric:
     return Metric(
-        name="sts_broker_profile_info",
+        name="sts_broker_info",
         type="gauge",
         help="Always 1; the labels hold the role of a profile, and the account of the role.",
         labels=("profile", "role_arn", "account_id"),

@@ -134,7 +134,7 @@ def test_metrics_and_status_describe_the_published_credentials(pod: Pod) -> None
         assert line in metrics.splitlines()
     for pattern in (
         r'sts_broker_session_token_bytes\{profile="default"\} \d+\.0',
-        r'sts_broker_profile_info\{profile="default",role_arn="arn:aws:iam::\d{12}:role/.+",account_id="\d{12}"\} 1\.0',
+        r'sts_broker_info\{profile="default",role_arn="arn:aws:iam::\d{12}:role/.+",account_id="\d{12}"\} 1\.0',
     ):
         assert re.search(f"^{pattern}$", metrics, re.MULTILINE)
     status = program.status()

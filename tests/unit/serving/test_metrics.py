@@ -118,7 +118,7 @@ NAMES = {
     "sts_broker_log_lines_dropped_total",
     "sts_broker_next_refresh_timestamp_seconds",
     "sts_broker_packed_policy_ratio",
-    "sts_broker_profile_info",
+    "sts_broker_info",
     "sts_broker_publish_failures_total",
     "sts_broker_ready",
     "sts_broker_refresh_total",
@@ -173,7 +173,7 @@ LATER_FAMILIES = (
     "sts_broker_notification_fault",
     "sts_broker_notifications",
     "sts_broker_packed_policy_ratio",
-    "sts_broker_profile_info",
+    "sts_broker_info",
     "sts_broker_session_token_bytes",
     "sts_broker_session_token_ratio",
     "sts_broker_worker_failures",
@@ -391,7 +391,7 @@ def test_sizes_that_sts_no_longer_reports_are_gone(scraped: Scraped) -> None:
 def test_role_and_account_are_labels_of_each_profile(role_arn: str, account_id: str, scraped: Scraped) -> None:
     scraped.status = Status([make_profile("app", role_arn=role_arn)])
     labels = {"profile": "app", "role_arn": role_arn, "account_id": account_id}
-    assert scraped.value("sts_broker_profile_info", **labels) == 1
+    assert scraped.value("sts_broker_info", **labels) == 1
 
 
 def test_answers_are_counted_from_zero() -> None:
