@@ -206,6 +206,7 @@ def new_nginx() -> Iterator[Callable[[Pod], Nginx]]:
         each.close()
 
 
+@pytest.mark.xdist_group("nginx")  # a signal by name reaches every nginx of the user
 @pytest.mark.parametrize("by", ["pid_file", "process"])
 def test_nginx_serves_each_generation_after_its_signal(pod: Pod, new_nginx: Callable[[Pod], Nginx], by: str) -> None:
     if by == "process":
@@ -223,10 +224,13 @@ def test_nginx_serves_each_generation_after_its_signal(pod: Pod, new_nginx: Call
 
 def require_no_other_nginx() -> None:
     """Skip the test if this machine runs an nginx of its own, which must not get signals of a test."""
-    if any(path.read_text() == "nginx\n" for path in Path("/proc").glob("[0-9]*/comm")):
-        pytest.skip("SKIPPED: another nginx runs on this machine")
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            if path.read_text() == "nginx\n":
+                pytest.skip("SKIPPED: another nginx runs on this machine")
 
 
+@pytest.mark.xdist_group("nginx")  # a signal by name reaches every nginx of the user
 def test_nginx_that_is_not_notified_keeps_the_first_key(pod: Pod, new_nginx: Callable[[Pod], Nginx]) -> None:
     """Proves that the test above can fail."""
     program = pod.start_and_publish()
