@@ -60,17 +60,17 @@ PURE = --include='broker/core/*,broker/publish/formats.py' --omit='broker/core/r
 has = command -v $(1) >/dev/null && echo yes || echo "no, so its tests say SKIPPED"
 
 TIMEOUT = Install GNU coreutils, which contain it
-test: $(VENV)/.ready ## every test that needs only Python: 3 to 6 minutes
+test: $(VENV)/.ready ## every test that needs only Python: 6 to 12 minutes
 	$(call need,timeout,$(TIMEOUT))
-	@echo "All tests but those of the image and of the SDK matrix: about 4,600, in 3 to 6 minutes on two cores."
+	@echo "All tests but those of the image and of the SDK matrix: about 8,200, in 6 to 12 minutes on two cores."
 	@for tool in terraform kubectl promtool chromium; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST) --ignore=tests/image
 	$(RUN)coverage report --fail-under=95
 	$(RUN)coverage report --fail-under=100 $(PURE)
 
-test-all: $(VENV)/.ready ## all tests, also of images (root) and SDKs: 15 minutes
+test-all: $(VENV)/.ready ## all tests, also of images (root) and SDKs: 20 minutes
 	$(call need,timeout,$(TIMEOUT))
-	@echo "All tests, those of the image included, then the SDK matrix: about 15 minutes on two cores."
+	@echo "All tests, those of the image included, then the SDK matrix: about 20 minutes on two cores."
 	@for tool in terraform kubectl promtool chromium buildah podman runc; do echo "  $$tool: $$($(call has,$$tool))"; done
 	$(PYTEST)
 	$(RUN)coverage report --fail-under=95
