@@ -13,10 +13,10 @@ from broker.core.errors import ConfigurationError
 from broker.core.model import DEFAULT_AUDIENCE
 from broker.core.token_issuers import find_kind
 from broker.trust.render import TrustedIdentities
-from broker.trust.render_subjects import SIDS, WorkloadOptions
+from broker.trust.render_subjects import MAIN_OPTIONS, SIDS, WorkloadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from broker.core.model import UnverifiedClaims
 
@@ -48,7 +48,7 @@ def resolve_identities(
     Raises:
         ConfigurationError: The options contradict each other; it lists every fault.
     """
-    faults = options.workloads.find_faults()
+    faults = (*options.workloads.find_faults(), *_find_missing_options(options))
     if faults:
         raise ConfigurationError(faults)
     subjects = (*options.subjects, *options.workloads.list_subjects())
@@ -63,6 +63,17 @@ def resolve_identities(
         account=options.account or account,
         partition=options.partition or partition,
     )
+
+
+def _find_missing_options(options: RenderOptions) -> Iterator[str]:
+    """Yield what a policy for the given kind of issuer lacks. The broker's own token is that of a cluster."""
+    workloads, kind = options.workloads, options.workloads.kind
+    if kind == "kubernetes" or options.token:
+        return
+    if not (options.subjects or workloads.names_workload):
+        yield f"{MAIN_OPTIONS[kind]} is missing: --issuer-kind {kind} needs it, --subject or --token."
+    if not (options.issuer or workloads.default_issuer):
+        yield f"--issuer is missing: --issuer-kind {kind} needs it, or --token."
 
 
 def _choose_audiences(claims: UnverifiedClaims | None) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ SIDS = {
     "other": "TrustIssuer",
 }
 """The Sid of the statement, by the kind of issuer."""
+MAIN_OPTIONS = {"github": "--repository", "gitlab": "--project-path", "spiffe": "--spiffe-id"}
+"""The option that names a workload, by the kind of issuer."""
 _REPOSITORY = re.compile(r"[\w-]+/[\w.-]+|[\w-]+@\d+/[\w.-]+@\d+", re.ASCII)
 _PROJECT = re.compile(r"[\w.-]+(?:/[\w.-]+)+", re.ASCII)
 _REF_TYPES = ("branch", "tag")
@@ -57,6 +59,12 @@ class WorkloadOptions:
     def default_issuer(self) -> str:
         """The issuer of this kind that most people use, or "" where every user has another one."""
         return _ISSUERS.get(self.kind, "")
+
+    @property
+    def names_workload(self) -> bool:
+        """Whether options name a workload, or a part of one."""
+        parts = (self.service_accounts, self.environment, self.ref_type, self.ref)
+        return any((*parts, self.repositories, self.project_paths, self.spiffe_ids))
 
     def find_faults(self) -> tuple[str, ...]:
         """Return a sentence for each option that is missing, malformed or for another kind of issuer."""

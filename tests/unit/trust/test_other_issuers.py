@@ -114,7 +114,7 @@ def test_customized_subject_is_given_in_full(capsys: pytest.CaptureFixture[str])
         ({"kind": "gitlab", "ref": "refs/heads/main"}, ["--project-path is missing", "the short name: main."]),
         (
             {"kind": "spiffe", "spiffe_ids": ("cart",), "ref": "m"},
-            ["--ref is for --issuer-kind github or gitlab", "cart"],
+            ["--ref is for --issuer-kind github or gitlab", "cart", "--issuer is missing"],
         ),
         ({"repositories": ("o/r",), "namespaces": ("n",)}, ["--repository is for --issuer-kind github", "Found 1"]),
     ],

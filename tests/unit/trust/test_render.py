@@ -139,6 +139,23 @@ def test_complete_options_read_no_token() -> None:
     assert resolve_identities(options, role=None, read_claims=fail_to_read) == TRUSTED
 
 
+@pytest.mark.parametrize(
+    ("workloads", "missing"),
+    [
+        (WorkloadOptions(kind="github"), ["--repository"]),
+        (WorkloadOptions(kind="gitlab"), ["--project-path"]),
+        (WorkloadOptions(kind="spiffe"), ["--spiffe-id", "--issuer"]),
+        (WorkloadOptions(kind="spiffe", spiffe_ids=("spiffe://a/b",)), ["--issuer"]),
+    ],
+)
+def test_missing_option_of_an_issuer_kind_is_named_and_the_pods_token_is_not_read(
+    workloads: WorkloadOptions, missing: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        resolve_identities(RenderOptions(workloads=workloads), role=None, read_claims=fail_to_read)
+    assert [fault.partition(" ")[0] for fault in caught.value.faults] == missing
+
+
 def test_role_in_the_environment_supplies_account_and_partition() -> None:
     options = RenderOptions(issuer="https://a.b", subjects=(APP,))
     trusted = resolve_identities(options, role=("aws-cn", "210987654321"), read_claims=fail_to_read)
