@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 URL = f"https://{HOST}/document"
-LIMIT = 0.6
+LIMIT = 0.3
 """The time limit of tests that reach it, in seconds."""
 TOLERANCE = 2.0
 """What a busy machine may add."""
