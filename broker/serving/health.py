@@ -93,22 +93,27 @@ def build_status_document(
     document: ReportFields = {"ready": is_ready(snapshot, now)}
     if snapshot.clock_skew is not None:
         document["clock_skew_seconds"] = round(snapshot.clock_skew.total_seconds(), 1)
-    if others := _select_answers(answers, NO_PROFILE):
+    answers_by_profile = _group_answers(answers)
+    if others := answers_by_profile.get(NO_PROFILE):
         document["answers"] = others
     tokens = {token.profile: token for token in snapshot.web_identity_tokens}
     document["profiles"] = [
         {
             **_build_profile_document(profile, tokens.get(profile.profile), ready=has_readers_served(profile, now)),
-            "answers": _select_answers(answers, profile.profile),
+            "answers": answers_by_profile.get(profile.profile, {}),
         }
         for profile in snapshot.profiles
     ]
     return document
 
 
-def _select_answers(answers: Mapping[tuple[str, int], int], profile: str) -> dict[str, int]:
-    """Return the numbers of answers for the profile, by status code, without zeros."""
-    return {str(int(code)): count for (name, code), count in sorted(answers.items()) if name == profile and count}
+def _group_answers(answers: Mapping[tuple[str, int], int]) -> dict[str, dict[str, int]]:
+    """Return the numbers of answers by profile and status code, without zeros."""
+    found: dict[str, dict[str, int]] = {}
+    for (profile, code), count in sorted(answers.items()):
+        if count:
+            found.setdefault(profile, {})[str(int(code))] = count
+    return found
 
 
 def _list_unready(snapshot: Snapshot, now: datetime) -> str:
