@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from broker.core import errors, events
 from broker.core.errors import PublishError, SourceUnavailable, TokenError
 from broker.core.exchange_places import MAXIMUM_EXCHANGES_AT_ONCE, Candidate, select_candidates
-from broker.core.loop_calls import Call
 from broker.core.model import BoundToken, Generation, ProfileSpec, Proof, SourceSession, TemporaryCredentials
 from broker.core.profile_state import PendingExchange, ProfileState
 from broker.core.publications import OVERDUE, PendingPublish
@@ -41,6 +40,12 @@ class RefreshNow(Struct, frozen=True):
 
 class Wake(Struct, frozen=True):
     """Message: look again now, because a token has arrived, or files are missing."""
+
+
+class Call(Struct, frozen=True):
+    """Message: call this function with the time, on the thread of the loop."""
+
+    function: Callable[[Instant], None]
 
 
 class ExchangeEnded(Struct, frozen=True, kw_only=True):

@@ -10,16 +10,15 @@ import random
 from typing import TYPE_CHECKING
 
 from broker.core.errors import Disposition, PublishError
-from broker.core.loop_calls import Call
 from broker.core.records import replace
-from broker.core.refresher import Wake
+from broker.core.refresher import Call, Wake
 from broker.core.timestamps import timestamp
 from broker.core.web_identity_keeper import WebIdentityTokenKeeper
 from broker.core.web_identity_status import TokenEvent, TokenFailed, TokenLost, TokenPublished, WebIdentityTokenStatuses
 from broker.publish.background import BackgroundSink
 from broker.publish.token_sink import TokenSink
 from broker.runtime import logs
-from broker.worker.web_identity_requests import WorkerTokenRequests
+from broker.worker.adapters import WorkerTokenRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

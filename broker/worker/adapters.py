@@ -13,6 +13,7 @@ from broker.worker.pool import Overdue, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
     from broker.core.errors import ExchangeError
     from broker.core.model import (
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
         ProfileSpec,
         Proof,
         Secret,
+        SourceSession,
         StsSpec,
         TemporaryCredentials,
         TokenRequestSpec,
     )
     from broker.core.notify_targets import NotifyTarget
+    from broker.core.web_identity_token import WebIdentityToken
 
 _SETTINGS_SECONDS = 60.0
 _DECODING_SECONDS = 10.0
@@ -46,16 +49,34 @@ class WorkerExchanges:
         self, profile: ProfileSpec, proof: Proof, on_end: Callable[[TemporaryCredentials | ExchangeError], None]
     ) -> None:
         """Begin an exchange. `on_end` gets the credentials, or the error that STS, the network or the worker caused."""
-
-        def end(result: Any) -> None:  # noqa: ANN401 - of any job
-            on_end(explain_overdue(result) if isinstance(result, Overdue) else result)
-
-        self._workers.submit(jobs.Exchange(sts=self._sts, profile=profile, proof=proof), end)
+        job = jobs.Exchange(sts=self._sts, profile=profile, proof=proof)
+        self._workers.submit(job, lambda result: on_end(_to_sts_result(result)))
 
 
-def explain_overdue(overdue: Overdue) -> ExchangeUnavailable:
-    """Return the error for a call to STS that was stopped."""
-    return ExchangeUnavailable(f"STS sent no complete response within {overdue.seconds:.0f} s.", _PATH_REMEDY)
+class WorkerTokenRequests:
+    """Requests web identity tokens in workers, the same ones that make exchanges."""
+
+    def __init__(self, workers: Workers, sts: StsSpec) -> None:
+        self._workers = workers
+        self._sts = sts
+
+    def begin(
+        self,
+        profile: ProfileSpec,
+        session: SourceSession,
+        duration: timedelta,
+        on_end: Callable[[WebIdentityToken | ExchangeError], None],
+    ) -> None:
+        """Begin a call. `on_end` gets the token, or the error that STS, the network or the worker caused."""
+        job = jobs.RequestWebIdentityToken(sts=self._sts, profile=profile, session=session, duration=duration)
+        self._workers.submit(job, lambda result: on_end(_to_sts_result(result)))
+
+
+def _to_sts_result(result: Any) -> Any:  # noqa: ANN401 - of any job
+    """Return the result of a call to STS, or the error for one that was stopped."""
+    if isinstance(result, Overdue):
+        return ExchangeUnavailable(f"STS sent no complete response within {result.seconds:.0f} s.", _PATH_REMEDY)
+    return result
 
 
 class SettingsLoad:

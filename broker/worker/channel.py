@@ -35,7 +35,6 @@ _MODULES = frozenset(
         "broker.core.session_sizes",
         "broker.core.web_identity_spec",
         "broker.core.web_identity_token",
-        "broker.worker.web_identity_job",
     }
 )
 """The modules of the broker's values. Some of them are imported when the first such value arrives."""

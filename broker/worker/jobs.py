@@ -8,6 +8,7 @@ from broker.core.records import Struct, Unprinted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from broker.core.errors import BrokerError
     from broker.core.model import (
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
         ProfileSpec,
         Proof,
         Secret,
+        SourceSession,
         StsSpec,
         TemporaryCredentials,
         TokenRequestSpec,
     )
     from broker.core.notify_targets import NotifyFailure, NotifyTarget
     from broker.core.web_identity_token import WebIdentityToken
-    from broker.worker.web_identity_job import RequestWebIdentityToken
 
 Result: TypeAlias = (
     "Configuration | BoundToken | TemporaryCredentials | WebIdentityToken | NotifyFailure | BrokerError | Crash | None"
@@ -60,6 +61,15 @@ class Exchange(Struct, frozen=True, kw_only=True):
     sts: StsSpec
     profile: ProfileSpec
     proof: Proof
+
+
+class RequestWebIdentityToken(Struct, frozen=True, kw_only=True):
+    """Request a token of this lifetime from STS. The result is the WebIdentityToken."""
+
+    sts: StsSpec
+    profile: ProfileSpec
+    session: SourceSession
+    duration: timedelta
 
 
 class Notify(Struct, frozen=True, kw_only=True):

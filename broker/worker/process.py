@@ -97,7 +97,7 @@ class _Worker:
                 return notify(job.target)
             case jobs.Exchange():
                 return self._find_exchanger(job.sts).exchange(job.profile, job.proof)
-            case _:  # its class is imported only where there are such tokens
+            case jobs.RequestWebIdentityToken():
                 from broker.sts.web_identity_token import request_token  # noqa: PLC0415 - likewise
 
                 exchanger = self._find_exchanger(job.sts)

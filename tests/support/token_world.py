@@ -6,8 +6,8 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from broker.core.loop_calls import Call
 from broker.core.model import Secret
+from broker.core.refresher import Call
 from broker.core.web_identity_keeper import WebIdentityTokenKeeper
 from broker.core.web_identity_status import WebIdentityTokenStatuses
 from broker.core.web_identity_token import WebIdentityToken

@@ -17,7 +17,6 @@ WEB_IDENTITY = (
     "broker.core.web_identity_token",
     "broker.publish.token_sink",
     "broker.runtime.web_identity_tokens",
-    "broker.worker.web_identity_job",
 )
 """Only for profiles with a web identity token."""
 WORKERS_OWN = ("broker.settings.loader", "broker.sts.exchange", "broker.tokens.decoding")

@@ -26,7 +26,6 @@ from broker.core.web_identity_spec import WebIdentityTokenSpec
 from broker.core.web_identity_token import WebIdentityToken
 from broker.worker import channel, jobs
 from broker.worker.channel import MAXIMUM_FRAME_BYTES, ForeignValueError, Frames, encode
-from broker.worker.web_identity_job import RequestWebIdentityToken
 from tests.support.fakes import EPOCH, make_chained, make_credentials, make_profile, make_session, make_token
 
 if TYPE_CHECKING:
@@ -53,7 +52,9 @@ JOBS: tuple[jobs.Job, ...] = (
     jobs.Exchange(sts=StsSpec(use_dualstack=True), profile=make_chained("partner"), proof=make_session()),
     jobs.Notify(target=HttpTarget(url="http://127.0.0.1:8686/-/reload", bearer_file="/token")),
     jobs.Notify(target=SignalTarget(signal="HUP", process="nginx")),
-    RequestWebIdentityToken(sts=StsSpec(), profile=WITH_TOKEN, session=make_session(), duration=timedelta(seconds=240)),
+    jobs.RequestWebIdentityToken(
+        sts=StsSpec(), profile=WITH_TOKEN, session=make_session(), duration=timedelta(seconds=240)
+    ),
 )
 RESULTS = (
     None,
