@@ -180,11 +180,12 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - the nine rules in their order, in 
 
     limits: list[timedelta] = []  # a WAIT below must not sleep longer than any of these
     if situation.unpublished:
-        pending = _get_remaining_backoff(situation.publish_failure, at, phase, policy)
+        pending = get_remaining_backoff(situation.publish_failure, at, phase, policy)
         if pending <= ZERO:
             return decision(Action.PUBLISH, Reason.UNPUBLISHED)  # 1
         limits.append(pending)
-    pending = _get_remaining_backoff(situation.exchange_failure, at, phase, policy, reading)
+    fingerprint = reading.fingerprint if isinstance(reading, Proof) else ""
+    pending = get_remaining_backoff(situation.exchange_failure, at, phase, policy, fingerprint)
     if pending > ZERO and (situation.request_attempted or not situation.requested):
         return decision(Action.WAIT, Reason.BACKOFF, min([pending, *limits]))  # 2
     if isinstance(reading, TokenError):
@@ -257,13 +258,16 @@ def backoff(failure: Failure, phase: Phase, policy: RefreshPolicy, *, new_token:
     return max(delay, policy.streak_floor) if failure.streak > policy.streak_free else delay
 
 
-def _get_remaining_backoff(
-    failure: Failure | None, at: Instant, phase: Phase, policy: RefreshPolicy, reading: Reading | None = None
+def get_remaining_backoff(
+    failure: Failure | None, at: Instant, phase: Phase, policy: RefreshPolicy, fingerprint: str = ""
 ) -> timedelta:
-    """Return the time that remains of the backoff after `failure`; zero or less once it is over."""
+    """Return the time that remains of the backoff after `failure`; zero or less once it is over.
+
+    `fingerprint` is that of the token or session to use now, "" if there is none.
+    """
     if failure is None:
         return ZERO
-    new_token = isinstance(reading, Proof) and reading.fingerprint != failure.fingerprint
+    new_token = fingerprint not in {"", failure.fingerprint}
     return failure.at + backoff(failure, phase, policy, new_token=new_token) - at.monotonic
 
 

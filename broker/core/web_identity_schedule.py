@@ -12,7 +12,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from broker.core.records import Struct
-from broker.core.schedule import ZERO, Phase, RefreshPolicy, backoff
+from broker.core.schedule import ZERO, Phase, RefreshPolicy, get_remaining_backoff
 from broker.core.web_identity_spec import MINIMUM_LIFETIME
 
 if TYPE_CHECKING:
@@ -67,17 +67,18 @@ class TokenDecision(Struct, frozen=True, kw_only=True):
 
 def decide_token(situation: TokenSituation, policy: RefreshPolicy) -> TokenDecision:
     """Return what to do for the token of one profile. The first rule that matches applies. Never raises."""
+    at, phase = situation.at, get_token_phase(situation.token, situation.at.now, policy)
     limits = [policy.nap]  # a WAIT below must not sleep longer than any of these
 
     def wait(*more: timedelta) -> TokenDecision:
         return TokenDecision(action=TokenAction.WAIT, wake_in=max(min(*more, *limits, policy.nap), ZERO))
 
     if situation.unpublished:
-        pending = _get_remaining_backoff(situation, situation.publish_failure, policy)
+        pending = get_remaining_backoff(situation.publish_failure, at, phase, policy)
         if pending <= ZERO:
             return TokenDecision(action=TokenAction.PUBLISH)  # 1
         limits.append(pending)
-    pending = _get_remaining_backoff(situation, situation.failure, policy)
+    pending = get_remaining_backoff(situation.failure, at, phase, policy, situation.session)
     if pending > ZERO:
         return wait(pending)  # 2
     due_in = _get_due_in(situation, policy)
@@ -130,12 +131,3 @@ def _get_duration(situation: TokenSituation) -> timedelta:
         return ZERO
     remaining = situation.session_ends_at - situation.at.now - _SESSION_MARGIN
     return min(situation.duration, timedelta(seconds=max(remaining, ZERO) // timedelta(seconds=1)))
-
-
-def _get_remaining_backoff(situation: TokenSituation, failure: Failure | None, policy: RefreshPolicy) -> timedelta:
-    """Return the time that remains of the backoff after `failure`; zero or less once it is over."""
-    if failure is None:
-        return ZERO
-    phase = get_token_phase(situation.token, situation.at.now, policy)
-    has_new_session = bool(situation.session) and situation.session != failure.fingerprint
-    return failure.at + backoff(failure, phase, policy, new_token=has_new_session) - situation.at.monotonic

@@ -21,7 +21,7 @@ from broker.publish.published_state import UNKNOWN_ORIGIN, PublishedState, Resto
 from broker.publish.write_faults import explain_write_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from broker.core.clock import Clock
     from broker.core.model import Generation, ProfileSpec, PublishSpec, Secret, TemporaryCredentials
@@ -98,17 +98,10 @@ class FileSink:
 
     def missing(self) -> frozenset[str]:
         """Return the profiles whose files are missing, because someone deleted them or mounted another volume."""
-        try:
-            existing = set(os.listdir(self._spec.directory))  # noqa: PTH208 - only the names are needed
-        except (FileNotFoundError, NotADirectoryError):
-            existing = set()
-        except OSError:
-            return frozenset()  # unknown; the next publish reports the error
         endings = ("json", "env") if self._spec.env else ("json",)
-        return frozenset(
-            name
-            for name in self._profiles
-            if not {*self._fixed, "credentials", *(f"{name}.{ending}" for ending in endings)} <= existing
+        fixed = {*self._fixed, "credentials"}
+        return find_missing(
+            self._spec.directory, {name: fixed | {f"{name}.{ending}" for ending in endings} for name in self._profiles}
         )
 
     def _write_all(self, directory: int, generations: Sequence[Generation]) -> None:
@@ -175,6 +168,17 @@ class FileSink:
                 if section is not None:
                     sections[name] = section
         return sections
+
+
+def find_missing(directory: str, files: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the profiles of which a file is missing. `files` has the names of each profile's files."""
+    try:
+        existing = set(os.listdir(directory))  # noqa: PTH208 - only the names are needed
+    except (FileNotFoundError, NotADirectoryError):
+        existing = set()
+    except OSError:
+        return frozenset()  # unknown; the next publish reports the error
+    return frozenset(profile for profile, names in files.items() if not existing.issuperset(names))
 
 
 @contextmanager

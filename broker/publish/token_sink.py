@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.model import WEB_IDENTITY_TOKEN_RECORD
 from broker.core.web_identity_spec import FILE_ENDING
-from broker.publish.file_sink import SINK, open_directory, replace_file
+from broker.publish.file_sink import SINK, find_missing, open_directory, replace_file
 from broker.publish.owned_files import NotRestorable, read_owned_file
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ class TokenSink:
 
     def missing(self) -> frozenset[str]:
         """Return the profiles whose files are missing, because someone deleted them or mounted another volume."""
-        try:
-            existing = set(os.listdir(self._spec.directory))  # noqa: PTH208 - only the names are needed
-        except (FileNotFoundError, NotADirectoryError):
-            existing = set()
-        except OSError:
-            return frozenset()  # unknown; the next publish reports the error
-        return frozenset(profile for profile, file in self._files.items() if file not in existing)
+        return find_missing(self._spec.directory, {profile: (file,) for profile, file in self._files.items()})
 
     def _write_record(self, directory: int) -> None:
         content = json.dumps({"files": sorted(self._files.values())}).encode() + b"\n"
