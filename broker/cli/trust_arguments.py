@@ -180,12 +180,6 @@ def _parse_choice(text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _parse_issuer_kind(text: str) -> str:
-    if text not in _ISSUER_KINDS:
-        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(_ISSUER_KINDS)}{suggest(text, _ISSUER_KINDS)}")
-    return text
-
-
 def _add_explain(verb: Parser) -> None:
     verb.set_defaults(verb=_explain)
     verb.add_argument("--policy", required=True, metavar="FILE", help="trust policy, or - for standard input")
@@ -229,7 +223,7 @@ def _add_render(verb: Parser) -> None:
     )
     verb.add_argument(
         "--issuer-kind",
-        type=_parse_issuer_kind,
+        type=partial(_parse_choice, choices=_ISSUER_KINDS),
         default="kubernetes",
         metavar="KIND",
         help="kind of the issuer: kubernetes, github, gitlab or spiffe (default: kubernetes)",

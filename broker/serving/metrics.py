@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from broker.core.web_identity_status import WebIdentityTokenStatus
     from broker.serving.process_readings import ProcessReadings
 
+    Samples = Mapping[tuple[str, ...], float]
+
 
 def _convert_to_ratio(percent: int | None) -> float | None:
     return None if percent is None else percent / 100
@@ -194,18 +196,14 @@ def _collect_outcomes(snapshot: Snapshot) -> Iterator[Metric]:
         type="gauge",
         help="1 for the current fault of a profile.",
         labels=("profile", "reason"),
-        samples={(each.profile, each.fault.error.reason): 1 for each in snapshot.profiles if each.fault is not None},
+        samples=_sample_faults(snapshot.profiles),
     )
     yield Metric(
         name="sts_broker_refresh_total",
         type="counter",
         help="Number of refreshes, by outcome and reason.",
         labels=("profile", "outcome", "reason"),
-        samples={
-            (each.profile, outcome, reason): count
-            for each in snapshot.profiles
-            for (outcome, reason), count in each.refreshes.items()
-        },
+        samples=_sample_refreshes(snapshot.profiles),
     )
     yield Metric(
         name="sts_broker_publish_failures_total",
@@ -273,19 +271,27 @@ def _collect_web_identity_tokens(tokens: Sequence[WebIdentityTokenStatus]) -> It
         type="gauge",
         help="1 for the current fault of a web identity token.",
         labels=("profile", "reason"),
-        samples={(each.profile, each.fault.error.reason): 1 for each in tokens if each.fault is not None},
+        samples=_sample_faults(tokens),
     )
     yield Metric(
         name="sts_broker_web_identity_token_refresh_total",
         type="counter",
         help="Number of refreshes of web identity tokens, by outcome, and by reason if they failed.",
         labels=("profile", "outcome", "reason"),
-        samples={
-            (each.profile, outcome, reason): count
-            for each in tokens
-            for (outcome, reason), count in each.refreshes.items()
-        },
+        samples=_sample_refreshes(tokens),
     )
+
+
+def _sample_faults(statuses: Sequence[ProfileStatus | WebIdentityTokenStatus]) -> Samples:
+    return {(each.profile, each.fault.error.reason): 1 for each in statuses if each.fault is not None}
+
+
+def _sample_refreshes(statuses: Sequence[ProfileStatus | WebIdentityTokenStatus]) -> Samples:
+    return {
+        (each.profile, outcome, reason): count
+        for each in statuses
+        for (outcome, reason), count in each.refreshes.items()
+    }
 
 
 def _collect_process(process: ProcessReadings) -> Iterator[Metric]:

@@ -9,7 +9,6 @@ does not judge policies.
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from broker.trust.sources import as_policy_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,9 +69,8 @@ class AwsReader:
                 if not _ARN.fullmatch(role["Arn"]) or policy == "":
                     raise ValueError
         except ClientError as error:
-            return RoleAnswer(refusal=_read_refusal(error))
-        text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
-        return RoleAnswer(arn=role["Arn"], trust_policy=text)
+            return RoleAnswer(refusal=read_refusal(error))
+        return RoleAnswer(arn=role["Arn"], trust_policy=as_policy_text(policy))
 
     def get_account(self, region: str) -> str:
         """Return the account of the credentials, or "" where STS refuses them."""
@@ -144,8 +144,8 @@ def open_as_role(credentials: TemporaryCredentials, spec: StsSpec) -> AwsReader:
     return AwsReader(session, spec)
 
 
-def _read_refusal(error: ClientError) -> Refusal:
-    details = error.response["Error"]
-    caller = _ARN.search(details.get("Message") or "")
-    code = details["Code"] if _CODE.fullmatch(details["Code"]) else "an invalid error code"
-    return Refusal(code=code, caller=caller[0] if caller else "")
+def read_refusal(error: ClientError) -> Refusal:
+    """Return what may be quoted of an error that AWS answered."""
+    details = error.response.get("Error", {})
+    code, caller = str(details.get("Code", "")), _ARN.search(str(details.get("Message") or ""))
+    return Refusal(code=code if _CODE.fullmatch(code) else "an invalid error code", caller=caller[0] if caller else "")

@@ -7,10 +7,11 @@ does not judge policies.
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.policy.document import Document, PolicyMalformedError, read_json
 from broker.trust import input_formats, terraform_plan, terraform_resources
@@ -157,3 +158,8 @@ def _add_plan(plan: terraform_plan.Plan, name: str, found: Sources) -> None:
     found.unknown += [f"{name}: {sentence}" for sentence in plan.unknown]
     if not plan.policies and not plan.unknown:
         found.notes.append(f"{name}: the plan has no trust policy")
+
+
+def as_policy_text(policy: Any) -> str:  # noqa: ANN401 - a JSON value
+    """Return the text of a policy that IAM answered. boto3 and the AWS CLI decode it, unless it is not JSON."""
+    return policy if isinstance(policy, str) else json.dumps(policy, indent=2)

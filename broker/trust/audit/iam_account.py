@@ -9,8 +9,6 @@ Of answers, only error codes and ARNs are quoted.
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +30,8 @@ from tenacity.wait import wait_random_exponential
 from broker.core.errors import ConfigurationError
 from broker.core.role_arns import read_partition
 from broker.trust.audit.account import Account, Provider, Role
-from broker.trust.sources import Source
+from broker.trust.iam_role import read_refusal
+from broker.trust.sources import Source, as_policy_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,8 +55,6 @@ _BAD_CREDENTIALS: Final = (
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 )
-_CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
-_ARN: Final = re.compile(r"arn:[a-z-]{1,20}:(?:iam|sts)::\d{12}:[\w+=,.@/-]{1,700}")
 _REGIONS: Final = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 _POLICY_FILE: Final = "iam-policies/permissions/account-audit.json.tftpl"
 _SESSION_NAME: Final = "sts-broker-trust-audit"
@@ -81,9 +78,9 @@ def open_iam(access: Access, environ: Mapping[str, str]) -> Any:  # noqa: ANN401
             session = _assume(session, access.role_arn, region)
         return session.client("iam", region_name=region, config=_make_config())
     except ClientError as error:
-        code, caller = _read_error(error)
-        by = f" to {caller}" if caller else ""
-        fault = f"--role-arn {access.role_arn}: STS refused it{by} ({code}). Check the role's trust policy."
+        refusal = read_refusal(error)
+        by = f" to {refusal.caller}" if refusal.caller else ""
+        fault = f"--role-arn {access.role_arn}: STS refused it{by} ({refusal.code}). Check the role's trust policy."
         raise ConfigurationError((fault,)) from None
     except BotoCoreError as error:
         raise ConfigurationError((_describe_credentials(error),)) from None
@@ -199,7 +196,8 @@ class AccountReader:
         try:
             answer: dict[str, Any] = self._retrying(getattr(self._iam, operation), **parameters)
         except ClientError as error:
-            code, caller = _read_error(error)
+            refusal = read_refusal(error)
+            code, caller = refusal.code, refusal.caller
             if code in _BAD_CREDENTIALS:
                 fault = (
                     f"AWS refuses the credentials ({code}). Log in again, or name a profile (--profile, AWS_PROFILE)."
@@ -228,16 +226,8 @@ def _is_temporary(error: BaseException) -> bool:
     return error.response.get("Error", {}).get("Code") in _THROTTLED or status >= _SERVER_ERROR
 
 
-def _read_error(error: ClientError) -> tuple[str, str]:
-    """Return the code of an error, and the ARN of the caller where the message has one."""
-    details = error.response.get("Error", {})
-    code, caller = str(details.get("Code", "")), _ARN.search(str(details.get("Message") or ""))
-    return code if _CODE.fullmatch(code) else "an invalid error code", caller[0] if caller else ""
-
-
 def _make_source(role: Mapping[str, Any]) -> Source:
-    policy = role.get("AssumeRolePolicyDocument", "")  # boto3 decodes it, unless it is not JSON
-    text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
+    text = as_policy_text(role.get("AssumeRolePolicyDocument", ""))
     return Source(file="", text=text, address=role["Arn"])
 
 

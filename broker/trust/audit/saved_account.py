@@ -7,13 +7,12 @@ reported as missing or unused on its word. This module does not judge policies.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from broker.trust import terraform_plan, terraform_resources
 from broker.trust.audit.account import Account, Provider, Role
-from broker.trust.sources import Source, UnreadableInputError, read_input
+from broker.trust.sources import Source, UnreadableInputError, as_policy_text, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,7 +92,7 @@ class _Reader:
             self.account.unjudged.append(f"{name}: the answer is incomplete (IsTruncated); read all pages")
         for one in (item for key in _ROLE_LISTS if key in members for item in members[key].items):
             arn, policy = _read(one, "Arn"), one.members.get("AssumeRolePolicyDocument")
-            text = "" if policy is None else _as_text(policy.value)
+            text = "" if policy is None else as_policy_text(policy.value)
             source = Source(file=name, text=text, address=arn, line=one.line)
             boundary = (
                 _read_boundary(one) if "RoleDetailList" in members or "PermissionsBoundary" in one.members else None
@@ -156,11 +155,6 @@ def _read_terraform_role(resource: Resource, policy: terraform_plan.PlannedPolic
 def _read_boundary(role: Node) -> str:
     boundary = role.members.get("PermissionsBoundary")
     return _read(boundary, "PermissionsBoundaryArn") if boundary is not None else ""
-
-
-def _as_text(policy: Any) -> str:  # noqa: ANN401 - a JSON value
-    """Return the text of a policy. The CLI decodes it, unless it is not JSON."""
-    return policy if isinstance(policy, str) else json.dumps(policy, indent=2)
 
 
 def _read(node: Node, key: str) -> str:
