@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker import __version__
 from broker.core.records import Struct
@@ -32,11 +32,14 @@ def _convert_to_ratio(percent: int | None) -> float | None:
 
 
 class ProfileGauge(Struct, frozen=True, kw_only=True):
-    """A gauge with one sample for each profile that has a value, which is an instant or a number."""
+    """A gauge with one sample for each profile that has a value, which is an instant or a number.
+
+    `value` gets the status of the profile, or that of its web identity token.
+    """
 
     name: str
     help: str
-    value: Callable[[ProfileStatus], datetime | float | None]
+    value: Callable[[Any], datetime | float | None]
 
 
 PROFILE_GAUGES = (
@@ -88,6 +91,20 @@ PROFILE_GAUGES = (
 )
 
 
+TOKEN_GAUGES = (
+    ProfileGauge(
+        name="sts_broker_web_identity_token_issued_timestamp_seconds",
+        help="Time at which STS issued the published web identity token.",
+        value=lambda token: token.received_at,
+    ),
+    ProfileGauge(
+        name="sts_broker_web_identity_token_expiry_timestamp_seconds",
+        help="Time at which the published web identity token expires.",
+        value=lambda token: token.lapses_at,
+    ),
+)
+
+
 class Losses(Struct, frozen=True, kw_only=True):
     """What the process has lost since its start: lines of its log, and workers that ended before they had answered."""
 
@@ -135,7 +152,7 @@ def collect_metrics(
         samples={(): is_ready(snapshot, now)},
     )
     yield _collect_profile_info(snapshot)
-    yield from (_collect_profile_gauge(gauge, snapshot) for gauge in PROFILE_GAUGES)
+    yield from (_collect_profile_gauge(gauge, snapshot.profiles) for gauge in PROFILE_GAUGES)
     yield from _collect_outcomes(snapshot)
     yield _collect_answers(answers)
     if snapshot.web_identity_tokens:
@@ -180,12 +197,12 @@ def _collect_profile_info(snapshot: Snapshot) -> Metric:
     )
 
 
-def _collect_profile_gauge(gauge: ProfileGauge, snapshot: Snapshot) -> Metric:
+def _collect_profile_gauge(gauge: ProfileGauge, statuses: Sequence[ProfileStatus | WebIdentityTokenStatus]) -> Metric:
     samples: dict[tuple[str, ...], float] = {}
-    for profile in snapshot.profiles:
-        value = gauge.value(profile)
+    for each in statuses:
+        value = gauge.value(each)
         if value is not None:
-            samples[(profile.profile,)] = value if isinstance(value, int | float) else value.timestamp()
+            samples[(each.profile,)] = value if isinstance(value, int | float) else value.timestamp()
     return Metric(name=gauge.name, type="gauge", help=gauge.help, labels=("profile",), samples=samples)
 
 
@@ -249,23 +266,7 @@ def _collect_answers(answers: Mapping[tuple[str, int], int]) -> Metric:
 
 def _collect_web_identity_tokens(tokens: Sequence[WebIdentityTokenStatus]) -> Iterator[Metric]:
     """Yield the metrics of web identity tokens, which only brokers with such tokens have."""
-    gauges: tuple[tuple[str, str, Callable[[WebIdentityTokenStatus], datetime | None]], ...] = (
-        (
-            "sts_broker_web_identity_token_issued_timestamp_seconds",
-            "Time at which STS issued the published web identity token.",
-            lambda token: token.received_at,
-        ),
-        (
-            "sts_broker_web_identity_token_expiry_timestamp_seconds",
-            "Time at which the published web identity token expires.",
-            lambda token: token.lapses_at,
-        ),
-    )
-    for name, text, value in gauges:
-        samples: dict[tuple[str, ...], float] = {
-            (each.profile,): at.timestamp() for each in tokens if (at := value(each)) is not None
-        }
-        yield Metric(name=name, type="gauge", help=text, labels=("profile",), samples=samples)
+    yield from (_collect_profile_gauge(gauge, tokens) for gauge in TOKEN_GAUGES)
     yield Metric(
         name="sts_broker_web_identity_token_fault",
         type="gauge",
