@@ -13,13 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import yaml
-
 from broker.manifests.annotations import ROLE_ANNOTATION
+from broker.manifests.pod_templates import read_text
+from broker.manifests.service_accounts import find_service_accounts
 from broker.manifests.yaml_text import find_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    import yaml
 
     from broker.inject.sidecar import Tree
 
@@ -47,14 +49,10 @@ class Use:
 
 def find_accounts(root: yaml.Node, place: str) -> Iterator[Account]:
     """Yield the annotated service accounts of one document."""
-    kind = _read_text(find_node(root, "kind"))
-    items = find_node(root, "items")
-    if kind in ("List", "ServiceAccountList") and isinstance(items, yaml.SequenceNode):
-        for item in items.value:
-            yield from find_accounts(item, place)
-    elif kind == "ServiceAccount" and find_node(root, "metadata", "annotations", ROLE_ANNOTATION) is not None:
-        name, namespace = (_read_text(find_node(root, "metadata", key)) for key in ("name", "namespace"))
-        yield Account(name=name, namespace=namespace, place=place)
+    for one in find_service_accounts(root):
+        if find_node(one, "metadata", "annotations", ROLE_ANNOTATION) is not None:
+            name, namespace = (read_text(find_node(one, "metadata", key)) for key in ("name", "namespace"))
+            yield Account(name=name, namespace=namespace, place=place)
 
 
 def build_use(
@@ -87,7 +85,3 @@ def find_account_warnings(uses: Iterable[Use], accounts: Iterable[Account]) -> I
                 f"prefer to the endpoint. Remove it, or annotate the pod with {SKIP_ANNOTATION}: "
                 f'"{",".join(use.containers)}"'
             )
-
-
-def _read_text(node: yaml.Node | None) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""

@@ -15,7 +15,8 @@ import yaml
 from broker.core.model import DEFAULT_AUDIENCE
 from broker.manifests.annotations import PREFIX, ROLE_ANNOTATION
 from broker.manifests.documents import BYTE_ORDER_MARK, describe_syntax_error, split_documents
-from broker.manifests.pod_templates import find_pods, iterate_items, read_kind
+from broker.manifests.pod_templates import find_pods
+from broker.manifests.service_accounts import find_service_accounts
 from broker.manifests.yaml_text import UneditableYaml, compose, find_node, get_line, read_value
 from broker.policy.provider_claims import SERVICE_ACCOUNT_PREFIX
 
@@ -165,13 +166,8 @@ def _list_items(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _add_object(root: yaml.Node, line: int, cluster: Cluster) -> None:
-    if read_kind(root)[1] in ("List", "ServiceAccountList"):
-        for item in iterate_items(root):
-            if read_kind(item, ("", "ServiceAccount" if read_kind(root)[1] != "List" else ""))[1] == "ServiceAccount":
-                _add_account(read_value(item), cluster)
-    if read_kind(root)[1] == "ServiceAccount":
-        _add_account(read_value(root), cluster)
-        return
+    for account in find_service_accounts(root):
+        _add_account(read_value(account), cluster)
     for place in find_pods(root):
         _add_workload(place, line, cluster)
 

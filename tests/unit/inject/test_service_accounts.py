@@ -49,11 +49,13 @@ def test_account_before_or_after_its_pod_is_named(
     assert warning.endswith('annotate the pod with eks.amazonaws.com/skip-containers: "web,log"')
 
 
+@pytest.mark.parametrize(("kind", "kind_of_item"), [("List", "kind: ServiceAccount, "), ("ServiceAccountList", "")])
 def test_account_in_a_list_is_named_with_the_line_of_the_pod(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, kind_of_item: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    account = "{kind: ServiceAccount, metadata: {name: app, annotations: {eks.amazonaws.com/role-arn: x}}}"
-    text = f"apiVersion: v1\nkind: List\nitems: [{account}]\n---\n{POD}"
+    """The items of a typed list have no kind, as the Kubernetes API sends them."""
+    account = f"{{{kind_of_item}metadata: {{name: app, annotations: {{eks.amazonaws.com/role-arn: x}}}}}}"
+    text = f"apiVersion: v1\nkind: {kind}\nitems: [{account}]\n---\n{POD}"
     (warning,) = find_warnings([text], tmp_path, capsys)
     assert warning.startswith("sts-broker: document 2, line 9, Pod p: service account app (document 1) has annotation")
 
