@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from sandbox import host_environment
+from tests.support.program import leave_out_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep coverage out of the programs that the test starts: it loads modules of its own, and OpenSSL."""
-    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+    leave_out_coverage(monkeypatch)
 
 
 @pytest.fixture(scope="session", autouse=True)

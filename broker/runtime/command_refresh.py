@@ -41,8 +41,8 @@ class CommandRefresh:
         self._profile = profile
         self._reaction = reaction
         self._start = start
-        self._newest = 0
-        self._told = 0
+        self._newest_generation = 0
+        self._known_generation = 0
         """The generation that the command was started with, or signaled about last; 0 before its start."""
         self._kill_at: float | None = None
         loop.add_timed(self)
@@ -51,8 +51,8 @@ class CommandRefresh:
         """React to an event of the main loop if it published a later generation of the profile."""
         if not isinstance(event, Published) or event.generation.profile != self._profile:
             return
-        self._newest = event.generation.number
-        if not self._reaction or self._told in {0, self._newest} or self._kill_at is not None:
+        self._newest_generation = event.generation.number
+        if not self._reaction or self._known_generation in {0, self._newest_generation} or self._kill_at is not None:
             return
         if self._reaction == RESTART:
             self._begin_restart()
@@ -61,7 +61,7 @@ class CommandRefresh:
 
     def start(self) -> int | None:
         """Start the command with the newest generation. Return the exit code if that is impossible."""
-        self._told, self._kill_at = self._newest, None
+        self._known_generation, self._kill_at = self._newest_generation, None
         return self._start()
 
     def get_deadline(self) -> float | None:
@@ -79,7 +79,7 @@ class CommandRefresh:
                 logs.log_message(logging.WARNING, "command_stopping", message, **self._fields)
 
     def _signal(self) -> None:
-        self._told = self._newest
+        self._known_generation = self._newest_generation
         number = signal.Signals[f"SIG{self._reaction}"]
         if self._child.send(number):
             message = f"Sent {number.name} to the command, because there are new credentials."
@@ -101,4 +101,4 @@ class CommandRefresh:
 
     @property
     def _fields(self) -> ReportFields:
-        return {"profile": self._profile, "generation": self._newest}
+        return {"profile": self._profile, "generation": self._newest_generation}

@@ -191,12 +191,7 @@ class StsExchanger:
 
     def _reject(self, found: str, metadata: Mapping[str, Any], profile: ProfileSpec) -> ResponseInvalid:
         """Return the fault for a response whose credentials are not usable, because of what was found in it."""
-        return ResponseInvalid(
-            f"The response of {self._find_address(profile)} is not usable: {found}.",
-            f"Check {ENDPOINT_SETTING}, and any proxy on the network path to STS.",
-            http_status=metadata.get("HTTPStatusCode"),
-            request_id=str(metadata.get("RequestId", "")),
-        )
+        return reject_response(f"The response of {self._find_address(profile)}", found, metadata)
 
     def _is_requested_role(self, assumed_role_arn: str, role_arn: str, session_name: str) -> bool:
         """Return whether the ARN in the response is the requested session of the requested role.
@@ -276,6 +271,16 @@ def _read_sizes(response: Mapping[str, Any]) -> SessionSizes:
 def _is_printable_word(text: object) -> bool:
     """Return whether this is text without spaces and control characters, as every credentials file needs it."""
     return isinstance(text, str) and text != "" and text.isprintable() and " " not in text
+
+
+def reject_response(what: str, found: str, metadata: Mapping[str, Any]) -> ResponseInvalid:
+    """Return the fault for a response, `what`, that is not usable because of what was found in it."""
+    return ResponseInvalid(
+        f"{what} is not usable: {found}.",
+        f"Check {ENDPOINT_SETTING}, and any proxy on the network path to STS.",
+        http_status=metadata.get("HTTPStatusCode"),
+        request_id=str(metadata.get("RequestId", "")),
+    )
 
 
 def convert_to_utc(instant: object) -> datetime | None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from broker.core.errors import ResponseInvalid
 from broker.core.model import Secret
 from broker.core.web_identity_token import WebIdentityToken
 from broker.net.http_dates import server_time
-from broker.sts.connection_faults import ENDPOINT_SETTING
-from broker.sts.exchange import compute_lifetime, convert_to_utc
+from broker.sts.exchange import compute_lifetime, convert_to_utc, reject_response
 from broker.sts.web_identity_refusals import explain_token_refusal
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from broker.core.model import ProfileSpec, SourceSession
     from broker.sts.exchange import StsExchanger
 
+_WHAT = "The response of STS to GetWebIdentityToken"
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -63,30 +62,22 @@ def _check(
     `received_at` is the start of the call, because the token may have been issued at any time since then.
     """
     metadata = response.get("ResponseMetadata", {})
-    raw, expires_at = response.get("WebIdentityToken"), convert_to_utc(response.get("Expiration"))
+    given, expires_at = response.get("WebIdentityToken"), convert_to_utc(response.get("Expiration"))
+    raw = given if isinstance(given, str) and _JWT.fullmatch(given) else ""
     took = ended.monotonic - began.monotonic
-    if not isinstance(raw, str) or not _JWT.fullmatch(raw) or expires_at is None:
-        names = [] if isinstance(raw, str) and _JWT.fullmatch(raw) else ["WebIdentityToken"]
-        names += [] if expires_at else ["Expiration"]
-        raise _reject(f"missing, blank or malformed fields: {', '.join(names)}", metadata)
+    if not raw or expires_at is None:
+        fields = {"WebIdentityToken": raw, "Expiration": expires_at}
+        unusable = ", ".join(name for name, value in fields.items() if not value)
+        raise reject_response(_WHAT, f"missing, blank or malformed fields: {unusable}", metadata)
     date = server_time(metadata.get("HTTPHeaders", {}).get("date", ""))
     lifetime = compute_lifetime(duration, date, ended.now, expires_at)
     if lifetime <= took:
-        raise _reject(f"the token expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}", metadata)
+        raise reject_response(_WHAT, f"the token expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}", metadata)
     return WebIdentityToken(
         profile=profile,
         raw=Secret(raw),
         received_at=ended.now - took,
         expires_at=expires_at,
         lifetime=lifetime,
-        request_id=str(metadata.get("RequestId", "")),
-    )
-
-
-def _reject(found: str, metadata: Mapping[str, Any]) -> ResponseInvalid:
-    return ResponseInvalid(
-        f"The response of STS to GetWebIdentityToken is not usable: {found}.",
-        f"Check {ENDPOINT_SETTING}, and any proxy on the network path to STS.",
-        http_status=metadata.get("HTTPStatusCode"),
         request_id=str(metadata.get("RequestId", "")),
     )

@@ -76,6 +76,12 @@ def _with_coverage(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **coverage}
 
 
+def leave_out_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start programs of this test without the variables that make coverage measure them."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
+        monkeypatch.delenv(name)
+
+
 def log_lines(text: str) -> list[dict[str, Any]]:
     """Return the JSON log lines in a text, without a last line that is incomplete."""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"]

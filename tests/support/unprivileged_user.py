@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.program import leave_out_coverage
+
 _OTHER_USER = 65533
 
 
@@ -28,8 +30,7 @@ def find_unprivileged_user(monkeypatch: pytest.MonkeyPatch) -> UnprivilegedUser:
     """
     if os.geteuid() != 0:
         return UnprivilegedUser(uid=os.geteuid(), group=os.getegid())
-    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+    leave_out_coverage(monkeypatch)
     group = 65532
     wrapper = ("setpriv", f"--reuid={_OTHER_USER}", f"--regid={_OTHER_USER}", f"--groups={_OTHER_USER},{group}")
     try:
