@@ -5,20 +5,20 @@ What the commands do is imported when one is called.
 
 from __future__ import annotations
 
-import argparse
 import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from broker.cli import audit_arguments
 from broker.cli.parser import HelpText
-from broker.core.spelling import suggest
+from broker.cli.report_arguments import add_output, parse_choice
 from broker.core.token_issuers import IssuerKind
 
 if TYPE_CHECKING:
+    import argparse
+
     from broker.cli.parser import Parser
 
-_FORMATS = ("text", "json", "sarif")
-_SEVERITIES = ("error", "warning", "never")
 _ISSUER_KINDS = tuple(kind.value for kind in IssuerKind if kind is not IssuerKind.OTHER)
 _VERBS = {
     "lint": HelpText(
@@ -76,27 +76,7 @@ _VERBS = {
             "    sts-broker trust lint -"
         ),
     ),
-    "audit": HelpText(
-        summary="report who can become what in a whole account",
-        description=(
-            "Reads all roles and OIDC providers of the account from IAM, with the credentials of the shell.\n"
-            "Reports every role that trusts web identities, or that such a role leads to by role chaining; who\n"
-            "can assume it; what `trust lint` finds in it; and providers that are missing or unused. With\n"
-            "--manifests, it also reports which service accounts exist, roles that nobody can use, and pods that\n"
-            "request a role which refuses them. It changes nothing. See docs/audit.md.\n\n"
-            "With FILE, it reads no account, but what the AWS CLI has saved, or Terraform plans and states.\n\n"
-            "Exits with 0 if there are no findings, with 1 if there are findings, with 2 if an input could not be\n"
-            "read, and with 3 if there are no findings, but a call was refused or a policy could not be judged."
-        ),
-        examples=(
-            "  sts-broker trust audit --profile security --html audit.html\n"
-            "  kubectl get serviceaccounts,pods,deployments -A -o json |\n"
-            "    sts-broker trust audit --manifests - \\\n"
-            "      --issuer https://oidc.example/cluster\n"
-            "  aws iam get-account-authorization-details > details.json\n"
-            "  sts-broker trust audit details.json --fail-on error"
-        ),
-    ),
+    "audit": audit_arguments.HELP,
 }
 
 
@@ -106,7 +86,7 @@ def add_verbs(verb: Parser) -> None:
     _add_lint(parsers["lint"])
     _add_explain(parsers["explain"])
     _add_render(parsers["render"])
-    _add_audit(parsers["audit"])
+    audit_arguments.add_arguments(parsers["audit"])
 
 
 def _add_lint(verb: Parser) -> None:
@@ -114,7 +94,7 @@ def _add_lint(verb: Parser) -> None:
     verb.add_argument(
         "files", nargs="+", metavar="FILE", help="trust policy, Terraform plan or state, or - for standard input"
     )
-    _add_output(verb, "format of the findings")
+    add_output(verb, "format of the findings")
     verb.add_argument("--issuer", default="", metavar="URL", help="the only issuer to expect (default: any)")
     verb.add_argument(
         "--account",
@@ -122,62 +102,6 @@ def _add_lint(verb: Parser) -> None:
         metavar="ID",
         help="account of the roles (default: that of the OIDC provider, or of the plan)",
     )
-
-
-def _add_output(verb: Parser, subject: str) -> None:
-    """Add the options that lint and audit share."""
-    verb.add_argument(
-        "--format",
-        type=partial(_parse_choice, choices=_FORMATS),
-        default="text",
-        metavar="FORMAT",
-        help=f"{subject}: text, json or sarif (default: text)",
-    )
-    verb.add_argument(
-        "--allow-unjudged",
-        action="store_true",
-        help="exit with 0 where a policy or a part of it can't be judged, such as one that a plan doesn't know",
-    )
-    verb.add_argument("--ignore", action="append", default=[], metavar="RULE", help="rule to leave out; repeatable")
-
-
-def _add_audit(verb: Parser) -> None:
-    verb.set_defaults(verb=_audit)
-    verb.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="saved answer of IAM, Terraform plan or state, or - for standard input (default: read IAM)",
-    )
-    verb.add_argument("--profile", default="", metavar="NAME", help="AWS profile to use (default: AWS_PROFILE)")
-    verb.add_argument("--role-arn", default="", metavar="ARN", help="role to assume first, such as one for auditors")
-    verb.add_argument(
-        "--manifests",
-        default="",
-        metavar="FILE",
-        help="service accounts and workloads of a cluster as kubectl prints them, or - for standard input",
-    )
-    verb.add_argument(
-        "--issuer",
-        default="",
-        metavar="URL",
-        help="issuer of that cluster (default: the only one whose service accounts the roles name)",
-    )
-    verb.add_argument("--html", default="", metavar="FILE", help="also write the report as one HTML page")
-    verb.add_argument(
-        "--fail-on",
-        type=partial(_parse_choice, choices=_SEVERITIES),
-        default="warning",
-        metavar="SEVERITY",
-        help="least severe finding that makes it exit with 1: error, warning, or never (default: warning)",
-    )
-    _add_output(verb, "format of the report")
-
-
-def _parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    if text not in choices:
-        raise argparse.ArgumentTypeError(f"{text}: expected {', '.join(choices)}{suggest(text, choices)}")
-    return text
 
 
 def _add_explain(verb: Parser) -> None:
@@ -223,7 +147,7 @@ def _add_render(verb: Parser) -> None:
     )
     verb.add_argument(
         "--issuer-kind",
-        type=partial(_parse_choice, choices=_ISSUER_KINDS),
+        type=partial(parse_choice, choices=_ISSUER_KINDS),
         default="kubernetes",
         metavar="KIND",
         help="kind of the issuer: kubernetes, github, gitlab or spiffe (default: kubernetes)",
@@ -283,28 +207,6 @@ def _lint(options: argparse.Namespace) -> int:
         allows_unjudged=options.allow_unjudged,
     )
     return commands.lint_files(options.files, lint_options)
-
-
-def _audit(options: argparse.Namespace) -> int:
-    from broker.cli import operator_tools  # noqa: PLC0415
-
-    if code := operator_tools.report_missing_module("trust audit"):
-        return code
-    from broker.trust.audit import command  # noqa: PLC0415
-
-    audit_options = command.AuditOptions(
-        files=options.files,
-        profile=options.profile,
-        role_arn=options.role_arn,
-        manifests=options.manifests,
-        issuer=options.issuer,
-        form=options.format,
-        html=options.html,
-        fail_on=options.fail_on,
-        ignored=options.ignore,
-        allows_unjudged=options.allow_unjudged,
-    )
-    return command.run(audit_options, os.environ)
 
 
 def _explain(options: argparse.Namespace) -> int:
